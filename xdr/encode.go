@@ -1,0 +1,196 @@
+package xdr
+
+import (
+	"encoding/binary"
+	"fmt"
+	"slices"
+)
+
+// Version is what this project calls itself in the header. Its form is the
+// receiver's (2.2 or higher, every part at most 127, or instance id and
+// sequence number are not read); it is not the version of this module.
+const Version = "2.2.20_go"
+
+const (
+	// DefaultLimit is the size in bytes at which a message is split: a frame
+	// of Ethernet still holds the datagram with IPv6 or a tunnel's header
+	// around it, so nothing is fragmented.
+	DefaultLimit = 1432
+	// MaxLimit is the size in bytes of the largest datagram ever sent: the
+	// smaller of the two buffer sizes that receivers are built with.
+	MaxLimit = 8192
+)
+
+// AppendPrefix appends what differs between the destinations of one message:
+// header, instance id and sequence number. The last four bytes are the
+// sequence number.
+func AppendPrefix(b []byte, version, password string, instance, seq int32) []byte {
+	b = appendHeader(b, version, password)
+	b = binary.BigEndian.AppendUint32(b, uint32(instance))
+	return binary.BigEndian.AppendUint32(b, uint32(seq))
+}
+
+func appendHeader(b []byte, version, password string) []byte {
+	n := len("v:") + len(version) + len("p:") + len(password)
+	b = binary.BigEndian.AppendUint32(b, uint32(n))
+	b = append(b, "v:"...)
+	b = append(b, version...)
+	b = append(b, "p:"...)
+	b = append(b, password...)
+	return append(b, "\x00\x00\x00"[:-n&3]...)
+}
+
+// Encoder splits one message into datagrams. The zero value is ready; a used
+// one keeps its buffer, so that encoding allocates nothing. It is not safe for
+// concurrent use.
+type Encoder struct {
+	buf   []byte
+	parts []part
+	room  int   // kept free before every body, for the longest prefix
+	limit int   // of a whole datagram, prefix included
+	time  int32 // meaningful if timed
+	timed bool
+
+	body  int // where the open body starts in buf
+	end   int // what the parameters of the open body may not go beyond
+	names int // length of cluster and node as encoded, at the start of every body
+	count int // parameters in the open body
+}
+
+type part struct{ start, end int } // a body in buf; start-room is free
+
+// Begin starts a message of the given cluster and node and forgets the last
+// one. Room is the length in bytes of the longest prefix (see [AppendPrefix])
+// the datagrams will get; limit is the size at which they are split, prefix
+// included ([DefaultLimit] if it is not positive, [MaxLimit] at most). The
+// error wraps [ErrTooLarge] if the names leave no room for any parameter;
+// nothing may be added then.
+func (e *Encoder) Begin(room, limit int, cluster, node string) error {
+	e.timed = false
+	return e.begin(room, limit, cluster, node)
+}
+
+// BeginTimed is [Encoder.Begin] for a message whose every datagram carries a
+// time, in seconds since the Epoch. Receivers take 1 … 2^31−1 and read
+// anything else as "now".
+func (e *Encoder) BeginTimed(room, limit int, cluster, node string, time int32) error {
+	e.time, e.timed = time, true
+	return e.begin(room, limit, cluster, node)
+}
+
+func (e *Encoder) begin(room, limit int, cluster, node string) error {
+	if limit <= 0 {
+		limit = DefaultLimit
+	}
+	e.room, e.limit = room, min(limit, MaxLimit)
+	e.buf, e.parts = e.buf[:0], e.parts[:0]
+	e.names = stringSize(cluster) + stringSize(node)
+	if least := e.alone(smallest); least > MaxLimit {
+		e.count, e.end = 0, 0 // Add finds no room either
+		return fmt.Errorf("cluster %s, node %s: %w: at least %d bytes, at most %d", Quote(cluster), Quote(node), ErrTooLarge, least, MaxLimit)
+	}
+	e.open()
+	e.buf = appendString(e.buf, cluster)
+	e.buf = appendString(e.buf, node)
+	e.buf = append(e.buf, 0, 0, 0, 0) // the count, written by close
+	return nil
+}
+
+// open makes room for a prefix and begins a body behind it; names and count
+// are for the caller to append.
+func (e *Encoder) open() {
+	start := len(e.buf)
+	e.body, e.count = start+e.room, 0
+	e.end = start + e.limit - e.tail()
+	e.buf = slices.Grow(e.buf, max(e.room, e.limit))[:e.body]
+}
+
+// next ends the open body and begins another with the same names.
+func (e *Encoder) next() {
+	names := e.body
+	e.close()
+	e.open()
+	e.buf = append(e.buf, e.buf[names:names+e.names+4]...)
+}
+
+// tail is what is still missing behind the parameters.
+func (e *Encoder) tail() int {
+	if e.timed {
+		return 4
+	}
+	return 0
+}
+
+// alone is the length of a datagram that holds one parameter of the given
+// size.
+func (e *Encoder) alone(size int) int { return e.room + e.names + 4 + size + e.tail() }
+
+// Add appends a parameter, beginning a new datagram where it does not fit into
+// the open one. A parameter over the limit travels alone in a datagram of up
+// to [MaxLimit] bytes; a larger one is left out, the error wraps [ErrTooLarge]
+// and names it, and the message is otherwise unharmed. Nothing else is
+// checked.
+func (e *Encoder) Add(p *Param) error {
+	b := AppendParam(e.buf, p)
+	if len(b) > e.end {
+		return e.split(p)
+	}
+	e.buf = b
+	e.count++
+	return nil
+}
+
+// split adds a parameter that does not fit into the open body.
+func (e *Encoder) split(p *Param) error {
+	if alone := e.alone(p.size()); alone > MaxLimit {
+		return fmt.Errorf("parameter %s: %w: %d bytes with its names, at most %d", Quote(p.Name), ErrTooLarge, alone, MaxLimit)
+	}
+	if e.count > 0 {
+		e.next()
+	}
+	e.buf = AppendParam(e.buf, p)
+	e.count++
+	if len(e.buf) > e.end {
+		e.next() // nothing may join it
+	}
+	return nil
+}
+
+// close ends the open body.
+func (e *Encoder) close() {
+	binary.BigEndian.PutUint32(e.buf[e.body+e.names:], uint32(e.count))
+	if e.timed {
+		e.buf = binary.BigEndian.AppendUint32(e.buf, uint32(e.time))
+	}
+	e.parts = append(e.parts, part{e.body, len(e.buf)})
+}
+
+// End ends the message and returns the number of datagrams, 0 if no parameter
+// was added: an empty datagram is never sent. Begin comes before the next Add.
+func (e *Encoder) End() int {
+	if e.count > 0 {
+		e.close()
+		e.count = 0
+	}
+	return len(e.parts)
+}
+
+// Len returns the number of datagrams of a message that has ended.
+func (e *Encoder) Len() int { return len(e.parts) }
+
+// Datagram puts a prefix of at most the room given to [Encoder.Begin] before
+// the i-th body and returns the whole datagram. It is valid until the next
+// call.
+func (e *Encoder) Datagram(i int, prefix []byte) []byte {
+	p := e.parts[i]
+	if len(prefix) > e.room {
+		panic(fmt.Sprintf("xdr: prefix of %d bytes, room for %d", len(prefix), e.room))
+	}
+	start := p.start - len(prefix)
+	copy(e.buf[start:], prefix)
+	return e.buf[start:p.end:p.end]
+}
+
+// Cap returns the capacity in bytes of the buffer, so that a pool need not
+// keep one that a giant message has made grow.
+func (e *Encoder) Cap() int { return cap(e.buf) }

@@ -1,0 +1,228 @@
+package xdr
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+)
+
+// Type is the type code of a parameter on the wire.
+//
+// To add a type: 1. a code here and its name in [Type.String], 2. [AppendParam]
+// and Param.size, 3. reader.param, 4. an accessor, and its form in json.go.
+type Type int32
+
+// The type codes that receivers decode. Code 1 (int16) is left out on purpose:
+// the receiver drops a whole datagram that holds one.
+const (
+	TypeString Type = 0
+	TypeInt32  Type = 2
+	TypeInt64  Type = 3
+	TypeReal32 Type = 4
+	TypeReal64 Type = 5
+)
+
+// String returns the name of the type as the JSON form uses it: string, int32,
+// int64, real32, real64, or "type N" for a code that is not decoded.
+func (t Type) String() string {
+	switch t {
+	case TypeString:
+		return "string"
+	case TypeInt32:
+		return "int32"
+	case TypeInt64:
+		return "int64"
+	case TypeReal32:
+		return "real32"
+	case TypeReal64:
+		return "real64"
+	}
+	return fmt.Sprintf("type %d", int32(t))
+}
+
+// MaxString is the length in bytes of the longest string a receiver takes; a
+// longer one drops the datagram it is in.
+const MaxString = 32767
+
+// What makes a parameter or a name impossible to send.
+var (
+	// ErrBadName: an empty or blank name, or one over [MaxString] bytes.
+	ErrBadName = errors.New("bad name")
+	// ErrBadValue: NaN or an infinity (the store throws them away), an empty
+	// or blank text (the receiver drops it), or a text over [MaxString] bytes.
+	ErrBadValue = errors.New("bad value")
+	// ErrTooLarge: a parameter that fits no datagram, even alone.
+	ErrTooLarge = errors.New("too large for a datagram")
+)
+
+// Param is one parameter: a name, and a value of one of the five types. It is
+// a plain value: no interface, no pointer but the strings'.
+type Param struct {
+	Name string
+	text string
+	bits uint64 // the number as on the wire: int32 sign-extended, real32 in the low half
+	typ  Type
+}
+
+// Integer is the constraint of [Int]: any of Go's integer types.
+type Integer interface {
+	~int | ~int8 | ~int16 | ~int32 | ~int64 |
+		~uint | ~uint8 | ~uint16 | ~uint32 | ~uint64 | ~uintptr
+}
+
+// Int returns an integer parameter: int32 where the value fits, else real64,
+// since a receiver turns every number into a double anyway. Beyond ±2^53 a
+// double cannot hold every integer, and the nearest one is sent.
+func Int[T Integer](name string, v T) Param {
+	if n := int32(v); T(n) == v && (n < 0) == (v < 0) {
+		return Param{Name: name, typ: TypeInt32, bits: uint64(n)}
+	}
+	return Param{Name: name, typ: TypeReal64, bits: math.Float64bits(float64(v))}
+}
+
+// Float returns a real64 parameter. NaN and infinities are refused by
+// [Param.Check], since the store behind the receiver throws them away.
+func Float(name string, v float64) Param {
+	return Param{Name: name, typ: TypeReal64, bits: math.Float64bits(v)}
+}
+
+// String returns a text parameter. The receiver trims it (every byte up to
+// 0x20, at both ends) and drops it if nothing is left.
+func String(name, v string) Param {
+	return Param{Name: name, typ: TypeString, text: v}
+}
+
+// Int64 returns a parameter of wire type int64, which no client sends (use
+// [Int]); it exists so that tools can write whatever a receiver may read.
+func Int64(name string, v int64) Param {
+	return Param{Name: name, typ: TypeInt64, bits: uint64(v)}
+}
+
+// Real32 returns a parameter of wire type real32, which only old C and C++
+// clients send (use [Float]).
+func Real32(name string, v float32) Param {
+	return Param{Name: name, typ: TypeReal32, bits: uint64(math.Float32bits(v))}
+}
+
+// Type returns the parameter's type on the wire.
+func (p *Param) Type() Type { return p.typ }
+
+// Text returns the value of a text parameter, "" for a number.
+func (p *Param) Text() string { return p.text }
+
+// Int returns the value of an int32 or int64 parameter, 0 for the others.
+func (p *Param) Int() int64 {
+	if p.typ == TypeInt32 || p.typ == TypeInt64 {
+		return int64(p.bits)
+	}
+	return 0
+}
+
+// Float returns the value of a number as the receiver sees it, a double; 0 for
+// text.
+func (p *Param) Float() float64 {
+	switch p.typ {
+	case TypeInt32, TypeInt64:
+		return float64(int64(p.bits))
+	case TypeReal32:
+		return float64(math.Float32frombits(uint32(p.bits)))
+	case TypeReal64:
+		return math.Float64frombits(p.bits)
+	}
+	return 0
+}
+
+// Check reports what would keep a receiver from storing the parameter. Its
+// errors wrap [ErrBadName] or [ErrBadValue] and name the parameter.
+func (p *Param) Check() error {
+	if err := CheckName(p.Name); err != nil {
+		return fmt.Errorf("parameter %s: %w", Quote(p.Name), err)
+	}
+	switch p.typ {
+	case TypeString:
+		if len(p.text) > MaxString {
+			return fmt.Errorf("parameter %s: %w: text of %d bytes, at most %d can travel", Quote(p.Name), ErrBadValue, len(p.text), MaxString)
+		}
+		if blank(p.text) {
+			return fmt.Errorf("parameter %s: %w: empty or blank text", Quote(p.Name), ErrBadValue)
+		}
+	case TypeReal32, TypeReal64:
+		if v := p.Float(); v-v != 0 { // NaN for NaN and infinities alike
+			return fmt.Errorf("parameter %s: %w: %v", Quote(p.Name), ErrBadValue, v)
+		}
+	}
+	return nil
+}
+
+// CheckName reports whether a name (of a parameter, a cluster or a node) can
+// travel; its errors wrap [ErrBadName]. A blank name counts as empty, since
+// receivers trim strings. Any other name is left as it is: consumers rely on
+// spaces, '?', '/' and suffixes such as "_Jobs".
+func CheckName(name string) error {
+	if len(name) > MaxString {
+		return fmt.Errorf("%w: %d bytes, at most %d can travel", ErrBadName, len(name), MaxString)
+	}
+	if blank(name) {
+		return fmt.Errorf("%w: empty or blank", ErrBadName)
+	}
+	return nil
+}
+
+// blank reports whether nothing is left of s once the receiver (Java's
+// String.trim) has cut every byte up to a space from its ends.
+func blank(s string) bool {
+	for i := range len(s) {
+		if s[i] > ' ' {
+			return false
+		}
+	}
+	return true
+}
+
+// Quote quotes a name for an error message, shortened so that a hostile
+// megabyte does not fill a log.
+func Quote(s string) string {
+	const most = 64
+	if len(s) <= most {
+		return fmt.Sprintf("%q", s)
+	}
+	return fmt.Sprintf("%q… (%d bytes)", s[:most], len(s))
+}
+
+// AppendParam appends the parameter as it travels and returns the extended
+// buffer. It checks nothing: see [Param.Check].
+func AppendParam(b []byte, p *Param) []byte {
+	b = appendString(b, p.Name)
+	switch p.typ {
+	case TypeInt32, TypeReal32: // type and value at once: integers are most of what is sent
+		return binary.BigEndian.AppendUint64(b, uint64(p.typ)<<32|p.bits&math.MaxUint32)
+	case TypeInt64, TypeReal64:
+		b = binary.BigEndian.AppendUint32(b, uint32(p.typ))
+		return binary.BigEndian.AppendUint64(b, p.bits)
+	}
+	b = binary.BigEndian.AppendUint32(b, uint32(p.typ))
+	return appendString(b, p.text)
+}
+
+// appendString appends length, bytes and padding.
+func appendString(b []byte, s string) []byte {
+	b = binary.BigEndian.AppendUint32(b, uint32(len(s)))
+	b = append(b, s...)
+	return append(b, 0, 0, 0, 0)[:len(b)+-len(s)&3]
+}
+
+// size is the length in bytes of the parameter as it travels.
+func (p *Param) size() int {
+	n := stringSize(p.Name) + 4
+	switch p.typ {
+	case TypeInt32, TypeReal32:
+		return n + 4
+	case TypeInt64, TypeReal64:
+		return n + 8
+	}
+	return n + stringSize(p.text)
+}
+
+// stringSize is the length in bytes of a string as it travels.
+func stringSize(s string) int { return 4 + (len(s)+3)&^3 }
