@@ -1,0 +1,236 @@
+package conf
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestParseDestination(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		line string
+		want Destination
+		err  string // part of the error
+	}{
+		{line: "ml.example.org", want: Destination{"ml.example.org", 8884, ""}},
+		{line: " ml.example.org:9000\t secret ", want: Destination{"ml.example.org", 9000, "secret"}},
+		{line: "10.0.0.1 p", want: Destination{"10.0.0.1", 8884, "p"}},
+		{line: "my_host-1.site.", want: Destination{"my_host-1.site.", 8884, ""}},
+		{line: "[::1]", want: Destination{"::1", 8884, ""}},
+		{line: "[fe80::1%eth0]:1 'a  b'", want: Destination{"fe80::1%eth0", 1, "a  b"}},
+		{line: `h "it's"`, want: Destination{"h", 8884, "it's"}},
+		{line: `h pa#ss"word`, want: Destination{"h", 8884, `pa#ss"word`}},
+		{line: "h:65535", want: Destination{"h", 65535, ""}},
+
+		{line: "", err: "empty destination"},
+		{line: "h:99999", err: `"h:99999": port "99999"`},
+		{line: "h:0", err: "1 to 65535"},
+		{line: "h:-1", err: `port "-1"`},
+		{line: "h:+1", err: `port "+1"`},
+		{line: "h:", err: `port ""`},
+		{line: "h:http", err: `port "http"`},
+		{line: ":8884", err: "no host"},
+		{line: "::1", err: "[address]:port"},
+		{line: "2001:db8::1:8884", err: "[address]:port"},
+		{line: "[::1", err: "no ']'"},
+		{line: "[::1]8884", err: `"8884" behind`},
+		{line: "[1.2.3.4]:5", err: "not an IPv6 address"},
+		{line: "[nonsense]:5", err: "not an IPv6 address"},
+		{line: "300.1.1.1", err: "neither an IPv4 address nor a host name"},
+		{line: "1.2.3", err: "neither"},
+		{line: "8884", err: "neither"},
+		{line: "a..b", err: "not a host name"},
+		{line: strings.Repeat("a", 64), err: "not a host name"},
+		{line: strings.Repeat("a.", 200) + "b", err: "at most 253"},
+		{line: "udp://h:1", err: `"udp://h:1"`},
+		{line: "h/x", err: `"/" in the host name`},
+		{line: "h\x00", err: `"\x00" in the host name`},
+		{line: "h secret more", err: `"h": more than a password`},
+		{line: "h 'secret", err: "quote is not closed"},
+		{line: "h 'secret'more", err: "behind the quoted password"},
+		{line: "h " + strings.Repeat("s", 513), err: "at most 512"},
+	} {
+		got, err := ParseDestination(tt.line)
+		if tt.err == "" {
+			if err != nil || got != tt.want {
+				t.Errorf("%q: got %s %q, %v", tt.line, got, got.Password, err)
+			}
+			continue
+		}
+		if err == nil || !strings.Contains(err.Error(), tt.err) {
+			t.Errorf("%q: got error %v, want one with %s", tt.line, err, tt.err)
+		}
+		if err != nil && (strings.Contains(err.Error(), "secret") || len(err.Error()) > 250) {
+			t.Errorf("%q: the error tells too much: %v", tt.line, err)
+		}
+	}
+}
+
+func TestParse(t *testing.T) {
+	t.Parallel()
+	got, problems := Parse("f.conf", []byte("# comment\r\n"+
+		"\r\n"+
+		"  xApMon_maxMsgRate = 25\r\n"+
+		"xApMon_loglevel=warning\n"+
+		"xApMon_sys_monitoring = on\n"+
+		"ml.example.org:8884 secret\n"+
+		"bad host line here\n"+
+		"ml.example.org\n"+ // once is enough
+		"h:99999\n"+
+		"xApMon_maxMsgRate = lots\n"+
+		"xApMon_loglevel\n"+
+		"xApMon_loglevel = LOUD\n"+
+		"other"))
+	want := Config{
+		Destinations: []Destination{{"ml.example.org", 8884, "secret"}, {"other", 8884, ""}},
+		MaxMsgRate:   25,
+		LogLevel:     slog.LevelWarn,
+	}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+	var lines []string
+	for _, p := range problems {
+		lines = append(lines, p.Error())
+	}
+	wantProblems := []string{
+		`f.conf:7: destination "bad": more than a password behind it (quote a password with blanks)`,
+		`f.conf:9: destination "h:99999": port "99999" is not a number from 1 to 65535`,
+		`f.conf:10: xApMon_maxMsgRate: "lots" is not a positive number of messages a second`,
+		`f.conf:11: directive xApMon_loglevel has no '='`,
+		`f.conf:12: xApMon_loglevel: log level "LOUD" is none of FATAL ERROR WARNING NOTICE INFO DEBUG OFF`,
+	}
+	if d := cmp.Diff(wantProblems, lines); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestParseList(t *testing.T) {
+	t.Parallel()
+	got, problems := ParseList("APMON_CONFIG", ` a:1 , b:2 'p,q',, c:x, d secret,`)
+	want := []Destination{{"a", 1, ""}, {"b", 2, "p,q"}, {"d", 8884, "secret"}}
+	if d := cmp.Diff(want, got.Destinations); d != "" {
+		t.Error(d)
+	}
+	if len(problems) != 1 || !strings.HasPrefix(problems[0].Error(), `APMON_CONFIG: destination "c:x"`) {
+		t.Errorf("got %v", problems)
+	}
+}
+
+func TestFromEnv(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	file := write("some.conf", "fromfile")
+	system := write("system.conf", "fromsystem")
+	for _, tt := range []struct {
+		name   string
+		env    map[string]string
+		system string
+		want   string
+		err    error
+	}{
+		{"list", map[string]string{"APMON_CONFIG": "a,b:1", "MONALISA_HOST": "c"}, system, "a:8884 b:1", nil},
+		{"file", map[string]string{"APMON_CONFIG": file}, system, "fromfile:8884", nil},
+		{"no such file", map[string]string{"APMON_CONFIG": dir + "/none"}, system, "", fs.ErrNotExist},
+		{"empty variables count as unset", map[string]string{"APMON_CONFIG": " ", "MONALISA_HOST": "", "MONALISAHOST": "eos"}, system, "eos:8884", nil},
+		{"MONALISA_HOST", map[string]string{"MONALISA_HOST": "c pw", "MONALISAHOST": "d"}, system, "c:8884", nil},
+		{"system file", nil, system, "fromsystem:8884", nil},
+		{"nothing", nil, dir + "/none", "127.0.0.1:8884", nil},
+		{"only bad", map[string]string{"APMON_CONFIG": "a:b"}, system, "", nil},
+	} {
+		cfg, _, err := FromEnv(func(k string) string { return tt.env[k] }, tt.system)
+		var names []string
+		for _, d := range cfg.Destinations {
+			names = append(names, d.Name())
+		}
+		if got := strings.Join(names, " "); got != tt.want || !errors.Is(err, tt.err) {
+			t.Errorf("%s: got %q, %v", tt.name, got, err)
+		}
+	}
+}
+
+func TestReadFileIsBounded(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	path := filepath.Join(dir, "big")
+	if err := os.WriteFile(path, make([]byte, maxSize+1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := ReadFile(path); err == nil || !strings.Contains(err.Error(), path) {
+		t.Errorf("got %v", err)
+	}
+	if _, _, err := ReadFile(dir); err == nil || !strings.Contains(err.Error(), dir) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestMerge(t *testing.T) {
+	t.Parallel()
+	c := Config{Destinations: []Destination{{Host: "a"}}, MaxMsgRate: 30}
+	c.Merge(Config{Destinations: []Destination{{Host: "a", Password: "x"}, {Host: "b"}}, MaxMsgRate: 10, LogLevel: slog.LevelError})
+	want := Config{Destinations: []Destination{{Host: "a"}, {Host: "b"}}, MaxMsgRate: 10, LogLevel: slog.LevelError}
+	if d := cmp.Diff(want, c); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestPasswordIsNotPrinted(t *testing.T) {
+	t.Parallel()
+	d := Destination{"h", 1, "hunter2"}
+	var b strings.Builder
+	slog.New(slog.NewTextHandler(&b, nil)).Info("x", "d", d)
+	fmt.Fprintf(&b, "%v %+v %#v %s %q", d, d, d, d, d)
+	fmt.Fprintf(&b, "%v %+v %#v", Config{Destinations: []Destination{d}}, []Destination{d}, &d)
+	if strings.Contains(b.String(), "hunter") {
+		t.Error(b.String())
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	for _, s := range []string{"", "h", "h:1 p", "[::1]:2 'a b'", "# c", "xApMon_loglevel = INFO\nx:y", "a\x00b", "xApMon_maxMsgRate=NaN"} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		c, problems := Parse("fuzz", text)
+		seen := map[string]bool{}
+		for _, d := range c.Destinations {
+			if err := d.Check(); err != nil || seen[d.Name()] || d.Port == 0 {
+				t.Errorf("destination %q: %v", d.Name(), err)
+			}
+			seen[d.Name()] = true
+			// What was accepted is read back as the same.
+			line := d.Name()
+			if d.Password != "" && !strings.ContainsAny(d.Password, `"'`) {
+				line += ` "` + d.Password + `"`
+			} else {
+				d.Password = ""
+			}
+			if again, err := ParseDestination(line); err != nil || again != d {
+				t.Errorf("%q: %v", line, err)
+			}
+		}
+		if c.MaxMsgRate < 0 || c.MaxMsgRate != c.MaxMsgRate {
+			t.Errorf("rate %v", c.MaxMsgRate)
+		}
+		for _, p := range problems {
+			if p.Line < 1 || p.Line > strings.Count(string(text), "\n")+1 {
+				t.Errorf("line %d", p.Line)
+			}
+		}
+	})
+}

@@ -1,0 +1,181 @@
+package conf
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"github.com/apmon-go/apmon/xdr"
+)
+
+// DefaultPort is the UDP port of ApMon receivers.
+const DefaultPort = 8884
+
+// maxPassword is the length in bytes of the longest password: a longer one
+// would leave little of a datagram.
+const maxPassword = 512
+
+// Destination is one receiver. Two destinations are the same if [Destination.Name]
+// is the same.
+type Destination struct {
+	Host     string // name or address as written, IPv6 without brackets
+	Port     uint16 // 0 means DefaultPort
+	Password string // sent with every datagram, in clear; empty for none
+}
+
+// Name is the identity of the destination: host:port as written.
+func (d Destination) Name() string {
+	port := d.Port
+	if port == 0 {
+		port = DefaultPort
+	}
+	return net.JoinHostPort(d.Host, strconv.Itoa(int(port)))
+}
+
+// String is Name: the password never gets into a message by accident.
+func (d Destination) String() string { return d.Name() }
+
+// GoString keeps the password out of %#v.
+func (d Destination) GoString() string { return "conf.Destination(" + d.Name() + ")" }
+
+// LogValue keeps the password out of log/slog.
+func (d Destination) LogValue() slog.Value { return slog.StringValue(d.Name()) }
+
+// Check reports whether a hand-made destination can be used.
+func (d Destination) Check() error {
+	if err := checkHost(d.Host); err != nil {
+		return err
+	}
+	return checkPassword(d.Password)
+}
+
+// ParseDestination reads "host[:port][ password]", with blanks or tabs
+// between; an IPv6 address is written [address]:port, and a password with
+// blanks in single or double quotes. The error names what is wrong, never the
+// password.
+func ParseDestination(line string) (Destination, error) {
+	line = strings.TrimSpace(line)
+	addr, password := line, ""
+	if i := strings.IndexAny(line, " \t"); i >= 0 {
+		addr, password = line[:i], strings.TrimLeft(line[i:], " \t")
+	}
+	d, err := parseAddress(addr)
+	if err != nil {
+		return Destination{}, err
+	}
+	if d.Password, err = parsePassword(password); err != nil {
+		return Destination{}, fmt.Errorf("destination %s: %w", xdr.Quote(addr), err)
+	}
+	return d, nil
+}
+
+func parseAddress(addr string) (Destination, error) {
+	if addr == "" {
+		return Destination{}, errors.New("empty destination")
+	}
+	fail := func(format string, args ...any) (Destination, error) {
+		return Destination{}, fmt.Errorf("destination %s: %s", xdr.Quote(addr), fmt.Sprintf(format, args...))
+	}
+	var host, port string
+	var hasPort bool
+	if rest, ok := strings.CutPrefix(addr, "["); ok {
+		host, rest, ok = strings.Cut(rest, "]")
+		if !ok {
+			return fail("no ']' behind the address")
+		}
+		if port, hasPort = strings.CutPrefix(rest, ":"); !hasPort && rest != "" {
+			return fail("%s behind the ']' is not a port", xdr.Quote(rest))
+		}
+		if a, err := netip.ParseAddr(host); err != nil || !a.Is6() {
+			return fail("%s is not an IPv6 address", xdr.Quote(host))
+		}
+	} else {
+		host, port, hasPort = strings.Cut(addr, ":")
+		if strings.Contains(port, ":") {
+			return fail("an IPv6 address is written [address]:port")
+		}
+	}
+	d := Destination{Host: host, Port: DefaultPort}
+	if err := checkHost(host); err != nil {
+		return fail("%v", err)
+	}
+	if hasPort {
+		n, err := parsePort(port)
+		if err != nil {
+			return fail("%v", err)
+		}
+		d.Port = n
+	}
+	return d, nil
+}
+
+func parsePort(s string) (uint16, error) {
+	n, err := strconv.ParseUint(s, 10, 16)
+	if err != nil || n == 0 || s[0] == '+' {
+		return 0, fmt.Errorf("port %s is not a number from 1 to 65535", xdr.Quote(s))
+	}
+	return uint16(n), nil
+}
+
+// checkHost refuses what cannot be a host name or an address. Underscores are
+// taken: they exist in the wild.
+func checkHost(host string) error {
+	if host == "" {
+		return errors.New("no host")
+	}
+	if strings.Contains(host, ":") {
+		if _, err := netip.ParseAddr(host); err != nil {
+			return fmt.Errorf("%s is not an IPv6 address", xdr.Quote(host))
+		}
+		return nil
+	}
+	if len(host) > 253 {
+		return fmt.Errorf("host name of %d bytes, at most 253", len(host))
+	}
+	for _, label := range strings.Split(strings.TrimSuffix(host, "."), ".") {
+		if label == "" || len(label) > 63 {
+			return fmt.Errorf("%s is not a host name", xdr.Quote(host))
+		}
+	}
+	for i := range len(host) {
+		switch c := host[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '.', c == '-', c == '_':
+		default:
+			return fmt.Errorf("%s in the host name", xdr.Quote(string(rune(c))))
+		}
+	}
+	// "1.2.3" and "300.1.1.1" are no names either: no top-level domain is a number.
+	if last := host[strings.LastIndexByte(strings.TrimSuffix(host, "."), '.')+1:]; strings.Trim(last, "0123456789") == "" {
+		if _, err := netip.ParseAddr(host); err != nil {
+			return fmt.Errorf("%s is neither an IPv4 address nor a host name", xdr.Quote(host))
+		}
+	}
+	return nil
+}
+
+func parsePassword(s string) (string, error) {
+	if s != "" && (s[0] == '"' || s[0] == '\'') {
+		quoted, rest, ok := strings.Cut(s[1:], s[:1])
+		if !ok {
+			return "", errors.New("the password's quote is not closed")
+		}
+		if rest != "" {
+			return "", errors.New("something stands behind the quoted password")
+		}
+		s = quoted
+	} else if strings.ContainsAny(s, " \t") {
+		return "", errors.New("more than a password behind it (quote a password with blanks)")
+	}
+	return s, checkPassword(s)
+}
+
+func checkPassword(s string) error {
+	if len(s) > maxPassword {
+		return fmt.Errorf("password of %d bytes, at most %d", len(s), maxPassword)
+	}
+	return nil
+}
