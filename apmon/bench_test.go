@@ -1,0 +1,63 @@
+package apmon
+
+import (
+	"fmt"
+	"net"
+	"testing"
+
+	"github.com/apmon-go/apmon/xdr"
+)
+
+// BenchmarkSend sends a message through a client; BenchmarkRawWrite writes the
+// very same bytes to a connected UDP socket. In both the receiver's socket is
+// bound and never read, and each message is one datagram.
+func BenchmarkSend(b *testing.B) {
+	for _, n := range []int{1, 10, 50} {
+		b.Run(fmt.Sprint("params=", n), func(b *testing.B) {
+			l := listen(b, "127.0.0.1:0")
+			c := client(b, config(b, l.name()), WithRatePolicy(Off))
+			params := mixed(n)
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := c.Send("MySite_Jobs", "123456", params...); err != nil {
+					b.Fatal(err)
+				}
+			}
+			s := c.Stats().Destinations[0]
+			if s.Sent != uint64(b.N) || s.Refused > 0 || s.Bytes/s.Sent > xdr.DefaultLimit {
+				b.Fatalf("not one datagram each, or not sent: %+v", s)
+			}
+			b.ReportMetric(float64(s.Bytes/s.Sent), "B/datagram")
+		})
+	}
+}
+
+func BenchmarkRawWrite(b *testing.B) {
+	for _, n := range []int{1, 10, 50} {
+		b.Run(fmt.Sprint("params=", n), func(b *testing.B) {
+			// The bytes are those of a client.
+			l := listen(b, "127.0.0.1:0")
+			c := client(b, config(b, l.name()))
+			if err := c.Send("MySite_Jobs", "123456", mixed(n)...); err != nil {
+				b.Fatal(err)
+			}
+			buf := make([]byte, 65536)
+			size, err := l.Read(buf)
+			if err != nil {
+				b.Fatal(err)
+			}
+			conn, err := net.Dial("udp", l.name())
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer conn.Close()
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := conn.Write(buf[:size]); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(size), "B/datagram")
+		})
+	}
+}

@@ -1,0 +1,307 @@
+package apmon
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/apmon-go/apmon/conf"
+	"github.com/apmon-go/apmon/xdr"
+)
+
+// maxSeq is the highest sequence number; 0 follows it, while the first one of
+// all is 1.
+const maxSeq = 1_999_999_999
+
+// destination is one receiver: its address, its socket, and what belongs to it
+// for as long as the client lives, whatever its address: sequence number and
+// counters.
+type destination struct {
+	name string // host:port as written, its identity
+	host string
+	port uint16
+
+	// mu makes the sequence numbers leave in order. Nothing that waits happens
+	// under it.
+	mu       sync.Mutex
+	prefix   []byte // header and instance id, and the number to come (last four bytes)
+	seq      int32  // the number to come
+	addr     netip.AddrPort
+	sock     *socket
+	closed   bool
+	twin     string        // another destination with the same address, which gets the datagrams
+	nextDial time.Duration // on the client's clock; not before it is a socket made
+	stats    DestinationStats
+	noted    [causes]noted // what was logged, and when
+
+	lookupDue bool // the name is to be looked up with the next message
+}
+
+// cause says why a datagram did not go, or what else is worth a log line.
+type cause int
+
+const (
+	causeRefused cause = iota
+	causeFull
+	causeTooLong
+	causeError
+	causeDial
+	causeLookup
+	causes
+)
+
+func (c cause) String() string {
+	return [...]string{
+		"destination refuses datagrams",
+		"socket is full, datagram dropped",
+		"datagram is too long for the network",
+		"datagram not sent",
+		"no socket for the destination",
+		"name look-up failed",
+	}[c]
+}
+
+// noted bounds the log: one line a minute for each cause.
+type noted struct {
+	ever bool
+	at   time.Duration
+	more int // left out since
+}
+
+const logInterval = time.Minute
+
+// event is a log line to be written once no lock is held.
+type event struct {
+	cause cause
+	err   error
+	more  int
+}
+
+// note returns whether the cause may be logged again. The caller holds d.mu.
+func (d *destination) note(ev *event, c cause, err error, now time.Duration) {
+	d.stats.LastError = err.Error()
+	n := &d.noted[c]
+	if n.ever && now-n.at < logInterval {
+		n.more++
+		return
+	}
+	*ev = event{c, err, n.more}
+	*n = noted{ever: true, at: now}
+}
+
+func newDestination(cd conf.Destination, instance int32) *destination {
+	d := &destination{
+		name:   cd.Name(),
+		host:   cd.Host,
+		port:   cd.Port,
+		seq:    1,
+		prefix: xdr.AppendPrefix(nil, xdr.Version, cd.Password, instance, 0),
+	}
+	if d.port == 0 {
+		d.port = conf.DefaultPort
+	}
+	d.stats.Name = d.name
+	if ip, err := netip.ParseAddr(d.host); err == nil {
+		d.addr = netip.AddrPortFrom(ip, d.port)
+	} else {
+		d.lookupDue = true
+	}
+	return d
+}
+
+// send writes all datagrams of a message. What fails is counted, and logged.
+func (d *destination) send(c *Client, enc *xdr.Encoder) {
+	var ev event
+	d.mu.Lock()
+	if d.sock == nil && d.twin == "" && !d.closed {
+		d.dial(c, &ev)
+	}
+	switch {
+	case d.twin != "":
+	case d.sock == nil:
+		d.stats.Unsent += uint64(enc.Len())
+	default:
+		for i := range enc.Len() {
+			binary.BigEndian.PutUint32(d.prefix[len(d.prefix)-4:], uint32(d.seq))
+			// A datagram that is lost on our side uses up its number all the
+			// same, so that the receiver knows of the loss.
+			if d.seq++; d.seq > maxSeq {
+				d.seq = 0
+			}
+			b := enc.Datagram(i, d.prefix)
+			err := d.sock.write(b)
+			if err != nil {
+				err = d.again(c, b, err, &ev)
+			}
+			if err != nil {
+				d.stats.Unsent++
+				continue
+			}
+			d.stats.Sent++
+			d.stats.Bytes += uint64(len(b))
+		}
+	}
+	d.mu.Unlock()
+	if ev.err != nil {
+		c.log(d, ev)
+	}
+}
+
+// again handles a failed write: it tries once more where that makes sense and
+// returns the error that remains.
+func (d *destination) again(c *Client, b []byte, err error, ev *event) error {
+	now := c.now()
+	switch {
+	case errors.Is(err, errRefused):
+		// This speaks of the datagram before; the present one was not sent.
+		d.stats.Refused++
+		d.note(ev, causeRefused, err, now)
+		if err = d.sock.write(b); err != nil {
+			d.note(ev, causeError, err, now)
+		}
+		return err
+	case errors.Is(err, errAgain), errors.Is(err, errNoBufs):
+		d.stats.Full++
+		d.note(ev, causeFull, err, now)
+		return err
+	case errors.Is(err, errMsgSize):
+		d.stats.TooLong++
+		d.note(ev, causeTooLong, err, now)
+		return err
+	}
+	// After a change of the local address every write on the old socket fails
+	// for ever.
+	d.note(ev, causeError, err, now)
+	if !d.dial(c, ev) {
+		return err
+	}
+	return d.sock.write(b)
+}
+
+// dial makes a new socket if one may be made already. The old one is kept
+// where that fails. The caller holds d.mu; connecting a datagram socket to an
+// address does not wait.
+func (d *destination) dial(c *Client, ev *event) bool {
+	now := c.now()
+	if !d.addr.IsValid() || now < d.nextDial {
+		return false
+	}
+	d.nextDial = now + redialInterval
+	sock, err := c.opt.newSocket(c.ctx, d.addr)
+	if err != nil {
+		d.note(ev, causeDial, err, now)
+		return false
+	}
+	if d.sock != nil {
+		d.sock.close()
+		d.stats.Redials++
+	}
+	d.sock = sock
+	return true
+}
+
+// probe asks the socket whether the last datagram has been refused already.
+func (d *destination) probe(c *Client) {
+	now := c.now()
+	var ev event
+	d.mu.Lock()
+	if d.sock != nil {
+		if err := d.sock.pending(); errors.Is(err, errRefused) {
+			d.stats.Refused++
+			d.note(&ev, causeRefused, err, now)
+		} else if err != nil {
+			d.note(&ev, causeError, err, now)
+		}
+	}
+	d.mu.Unlock()
+	if ev.err != nil {
+		c.log(d, ev)
+	}
+}
+
+// ready reports whether there is an address to send to, and whether it is time
+// to look the name up (again): the caller must then do so, see [Client.lookup].
+func (d *destination) ready(c *Client) (resolved, due bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.lookupDue && !d.closed {
+		d.lookupDue, due = false, true
+		c.wg.Add(1) // here, so that Close, which marks d as closed first, waits for it
+	}
+	return d.addr.IsValid(), due
+}
+
+// lookupIn makes a look-up due after a time. The next message starts it, so a
+// client that sends nothing asks nobody. The caller holds d.mu.
+func (d *destination) lookupIn(wait time.Duration) {
+	time.AfterFunc(wait, func() {
+		d.mu.Lock()
+		d.lookupDue = true
+		d.mu.Unlock()
+	})
+}
+
+// lookup resolves the name and makes a socket for a new address. It waits for
+// the name server, but holds no lock meanwhile.
+func (d *destination) lookup(ctx context.Context, c *Client) {
+	ips, err := c.opt.resolve(ctx, d.host)
+	if err == nil && len(ips) == 0 {
+		err = errors.New("the name has no address")
+	}
+	now := c.now()
+	var ev event
+	d.mu.Lock()
+	d.stats.Lookups++
+	if err != nil {
+		d.stats.LookupFailures++
+		d.lookupIn(retryInterval)
+		d.note(&ev, causeLookup, err, now)
+	} else {
+		d.lookupIn(recheckInterval)
+		if addr := netip.AddrPortFrom(choose(ips, d.addr.Addr()), d.port); addr != d.addr && !d.closed {
+			d.addr = addr
+			if d.sock != nil {
+				d.sock.close()
+				d.sock = nil
+			}
+			d.nextDial = 0
+		}
+	}
+	d.mu.Unlock()
+	if ev.err != nil {
+		c.log(d, ev)
+	}
+}
+
+// choose picks an address: the present one if it is still among them, so that
+// a rotating answer does not move us, else the first IPv4 (every receiver
+// listens there), else the first.
+func choose(ips []netip.Addr, present netip.Addr) netip.Addr {
+	var first4 netip.Addr
+	for _, ip := range ips {
+		ip = ip.Unmap()
+		if ip == present {
+			return ip
+		}
+		if !first4.IsValid() && ip.Is4() {
+			first4 = ip
+		}
+	}
+	if first4.IsValid() {
+		return first4
+	}
+	return ips[0].Unmap()
+}
+
+func (d *destination) close() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.closed = true
+	if d.sock != nil {
+		d.sock.close()
+		d.sock = nil
+	}
+}

@@ -1,0 +1,280 @@
+package apmon
+
+import (
+	"context"
+	"errors"
+	"math"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// flood is the receiver's flood control for one address: the family's formula
+// with a weight of 0.92 and 50 datagrams a second, on a clock whose seconds
+// begin at another moment than ours. What it does with idle seconds has not
+// been observed; it is taken to forget as it should. (A receiver that decays by
+// one step whatever the pause would lose a part of what follows one.)
+type flood struct {
+	phase      time.Duration
+	second     int64
+	sent, prev float64
+	random     func() float64
+}
+
+func (f *flood) accepts(now time.Duration) bool {
+	const h, max = 0.92, 50
+	if second := int64((now + f.phase) / time.Second); second != f.second {
+		f.prev = h*f.prev + (1-h)*f.sent
+		f.prev *= math.Pow(h, float64(second-f.second-1))
+		f.second, f.sent = second, 0
+	}
+	rate := h*f.prev + (1-h)*f.sent
+	if rate > max/10 && f.random()*max/10 >= max-rate {
+		return false
+	}
+	f.sent++
+	return true
+}
+
+// offer sends messages through a limiter into the receiver's flood control and
+// returns how many the limiter let through and how many of these were lost.
+func offer(l *limiter, f *flood, times []time.Duration) (passed, lost int) {
+	for _, now := range times {
+		if l.allow(now, 1) {
+			passed++
+			if !f.accepts(now) {
+				lost++
+			}
+		}
+	}
+	return passed, lost
+}
+
+// steady offers rate messages a second, evenly.
+func steady(rate float64, d time.Duration) (times []time.Duration) {
+	for t := time.Duration(0); t < d; t += time.Duration(float64(time.Second) / rate) {
+		times = append(times, t)
+	}
+	return times
+}
+
+func burst(n int, at time.Duration) (times []time.Duration) {
+	for range n {
+		times = append(times, at)
+	}
+	return times
+}
+
+// The figures with which the receiver has been observed, and those on which
+// the choice of 0.92 and 40 rests.
+func TestLimiterAgainstReceiver(t *testing.T) {
+	t.Parallel()
+	rng := rand.New(rand.NewPCG(1, 2)).Float64
+	newFlood := func() *flood { return &flood{random: rng} }
+	newLimiter := func(max, h float64) *limiter { return &limiter{max: max, h: h, random: rng} }
+
+	t.Run("the receiver is modelled as observed", func(t *testing.T) {
+		for rate, want := range map[float64]float64{45: 1, 50: .94, 75: .65, 100: .49, 200: .25} {
+			times := steady(rate, 1000*time.Second)
+			f, n := newFlood(), 0
+			for _, now := range times {
+				if f.accepts(now) {
+					n++
+				}
+			}
+			if got := float64(n) / float64(len(times)); math.Abs(got-want) > .02 {
+				t.Errorf("%v a second: %.3f accepted, observed %.2f", rate, got, want)
+			}
+		}
+	})
+
+	t.Run("a cold burst of 1000", func(t *testing.T) {
+		// Ours: about 450 pass, and none is lost.
+		for range 100 {
+			passed, lost := offer(newLimiter(40, limiterWeight), newFlood(), burst(1000, time.Second/2))
+			if passed < 445 || passed > 500 || lost > 0 {
+				t.Fatalf("0.92 at 40: %d passed, %d lost", passed, lost)
+			}
+		}
+		// With 0.95 some 720 pass, and an eighth of a thousand is lost.
+		sum := 0
+		for range 100 {
+			passed, lost := offer(newLimiter(40, .95), newFlood(), burst(1000, time.Second/2))
+			if passed < 715 || passed > 800 {
+				t.Fatalf("0.95 at 40: %d passed", passed)
+			}
+			sum += lost
+		}
+		if mean := sum / 100; mean < 100 || mean > 180 {
+			t.Errorf("0.95 at 40: %d lost in the mean, expected about 127", mean)
+		}
+	})
+
+	t.Run("nothing is lost whatever the load", func(t *testing.T) {
+		// Bursts and pauses at random, for an hour.
+		for seed := range uint64(50) {
+			r := rand.New(rand.NewPCG(seed, 7))
+			l, f := newLimiter(40, limiterWeight), newFlood()
+			f.phase = time.Duration(r.IntN(int(time.Second)))
+			var times []time.Duration
+			for now := time.Duration(0); now < time.Hour; now += time.Duration(r.ExpFloat64() * float64(10*time.Second)) {
+				times = append(times, burst(r.IntN(600), now)...)
+			}
+			if passed, lost := offer(l, f, times); lost > 0 {
+				t.Errorf("seed %d: %d of %d lost", seed, lost, passed)
+			}
+		}
+	})
+}
+
+// The family's table of protocol.md, section 3: h = 0.95, true drops.
+func TestLimiterSteadyFractions(t *testing.T) {
+	t.Parallel()
+	rng := rand.New(rand.NewPCG(3, 4)).Float64
+	for max, want := range map[float64][4]float64{
+		20:  {.75, .395, .20, .10},
+		50:  {1, .92, .49, .25},
+		100: {1, 1, .92, .49},
+	} {
+		for i, rate := range []float64{25, 50, 100, 200} {
+			l := &limiter{max: max, h: .95, random: rng}
+			times := steady(rate, 2000*time.Second)
+			n := 0
+			for _, now := range times {
+				if l.allow(now, 1) {
+					n++
+				}
+			}
+			if got := float64(n) / float64(len(times)); math.Abs(got-want[i]) > .03 {
+				t.Errorf("max %v, %v a second: %.3f sent, want %v", max, rate, got, want[i])
+			}
+		}
+	}
+}
+
+func TestLimiterWeighsDatagrams(t *testing.T) {
+	t.Parallel()
+	count := func(weight int) (n int) {
+		l := &limiter{max: 40, h: limiterWeight, random: func() float64 { return 0 }}
+		for l.allow(0, weight) {
+			n += weight
+		}
+		return n
+	}
+	one, three := count(1), count(3)
+	if one < 495 || one > 505 || three < one || three > one+3 {
+		t.Errorf("burst of %d datagrams one by one, %d by three", one, three)
+	}
+}
+
+func TestLimiterForgetsIdleTime(t *testing.T) {
+	t.Parallel()
+	l := &limiter{max: 40, h: limiterWeight, random: func() float64 { return 1 }}
+	for l.allow(0, 1) {
+	}
+	if l.allow(2*time.Second, 1) && l.prev > 36 {
+		t.Error("recovered at once")
+	}
+	l.allow(120*time.Second, 1) // the old clients decay by one step here
+	if l.prev > .01 {
+		t.Errorf("after two idle minutes the rate is still %v", l.prev)
+	}
+}
+
+func TestLimiterSmallRates(t *testing.T) {
+	t.Parallel()
+	l := newLimiter(.5) // below 10 the C clients divide by zero
+	n := 0
+	for _, now := range steady(20, 1000*time.Second) {
+		if l.allow(now, 1) {
+			n++
+		}
+	}
+	if n < 400 || n > 600 {
+		t.Errorf("%d of a rate of 0.5 in 1000 s", n)
+	}
+}
+
+func TestPolicyDrop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var n network
+		c := client(t, config(t, "1.2.3.4"), n.options()...)
+		dropped := 0
+		for range 1000 {
+			if err := c.Send("C", "N", Int("x", 1)); errors.Is(err, ErrRateLimited) {
+				dropped++
+			} else if err != nil {
+				t.Fatal(err)
+			}
+		}
+		s := c.Stats()
+		equal(t, "counted", s.RateLimited, uint64(dropped))
+		equal(t, "sent and dropped", s.Messages+s.RateLimited, 1000)
+		if s.Messages < 440 || s.Messages > 510 {
+			t.Errorf("%d sent", s.Messages)
+		}
+		// What was dropped used up no numbers: no receiver sees a loss.
+		seqs := n.seqs("1.2.3.4:8884")
+		equal(t, "last number", seqs[len(seqs)-1], int32(s.Messages))
+	})
+}
+
+func TestPolicyWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var n network
+		c := client(t, config(t, "1.2.3.4"), append(n.options(), WithRatePolicy(Wait))...)
+		start := time.Now()
+		var wg sync.WaitGroup
+		for range 10 {
+			wg.Go(func() {
+				for range 200 {
+					if err := c.Send("C", "N", Int("x", 1)); err != nil {
+						t.Error(err)
+					}
+				}
+			})
+		}
+		wg.Wait()
+		equal(t, "sent", len(n.seqs("1.2.3.4:8884")), 2000)
+		if d := time.Since(start); d < 25*time.Second || d > 50*time.Second {
+			t.Errorf("2000 messages at 40 a second took %v", d)
+		}
+
+		ctx, stop := context.WithTimeout(context.Background(), 100*time.Millisecond)
+		defer stop()
+		var err error
+		for err == nil {
+			err = c.SendMessage(ctx, Message{Params: []Param{Int("x", 1)}})
+		}
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v", err)
+		}
+
+		closed := make(chan error)
+		go func() {
+			var err error
+			for err == nil {
+				err = c.Send("C", "N", Int("x", 1))
+			}
+			closed <- err
+		}()
+		synctest.Wait() // it waits for the limiter now
+		c.Close()
+		if err := <-closed; !errors.Is(err, ErrClosed) {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+func TestPolicyOff(t *testing.T) {
+	t.Parallel()
+	var n network
+	c := client(t, config(t, "1.2.3.4"), append(n.options(), WithRatePolicy(Off))...)
+	for range 2000 {
+		if err := c.Send("C", "N", Int("x", 1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

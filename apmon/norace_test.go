@@ -1,0 +1,5 @@
+//go:build !race
+
+package apmon
+
+const raceEnabled = false

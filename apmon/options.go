@@ -1,0 +1,95 @@
+package apmon
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"net/netip"
+	"time"
+)
+
+// Defaults of a Client.
+const (
+	// DefaultCluster is the cluster of a message that names none.
+	DefaultCluster = "ApMon_UserSend"
+	// DefaultRate is the rate limit in datagrams a second: receivers drop,
+	// silently, what comes above 50 from one address.
+	DefaultRate = 40
+	// resolveTimeout bounds the name look-ups of New, and each later one.
+	resolveTimeout = 5 * time.Second
+	// recheckInterval is how long a looked-up address is believed, and
+	// retryInterval how long after a failed look-up the next one is made.
+	recheckInterval = 600 * time.Second
+	retryInterval   = 30 * time.Second
+	// redialInterval is the least time between two attempts to make a socket
+	// for one destination.
+	redialInterval = time.Second
+)
+
+// RatePolicy is what happens to a message over the rate limit.
+type RatePolicy int
+
+const (
+	// Drop returns [ErrRateLimited] at once, and counts. The default.
+	Drop RatePolicy = iota
+	// Wait waits until the message may be sent. No lock is held; the wait
+	// ends with the context of [Client.SendMessage], or with [ErrClosed] when
+	// the client is closed.
+	Wait
+	// Off sends whatever comes.
+	Off
+)
+
+// Option changes how a Client works. What comes from a configuration is in
+// [conf.Config] instead.
+type Option func(*options)
+
+type options struct {
+	ctx     context.Context
+	logger  *slog.Logger
+	dial    func(ctx context.Context, addr netip.AddrPort) (net.Conn, error)
+	resolve func(ctx context.Context, host string) ([]netip.Addr, error)
+	policy  RatePolicy
+	limit   int
+	cluster string
+	node    string
+}
+
+// WithContext bounds the name look-ups of [New], which last 5 s at most in any
+// case. The client does not end with the context: [Client.Close] ends it.
+func WithContext(ctx context.Context) Option { return func(o *options) { o.ctx = ctx } }
+
+// WithLogger tells where to log. By default nothing is logged. Messages of one
+// kind come at most once a minute for each destination, and hold no passwords.
+func WithLogger(l *slog.Logger) Option { return func(o *options) { o.logger = l } }
+
+// WithRatePolicy tells what to do with a message over the rate limit.
+func WithRatePolicy(p RatePolicy) Option { return func(o *options) { o.policy = p } }
+
+// WithNames sets the cluster and the node of messages that name none. The
+// defaults are [DefaultCluster] and the fully qualified host name; an empty
+// argument leaves the default.
+func WithNames(cluster, node string) Option {
+	return func(o *options) { o.cluster, o.node = cluster, node }
+}
+
+// WithDatagramLimit sets the size in bytes at which a message is split into
+// datagrams: 1432 by default, so that one fits a frame of Ethernet with IPv6
+// or a tunnel; 8192 at most, the smaller of the receivers' buffers.
+func WithDatagramLimit(n int) Option { return func(o *options) { o.limit = n } }
+
+// WithDialer replaces how sockets are made, for tests and other transports. The
+// connection's Write sends one datagram, and must not block.
+func WithDialer(dial func(ctx context.Context, addr netip.AddrPort) (net.Conn, error)) Option {
+	return func(o *options) { o.dial = dial }
+}
+
+// WithResolver replaces the look-up of host names. It is not asked for
+// literal addresses.
+func WithResolver(resolve func(ctx context.Context, host string) ([]netip.Addr, error)) Option {
+	return func(o *options) { o.resolve = resolve }
+}
+
+func lookup(ctx context.Context, host string) ([]netip.Addr, error) {
+	return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+}

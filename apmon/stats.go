@@ -1,0 +1,79 @@
+package apmon
+
+import (
+	"net/netip"
+	"strings"
+	"sync/atomic"
+)
+
+// Stats is what a client knows of its own work since it was made. UDP says
+// nothing of what arrives; only what is known here is counted.
+type Stats struct {
+	// Messages that were handed to the destinations.
+	Messages uint64
+	// RateLimited messages were over the limit and not sent (policy [Drop]).
+	RateLimited uint64
+	// NoDestination messages were not sent since no name had been resolved.
+	NoDestination uint64
+	// BadParameters were left out of their messages.
+	BadParameters uint64
+	// Destinations in the order of the configuration.
+	Destinations []DestinationStats
+}
+
+// DestinationStats is what is known of one destination. Sent and Unsent make up
+// all datagrams meant for it.
+type DestinationStats struct {
+	Name string         // host:port as written
+	Addr netip.AddrPort // in use; the zero value while the name is not resolved
+	// Twin names an earlier destination of the same address, which gets the
+	// datagrams in place of this one.
+	Twin string
+
+	Sent  uint64 // datagrams that the kernel took
+	Bytes uint64 // in them
+
+	Unsent  uint64 // datagrams that could not be sent, for the causes below or others
+	Full    uint64 // of these: the socket or device had no room (EAGAIN, ENOBUFS)
+	TooLong uint64 // of these: longer than the network allows (EMSGSIZE)
+
+	// Refused counts the answers "nobody listens" of the destination's host:
+	// each speaks of at least one of the Sent datagrams.
+	Refused uint64
+
+	Redials        uint64 // sockets made in place of one that had failed
+	Lookups        uint64 // of the name
+	LookupFailures uint64
+	LastError      string // empty for none
+}
+
+type counters struct {
+	messages, rateLimited, noDestination, badParams atomic.Uint64
+}
+
+// Stats returns a copy of the counters. It may be called at any time, also
+// after Close.
+func (c *Client) Stats() Stats {
+	s := Stats{
+		Messages:      c.counters.messages.Load(),
+		RateLimited:   c.counters.rateLimited.Load(),
+		NoDestination: c.counters.noDestination.Load(),
+		BadParameters: c.counters.badParams.Load(),
+	}
+	for _, d := range c.dests {
+		d.mu.Lock()
+		ds := d.stats
+		ds.Addr, ds.Twin = d.addr, d.twin
+		d.mu.Unlock()
+		s.Destinations = append(s.Destinations, ds)
+	}
+	return s
+}
+
+func (c *Client) names() string {
+	names := make([]string, len(c.dests))
+	for i, d := range c.dests {
+		names[i] = d.name
+	}
+	return strings.Join(names, ", ")
+}
