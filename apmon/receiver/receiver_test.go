@@ -1,0 +1,509 @@
+package receiver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/apmon-go/apmon/xdr"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func listen(t testing.TB, addr string, o Options) *Receiver {
+	t.Helper()
+	r, err := Listen(addr, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { r.Close() })
+	return r
+}
+
+// dial returns a socket that sends to r.
+func dial(t testing.TB, r *Receiver) net.Conn {
+	t.Helper()
+	to := r.Addr()
+	if to.Addr().IsUnspecified() {
+		to = netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), to.Port())
+	}
+	c, err := net.Dial("udp", to.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+func send(t testing.TB, c net.Conn, b []byte) {
+	t.Helper()
+	if _, err := c.Write(b); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// datagram has the given password and sequence number.
+func datagram(password string, seq int) []byte {
+	d := xdr.Datagram{
+		Version: "2.2.20_go", Password: password, Instance: 17, Seq: int32(seq),
+		Cluster: "C", Node: "N", Params: []xdr.Param{xdr.Int("x", seq)},
+	}
+	return d.Append(nil)
+}
+
+// all serves until everything that has arrived so far was handed over.
+func all(t testing.TB, r *Receiver, handle func(*Packet)) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := r.Serve(ctx, handle); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestServeHandsOverWhatArrivedBeforeTheEnd(t *testing.T) {
+	r := listen(t, "127.0.0.1:0", Options{})
+	c := dial(t, r)
+	const n = 200 // fits into the smallest of kernel buffers
+	for i := range n {
+		send(t, c, datagram("", i))
+	}
+	seq := 0
+	all(t, r, func(p *Packet) {
+		switch {
+		case p.Err != nil:
+			t.Errorf("refused: %v", p.Err)
+		case int(p.Datagram.Seq) != seq || p.Datagram.Params[0].Int() != int64(seq):
+			t.Errorf("datagram %d holds %+v", seq, p.Datagram)
+		case p.From.String() != c.LocalAddr().String():
+			t.Errorf("from %v, want %v", p.From, c.LocalAddr())
+		case time.Since(p.Received) > time.Minute:
+			t.Errorf("received at %v", p.Received)
+		}
+		if seq++; p.Waiting > n-seq || seq == n && p.Waiting != 0 {
+			t.Errorf("%d waiting after %d of %d", p.Waiting, seq, n)
+		}
+	})
+	if seq != n {
+		t.Errorf("%d datagrams, want %d", seq, n)
+	}
+	if s := r.Stats(); s.Received != n || s.Dropped != 0 || s.Lost != 0 {
+		t.Errorf("stats %+v", s)
+	}
+}
+
+func TestAddresses(t *testing.T) {
+	for _, c := range []struct{ listen, send string }{
+		{"127.0.0.1:0", "127.0.0.1"},
+		{"localhost:0", "127.0.0.1"},
+		{":0", "127.0.0.1"},
+		{":0", "::1"},
+		{"[::1]:0", "::1"},
+	} {
+		t.Run(c.listen+" from "+c.send, func(t *testing.T) {
+			if c.send == "::1" {
+				probe, err := net.ListenPacket("udp", "[::1]:0")
+				if err != nil {
+					t.Skip("no IPv6 here: ", err)
+				}
+				probe.Close()
+			}
+			r := listen(t, c.listen, Options{})
+			if r.Addr().Port() == 0 {
+				t.Errorf("Addr is %v", r.Addr())
+			}
+			conn, err := net.Dial("udp", netip.AddrPortFrom(netip.MustParseAddr(c.send), r.Addr().Port()).String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer conn.Close()
+			send(t, conn, datagram("", 1))
+			all(t, r, func(p *Packet) {
+				if p.From.String() != conn.LocalAddr().String() {
+					t.Errorf("from %v, want %v", p.From, conn.LocalAddr())
+				}
+			})
+			senders := r.Senders()
+			if len(senders) != 1 || senders[0].Addr.String() != c.send || senders[0].Received != 1 {
+				t.Errorf("senders %+v", senders)
+			}
+		})
+	}
+}
+
+func TestListenErrors(t *testing.T) {
+	taken := listen(t, "127.0.0.1:0", Options{}).Addr().String()
+	for _, c := range []struct {
+		addr string
+		want []string
+	}{
+		{taken, []string{taken, "address already in use"}},
+		{"192.0.2.1:8884", []string{"192.0.2.1:8884", "cannot assign requested address"}},
+		{"127.0.0.1", []string{"127.0.0.1", "missing port"}},
+		{"127.0.0.1:99999", []string{"99999", "invalid port"}},
+	} {
+		r, err := Listen(c.addr, Options{})
+		if err == nil {
+			r.Close()
+			t.Errorf("%s: bound", c.addr)
+			continue
+		}
+		for _, want := range c.want {
+			if !strings.Contains(err.Error(), want) {
+				t.Errorf("%s: error %q does not say %q", c.addr, err, want)
+			}
+		}
+	}
+}
+
+func TestRefused(t *testing.T) {
+	r := listen(t, "127.0.0.1:0", Options{})
+	c := dial(t, r)
+	send(t, c, nil)
+	send(t, c, []byte("garbage"))
+	send(t, c, datagram("", 1)[:20])
+	send(t, c, make([]byte, 60_000))
+	send(t, c, datagram("", 2))
+	var errs []error
+	all(t, r, func(p *Packet) {
+		errs = append(errs, p.Err)
+		if (p.Err == nil) != (p.Datagram != nil) {
+			t.Errorf("error %v and datagram %v", p.Err, p.Datagram)
+		}
+	})
+	if len(errs) != 5 || errs[4] != nil {
+		t.Fatalf("errors: %v", errs)
+	}
+	for i, err := range errs[:4] {
+		if _, ok := err.(*xdr.DecodeError); !ok {
+			t.Errorf("datagram %d: error %v", i, err)
+		}
+	}
+	if s := r.Stats(); s.Received != 1 || s.Refused != 4 {
+		t.Errorf("stats %+v", s)
+	}
+}
+
+func TestPassword(t *testing.T) {
+	str := func(s string) *string { return &s }
+	for _, c := range []struct {
+		want *string
+		sent string
+		ok   bool
+	}{
+		{nil, "", true},
+		{nil, "anything", true},
+		{str("secret-A"), "secret-A", true},
+		{str("secret-A"), " secret-A\t", true},
+		{str("secret-A\r\n"), "secret-A", true},
+		{str("secret-A"), "secret-B", false},
+		{str("secret-A"), "Secret-A", false},
+		{str("secret-A"), "secret-AA", false},
+		{str("secret-A"), "", false},
+		{str(""), "", true},
+		{str(""), " ", true},
+		{str(""), "secret-B", false},
+	} {
+		name := "any"
+		if c.want != nil {
+			name = fmt.Sprintf("%q", *c.want)
+		}
+		t.Run(fmt.Sprintf("%s and %q", name, c.sent), func(t *testing.T) {
+			r := listen(t, "127.0.0.1:0", Options{Password: c.want})
+			send(t, dial(t, r), datagram(c.sent, 1))
+			n := 0
+			all(t, r, func(p *Packet) {
+				n++
+				switch {
+				case c.ok && p.Err == nil:
+				case c.ok:
+					t.Errorf("refused: %v", p.Err)
+				case !errors.Is(p.Err, ErrPassword) || p.Datagram != nil:
+					t.Errorf("error %v, datagram %v", p.Err, p.Datagram)
+				case strings.Contains(strings.ToLower(p.Err.Error()), "secret-"):
+					t.Errorf("the error tells a password: %v", p.Err)
+				}
+			})
+			if n != 1 {
+				t.Errorf("%d datagrams, want 1", n)
+			}
+		})
+	}
+}
+
+func TestCloseEndsServe(t *testing.T) {
+	r := listen(t, "127.0.0.1:0", Options{})
+	send(t, dial(t, r), datagram("", 1))
+	n := 0
+	if err := r.Serve(t.Context(), func(*Packet) { n++; r.Close() }); err != nil || n != 1 {
+		t.Errorf("%d datagrams, error %v", n, err)
+	}
+	if err := r.Close(); err != nil {
+		t.Errorf("second Close: %v", err)
+	}
+	if err := r.Serve(t.Context(), nil); !errors.Is(err, ErrServed) {
+		t.Errorf("second Serve: %v", err)
+	}
+	if s := r.Stats(); s.Received != 1 {
+		t.Errorf("stats after Close: %+v", s)
+	}
+}
+
+func TestServeAfterClose(t *testing.T) {
+	r := listen(t, "127.0.0.1:0", Options{})
+	r.Close()
+	if err := r.Serve(t.Context(), nil); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestPanicIsNotSwallowed(t *testing.T) {
+	r := listen(t, "127.0.0.1:0", Options{})
+	send(t, dial(t, r), datagram("", 1))
+	defer func() {
+		if got := recover(); got != "handler's own" {
+			t.Errorf("recovered %v", got)
+		}
+		listen(t, r.Addr().String(), Options{}) // it is free again
+	}()
+	_ = r.Serve(t.Context(), func(*Packet) { panic("handler's own") })
+	t.Error("Serve returned")
+}
+
+// script replaces the socket's reads. It calls at[i] before it returns the
+// i-th of n datagrams, and ends as a closed socket does.
+func script(n int, b []byte, before func(i int) error) func([]byte) (int, netip.AddrPort, error) {
+	i := 0
+	return func(buf []byte) (int, netip.AddrPort, error) {
+		from := netip.MustParseAddrPort("192.0.2.1:1234")
+		if before != nil {
+			if err := before(i); err != nil {
+				return 0, from, err
+			}
+		}
+		if i == n {
+			return 0, from, net.ErrClosed
+		}
+		i++
+		return copy(buf, b), from, nil
+	}
+}
+
+func TestSlowHandlerLosesAreCounted(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		o      Options
+		length int
+		want   int // handled, beside the one in the hands of the handler
+	}{
+		{"by count", Options{QueueLen: 10}, 100, 10},
+		{"by bytes", Options{QueueBytes: 10 * (1024 + overhead)}, 1000, 10},
+		{"by bytes of large ones", Options{QueueBytes: 3 * (65536 + overhead)}, 60000, 3},
+		{"one always fits", Options{QueueBytes: 1}, 1000, 1},
+		{"all fit", Options{}, 1000, 99},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := listen(t, "127.0.0.1:0", c.o)
+			busy, exhausted := make(chan bool), make(chan bool)
+			r.recv = script(100, make([]byte, c.length), func(i int) error {
+				switch i {
+				case 1: // the handler has got the first one
+					<-busy
+				case 100:
+					close(exhausted)
+				}
+				return nil
+			})
+			handled := 0
+			err := r.Serve(t.Context(), func(p *Packet) {
+				if handled++; handled == 1 {
+					close(busy)
+					<-exhausted
+				}
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if handled != 1+c.want {
+				t.Errorf("%d handled, want %d", handled, 1+c.want)
+			}
+			if s := r.Stats(); s.Dropped != uint64(100-handled) || s.Refused != uint64(handled) {
+				t.Errorf("stats %+v", s)
+			}
+		})
+	}
+}
+
+func TestReadErrors(t *testing.T) {
+	refused := &net.OpError{Op: "read", Err: syscall.ECONNREFUSED}
+	t.Run("passing ones are survived", func(t *testing.T) {
+		r := listen(t, "127.0.0.1:0", Options{})
+		fails := 0
+		r.recv = script(10, datagram("", 1), func(i int) error {
+			if fails++; fails%3 != 0 {
+				return refused
+			}
+			return nil
+		})
+		n := 0
+		if err := r.Serve(t.Context(), func(*Packet) { n++ }); err != nil {
+			t.Fatal(err)
+		}
+		if s := r.Stats(); n != 10 || s.ReadErrors != 22 {
+			t.Errorf("%d datagrams, stats %+v", n, s)
+		}
+	})
+	t.Run("lasting ones are slowed down, then reported", func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
+			r, err := Listen("127.0.0.1:0", Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer r.Close()
+			r.recv = script(0, nil, func(int) error { return refused })
+			begin := time.Now()
+			err = r.Serve(context.Background(), func(*Packet) {})
+			if took := time.Since(begin); !errors.Is(err, syscall.ECONNREFUSED) || took < 10*time.Second || took > 30*time.Second {
+				t.Errorf("error %v after %v", err, took)
+			}
+		})
+	})
+	t.Run("a pause ends with the context", func(t *testing.T) {
+		r := listen(t, "127.0.0.1:0", Options{})
+		ctx, cancel := context.WithCancel(t.Context())
+		fails := 0
+		r.recv = script(0, nil, func(int) error {
+			if fails++; fails == 20 {
+				cancel()
+			}
+			return refused
+		})
+		if err := r.Serve(ctx, func(*Packet) {}); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// What one socket sends as fast as it can must all arrive: in the kernel's
+// buffer, then in the queue. Where the kernel does not grant the buffer, what
+// it dropped must be accounted for, to the last datagram.
+func TestBurst(t *testing.T) {
+	const n = 20_000
+	r := listen(t, "127.0.0.1:0", Options{})
+	c := dial(t, r)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	go func() {
+		defer cancel()
+		for i := range n {
+			if _, err := c.Write(datagram("", i)); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	}()
+	handled := uint64(0)
+	if err := r.Serve(ctx, func(p *Packet) {
+		if p.Err == nil {
+			handled++
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	s := r.Stats()
+	if s.ReadBuffer >= DefaultReadBuffer {
+		if handled != n || s.Lost != 0 {
+			t.Errorf("%d of %d, stats %+v", handled, n, s)
+		}
+		return
+	}
+	if !s.KernelKnown {
+		t.Skipf("the kernel gives a buffer of only %d bytes and does not tell its drops: %d of %d received", s.ReadBuffer, handled, n)
+	}
+	t.Logf("the kernel gives a buffer of only %d bytes: it dropped %d of %d", s.ReadBuffer, s.KernelDropped, n)
+	if handled+s.KernelDropped+s.Dropped != n {
+		t.Errorf("%d received, %d dropped by the kernel, %d by the queue: not %d in all", handled, s.KernelDropped, s.Dropped, n)
+	}
+}
+
+// The path of a datagram from buffer to handler allocates nothing.
+func TestAdmitAllocatesNothing(t *testing.T) {
+	password := "secret"
+	r := listen(t, "127.0.0.1:0", Options{Password: &password})
+	var d xdr.Datagram
+	seq := 0
+	raw := datagram(password, 1)
+	p := Packet{From: netip.MustParseAddrPort("192.0.2.1:1234"), Received: time.Now(), Raw: raw}
+	if got := testing.AllocsPerRun(1000, func() {
+		seq++
+		p.Err, p.Datagram = nil, nil
+		r.admit(&p, &d)
+	}); got != 0 {
+		t.Errorf("%v allocations per datagram", got)
+	}
+	if p.Err != nil {
+		t.Error(p.Err)
+	}
+}
+
+func TestPoolSizes(t *testing.T) {
+	var p pool
+	for n, want := range map[int]int{0: 256, 1: 256, 256: 256, 257: 1024, 1024: 1024, 1025: 4096, 4096: 4096, 4097: 16384, 16384: 16384, 16385: 65536, maxDatagram: 65536} {
+		it := p.get(n)
+		if len(it.buf) != want {
+			t.Errorf("buffer of %d bytes for %d, want %d", len(it.buf), n, want)
+		}
+		if class(len(it.buf)) != class(n) {
+			t.Errorf("%d bytes: not put back where it was taken", n)
+		}
+	}
+}
+
+// BenchmarkServe measures the way from queue to handler and the reading
+// goroutine, without the socket.
+func BenchmarkServe(b *testing.B) {
+	r := listen(b, "127.0.0.1:0", Options{QueueLen: b.N + 1, QueueBytes: 1 << 30})
+	r.recv = script(b.N, datagram("", 1), nil)
+	b.ReportAllocs()
+	n := 0
+	if err := r.Serve(b.Context(), func(*Packet) { n++ }); err != nil {
+		b.Fatal(err)
+	}
+	b.ReportMetric(float64(r.Stats().Dropped)/float64(b.N), "dropped/op")
+}
+
+// BenchmarkLoopback sends as fast as one socket can and reports how many
+// arrive per second, and how many do not.
+func BenchmarkLoopback(b *testing.B) {
+	r := listen(b, "127.0.0.1:0", Options{})
+	c := dial(b, r)
+	d := xdr.Datagram{Version: "2.2.20_go", Instance: 17, Cluster: "MySite_Jobs", Node: "123456"}
+	for i := range 10 {
+		d.Params = append(d.Params, xdr.Float(fmt.Sprintf("parameter_%d", i), float64(i)))
+	}
+	ctx, cancel := context.WithCancel(b.Context())
+	done := make(chan error)
+	go func() { done <- r.Serve(ctx, func(*Packet) {}) }()
+	raw := d.Append(nil)
+	b.ResetTimer()
+	for range b.N {
+		if _, err := c.Write(raw); err != nil {
+			b.Fatal(err)
+		}
+	}
+	cancel()
+	if err := <-done; err != nil {
+		b.Fatal(err)
+	}
+	s := r.Stats()
+	b.ReportMetric(float64(s.Received)/b.Elapsed().Seconds(), "received/s")
+	b.ReportMetric(float64(b.N)-float64(s.Received), "lost")
+}

@@ -1,0 +1,116 @@
+package receiver
+
+import (
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+var (
+	alice = netip.MustParseAddr("192.0.2.1")
+	bob   = netip.MustParseAddr("192.0.2.2")
+	carol = netip.MustParseAddr("2001:db8::1")
+	start = time.Unix(1_700_000_000, 0)
+)
+
+func compare(t *testing.T, got, want any) {
+	t.Helper()
+	if diff := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Addr{})); diff != "" {
+		t.Errorf("-want +got:\n%s", diff)
+	}
+}
+
+func TestSendersAreToldApart(t *testing.T) {
+	tab := newTable(100)
+	at := func(s int) time.Time { return start.Add(time.Duration(s) * time.Second) }
+	tab.accept(at(0), carol, 7, 1)
+	tab.accept(at(1), alice, 7, 1)
+	tab.accept(at(2), alice, 8, 100)
+	tab.accept(at(3), alice, 7, 3)
+	tab.acceptPlain(at(4), alice)
+	tab.acceptPlain(at(5), alice)
+	tab.refuse(at(6), alice)
+	tab.refuse(at(7), bob)
+	compare(t, tab.list(), []Sender{
+		{Addr: alice, First: at(4), Last: at(6), Counts: Counts{Received: 2, Refused: 1}},
+		{Addr: alice, Instance: 7, Sequenced: true, First: at(1), Last: at(3), Counts: Counts{Received: 2, Lost: 1}},
+		{Addr: alice, Instance: 8, Sequenced: true, First: at(2), Last: at(2), Counts: Counts{Received: 1}},
+		{Addr: bob, First: at(7), Last: at(7), Counts: Counts{Refused: 1}},
+		{Addr: carol, Instance: 7, Sequenced: true, First: at(0), Last: at(0), Counts: Counts{Received: 1}},
+	})
+	compare(t, tab.total(), Counts{Received: 6, Refused: 2, Lost: 1})
+}
+
+func TestSendersExpire(t *testing.T) {
+	tab := newTable(100)
+	tab.accept(start, alice, 7, 1)
+	tab.accept(start, alice, 7, 4)
+	tab.accept(start.Add(time.Second), bob, 7, 1)
+	tab.expire(start.Add(Idle - 1))
+	if n := len(tab.entries); n != 2 {
+		t.Fatalf("%d senders just before their time, want 2", n)
+	}
+	tab.expire(start.Add(Idle))
+	compare(t, tab.list(), []Sender{
+		{Addr: bob, Instance: 7, Sequenced: true, First: start.Add(time.Second), Last: start.Add(time.Second), Counts: Counts{Received: 1}},
+	})
+	// Back again, it has a new base, and nothing in between is lost.
+	back := start.Add(2 * Idle)
+	tab.accept(back, alice, 7, 500)
+	compare(t, tab.list(), []Sender{
+		{Addr: alice, Instance: 7, Sequenced: true, First: back, Last: back, Counts: Counts{Received: 1}},
+	})
+	if tab.expired != 2 || tab.evicted != 0 {
+		t.Errorf("expired %d, evicted %d, want 2 and 0", tab.expired, tab.evicted)
+	}
+	compare(t, tab.total(), Counts{Received: 4, Lost: 2})
+}
+
+func TestSendersAreBounded(t *testing.T) {
+	const most = 10
+	tab := newTable(most)
+	for i := range 1000 {
+		now := start.Add(time.Duration(i) * time.Millisecond)
+		tab.accept(now, alice, 7, int32(2*i)) // the one that is true
+		tab.refuse(now, netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}))
+		if n := len(tab.entries); n > most {
+			t.Fatalf("%d senders, at most %d wanted", n, most)
+		}
+	}
+	if want := uint64(1001 - most); tab.evicted != want {
+		t.Errorf("evicted %d, want %d", tab.evicted, want)
+	}
+	compare(t, tab.total(), Counts{Received: 1000, Refused: 1000, Lost: 999})
+	if got := tab.list()[most-1]; got.Addr != alice || got.Received != 1000 {
+		t.Errorf("the busiest sender was evicted: %+v", got)
+	}
+}
+
+// The ring and the map must agree, whatever happens.
+func TestSendersRing(t *testing.T) {
+	tab := newTable(3)
+	for i := range 200 {
+		now := start.Add(time.Duration(i*i) * time.Second)
+		tab.refuse(now, netip.AddrFrom4([4]byte{10, 0, 0, byte(i * i % 7)}))
+		n := 0
+		for e := tab.root.next; e != &tab.root; e = e.next {
+			if n++; tab.entries[e.key] != e || e.next.prev != e {
+				t.Fatalf("step %d: ring and map differ", i)
+			}
+		}
+		if n != len(tab.entries) {
+			t.Fatalf("step %d: %d in the ring, %d in the map", i, n, len(tab.entries))
+		}
+	}
+}
+
+func BenchmarkSenders(b *testing.B) {
+	tab := newTable(DefaultMaxSenders)
+	b.ReportAllocs()
+	for i := range b.N {
+		tab.accept(start, alice, int32(i%1000), int32(i/1000%modulus))
+	}
+}

@@ -1,0 +1,21 @@
+//go:build !linux
+
+package receiver
+
+import "net"
+
+// growBuffer asks for a receive buffer of so many bytes, or of the largest
+// part of it that the kernel permits, and returns what was accepted.
+func growBuffer(conn *net.UDPConn, bytes int) int {
+	for ; bytes >= 64<<10; bytes /= 2 {
+		if conn.SetReadBuffer(bytes) == nil {
+			return bytes
+		}
+	}
+	return 0
+}
+
+func socketID(*net.UDPConn) uint64 { return 0 }
+
+// kernelDrops is not known on this system.
+func kernelDrops(uint64) (uint64, bool) { return 0, false }
