@@ -1,0 +1,142 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+	"unicode/utf8"
+
+	"github.com/apmon-go/apmon/cmd/internal/command"
+	"github.com/apmon-go/apmon/xdr"
+)
+
+const (
+	// maxBytes is the length of the longest datagram that UDP can carry.
+	maxBytes = 65535
+	// maxLine leaves a little room for blanks around its digits.
+	maxLine = 2*maxBytes + 256
+)
+
+// decodeFile decodes the hex lines of a file, of standard input if its name
+// is "-" or empty.
+func decodeFile(name string, stdin io.Reader, out *printer, stderr io.Writer) error {
+	in, source := stdin, "standard input is empty or closed"
+	if name != "" && name != "-" {
+		f, err := os.Open(name)
+		if err != nil {
+			return command.Errorf(command.NoInput, "%w", err)
+		}
+		defer f.Close()
+		in, source = f, name+" is empty"
+	}
+	lines, refused, err := decode(in, out)
+	out.flush()
+	switch {
+	case out.failure() != nil:
+		return out.failure()
+	case err != nil && lines == 0: // a directory, a closed standard input
+		return command.Errorf(command.NoInput, "%w", err)
+	case err != nil:
+		return command.Errorf(command.IOErr, "after line %d: %w", lines, err)
+	case refused > 0:
+		return command.Errorf(command.DataErr, "%d of %d datagrams refused", refused, lines)
+	case lines == 0 && out.err == nil:
+		// Go opens the null device where standard input is closed, so that
+		// looks the same as the end of an empty pipe, which is no error.
+		fmt.Fprintf(stderr, "apmon-recv: nothing to decode: %s\n", source)
+	}
+	return nil
+}
+
+// decode prints each line as a datagram, until the input ends or the output
+// fails. It returns the number of lines, and of those that were refused.
+func decode(r io.Reader, out *printer) (lines, refused int, err error) {
+	var (
+		in   = bufio.NewReaderSize(&flushing{r, out}, 64<<10)
+		line []byte
+		d    xdr.Datagram
+	)
+	for out.err == nil {
+		var length int
+		line, length, err = readLine(in, line)
+		if err == io.EOF && length == 0 {
+			return lines, refused, nil
+		}
+		if err != nil && err != io.EOF {
+			return lines, refused, err
+		}
+		lines++
+		b, bad := unhex(line, length)
+		if bad == nil {
+			bad = d.Decode(b)
+		}
+		if bad != nil {
+			refused++
+		}
+		out.print(time.Time{}, "", &d, bad)
+	}
+	return lines, refused, nil
+}
+
+// flushing flushes the output before the input may have to wait.
+type flushing struct {
+	io.Reader
+	out *printer
+}
+
+func (f *flushing) Read(b []byte) (int, error) {
+	f.out.flush()
+	return f.Reader.Read(b)
+}
+
+// readLine reads a line into buf, its end included, and returns its length in
+// bytes. Of a line longer than maxLine only the beginning is kept.
+func readLine(in *bufio.Reader, buf []byte) (line []byte, length int, err error) {
+	line = buf[:0]
+	for {
+		part, err := in.ReadSlice('\n')
+		length += len(part)
+		line = append(line, part[:min(len(part), maxLine-len(line))]...)
+		if err != bufio.ErrBufferFull {
+			return line, length, err
+		}
+	}
+}
+
+// unhex decodes a line in place. Its errors are of the same form as those of
+// the datagram, with the offset at which it would be wrong.
+func unhex(line []byte, length int) ([]byte, error) {
+	if length > len(line) {
+		return nil, &xdr.DecodeError{Field: "line", Offset: maxBytes,
+			Err: fmt.Errorf("%w: %d characters, at most %d bytes in hex fit into a datagram", xdr.ErrLength, length, maxBytes)}
+	}
+	digits := bytes.TrimLeft(line, " \t")
+	indent := len(line) - len(digits)
+	digits = bytes.TrimRight(digits, " \t\r\n")
+	for i, c := range digits {
+		if '0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F' {
+			continue
+		}
+		what := fmt.Sprintf("byte %#02x", c)
+		if r, _ := utf8.DecodeRune(digits[i:]); r != utf8.RuneError {
+			what = fmt.Sprintf("%q", r)
+		}
+		return nil, &xdr.DecodeError{Field: "hex", Offset: i / 2,
+			Err: fmt.Errorf("%w: %s in column %d", errDigit, what, indent+i+1)}
+	}
+	if len(digits)%2 != 0 {
+		return nil, &xdr.DecodeError{Field: "hex", Offset: len(digits) / 2, Err: errHalf}
+	}
+	n, err := hex.Decode(line, digits)
+	return line[:n], err
+}
+
+var (
+	errDigit = errors.New("not a hex digit")
+	errHalf  = errors.New("the last byte has one digit only")
+)

@@ -1,0 +1,151 @@
+// Apmon-recv shows what arrives from ApMon clients: it listens on a UDP port,
+// or reads datagrams in hex, and prints each one decoded, as text or as JSON.
+//
+//	apmon-recv --listen :8884 --format json
+//	apmon-recv decode captured.hex
+//
+// In receive.go the package receiver takes datagrams from the network; its
+// reading goroutine never waits for the output. In decode.go they come as
+// lines of hex. Both show them with the printer of print.go. Run with --help
+// for options and exit codes.
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+	"os/signal"
+	"slices"
+	"syscall"
+
+	"github.com/apmon-go/apmon/cmd/internal/command"
+	"github.com/urfave/cli/v2"
+)
+
+func main() {
+	// With the signal ignored, a closed pipe is an error of the write, and
+	// there is time left for the summary.
+	signal.Ignore(syscall.SIGPIPE)
+	os.Exit(run(context.Background(), os.Args, os.Getenv, os.Stdin, os.Stdout, os.Stderr))
+}
+
+// run is the whole program but for the process around it: the end of ctx is
+// taken as a signal to stop. It returns the exit code. The environment is not
+// used.
+func run(ctx context.Context, args []string, _ func(string) string, stdin io.Reader, stdout, stderr io.Writer) int {
+	return command.Report(stderr, "apmon-recv", newApp(stdin, stdout, stderr).RunContext(ctx, args))
+}
+
+const description = `Listens for the datagrams of ApMon clients and prints each one decoded, until
+it is told to stop: by --count, by --for, or by SIGINT or SIGTERM. Then a
+summary of what was received, refused, lost, reordered and duplicate, for each
+sender, goes to standard error.
+
+Lost are gaps in a sender's sequence numbers. A sender is an address and an
+instance id; refused datagrams are counted by address alone.
+
+Text has one line for each datagram: its time (that of arrival if it has none
+of its own), where it came from, CLUSTER/NODE, and NAME=VALUE for each
+parameter; texts are in quotes, numbers are not. JSON has one object on a line:
+
+   {"from":"127.0.0.1:4242","version":"2.2.20_go","instance":17,"seq":1,
+    "cluster":"C","node":"N","time":1700000000,
+    "params":[{"name":"x","type":"int32","value":1}]}
+   {"from":"127.0.0.1:4242","error":"node: impossible length","offset":12}
+
+Time is null if there is none, instance and seq for clients before 2.2. NaN
+and infinities are the strings "NaN", "+Inf" and "-Inf".
+
+EXAMPLES:
+   apmon-recv --demo                           see how it works
+   apmon-recv                                  see what programs on this host send
+   apmon-recv --listen :8884 --format json     from everywhere, for other programs
+   apmon-recv --count 1 --for 10s              wait for one datagram, in a script
+   apmon-recv decode --format text FILE        hex, one datagram on a line
+
+EXIT CODES:
+   0    stopped by --count, by --for without --count, by a signal, or because
+        nobody reads the output any more
+   64   misuse of the command line
+   65   decode: a datagram was refused
+   66   a file is not there, or cannot be read
+   69   the address cannot be listened on
+   74   reading or writing failed half-way
+   75   --count was not reached within --for
+   78   the password file holds no password`
+
+func newApp(stdin io.Reader, stdout, stderr io.Writer) *cli.App {
+	formats := "text or json"
+	return command.App(&cli.App{
+		Name:        "apmon-recv",
+		Usage:       "show what ApMon clients send",
+		UsageText:   "apmon-recv [--listen ADDR] [--format text|json] [--count N] [--for DURATION] [--password-file F]\napmon-recv decode [--format json|text] [FILE|-]",
+		Description: description,
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "listen", Value: "127.0.0.1:8884", Usage: "listen on `HOST:PORT`; an empty host is all addresses, port 0 any free one"},
+			&cli.StringFlag{Name: "format", Value: "text", Usage: "print `FORMAT`: " + formats},
+			&cli.IntFlag{Name: "count", DefaultText: "no limit", Usage: "stop after `N` datagrams; refused ones do not count"},
+			&cli.DurationFlag{Name: "for", DefaultText: "no limit", Usage: "stop after `DURATION`, such as 30s or 1h30m"},
+			&cli.StringFlag{Name: "password-file", Usage: "refuse datagrams without the password that `FILE` holds"},
+			&cli.BoolFlag{Name: "demo", DisableDefaultText: true, Usage: "show how it works: send parameters of this host, once a second, to a receiver of its own"},
+		},
+		Action: func(c *cli.Context) error {
+			if c.Args().Present() {
+				return command.Errorf(command.Usage, "unexpected argument %q", c.Args().First())
+			}
+			o := listenOptions{
+				addr:         c.String("listen"),
+				count:        c.Int("count"),
+				limit:        c.Duration("for"),
+				passwordFile: c.String("password-file"),
+			}
+			if c.IsSet("count") && o.count <= 0 {
+				return command.Errorf(command.Usage, "--count %d: it must be positive", o.count)
+			}
+			if c.IsSet("for") && o.limit <= 0 {
+				return command.Errorf(command.Usage, "--for %v: it must be positive", o.limit)
+			}
+			if c.IsSet("password-file") && o.passwordFile == "" {
+				return command.Errorf(command.Usage, "--password-file: no file given")
+			}
+			out, err := newPrinter(stdout, c.String("format"))
+			if err != nil {
+				return err
+			}
+			if c.Bool("demo") {
+				if c.IsSet("listen") || o.passwordFile != "" {
+					return command.Errorf(command.Usage, "--demo listens on loopback, without a password")
+				}
+				return demo(c.Context, o, out, stderr)
+			}
+			return listen(c.Context, o, out, stderr)
+		},
+		Commands: []*cli.Command{{
+			Name:      "decode",
+			Usage:     "print datagrams given in hex, one on a line",
+			UsageText: "apmon-recv decode [--format json|text] [FILE|-]",
+			Description: `Reads FILE, or standard input, and prints one line for each line, in order:
+the datagram, or why it is refused, with the offset in its bytes. An empty line
+is an empty datagram, which is refused. Exits with 65 if any was refused.`,
+			HideHelpCommand: true, // a file called "help" is a file
+			OnUsageError:    func(_ *cli.Context, err error, _ bool) error { return err },
+			Flags: []cli.Flag{
+				&cli.StringFlag{Name: "format", Value: "json", Usage: "print `FORMAT`: " + formats},
+			},
+			Action: func(c *cli.Context) error {
+				// It would be the format of something else, silently.
+				if set := c.Lineage()[1].LocalFlagNames(); len(set) > 0 {
+					return command.Errorf(command.Usage, "--%s: options of decode come after it", slices.Min(set))
+				}
+				if c.NArg() > 1 {
+					return command.Errorf(command.Usage, "unexpected argument %q: options come before the one file", c.Args().Get(1))
+				}
+				out, err := newPrinter(stdout, c.String("format"))
+				if err != nil {
+					return err
+				}
+				return decodeFile(c.Args().First(), stdin, out, stderr)
+			},
+		}},
+	}, stdout, stderr)
+}

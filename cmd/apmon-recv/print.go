@@ -1,0 +1,153 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"io"
+	"math"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/apmon-go/apmon/apmon/receiver"
+	"github.com/apmon-go/apmon/cmd/internal/command"
+	"github.com/apmon-go/apmon/xdr"
+)
+
+// printer writes datagrams, one on a line. What it writes is buffered; after
+// the first error it writes nothing.
+type printer struct {
+	out  *bufio.Writer
+	json bool
+	line []byte
+	err  error // of the first write that failed
+}
+
+// newPrinter returns a printer for a --format.
+func newPrinter(w io.Writer, format string) (*printer, error) {
+	if format != "json" && format != "text" {
+		return nil, command.Errorf(command.Usage, "--format %q: it is text or json", format)
+	}
+	return &printer{out: bufio.NewWriterSize(w, 64<<10), json: format == "json"}, nil
+}
+
+// packet prints a datagram as it arrives. It flushes when no other is waiting:
+// a reader sees each datagram at once, and a burst costs few writes.
+func (p *printer) packet(pk *receiver.Packet) {
+	p.print(pk.Received, pk.From.String(), pk.Datagram, pk.Err)
+	if pk.Waiting == 0 {
+		p.flush()
+	}
+}
+
+// print prints a datagram, or why it was refused. At is when it came; it and
+// from may be empty.
+func (p *printer) print(at time.Time, from string, d *xdr.Datagram, err error) {
+	if p.err != nil {
+		return
+	}
+	switch b := p.line[:0]; {
+	case !p.json:
+		p.line = appendText(b, at, from, d, err)
+	case err != nil:
+		p.line = xdr.AppendJSONError(b, from, err)
+	default:
+		p.line = d.AppendJSON(b, from)
+	}
+	p.line = append(p.line, '\n')
+	_, p.err = p.out.Write(p.line)
+}
+
+func (p *printer) flush() {
+	if p.err == nil {
+		p.err = p.out.Flush()
+	}
+}
+
+// failure is what to exit with because of the output, nil if nobody reads it
+// any more: that is how "apmon-recv | head" ends.
+func (p *printer) failure() error {
+	if p.err == nil || errors.Is(p.err, syscall.EPIPE) {
+		return nil
+	}
+	return command.Errorf(command.IOErr, "standard output: %w", p.err)
+}
+
+// appendText appends a datagram for people to read:
+//
+//	2023-11-14T22:13:20Z 127.0.0.1:4242 C/N x=1 status="RUNNING"
+//
+// Whatever a stranger may have put into it cannot steer a terminal: in quotes
+// are all texts, and names that hold anything but plain characters.
+func appendText(b []byte, at time.Time, from string, d *xdr.Datagram, err error) []byte {
+	switch {
+	case err == nil && d.Timed && d.Time > 0: // otherwise it means "now"
+		b = stamp(b, time.Unix(int64(d.Time), 0))
+	case !at.IsZero():
+		b = stamp(b, at)
+	default:
+		b = append(b, '-')
+	}
+	b = append(b, ' ')
+	if from == "" {
+		from = "-"
+	}
+	b = append(b, from...)
+	if err != nil {
+		b = append(b, " refused: "...)
+		return append(b, plain(err.Error())...)
+	}
+	b = append(b, ' ')
+	b = appendName(b, d.Cluster, `="/`)
+	b = append(b, '/')
+	b = appendName(b, d.Node, `="`)
+	for i := range d.Params {
+		p := &d.Params[i]
+		b = append(b, ' ')
+		b = appendName(b, p.Name, `="`)
+		b = append(b, '=')
+		switch p.Type() {
+		case xdr.TypeString:
+			b = strconv.AppendQuote(b, p.Text())
+		case xdr.TypeInt32, xdr.TypeInt64:
+			b = strconv.AppendInt(b, p.Int(), 10)
+		default:
+			b = appendFloat(b, p.Float())
+		}
+	}
+	return b
+}
+
+// appendName appends a name, in quotes if it is empty, or holds a blank, one
+// of the special characters, or anything that cannot be printed.
+func appendName(b []byte, name, special string) []byte {
+	odd := func(r rune) bool {
+		return r == ' ' || r == '\\' || r == '\uFFFD' || !strconv.IsPrint(r) || strings.ContainsRune(special, r)
+	}
+	if name == "" || strings.ContainsFunc(name, odd) {
+		return strconv.AppendQuote(b, name)
+	}
+	return append(b, name...)
+}
+
+// plain escapes what cannot be printed.
+func plain(s string) string {
+	if !strings.ContainsFunc(s, func(r rune) bool { return r == '\uFFFD' || !strconv.IsPrint(r) }) {
+		return s
+	}
+	return strconv.Quote(s)
+}
+
+// appendFloat appends the shortest number that reads back as v, with an
+// exponent only where there would be many zeros.
+func appendFloat(b []byte, v float64) []byte {
+	format := byte('f')
+	if a := math.Abs(v); a != 0 && a < 1e-6 || a >= 1e21 {
+		format = 'e'
+	}
+	return strconv.AppendFloat(b, v, format, -1, 64)
+}
+
+// stamp appends a time.
+func stamp(b []byte, t time.Time) []byte { return t.UTC().AppendFormat(b, time.RFC3339) }

@@ -1,0 +1,183 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/signal"
+	"strconv"
+	"strings"
+	"syscall"
+	"text/tabwriter"
+	"time"
+
+	"github.com/apmon-go/apmon/apmon/receiver"
+	"github.com/apmon-go/apmon/cmd/internal/command"
+	"github.com/apmon-go/apmon/xdr"
+)
+
+// listenOptions are those of apmon-recv without a command.
+type listenOptions struct {
+	addr         string
+	count        int           // 0 for no limit
+	limit        time.Duration // 0 for none
+	passwordFile string        // empty for none
+}
+
+// listen receives datagrams on an address and shows them.
+func listen(ctx context.Context, o listenOptions, out *printer, stderr io.Writer) error {
+	if err := checkAddr(o.addr); err != nil {
+		return err
+	}
+	var ro receiver.Options
+	if o.passwordFile != "" {
+		password, err := readPassword(o.passwordFile)
+		if err != nil {
+			return err
+		}
+		ro.Password = &password
+	}
+	r, err := receiver.Listen(o.addr, ro)
+	if err != nil {
+		if op := (*net.OpError)(nil); errors.As(err, &op) {
+			err = op.Err // the address is told already
+		}
+		return command.Errorf(command.Unavailable, "cannot listen on %s: %w", o.addr, err)
+	}
+	defer r.Close()
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	// The second signal ends the program as if it were not caught: the first
+	// waits for the output, which may never be read.
+	defer context.AfterFunc(ctx, stop)()
+	fmt.Fprintf(stderr, "listening on %v\n", r.Addr())
+	return receive(ctx, r, o.count, o.limit, out, stderr)
+}
+
+// checkAddr tells a misspelled address from one that cannot be used.
+func checkAddr(addr string) error {
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return command.Errorf(command.Usage, "--listen: %w: it is HOST:PORT, such as 127.0.0.1:8884 or :8884", err)
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return command.Errorf(command.Usage, "--listen %q: port %q is not a number from 0 to 65535", addr, port)
+	}
+	return nil
+}
+
+// readPassword reads a password from a file; a line end after it does not
+// belong to it.
+func readPassword(name string) (string, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return "", command.Errorf(command.NoInput, "--password-file: %w", err)
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, xdr.MaxString+1))
+	if err != nil {
+		return "", command.Errorf(command.NoInput, "--password-file: %w", err)
+	}
+	password := strings.TrimSpace(string(b))
+	switch {
+	case password == "":
+		return "", command.Errorf(command.Config, "--password-file: %s is empty", name)
+	case len(b) > xdr.MaxString:
+		return "", command.Errorf(command.Config, "--password-file: %s is too long for a password", name)
+	case strings.ContainsAny(password, "\r\n"):
+		return "", command.Errorf(command.Config, "--password-file: %s has more than one line", name)
+	}
+	return password, nil
+}
+
+// receive shows what r receives until ctx ends, count datagrams were accepted
+// (if it is not 0), the limit of time is over (if it is not 0), or the output
+// fails. Then it writes the summary.
+func receive(ctx context.Context, r *receiver.Receiver, count int, limit time.Duration, out *printer, stderr io.Writer) error {
+	serving := ctx
+	if limit > 0 {
+		var cancel context.CancelFunc
+		serving, cancel = context.WithTimeout(ctx, limit)
+		defer cancel()
+	}
+	accepted := 0
+	var end *summary // taken at the last datagram that is shown
+	err := r.Serve(serving, func(p *receiver.Packet) {
+		if end != nil {
+			return
+		}
+		out.packet(p)
+		if p.Err == nil {
+			accepted++
+		}
+		if count > 0 && accepted == count || out.err != nil {
+			end = summarize(r)
+			_ = r.Close()
+		}
+	})
+	out.flush()
+	if end == nil {
+		end = summarize(r)
+	}
+	end.write(stderr)
+	switch {
+	case out.failure() != nil:
+		return out.failure()
+	case err != nil:
+		return command.Errorf(command.Unavailable, "%w", err)
+	case accepted < count && out.err == nil && ctx.Err() == nil:
+		return command.Errorf(command.TempFail, "%d of %d datagrams within %v", accepted, count, limit)
+	}
+	return nil
+}
+
+// summary is what a receiver has counted up to a moment.
+type summary struct {
+	stats   receiver.Stats
+	senders []receiver.Sender
+}
+
+func summarize(r *receiver.Receiver) *summary {
+	return &summary{r.Stats(), r.Senders()}
+}
+
+// write writes a table with a line for each sender, and then what else went
+// wrong.
+func (s *summary) write(w io.Writer) {
+	t := &s.stats
+	if t.Received+t.Refused == 0 {
+		fmt.Fprintln(w, "nothing received")
+	} else {
+		tab := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+		fmt.Fprintln(tab, "SENDER\tINSTANCE\tRECEIVED\tREFUSED\tLOST\tREORDERED\tDUPLICATE")
+		for _, e := range s.senders {
+			if e.Sequenced {
+				fmt.Fprintf(tab, "%v\t%d\t%d\t-\t%d\t%d\t%d\n", e.Addr, e.Instance, e.Received, e.Lost, e.Reordered, e.Duplicate)
+			} else {
+				fmt.Fprintf(tab, "%v\t-\t%d\t%d\t-\t-\t-\n", e.Addr, e.Received, e.Refused)
+			}
+		}
+		fmt.Fprintf(tab, "total\t\t%d\t%d\t%d\t%d\t%d\n", t.Received, t.Refused, t.Lost, t.Reordered, t.Duplicate)
+		_ = tab.Flush()
+	}
+	for _, e := range s.senders {
+		if e.Restarts > 0 {
+			fmt.Fprintf(w, "%v instance %d began again %d times; nothing in between is counted as lost\n", e.Addr, e.Instance, e.Restarts)
+		}
+	}
+	if n := t.Expired + t.Evicted; n > 0 {
+		fmt.Fprintf(w, "the total includes %d senders no longer listed: %d silent for %v, %d too many\n", n, t.Expired, receiver.Idle, t.Evicted)
+	}
+	if t.KernelDropped > 0 {
+		fmt.Fprintf(w, "%d datagrams dropped by the kernel: the receive buffer it gave has %d bytes (see net.core.rmem_max)\n", t.KernelDropped, t.ReadBuffer)
+	}
+	if t.Dropped > 0 {
+		fmt.Fprintf(w, "%d datagrams dropped unseen: the output is too slow\n", t.Dropped)
+	}
+	if t.ReadErrors > 0 {
+		fmt.Fprintf(w, "%d errors of the socket\n", t.ReadErrors)
+	}
+}

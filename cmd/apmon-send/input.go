@@ -1,0 +1,377 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/apmon-go/apmon/apmon"
+	"github.com/apmon-go/apmon/cmd/internal/command"
+)
+
+// maxLine is the length in bytes of the longest line of standard input: a
+// message of more could hardly be sent.
+const maxLine = 4 << 20
+
+// messages says what is to be sent: one message made of the arguments, or
+// those that come on standard input, each with the error it is lost by.
+func (c *sendCommand) messages(cc *cli.Context) (iter.Seq2[apmon.Message, error], error) {
+	if c.pendingName != nil {
+		return nil, fmt.Errorf("-param %q has no -value", *c.pendingName)
+	}
+	base := apmon.Message{
+		Cluster: first(cc.String("cluster"), c.getenv("APMON_CLUSTER")),
+		Node:    first(cc.String("node"), c.getenv("APMON_NODE")),
+		Params:  c.params,
+	}
+	if cc.IsSet("time") {
+		t, err := parseTime(cc.String("time"))
+		if err != nil {
+			return nil, err
+		}
+		base.Time = t
+	}
+	args := cc.Args().Slice()
+	pairs, stdin := cc.Bool("pairs"), cc.IsSet("stdin")
+	switch {
+	case stdin && (pairs || len(args) > 0 || len(c.params) > 0 || c.bad != nil):
+		return nil, errors.New("--stdin goes with no parameters on the command line")
+	case stdin:
+		return c.read(cc.String("stdin"), base)
+	case pairs && (cc.IsSet("cluster") || cc.IsSet("node")):
+		return nil, errors.New("--pairs takes cluster and node from its arguments, not from -c and -n")
+	}
+	literal := c.behindDashes(args)
+	if pairs {
+		if len(args) < 4 || len(args)%2 != 0 {
+			return nil, errors.New("--pairs takes CLUSTER NODE NAME VALUE, then more pairs of NAME VALUE")
+		}
+		base.Cluster, base.Node = args[0], args[1]
+		for i := 2; i < len(args); i += 2 {
+			if isFlag(args[i]) && !literal {
+				return nil, fmt.Errorf("flag %q stands behind the parameters; flags come first", args[i])
+			}
+			c.add(parseValue(args[i], args[i+1]))
+		}
+	} else {
+		for _, arg := range args {
+			if isFlag(arg) && !literal {
+				return nil, fmt.Errorf("flag %q stands behind the parameters; flags come first", arg)
+			}
+			name, value, ok := strings.Cut(arg, "=")
+			if !ok {
+				return nil, fmt.Errorf("%s is not NAME=VALUE", short(arg))
+			}
+			c.add(parseValue(name, value))
+		}
+	}
+	if c.bad != nil {
+		return nil, c.bad
+	}
+	base.Params = c.params
+	if len(base.Params) == 0 {
+		return nil, errors.New("no parameters: NAME=VALUE is missing")
+	}
+	return one(base), nil
+}
+
+// behindDashes reports whether the arguments were separated from the flags by
+// "--", so that names may begin with a dash.
+func (c *sendCommand) behindDashes(args []string) bool {
+	i := len(c.args) - len(args) - 1
+	return i > 0 && c.args[i] == "--"
+}
+
+func isFlag(s string) bool { return len(s) > 1 && s[0] == '-' }
+
+func first(values ...string) string {
+	for _, v := range values {
+		if v != "" {
+			return v
+		}
+	}
+	return ""
+}
+
+func one(m apmon.Message) iter.Seq2[apmon.Message, error] {
+	return func(yield func(apmon.Message, error) bool) { yield(m, nil) }
+}
+
+// parseTime reads Unix seconds or RFC 3339.
+func parseTime(s string) (time.Time, error) {
+	var t time.Time
+	if n, err := strconv.ParseInt(s, 10, 64); err == nil {
+		t = time.Unix(n, 0)
+	} else if t, err = time.Parse(time.RFC3339, s); err != nil {
+		return t, command.Errorf(command.DataErr, "time %s is neither Unix seconds nor RFC 3339", short(s))
+	}
+	if sec := t.Unix(); sec < 1 || sec > math.MaxInt32 {
+		return t, command.Errorf(command.DataErr, "time %s: %w: only 1970-01-01T00:00:01Z to 2038-01-19T03:14:07Z can be sent", short(s), apmon.ErrTime)
+	}
+	return t, nil
+}
+
+// read returns the messages of standard input. A bad line is an error that
+// names it; the lines around it are not lost, but for kv, where all of them
+// are one message.
+func (c *sendCommand) read(format string, base apmon.Message) (iter.Seq2[apmon.Message, error], error) {
+	var parse func(line string, base apmon.Message) (apmon.Message, error)
+	switch format {
+	case "kv":
+		m, err := readKV(c.stdin, base)
+		if err != nil {
+			return nil, err
+		}
+		return one(m), nil
+	case "json":
+		parse = parseJSON
+	case "line":
+		parse = parseLine
+	default:
+		return nil, fmt.Errorf("--stdin %q is none of kv, json, line", format)
+	}
+	return func(yield func(apmon.Message, error) bool) {
+		empty := true
+		for line, err := range lines(c.stdin) {
+			var m apmon.Message
+			if err == nil {
+				if line.text == "" {
+					continue
+				}
+				if m, err = parse(line.text, base); err != nil {
+					err = command.Errorf(command.DataErr, "standard input, line %d: %w", line.number, err)
+				}
+			}
+			empty = false
+			if !yield(m, err) {
+				return
+			}
+		}
+		if empty {
+			yield(apmon.Message{}, errNoInput)
+		}
+	}, nil
+}
+
+var errNoInput = command.Errorf(command.NoInput, "no parameters on standard input")
+
+func readKV(r io.Reader, base apmon.Message) (apmon.Message, error) {
+	for line, err := range lines(r) {
+		if err != nil {
+			return base, err
+		}
+		if line.text == "" {
+			continue
+		}
+		name, value := line.text, ""
+		if i := strings.IndexAny(line.text, " \t"); i >= 0 {
+			name, value = line.text[:i], strings.TrimSpace(line.text[i:])
+		}
+		p, err := parseValue(name, value)
+		if err != nil {
+			return base, command.Errorf(command.DataErr, "standard input, line %d: %w", line.number, err)
+		}
+		base.Params = append(base.Params, p)
+	}
+	if len(base.Params) == 0 {
+		return base, errNoInput
+	}
+	return base, nil
+}
+
+// parseLine reads "CLUSTER/NODE NAME VALUE NAME VALUE…".
+func parseLine(line string, m apmon.Message) (apmon.Message, error) {
+	f := strings.Fields(line)
+	var ok bool
+	if m.Cluster, m.Node, ok = strings.Cut(f[0], "/"); !ok {
+		return m, fmt.Errorf("%s is not CLUSTER/NODE", short(f[0]))
+	}
+	if len(f) < 3 || len(f)%2 == 0 {
+		return m, errors.New("CLUSTER/NODE is not followed by pairs of NAME VALUE")
+	}
+	for i := 1; i < len(f); i += 2 {
+		p, err := parseValue(f[i], f[i+1])
+		if err != nil {
+			return m, err
+		}
+		m.Params = append(m.Params, p)
+	}
+	return m, nil
+}
+
+// jsonMessage is a line of --stdin json. The last fields are those with which
+// apmon-recv and --dry-run print a datagram, so that their output can be sent
+// again; they say nothing that is sent.
+type jsonMessage struct {
+	Cluster string          `json:"cluster"`
+	Node    string          `json:"node"`
+	Time    json.RawMessage `json:"time"`
+	Params  json.RawMessage `json:"params"`
+
+	From, Version, Instance, Seq, To, Hex json.RawMessage
+}
+
+func parseJSON(line string, m apmon.Message) (apmon.Message, error) {
+	var in jsonMessage
+	d := json.NewDecoder(strings.NewReader(line))
+	d.DisallowUnknownFields()
+	d.UseNumber()
+	if err := d.Decode(&in); err != nil {
+		return m, jsonError(err)
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return m, errors.New("more than one JSON object")
+	}
+	m.Cluster, m.Node = first(in.Cluster, m.Cluster), first(in.Node, m.Node)
+	if t := string(in.Time); t != "" && t != "null" {
+		var err error
+		if m.Time, err = parseTime(strings.Trim(t, `"`)); err != nil {
+			return m, err
+		}
+	}
+	var err error
+	if m.Params, err = jsonParams(in.Params); err != nil {
+		return m, err
+	}
+	if len(m.Params) == 0 {
+		return m, errors.New(`no "params"`)
+	}
+	return m, nil
+}
+
+// jsonParams reads {"name":value,…}, in that order, or the list that
+// apmon-recv prints, [{"name":…,"type":…,"value":…},…].
+func jsonParams(raw json.RawMessage) ([]apmon.Param, error) {
+	raw = bytes.TrimSpace(raw)
+	var params []apmon.Param
+	if len(raw) > 0 && raw[0] == '[' {
+		var list []struct {
+			Name, Type string
+			Value      any
+		}
+		d := json.NewDecoder(bytes.NewReader(raw))
+		d.DisallowUnknownFields()
+		d.UseNumber()
+		if err := d.Decode(&list); err != nil {
+			return nil, jsonError(err)
+		}
+		for _, e := range list {
+			p, err := jsonParam(e.Name, e.Type, e.Value)
+			if err != nil {
+				return nil, err
+			}
+			params = append(params, p)
+		}
+		return params, nil
+	}
+	if len(raw) == 0 || raw[0] != '{' {
+		return nil, errors.New(`"params" is neither an object nor a list`)
+	}
+	d := json.NewDecoder(bytes.NewReader(raw))
+	d.UseNumber()
+	d.Token() // the brace
+	for d.More() {
+		key, err := d.Token()
+		if err != nil {
+			return nil, jsonError(err)
+		}
+		var value any
+		if err := d.Decode(&value); err != nil {
+			return nil, jsonError(err)
+		}
+		p, err := jsonParam(key.(string), "", value)
+		if err != nil {
+			return nil, err
+		}
+		params = append(params, p)
+	}
+	return params, nil
+}
+
+// jsonParam makes a parameter of a JSON number or string; a type, as
+// apmon-recv prints it, forces the like of [command] flags.
+func jsonParam(name, typ string, value any) (apmon.Param, error) {
+	switch v := value.(type) {
+	case json.Number:
+		switch typ {
+		case "":
+			return parseValue(name, v.String())
+		case "int32", "int64":
+			return parseInt(name, v.String())
+		case "real32", "real64":
+			return parseFloat(name, v.String())
+		}
+	case string:
+		switch typ {
+		case "", "string":
+			return parseText(name, v)
+		case "real32", "real64": // "NaN", "+Inf", "-Inf"
+			return apmon.Param{}, badValue(name, v, "cannot be stored")
+		}
+	default:
+		return apmon.Param{}, command.Errorf(command.DataErr, "parameter %s: %w: neither a number nor a text", short(name), apmon.ErrBadValue)
+	}
+	return apmon.Param{}, command.Errorf(command.DataErr, "parameter %s: %w: %v is not of type %s", short(name), apmon.ErrBadValue, value, short(typ))
+}
+
+// jsonError takes Go's own words out of an error.
+func jsonError(err error) error {
+	var typ *json.UnmarshalTypeError
+	if errors.As(err, &typ) {
+		return fmt.Errorf("%q is a %s", strings.ToLower(typ.Field), typ.Value)
+	}
+	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
+		return errors.New("the JSON object ends too early")
+	}
+	return errors.New(strings.TrimPrefix(err.Error(), "json: "))
+}
+
+type line struct {
+	number int
+	text   string // without white space around it
+}
+
+// lines reads line by line. One that is too long is an error of its own and
+// skipped; an error of reading ends it.
+func lines(r io.Reader) iter.Seq2[line, error] {
+	return func(yield func(line, error) bool) {
+		br := bufio.NewReaderSize(r, 64<<10)
+		var buf []byte
+		long := false
+		for n := 1; ; {
+			chunk, err := br.ReadSlice('\n')
+			if long = long || len(buf)+len(chunk) > maxLine; !long {
+				buf = append(buf, chunk...)
+			}
+			if err == bufio.ErrBufferFull {
+				continue
+			}
+			if err != nil && err != io.EOF {
+				yield(line{}, command.Errorf(command.NoInput, "standard input: %w", err))
+				return
+			}
+			var lineErr error
+			if long {
+				lineErr = command.Errorf(command.DataErr, "standard input, line %d: more than %d bytes", n, maxLine)
+			}
+			if (err == nil || len(buf) > 0 || long) && !yield(line{n, string(bytes.TrimSpace(buf))}, lineErr) {
+				return
+			}
+			if err == io.EOF {
+				return
+			}
+			n++
+			buf, long = buf[:0], false
+		}
+	}
+}

@@ -1,0 +1,529 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"flag"
+	"io"
+	"math"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"github.com/apmon-go/apmon/apmon"
+	"github.com/apmon-go/apmon/cmd/internal/command"
+	"github.com/apmon-go/apmon/xdr"
+)
+
+func TestMain(m *testing.M) {
+	testscript.Main(m, map[string]func(){"apmon-send": main})
+}
+
+func TestScripts(t *testing.T) {
+	t.Parallel()
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata",
+		RequireExplicitExec: true,
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			// status CODE CMD ARG...: runs a command that has to end with CODE.
+			"status": func(ts *testscript.TestScript, _ bool, args []string) {
+				want := args[0]
+				err := ts.Exec(args[1], args[2:]...)
+				got := "0"
+				if err != nil {
+					got = strings.TrimPrefix(err.Error(), "exit status ")
+				}
+				if got != want {
+					ts.Fatalf("%v: got %s, want exit status %s", args[1:], got, want)
+				}
+			},
+		},
+	})
+}
+
+// result is what one run of the command did.
+type result struct {
+	code           int
+	stdout, stderr string
+}
+
+// send runs the command with the environment and standard input given.
+func send(env map[string]string, stdin string, args ...string) result {
+	var out, errs bytes.Buffer
+	code := run(context.Background(), append([]string{"apmon-send"}, args...),
+		func(k string) string { return env[k] }, strings.NewReader(stdin), &out, &errs)
+	return result{code, out.String(), errs.String()}
+}
+
+type listener struct {
+	net.PacketConn
+	t *testing.T
+}
+
+func listen(t *testing.T) *listener {
+	t.Helper()
+	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return &listener{conn, t}
+}
+
+func (l *listener) name() string { return l.LocalAddr().String() }
+
+// next returns the next datagram. On loopback it has arrived when the sender
+// has ended.
+func (l *listener) next() *xdr.Datagram {
+	l.t.Helper()
+	b := make([]byte, 65536)
+	l.SetReadDeadline(time.Now().Add(10 * time.Second))
+	n, _, err := l.ReadFrom(b)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	d, err := xdr.Parse(b[:n])
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return d
+}
+
+// none fails if anything has arrived.
+func (l *listener) none() {
+	l.t.Helper()
+	l.SetReadDeadline(time.Now())
+	if n, _, err := l.ReadFrom(make([]byte, 65536)); err == nil {
+		l.t.Errorf("a datagram of %d bytes was sent", n)
+	}
+}
+
+// show renders names and parameters as "C/N a=1(int32) b=x(string)".
+func show(d *xdr.Datagram) string {
+	s := d.Cluster + "/" + d.Node
+	for _, p := range d.Params {
+		v := p.Text()
+		if p.Type() != xdr.TypeString {
+			v = strings.TrimSuffix(strings.TrimSuffix(string(xdrFloat(p.Float())), "0"), ".")
+		}
+		s += " " + p.Name + "=" + v + "(" + p.Type().String() + ")"
+	}
+	return s
+}
+
+func xdrFloat(v float64) []byte {
+	d := xdr.Datagram{Params: []xdr.Param{xdr.Float("v", v)}}
+	b := d.AppendJSON(nil, "")
+	i := bytes.Index(b, []byte(`"value":`)) + len(`"value":`)
+	b = b[i : len(b)-3]
+	if !bytes.ContainsRune(b, '.') {
+		b = append(b, ".0"...)
+	}
+	return b
+}
+
+func TestArrives(t *testing.T) {
+	t.Parallel()
+	l, m := listen(t), listen(t)
+	for _, tt := range []struct {
+		name  string
+		env   map[string]string
+		stdin string
+		args  []string
+		want  []string
+	}{
+		{"types are found", nil, "", []string{"-c", "C", "-n", "N", "a=1", "b=1.5", "c=007", "d=2147483648", "e=x=y z"},
+			[]string{"C/N a=1(int32) b=1.5(real64) c=007(string) d=2147483648(real64) e=x=y z(string)"}},
+		{"types are forced", nil, "", []string{"-c", "C", "-n", "N", "--int", "a=007", "--float", "b=1", "--string", "c=5", "d=1"},
+			[]string{"C/N a=7(int32) b=1(real64) c=5(string) d=1(int32)"}},
+		{"commas stay", nil, "", []string{"-c", "C", "-n", "N", "--string", "a=1,2,3"}, []string{"C/N a=1,2,3(string)"}},
+		{"names from the environment", map[string]string{"APMON_CLUSTER": "EC", "APMON_NODE": "EN"}, "", []string{"a=1"}, []string{"EC/EN a=1(int32)"}},
+		{"parameters called help and h", nil, "", []string{"-c", "C", "-n", "N", "help=1", "h=2"}, []string{"C/N help=1(int32) h=2(int32)"}},
+		{"older scripts", nil, "", []string{"-cluster", "C", "-node", "N", "-param", "P", "-value", "-5", "-param", "Q", "-value=-.5"},
+			[]string{"C/N P=-5(int32) Q=-0.5(real64)"}},
+		{"pairs", nil, "", []string{"--pairs", "C", "N", "a=b", "-1", "c", "text"}, []string{"C/N a=b=-1(int32) c=text(string)"}},
+		{"names that begin with a dash", nil, "", []string{"-c", "C", "-n", "N", "--", "-a=1"}, []string{"C/N -a=1(int32)"}},
+		{"kv", nil, "a 1\n\n b\t two words \r\n", []string{"-c", "C", "-n", "N", "--stdin", "kv"}, []string{"C/N a=1(int32) b=two words(string)"}},
+		{"line", nil, "A/B/C x 1\nD/E y z w 2", []string{"--stdin", "line"}, []string{"A/B/C x=1(int32)", "D/E y=z(string) w=2(int32)"}},
+		{"json", nil, `{"cluster":"A","node":"B","params":{"z":1,"a":1.5,"s":"7"}}` + "\n" + `{"params":{"x":1e3}}`,
+			[]string{"-c", "C", "-n", "N", "--stdin", "json"}, []string{"A/B z=1(int32) a=1.5(real64) s=7(string)", "C/N x=1000(real64)"}},
+		{"json as apmon-recv prints it", nil, `{"from":"127.0.0.1:4242","version":"2.2.20_go","instance":17,"seq":1,"cluster":"C","node":"N","time":null,"params":[{"name":"x","type":"int32","value":1},{"name":"y","type":"real64","value":1}]}`,
+			[]string{"--stdin", "json"}, []string{"C/N x=1(int32) y=1(real64)"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			// Both spellings of the flag in one call.
+			r := send(tt.env, tt.stdin, append([]string{"-d", l.name(), "-dest", m.name() + " pw"}, tt.args...)...)
+			if r.code != 0 || r.stdout != "" || r.stderr != "" {
+				t.Errorf("got %+v", r)
+			}
+			for _, want := range tt.want {
+				for _, l := range []*listener{l, m} {
+					if got := show(l.next()); got != want {
+						t.Errorf("got  %s\nwant %s", got, want)
+					}
+				}
+			}
+		})
+	}
+}
+
+func TestTime(t *testing.T) {
+	t.Parallel()
+	l := listen(t)
+	for arg, want := range map[string]int32{"1700000000": 1700000000, "2023-11-14T22:13:20Z": 1700000000, "2023-11-14T23:13:20+01:00": 1700000000} {
+		send(nil, "", "-d", l.name(), "-t", arg, "x=1")
+		if d := l.next(); !d.Timed || d.Time != want {
+			t.Errorf("%s: got %d", arg, d.Time)
+		}
+	}
+	for _, tt := range []struct {
+		args  []string
+		stdin string
+	}{
+		{[]string{"-t", "1700000001", "--stdin", "json"}, `{"params":{"x":1}}`},
+		{[]string{"--stdin", "json"}, `{"time":"2023-11-14T22:13:21Z","params":{"x":1}}`},
+		{[]string{"-t", "5", "--stdin", "json"}, `{"time":1700000001,"params":{"x":1}}`},
+	} {
+		send(nil, tt.stdin, append([]string{"-d", l.name()}, tt.args...)...)
+		if d := l.next(); d.Time != 1700000001 {
+			t.Errorf("%v: got %d", tt, d.Time)
+		}
+	}
+}
+
+// What is wrong is named, ends with the code of sysexits, and nothing of that
+// message is sent.
+func TestBadInput(t *testing.T) {
+	t.Parallel()
+	l := listen(t)
+	big := strings.Repeat("x", 1<<20)
+	for _, tt := range []struct {
+		name  string
+		code  int
+		says  string
+		stdin string
+		args  []string
+	}{
+		{"nothing", 64, "NAME=VALUE", "", nil},
+		{"no equals sign", 64, `"load"`, "", []string{"x=1", "load"}},
+		{"flag behind", 64, `"-c"`, "", []string{"x=1", "-c", "C"}},
+		{"long flag behind", 64, `"--soft=1"`, "", []string{"x=1", "--soft=1"}},
+		{"unknown flag", 64, "-nope", "", []string{"-nope", "x=1"}},
+		{"value without param", 64, `"5"`, "", []string{"-value", "5"}},
+		{"param without value", 64, `"p"`, "", []string{"-param", "p", "x=1"}},
+		{"two policies", 64, "--drop", "", []string{"--wait", "--drop", "x=1"}},
+		{"rate", 64, `"0"`, "", []string{"--rate", "0", "x=1"}},
+		{"rate", 64, `"NaN"`, "", []string{"--rate", "NaN", "x=1"}},
+		{"pairs", 64, "CLUSTER NODE", "", []string{"--pairs", "C", "N", "x"}},
+		{"stdin and arguments", 64, "--stdin", "", []string{"--stdin", "kv", "x=1"}},
+		{"stdin format", 64, `"xml"`, "", []string{"--stdin", "xml"}},
+		{"forced type without name", 64, "NAME=VALUE", "", []string{"--int", "5"}},
+
+		{"empty value", 65, `"x"`, "", []string{"y=1", "x="}},
+		{"blank value", 65, `"x"`, "", []string{"y=1", "x= "}},
+		{"empty name", 65, `""`, "", []string{"y=1", "=5"}},
+		{"overflow", 65, `"1e999"`, "", []string{"y=1", "x=1e999"}},
+		{"not an integer", 65, `"1.5"`, "", []string{"--float", "y=1", "--int", "x=1.5"}},
+		{"integer overflow", 65, `"9223372036854775808"`, "", []string{"--int", "x=9223372036854775808"}},
+		{"not a float", 65, `"0x1p4"`, "", []string{"--float", "x=0x1p4"}},
+		{"NaN", 65, `"nan"`, "", []string{"--float", "x=nan"}},
+		{"old scripts", 65, `"p"`, "", []string{"-param", "p", "-value", ""}},
+		{"megabyte", 65, `"x"`, "", []string{"y=1", "x=" + big}},
+		{"long name", 65, "40000 bytes", "", []string{"y=1", strings.Repeat("n", 40000) + "=1"}},
+		{"too large for a datagram", 65, `"x"`, "", []string{"y=1", "x=" + big[:9000]}},
+		{"long cluster", 65, "cluster", "", []string{"-c", big[:40000], "x=1"}},
+		{"large cluster", 65, "cluster", "", []string{"-c", big[:9000], "x=1"}},
+		{"blank node", 65, "node", "", []string{"-n", " ", "x=1"}},
+		{"time", 65, `"noon"`, "", []string{"-t", "noon", "x=1"}},
+		{"time after 2038", 65, "2038", "", []string{"-t", "2147483648", "x=1"}},
+		{"time after 2038", 65, "2038", "", []string{"-t", "2040-01-01T00:00:00Z", "x=1"}},
+		{"time 0", 65, `"0"`, "", []string{"-t", "0", "x=1"}},
+		{"kv", 65, "line 2", "a 1\nb\n", []string{"--stdin", "kv"}},
+		{"json syntax", 65, "line 1", "{", []string{"--stdin", "json"}},
+		{"json unknown key", 65, `"parms"`, `{"parms":{}}`, []string{"--stdin", "json"}},
+		{"json no params", 65, "params", `{"cluster":"C"}`, []string{"--stdin", "json"}},
+		{"json bad value", 65, `"x"`, `{"params":{"y":1,"x":null}}`, []string{"--stdin", "json"}},
+		{"json nested", 65, `"x"`, `{"params":{"y":1,"x":{"z":1}}}`, []string{"--stdin", "json"}},
+		{"json two objects", 65, "more than one", `{"params":{"x":1}} {}`, []string{"--stdin", "json"}},
+		{"json overflow", 65, `"1e999"`, `{"params":{"x":1e999}}`, []string{"--stdin", "json"}},
+		{"line without slash", 65, `"C"`, "C x 1", []string{"--stdin", "line"}},
+		{"line with odd words", 65, "pairs", "C/N x", []string{"--stdin", "line"}},
+		{"very long line", 65, "line 1: more than", strings.Repeat(big, 5), []string{"--stdin", "line"}},
+
+		{"empty stdin", 66, "standard input", "\n\n", []string{"--stdin", "kv"}},
+		{"empty stdin", 66, "standard input", "", []string{"--stdin", "json"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := send(nil, tt.stdin, append([]string{"-d", l.name()}, tt.args...)...)
+			if r.code != tt.code || !strings.Contains(r.stderr, tt.says) || !strings.HasPrefix(r.stderr, "apmon-send: ") || r.stdout != "" {
+				t.Errorf("got %d, %s", r.code, r.stderr)
+			}
+			if len(r.stderr) > 500 {
+				t.Errorf("%d bytes on standard error", len(r.stderr))
+			}
+			l.none()
+			if r := send(nil, tt.stdin, append([]string{"--soft", "-d", l.name()}, tt.args...)...); r.code != 0 || r.stderr == "" {
+				t.Errorf("--soft: %+v", r)
+			}
+			l.none()
+		})
+	}
+}
+
+// A bad line of standard input takes no other line with it.
+func TestGoodLinesGo(t *testing.T) {
+	t.Parallel()
+	l := listen(t)
+	r := send(nil, "A/B x 1\nbad\nC/D y 2\n"+strings.Repeat("z", 5<<20)+"\nE/F z 3", "-d", l.name(), "--stdin", "line")
+	if r.code != 65 || !strings.Contains(r.stderr, "line 2") || !strings.Contains(r.stderr, "line 4") {
+		t.Errorf("got %+v", r)
+	}
+	for _, want := range []string{"A/B x=1(int32)", "C/D y=2(int32)", "E/F z=3(int32)"} {
+		if got := show(l.next()); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+}
+
+type brokenReader struct{}
+
+func (brokenReader) Read([]byte) (int, error) { return 0, errors.New("bad file descriptor") }
+
+func TestUnreadableInput(t *testing.T) {
+	t.Parallel()
+	l := listen(t)
+	for _, format := range []string{"kv", "json", "line"} {
+		var errs bytes.Buffer
+		code := run(context.Background(), []string{"apmon-send", "-d", l.name(), "--stdin", format},
+			func(string) string { return "" }, brokenReader{}, io.Discard, &errs)
+		if code != 66 || !strings.Contains(errs.String(), "bad file descriptor") {
+			t.Errorf("%s: %d, %s", format, code, errs.String())
+		}
+	}
+}
+
+type fullWriter struct{}
+
+func (fullWriter) Write([]byte) (int, error) { return 0, errors.New("no space left on device") }
+
+func TestFullDisk(t *testing.T) {
+	t.Parallel()
+	var errs bytes.Buffer
+	code := run(context.Background(), []string{"apmon-send", "--dry-run", "x=1"},
+		func(string) string { return "" }, strings.NewReader(""), fullWriter{}, &errs)
+	if code != 74 || !strings.Contains(errs.String(), "no space left") {
+		t.Errorf("%d, %s", code, errs.String())
+	}
+}
+
+func TestDestinations(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	l, m := listen(t), listen(t)
+	file := write("f.conf", "# two\nnonsense line here\n"+l.name()+"\n"+m.name()+" own\n")
+	t.Run("file, a bad line is reported", func(t *testing.T) {
+		r := send(map[string]string{"APMON_PASSWORD_FILE": write("pw", "common\n")}, "", "-f", file, "x=1")
+		if r.code != 0 || !strings.Contains(r.stderr, file+":2:") {
+			t.Errorf("got %+v", r)
+		}
+		if p := l.next().Password; p != "common" {
+			t.Errorf("password %q", p)
+		}
+		if p := m.next().Password; p != "own" {
+			t.Errorf("password %q", p)
+		}
+	})
+	t.Run("APMON_CONFIG", func(t *testing.T) {
+		for _, v := range []string{file, l.name() + "," + m.name()} {
+			if r := send(map[string]string{"APMON_CONFIG": v}, "", "x=1"); r.code != 0 {
+				t.Errorf("got %+v", r)
+			}
+			l.next()
+			m.next()
+		}
+	})
+	t.Run("a bad destination does not stop the good one", func(t *testing.T) {
+		r := send(nil, "", "-d", "h:99999", "-d", l.name(), "x=1")
+		if r.code != 0 || !strings.Contains(r.stderr, `"h:99999"`) {
+			t.Errorf("got %+v", r)
+		}
+		l.next()
+	})
+	closed := listen(t)
+	closed.Close()
+	t.Run("one refuses", func(t *testing.T) {
+		if r := send(nil, "", "-d", closed.name(), "-d", l.name(), "x=1"); r.code != 0 {
+			t.Errorf("got %+v", r)
+		}
+		l.next()
+	})
+	for _, tt := range []struct {
+		name string
+		code int
+		says string
+		env  map[string]string
+		args []string
+	}{
+		{"all refuse", 69, closed.name(), nil, []string{"-d", closed.name()}},
+		{"name does not resolve", 68, "nosuch.invalid:8884", nil, []string{"-d", "nosuch.invalid"}},
+		{"bad port", 78, `"99999"`, nil, []string{"-d", "h:99999"}},
+		{"no such file", 78, dir + "/none", nil, []string{"-f", dir + "/none"}},
+		{"directory", 78, dir, nil, []string{"-f", dir}},
+		{"nothing usable in the file", 78, "empty.conf", nil, []string{"-f", write("empty.conf", "a b c\n")}},
+		{"no such file in APMON_CONFIG", 78, "APMON_CONFIG", map[string]string{"APMON_CONFIG": dir + "/none"}, nil},
+		{"password file", 78, dir + "/none", map[string]string{"APMON_PASSWORD_FILE": dir + "/none"}, []string{"-d", l.name()}},
+		{"level", 78, `"LOUD"`, map[string]string{"APMON_DEBUG_LEVEL": "LOUD"}, []string{"-d", l.name()}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := send(tt.env, "", append(tt.args, "x=1")...)
+			if r.code != tt.code || !strings.Contains(r.stderr, tt.says) {
+				t.Errorf("got %+v", r)
+			}
+		})
+	}
+	l.none()
+}
+
+func TestRates(t *testing.T) {
+	t.Parallel()
+	l := listen(t)
+	lines := strings.Repeat("C/N x 1\n", 40)
+	r := send(nil, lines, "-d", l.name(), "--rate", "2", "--drop", "--stdin", "line")
+	if r.code != 75 || !strings.Contains(r.stderr, "rate limit") {
+		t.Errorf("got %+v", r)
+	}
+	start := time.Now()
+	if r := send(nil, lines, "-d", l.name(), "--rate", "20", "--stdin", "line"); r.code != 0 || time.Since(start) > 5*time.Second {
+		t.Errorf("got %+v", r)
+	}
+}
+
+// The hexadecimal form of a dry run is the datagram, but for the password.
+func TestDryRun(t *testing.T) {
+	t.Parallel()
+	l := listen(t)
+	r := send(nil, "", "--dry-run", "-d", l.name()+" hunter2", "-d", "nosuch.invalid", "-c", "C", "-n", "N", "-t", "5", "x=1", "s=é")
+	lines := strings.Split(strings.TrimSuffix(r.stdout, "\n"), "\n")
+	if r.code != 0 || len(lines) != 2 || strings.Contains(r.stdout, "hunter") || strings.Contains(r.stdout, "68756e746572") {
+		t.Fatalf("got %+v", r)
+	}
+	for _, want := range []string{`"cluster":"C","node":"N","time":5,"params":[{"name":"x","type":"int32","value":1},{"name":"s","type":"string","value":"é"}]`,
+		`"to":"` + l.name() + `"`, `"from":null,"version":"2.2.20_go"`, `"seq":1,`, `"hex":"00000014763a322e322e32305f676f703a2a2a2a2a2a2a2a`} {
+		if !strings.Contains(lines[0], want) {
+			t.Errorf("no %s in\n%s", want, lines[0])
+		}
+	}
+	l.none()
+	// What a dry run prints can be sent.
+	if r := send(nil, r.stdout, "-d", l.name(), "--stdin", "json"); r.code != 0 {
+		t.Errorf("got %+v", r)
+	}
+	if d := l.next(); show(d) != "C/N x=1(int32) s=é(string)" || d.Time != 5 {
+		t.Errorf("got %s", show(d))
+	}
+}
+
+func TestDecimal(t *testing.T) {
+	t.Parallel()
+	for s, want := range map[string]kind{
+		"0": integer, "-0": integer, "5": integer, "-5": integer, "10": integer, "99999999999999999999": integer,
+		"1.10": real, ".5": real, "-.5": real, "5.": real, "0.5": real, "1e-3": real, "1E+5": real, "-1.5e10": real, "0e0": real,
+		"": text, "-": text, ".": text, "-.": text, "007": text, "-07": text, "00": text, "01.5": text, "+5": text, "0x1F": text,
+		"1_000": text, "nan": text, "inf": text, "Infinity": text, "1e": text, "1e+": text, "e5": text, ".e5": text, "1.2.3": text,
+		"1,5": text, " 5": text, "5 ": text, "٣": text, "--5": text, "1e5.0": text,
+	} {
+		if got := decimal(s); got != want {
+			t.Errorf("%q: got %d, want %d", s, got, want)
+		}
+	}
+}
+
+func TestParseValue(t *testing.T) {
+	t.Parallel()
+	for s, want := range map[string]apmon.Param{
+		"-2147483648":          apmon.Int("x", math.MinInt32),
+		"2147483648":           apmon.Float("x", 2147483648),
+		"-9223372036854775809": apmon.Float("x", -9223372036854775809),
+		"1.10":                 apmon.Float("x", 1.1),
+		"007":                  apmon.String("x", "007"),
+		"1e-400":               apmon.Float("x", 0),
+	} {
+		if got, err := parseValue("x", s); err != nil || got != want {
+			t.Errorf("%s: got %v, %v", s, got, err)
+		}
+	}
+}
+
+// Every number that is sent without a forced type reads back as it was given,
+// and nothing is sent that the receiver would drop.
+func FuzzParseValue(f *testing.F) {
+	for _, s := range []string{"1", "-5", "007", "1e999", ".", "é", "\x00", "1.7976931348623157e308"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		p, err := parseValue("x", s)
+		if err != nil {
+			var e *command.Error
+			if !errors.As(err, &e) || e.Code != command.DataErr {
+				t.Errorf("%q: %v", s, err)
+			}
+			return
+		}
+		if p.Check() != nil || (p.Type() == xdr.TypeString) != (decimal(s) == text) {
+			t.Errorf("%q became %v", s, p)
+		}
+	})
+}
+
+func TestHelpNamesEverything(t *testing.T) {
+	t.Parallel()
+	r := send(nil, "", "--help")
+	if r.code != 0 || r.stderr != "" {
+		t.Errorf("got %+v", r)
+	}
+	for _, word := range []string{"--dest", "-d DEST", "-f FILE", "--cluster", "-c", "-n", "-t", "--int", "--float", "--string", "--stdin", "--pairs",
+		"--dry-run", "--wait", "--drop", "--rate", "--soft", "--version", "-v", "APMON_CONFIG", "APMON_PASSWORD_FILE", "MONALISA_HOST", "Exit status", "everyone in the list"} {
+		if !strings.Contains(r.stdout, word) {
+			t.Errorf("no %q in the help", word)
+		}
+	}
+	for _, flag := range []string{"-v", "--version"} {
+		if r := send(nil, "", flag); r.code != 0 || !slices.Contains(strings.Fields(r.stdout), "apmon-send") {
+			t.Errorf("%s: got %+v", flag, r)
+		}
+	}
+}
+
+var update = flag.Bool("update", false, "write packaging/man anew")
+
+// The manual page in packaging/ is made from the command's own flags:
+// go test ./cmd/apmon-send -run TestManPage -update
+func TestManPage(t *testing.T) {
+	page, err := command.ManPage((&sendCommand{}).app())
+	if err != nil {
+		t.Fatal(err)
+	}
+	const file = "../../packaging/man/apmon-send.1"
+	if *update {
+		if err := os.WriteFile(file, []byte(page), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if old, err := os.ReadFile(file); err != nil || string(old) != page {
+		t.Errorf("%s is not what the command says of itself, run with -update (%v)", file, err)
+	}
+}

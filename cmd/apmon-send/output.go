@@ -1,0 +1,277 @@
+package main
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/apmon-go/apmon/apmon"
+	"github.com/apmon-go/apmon/cmd/internal/command"
+	"github.com/apmon-go/apmon/conf"
+	"github.com/apmon-go/apmon/xdr"
+)
+
+// output is where the messages go.
+type output struct {
+	client *apmon.Client
+	dry    *dryRun // nil where datagrams are really sent
+}
+
+// open makes the client for the destinations that flags, environment and files
+// name.
+func (c *sendCommand) open(cc *cli.Context) (*output, error) {
+	if cc.Bool("wait") && cc.Bool("drop") {
+		return nil, errors.New("--wait and --drop exclude each other")
+	}
+	rate := 0.0
+	if cc.IsSet("rate") {
+		var err error
+		if rate, err = strconv.ParseFloat(cc.String("rate"), 64); err != nil || !(rate > 0 && rate < 1e9) {
+			return nil, fmt.Errorf("--rate %q is not a positive number of messages a second", cc.String("rate"))
+		}
+	}
+	cfg, err := c.config()
+	if err != nil {
+		return nil, err
+	}
+	if rate > 0 {
+		cfg.MaxMsgRate = rate
+	}
+	level := cfg.LogLevel
+	if v := c.getenv("APMON_DEBUG_LEVEL"); v != "" {
+		if level, err = conf.ParseLevel(v); err != nil {
+			return nil, command.Errorf(command.Config, "APMON_DEBUG_LEVEL: %w", err)
+		}
+	}
+	opts := []apmon.Option{
+		apmon.WithContext(cc.Context),
+		apmon.WithLogger(slog.New(slog.NewTextHandler(c.stderr, &slog.HandlerOptions{Level: level, ReplaceAttr: plain}))),
+	}
+	policy := apmon.Wait
+	if cc.Bool("drop") {
+		policy = apmon.Drop
+	}
+	out := &output{}
+	if cc.Bool("dry-run") {
+		policy = apmon.Off
+		out.dry = newDryRun(c.stdout, cfg)
+		opts = append(opts, apmon.WithResolver(out.dry.resolve), apmon.WithDialer(out.dry.dial))
+	}
+	opts = append(opts, apmon.WithRatePolicy(policy))
+	if out.client, err = apmon.New(cfg, opts...); err != nil {
+		return nil, command.Errorf(command.Config, "%w", err)
+	}
+	return out, nil
+}
+
+// plain makes log lines look like the command's other messages.
+func plain(groups []string, a slog.Attr) slog.Attr {
+	if len(groups) == 0 && a.Key == slog.TimeKey {
+		return slog.String("cmd", name)
+	}
+	return a
+}
+
+// config reads the destinations. Lines that cannot be used are reported; they
+// are an error only if nothing usable is left.
+func (c *sendCommand) config() (conf.Config, error) {
+	var cfg conf.Config
+	var problems []conf.Problem
+	var err error
+	if len(c.dests) == 0 && len(c.files) == 0 {
+		cfg, problems, err = conf.FromEnv(c.getenv, c.system)
+		if err != nil {
+			return cfg, command.Errorf(command.Config, "%w", err)
+		}
+	}
+	for _, d := range c.dests {
+		if err := cfg.AddLine(d); err != nil {
+			problems = append(problems, conf.Problem{Source: "-d", Err: err})
+		}
+	}
+	for _, f := range c.files {
+		if strings.HasPrefix(f, "http://") || strings.HasPrefix(f, "https://") {
+			return cfg, command.Errorf(command.Config, "-f %s: this version reads configurations from files only", f)
+		}
+		part, more, err := conf.ReadFile(f)
+		if err != nil {
+			return cfg, command.Errorf(command.Config, "-f %w", err)
+		}
+		problems = append(problems, more...)
+		cfg.Merge(part)
+	}
+	for _, p := range problems {
+		fmt.Fprintf(c.stderr, "%s: %v\n", name, p)
+	}
+	if len(cfg.Destinations) == 0 {
+		return cfg, command.Errorf(command.Config, "no usable destination")
+	}
+	return cfg, c.passwords(&cfg)
+}
+
+// passwords gives the one of APMON_PASSWORD_FILE to destinations that have none.
+func (c *sendCommand) passwords(cfg *conf.Config) error {
+	file := c.getenv("APMON_PASSWORD_FILE")
+	if file == "" {
+		return nil
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return command.Errorf(command.Config, "APMON_PASSWORD_FILE: %w", err)
+	}
+	password := strings.TrimSpace(string(text))
+	for i := range cfg.Destinations {
+		d := &cfg.Destinations[i]
+		if d.Password == "" {
+			d.Password = password
+		}
+		if err := d.Check(); err != nil {
+			return command.Errorf(command.Config, "APMON_PASSWORD_FILE: %w", err)
+		}
+	}
+	return nil
+}
+
+// send sends one message; of one with anything wrong nothing is sent.
+func (o *output) send(ctx context.Context, m apmon.Message) error {
+	if err := fits(m); err != nil {
+		return command.Errorf(command.DataErr, "%w", err)
+	}
+	err := o.client.SendMessage(ctx, m)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, apmon.ErrRateLimited):
+		return command.Errorf(command.TempFail, "%w", err)
+	case errors.Is(err, apmon.ErrNoDestination):
+		return command.Errorf(command.NoHost, "%w", err)
+	case errors.Is(err, context.Canceled):
+		return command.Errorf(command.TempFail, "%w", err)
+	}
+	return command.Errorf(command.DataErr, "%w", err)
+}
+
+// fits reports a parameter that no datagram can hold. The client would send
+// the others; a command that fails should have sent nothing.
+func fits(m apmon.Message) error {
+	size := 0
+	for i := range m.Params {
+		p := &m.Params[i]
+		size = max(size, len(p.Name)+len(p.Text()))
+	}
+	if size < xdr.DefaultLimit/2 {
+		return nil // the usual case, not worth encoding twice
+	}
+	var enc xdr.Encoder
+	// The longest prefix there can be; names too long are the client's to report.
+	if enc.Begin(600, 0, m.Cluster, m.Node) != nil {
+		return nil
+	}
+	for i := range m.Params {
+		if err := enc.Add(&m.Params[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// result asks the sockets what became of the last datagram, and returns an
+// error if nobody took it.
+func (o *output) result() error {
+	if o.dry != nil {
+		return o.dry.err
+	}
+	before := o.client.Stats().Destinations
+	o.client.Probe()
+	var refused []string
+	for i, d := range o.client.Stats().Destinations {
+		switch {
+		case d.Twin != "":
+		case d.Sent > 0 && d.Refused == before[i].Refused:
+			return nil
+		case d.LastError != "":
+			refused = append(refused, d.Name+" ("+d.LastError+")")
+		default:
+			refused = append(refused, d.Name)
+		}
+	}
+	return command.Errorf(command.Unavailable, "every destination refused: %s", strings.Join(refused, ", "))
+}
+
+// dryRun stands in for the network: it gives every name an address of its own
+// and prints the datagrams.
+type dryRun struct {
+	stdout io.Writer
+	names  map[netip.AddrPort]conf.Destination
+	addrs  map[string]netip.Addr
+	err    error // of writing
+}
+
+func newDryRun(stdout io.Writer, cfg conf.Config) *dryRun {
+	r := &dryRun{stdout, map[netip.AddrPort]conf.Destination{}, map[string]netip.Addr{}, nil}
+	next := netip.MustParseAddr("2001:db8::1") // set aside for documentation
+	for _, d := range cfg.Destinations {
+		ip, err := netip.ParseAddr(d.Host)
+		if err != nil {
+			var seen bool
+			if ip, seen = r.addrs[d.Host]; !seen {
+				ip, next = next, next.Next()
+				r.addrs[d.Host] = ip
+			}
+		}
+		r.names[netip.AddrPortFrom(ip, d.Port)] = d
+	}
+	return r
+}
+
+func (r *dryRun) resolve(_ context.Context, host string) ([]netip.Addr, error) {
+	return []netip.Addr{r.addrs[host]}, nil
+}
+
+func (r *dryRun) dial(_ context.Context, addr netip.AddrPort) (net.Conn, error) {
+	return &printer{run: r, to: r.names[addr]}, nil
+}
+
+// printer is a connection that prints what is written to it.
+type printer struct {
+	run *dryRun
+	to  conf.Destination
+}
+
+func (p *printer) Write(b []byte) (int, error) {
+	d, err := xdr.Parse(b)
+	if err != nil {
+		return 0, err
+	}
+	// Neither the text nor the hexadecimal form shows a password.
+	d.Password = strings.Repeat("*", len(d.Password))
+	line := d.AppendJSON(nil, "")
+	line = append(line[:len(line)-1], `,"to":`...)
+	line = xdr.AppendJSONString(line, p.to.Name())
+	line = append(line, `,"hex":"`...)
+	line = hex.AppendEncode(line, d.Append(nil))
+	line = append(line, '"', '}', '\n')
+	if _, err := p.run.stdout.Write(line); err != nil && p.run.err == nil {
+		p.run.err = command.Errorf(command.IOErr, "standard output: %w", err)
+	}
+	return len(b), nil
+}
+
+func (p *printer) Close() error                     { return nil }
+func (p *printer) Read([]byte) (int, error)         { return 0, io.EOF }
+func (p *printer) LocalAddr() net.Addr              { return nil }
+func (p *printer) RemoteAddr() net.Addr             { return nil }
+func (p *printer) SetDeadline(time.Time) error      { return nil }
+func (p *printer) SetReadDeadline(time.Time) error  { return nil }
+func (p *printer) SetWriteDeadline(time.Time) error { return nil }

@@ -1,0 +1,127 @@
+package main
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/apmon-go/apmon/apmon"
+	"github.com/apmon-go/apmon/cmd/internal/command"
+)
+
+// parseValue makes a parameter of a value whose type is not given: a number if
+// it is plain decimal, else text. All errors of this file have the code
+// [command.DataErr].
+func parseValue(name, value string) (apmon.Param, error) {
+	switch decimal(value) {
+	case integer:
+		if n, err := strconv.ParseInt(value, 10, 64); err == nil {
+			return checked(apmon.Int(name, n))
+		}
+		fallthrough // beyond int64: the nearest double
+	case real:
+		return parseFloat(name, value)
+	}
+	return checked(apmon.String(name, value))
+}
+
+func parseInt(name, value string) (apmon.Param, error) {
+	n, err := strconv.ParseInt(value, 10, 64)
+	if err != nil {
+		return apmon.Param{}, badValue(name, value, "is not an integer of 64 bits")
+	}
+	return checked(apmon.Int(name, n))
+}
+
+func parseFloat(name, value string) (apmon.Param, error) {
+	if strings.Trim(value, "0123456789+-.eE") != "" { // no hex, underscores, inf
+		return apmon.Param{}, badValue(name, value, "is not a decimal number")
+	}
+	v, err := strconv.ParseFloat(value, 64)
+	if err != nil {
+		why := "is not a decimal number"
+		if v != 0 {
+			why = "overflows a double"
+		}
+		return apmon.Param{}, badValue(name, value, why)
+	}
+	return checked(apmon.Float(name, v))
+}
+
+func parseText(name, value string) (apmon.Param, error) {
+	return checked(apmon.String(name, value))
+}
+
+// checked refuses what a receiver would not store.
+func checked(p apmon.Param) (apmon.Param, error) {
+	if err := p.Check(); err != nil {
+		return p, command.Errorf(command.DataErr, "%w", err)
+	}
+	return p, nil
+}
+
+func badValue(name, value, why string) error {
+	return command.Errorf(command.DataErr, "parameter %s: %w: %s %s", short(name), apmon.ErrBadValue, short(value), why)
+}
+
+// short quotes what a user gave, cut where it would fill the screen.
+func short(s string) string {
+	if len(s) > 64 {
+		return fmt.Sprintf("%q... (%d bytes)", s[:64], len(s))
+	}
+	return strconv.Quote(s)
+}
+
+type kind int
+
+const (
+	text kind = iota
+	integer
+	real
+)
+
+// decimal tells whether s is a plain decimal number: an optional minus, digits
+// without a leading zero, an optional fraction and exponent. What is written
+// in any other way (007, +5, 0x1F, 1_000, nan) may be an identifier, and stays
+// text.
+func decimal(s string) kind {
+	s = strings.TrimPrefix(s, "-")
+	whole, s := digits(s)
+	if len(whole) > 1 && whole[0] == '0' {
+		return text
+	}
+	k := integer
+	fraction := ""
+	if strings.HasPrefix(s, ".") {
+		k = real
+		fraction, s = digits(s[1:])
+	}
+	if whole == "" && fraction == "" {
+		return text
+	}
+	if s != "" && (s[0] == 'e' || s[0] == 'E') {
+		k = real
+		s = s[1:]
+		if s != "" && (s[0] == '+' || s[0] == '-') {
+			s = s[1:]
+		}
+		exponent, rest := digits(s)
+		if exponent == "" {
+			return text
+		}
+		s = rest
+	}
+	if s != "" {
+		return text
+	}
+	return k
+}
+
+// digits cuts the digits off the front of s.
+func digits(s string) (front, rest string) {
+	i := 0
+	for i < len(s) && '0' <= s[i] && s[i] <= '9' {
+		i++
+	}
+	return s[:i], s[i:]
+}
