@@ -6,6 +6,7 @@ import (
 	"errors"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/apmon-go/apmon/conf"
@@ -37,7 +38,10 @@ type destination struct {
 	stats    DestinationStats
 	noted    [causes]noted // what was logged, and when
 
-	lookupDue bool // the name is to be looked up with the next message
+
+	// For ready, which looks at them without the lock.
+	resolved  atomic.Bool // addr is valid, and stays so
+	lookupDue atomic.Bool // the name is to be looked up with the next message
 }
 
 // cause says why a datagram did not go, or what else is worth a log line.
@@ -106,8 +110,9 @@ func newDestination(cd conf.Destination, instance int32) *destination {
 	d.stats.Name = d.name
 	if ip, err := netip.ParseAddr(d.host); err == nil {
 		d.addr = netip.AddrPortFrom(ip, d.port)
+		d.resolved.Store(true)
 	} else {
-		d.lookupDue = true
+		d.lookupDue.Store(true)
 	}
 	return d
 }
@@ -225,23 +230,21 @@ func (d *destination) probe(c *Client) {
 // ready reports whether there is an address to send to, and whether it is time
 // to look the name up (again): the caller must then do so, see [Client.lookup].
 func (d *destination) ready(c *Client) (resolved, due bool) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.lookupDue && !d.closed {
-		d.lookupDue, due = false, true
-		c.wg.Add(1) // here, so that Close, which marks d as closed first, waits for it
+	if d.lookupDue.Load() {
+		d.mu.Lock()
+		if !d.closed && d.lookupDue.Swap(false) {
+			due = true
+			c.wg.Add(1) // here, so that Close, which marks d as closed first, waits for it
+		}
+		d.mu.Unlock()
 	}
-	return d.addr.IsValid(), due
+	return d.resolved.Load(), due
 }
 
 // lookupIn makes a look-up due after a time. The next message starts it, so a
-// client that sends nothing asks nobody. The caller holds d.mu.
+// client that sends nothing asks nobody.
 func (d *destination) lookupIn(wait time.Duration) {
-	time.AfterFunc(wait, func() {
-		d.mu.Lock()
-		d.lookupDue = true
-		d.mu.Unlock()
-	})
+	time.AfterFunc(wait, func() { d.lookupDue.Store(true) })
 }
 
 // lookup resolves the name and makes a socket for a new address. It waits for
@@ -263,6 +266,7 @@ func (d *destination) lookup(ctx context.Context, c *Client) {
 		d.lookupIn(recheckInterval)
 		if addr := netip.AddrPortFrom(choose(ips, d.addr.Addr()), d.port); addr != d.addr && !d.closed {
 			d.addr = addr
+			d.resolved.Store(true)
 			if d.sock != nil {
 				d.sock.close()
 				d.sock = nil

@@ -119,7 +119,7 @@ func (c *Client) encode(enc *xdr.Encoder, cluster, node string, t time.Time, par
 		return 0, err
 	}
 	var bad errorList
-	for i := range params {
+	for i := enc.AddAll(params); i < len(params); i += 1 + enc.AddAll(params[i+1:]) {
 		p := &params[i]
 		err := p.Check()
 		if err == nil {

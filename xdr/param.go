@@ -136,6 +136,32 @@ func (p *Param) Float() float64 {
 // Check reports what would keep a receiver from storing the parameter. Its
 // errors wrap [ErrBadName] or [ErrBadValue] and name the parameter.
 func (p *Param) Check() error {
+	if plain(p.Name) {
+		switch p.typ {
+		case TypeInt32, TypeInt64:
+			return nil
+		case TypeReal64:
+			if p.bits&infinity != infinity {
+				return nil
+			}
+		case TypeString:
+			if plain(p.text) {
+				return nil
+			}
+		}
+	}
+	return p.check()
+}
+
+// infinity is the exponent of a real64 that is infinite or NaN.
+const infinity = 0x7ff << 52
+
+// plain reports whether a string can travel, of the usual ones that begin with
+// something visible; of others it does not know.
+func plain(s string) bool { return uint(len(s))-1 < MaxString && s[0] > ' ' }
+
+// check is Check for whatever is not usual.
+func (p *Param) check() error {
 	if err := CheckName(p.Name); err != nil {
 		return fmt.Errorf("parameter %s: %w", Quote(p.Name), err)
 	}
