@@ -31,6 +31,7 @@ type Client struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 	closed atomic.Bool
+	once   sync.Once  // of Close
 	twins  sync.Mutex // held by findTwins
 
 	encoders sync.Pool
@@ -57,7 +58,9 @@ func New(cfg conf.Config, opts ...Option) (*Client, error) {
 		started: time.Now(),
 	}
 	for _, o := range opts {
-		o(&c.opt)
+		if o != nil {
+			o(&c.opt)
+		}
 	}
 	if err := c.opt.complete(); err != nil {
 		return nil, err
@@ -203,16 +206,15 @@ func (c *Client) findTwins() {
 // later Send returns [ErrClosed]. Close may be called more than once; it
 // returns nil.
 func (c *Client) Close() error {
-	if c.closed.Swap(true) {
+	c.once.Do(func() {
+		c.closed.Store(true)
+		c.Probe()
+		c.cancel()
+		for _, d := range c.dests {
+			d.close()
+		}
 		c.wg.Wait()
-		return nil
-	}
-	c.Probe()
-	c.cancel()
-	for _, d := range c.dests {
-		d.close()
-	}
-	c.wg.Wait()
+	})
 	return nil
 }
 
@@ -225,11 +227,13 @@ func (c *Client) Probe() {
 	}
 }
 
-// log writes what a destination has noted.
-func (c *Client) log(d *destination, ev event) {
-	attrs := []slog.Attr{slog.String("destination", d.name), slog.String("error", ev.err.Error())}
-	if ev.more > 0 {
-		attrs = append(attrs, slog.Int("repeated", ev.more))
+// log writes what a destination has noted, once no lock is held.
+func (c *Client) log(d *destination, events []event) {
+	for _, ev := range events {
+		attrs := []slog.Attr{slog.String("destination", d.name), slog.String("error", ev.err.Error())}
+		if ev.more > 0 {
+			attrs = append(attrs, slog.Int("repeated", ev.more))
+		}
+		c.opt.logger.LogAttrs(context.Background(), slog.LevelWarn, ev.cause.String(), attrs...)
 	}
-	c.opt.logger.LogAttrs(context.Background(), slog.LevelWarn, ev.cause.String(), attrs...)
 }

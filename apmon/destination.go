@@ -33,11 +33,11 @@ type destination struct {
 	addr     netip.AddrPort
 	sock     *socket
 	closed   bool
+	timer    *time.Timer   // until the next look-up is due
 	twin     string        // another destination with the same address, which gets the datagrams
 	nextDial time.Duration // on the client's clock; not before it is a socket made
 	stats    DestinationStats
 	noted    [causes]noted // what was logged, and when
-
 
 	// For ready, which looks at them without the lock.
 	resolved  atomic.Bool // addr is valid, and stays so
@@ -77,22 +77,23 @@ type noted struct {
 
 const logInterval = time.Minute
 
-// event is a log line to be written once no lock is held.
+// event is a log line to be written once the lock is no longer held.
 type event struct {
 	cause cause
 	err   error
 	more  int
 }
 
-// note returns whether the cause may be logged again. The caller holds d.mu.
-func (d *destination) note(ev *event, c cause, err error, now time.Duration) {
+// note adds a cause to what is to be logged, unless it has been lately. The
+// caller holds d.mu.
+func (d *destination) note(evs *[]event, c cause, err error, now time.Duration) {
 	d.stats.LastError = err.Error()
 	n := &d.noted[c]
 	if n.ever && now-n.at < logInterval {
 		n.more++
 		return
 	}
-	*ev = event{c, err, n.more}
+	*evs = append(*evs, event{c, err, n.more})
 	*n = noted{ever: true, at: now}
 }
 
@@ -117,19 +118,20 @@ func newDestination(cd conf.Destination, instance int32) *destination {
 	return d
 }
 
-// send writes all datagrams of a message. What fails is counted, and logged.
-func (d *destination) send(c *Client, enc *xdr.Encoder) {
-	var ev event
+// send writes the datagrams from … to−1 of a message. What fails is counted,
+// and logged.
+func (d *destination) send(c *Client, enc *xdr.Encoder, from, to int) {
+	var evs []event
 	d.mu.Lock()
 	if d.sock == nil && d.twin == "" && !d.closed {
-		d.dial(c, &ev)
+		d.dial(c, &evs)
 	}
 	switch {
 	case d.twin != "":
 	case d.sock == nil:
-		d.stats.Unsent += uint64(enc.Len())
+		d.stats.Unsent += uint64(to - from)
 	default:
-		for i := range enc.Len() {
+		for i := from; i < to; i++ {
 			binary.BigEndian.PutUint32(d.prefix[len(d.prefix)-4:], uint32(d.seq))
 			// A datagram that is lost on our side uses up its number all the
 			// same, so that the receiver knows of the loss.
@@ -139,7 +141,7 @@ func (d *destination) send(c *Client, enc *xdr.Encoder) {
 			b := enc.Datagram(i, d.prefix)
 			err := d.sock.write(b)
 			if err != nil {
-				err = d.again(c, b, err, &ev)
+				err = d.again(c, b, err, &evs)
 			}
 			if err != nil {
 				d.stats.Unsent++
@@ -150,46 +152,44 @@ func (d *destination) send(c *Client, enc *xdr.Encoder) {
 		}
 	}
 	d.mu.Unlock()
-	if ev.err != nil {
-		c.log(d, ev)
-	}
+	c.log(d, evs)
 }
 
 // again handles a failed write: it tries once more where that makes sense and
 // returns the error that remains.
-func (d *destination) again(c *Client, b []byte, err error, ev *event) error {
+func (d *destination) again(c *Client, b []byte, err error, evs *[]event) error {
 	now := c.now()
 	switch {
 	case errors.Is(err, errRefused):
 		// This speaks of the datagram before; the present one was not sent.
 		d.stats.Refused++
-		d.note(ev, causeRefused, err, now)
+		d.note(evs, causeRefused, err, now)
 		if err = d.sock.write(b); err != nil {
-			d.note(ev, causeError, err, now)
+			d.note(evs, causeError, err, now)
 		}
 		return err
 	case errors.Is(err, errAgain), errors.Is(err, errNoBufs):
 		d.stats.Full++
-		d.note(ev, causeFull, err, now)
+		d.note(evs, causeFull, err, now)
 		return err
 	case errors.Is(err, errMsgSize):
 		d.stats.TooLong++
-		d.note(ev, causeTooLong, err, now)
+		d.note(evs, causeTooLong, err, now)
 		return err
 	}
 	// After a change of the local address every write on the old socket fails
 	// for ever.
-	d.note(ev, causeError, err, now)
-	if !d.dial(c, ev) {
-		return err
-	}
+	d.note(evs, causeError, err, now)
+	d.dial(c, evs)
+	// On the old socket, too, a second try makes sense: the error may be the
+	// network's answer to the datagram before.
 	return d.sock.write(b)
 }
 
 // dial makes a new socket if one may be made already. The old one is kept
 // where that fails. The caller holds d.mu; connecting a datagram socket to an
 // address does not wait.
-func (d *destination) dial(c *Client, ev *event) bool {
+func (d *destination) dial(c *Client, evs *[]event) bool {
 	now := c.now()
 	if !d.addr.IsValid() || now < d.nextDial {
 		return false
@@ -197,7 +197,7 @@ func (d *destination) dial(c *Client, ev *event) bool {
 	d.nextDial = now + redialInterval
 	sock, err := c.opt.newSocket(c.ctx, d.addr)
 	if err != nil {
-		d.note(ev, causeDial, err, now)
+		d.note(evs, causeDial, err, now)
 		return false
 	}
 	if d.sock != nil {
@@ -211,20 +211,16 @@ func (d *destination) dial(c *Client, ev *event) bool {
 // probe asks the socket whether the last datagram has been refused already.
 func (d *destination) probe(c *Client) {
 	now := c.now()
-	var ev event
+	var evs []event
 	d.mu.Lock()
 	if d.sock != nil {
-		if err := d.sock.pending(); errors.Is(err, errRefused) {
+		if err := d.sock.pending(); err != nil {
 			d.stats.Refused++
-			d.note(&ev, causeRefused, err, now)
-		} else if err != nil {
-			d.note(&ev, causeError, err, now)
+			d.note(&evs, causeRefused, err, now)
 		}
 	}
 	d.mu.Unlock()
-	if ev.err != nil {
-		c.log(d, ev)
-	}
+	c.log(d, evs)
 }
 
 // ready reports whether there is an address to send to, and whether it is time
@@ -242,9 +238,11 @@ func (d *destination) ready(c *Client) (resolved, due bool) {
 }
 
 // lookupIn makes a look-up due after a time. The next message starts it, so a
-// client that sends nothing asks nobody.
+// client that sends nothing asks nobody. The caller holds d.mu.
 func (d *destination) lookupIn(wait time.Duration) {
-	time.AfterFunc(wait, func() { d.lookupDue.Store(true) })
+	if !d.closed {
+		d.timer = time.AfterFunc(wait, func() { d.lookupDue.Store(true) })
+	}
 }
 
 // lookup resolves the name and makes a socket for a new address. It waits for
@@ -255,13 +253,13 @@ func (d *destination) lookup(ctx context.Context, c *Client) {
 		err = errors.New("the name has no address")
 	}
 	now := c.now()
-	var ev event
+	var evs []event
 	d.mu.Lock()
 	d.stats.Lookups++
 	if err != nil {
 		d.stats.LookupFailures++
 		d.lookupIn(retryInterval)
-		d.note(&ev, causeLookup, err, now)
+		d.note(&evs, causeLookup, err, now)
 	} else {
 		d.lookupIn(recheckInterval)
 		if addr := netip.AddrPortFrom(choose(ips, d.addr.Addr()), d.port); addr != d.addr && !d.closed {
@@ -275,9 +273,7 @@ func (d *destination) lookup(ctx context.Context, c *Client) {
 		}
 	}
 	d.mu.Unlock()
-	if ev.err != nil {
-		c.log(d, ev)
-	}
+	c.log(d, evs)
 }
 
 // choose picks an address: the present one if it is still among them, so that
@@ -304,6 +300,9 @@ func (d *destination) close() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.closed = true
+	if d.timer != nil {
+		d.timer.Stop()
+	}
 	if d.sock != nil {
 		d.sock.close()
 		d.sock = nil

@@ -31,30 +31,33 @@ var (
 	ErrTooLarge = xdr.ErrTooLarge
 )
 
-// errorList collects what is wrong with the parameters of one message, and
-// stays small when all of 100 000 are.
-type errorList struct {
+// badParams is what is wrong with the parameters of one message. It keeps the
+// first errors and, of each kind, at least one, and stays small when all of
+// 100 000 parameters are bad.
+type badParams struct {
 	errs []error
-	more int
+	n    int
 }
 
-func (l *errorList) add(err error) {
-	if len(l.errs) < 10 {
-		l.errs = append(l.errs, err)
+func (b *badParams) add(err error) {
+	b.n++
+	if len(b.errs) < 10 {
+		b.errs = append(b.errs, err)
 		return
 	}
-	l.more++
+	for _, kind := range []error{ErrBadName, ErrBadValue, ErrTooLarge} {
+		if errors.Is(err, kind) && !errors.Is(b, kind) {
+			b.errs = append(b.errs, err)
+		}
+	}
 }
 
-// join returns nil, or one error that wraps all that were kept.
-func (l *errorList) join() error {
-	switch {
-	case len(l.errs) == 0:
-		return nil
-	case len(l.errs) == 1:
-		return fmt.Errorf("apmon: %w", l.errs[0])
-	case l.more > 0:
-		return fmt.Errorf("apmon: %w\nand %d parameters more", errors.Join(l.errs...), l.more)
+func (b *badParams) Unwrap() []error { return b.errs }
+
+func (b *badParams) Error() string {
+	s := "apmon: " + errors.Join(b.errs...).Error()
+	if more := b.n - len(b.errs); more > 0 {
+		s += fmt.Sprintf("\nand %d parameters more", more)
 	}
-	return fmt.Errorf("apmon: %w", errors.Join(l.errs...))
+	return s
 }

@@ -22,7 +22,9 @@ const limiterWeight = 0.92
 //	over if rate > max/10 and random(0 … max/10) ≥ max − rate
 //
 // so below 0.9·max everything passes, above max nothing does, and in between
-// ever less. After idle seconds prev has decayed by each of them.
+// ever less. After idle seconds prev has decayed by each of them. A message of
+// several datagrams is held against the rate that it would lead to, or one of
+// a thousand would pass and most of it be lost.
 type limiter struct {
 	max, h float64
 	random func() float64 // in [0, 1)
@@ -54,7 +56,7 @@ func (l *limiter) allow(now time.Duration, datagrams int) bool {
 		l.second += elapsed
 		l.sent = 0
 	}
-	rate := l.h*l.prev + (1-l.h)*l.sent
+	rate := l.h*l.prev + (1-l.h)*(l.sent+float64(datagrams-1))
 	if rate > l.max/10 && l.random()*l.max/10 >= l.max-rate {
 		return false
 	}

@@ -34,7 +34,7 @@ const (
 	Drop RatePolicy = iota
 	// Wait waits until the message may be sent. No lock is held; the wait
 	// ends with the context of [Client.SendMessage], or with [ErrClosed] when
-	// the client is closed.
+	// the client is closed. A message of very many datagrams goes in parts.
 	Wait
 	// Off sends whatever comes.
 	Off
@@ -84,8 +84,9 @@ func WithDialer(dial func(ctx context.Context, addr netip.AddrPort) (net.Conn, e
 	return func(o *options) { o.dial = dial }
 }
 
-// WithResolver replaces the look-up of host names. It is not asked for
-// literal addresses.
+// WithResolver replaces the look-up of host names. It has to return when its
+// context ends, or [Client.Close] waits for it. It is not asked for literal
+// addresses.
 func WithResolver(resolve func(ctx context.Context, host string) ([]netip.Addr, error)) Option {
 	return func(o *options) { o.resolve = resolve }
 }

@@ -2,6 +2,7 @@ package apmon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"time"
@@ -59,6 +60,16 @@ func (c *Client) SendMessage(ctx context.Context, m Message) error {
 	return c.send(ctx, m.Cluster, m.Node, m.Time, m.Params)
 }
 
+// Check returns the error that sending the message would return on account of
+// its own names, time and parameters, and sends nothing. It is for those who
+// want all parameters of a message sent, or none.
+func (c *Client) Check(m Message) error {
+	enc := c.encoders.Get().(*xdr.Encoder)
+	_, err := c.encode(enc, m.Cluster, m.Node, m.Time, m.Params)
+	c.recycle(enc)
+	return err
+}
+
 // Scope returns a handle that carries the names of cluster and node.
 func (c *Client) Scope(cluster, node string) Scope { return Scope{c, cluster, node} }
 
@@ -87,14 +98,14 @@ func (c *Client) send(ctx context.Context, cluster, node string, t time.Time, pa
 	if c.closed.Load() {
 		return ErrClosed
 	}
-	if cluster == "" {
-		cluster = c.opt.cluster
-	}
-	if node == "" {
-		node = c.opt.node
-	}
 	enc := c.encoders.Get().(*xdr.Encoder)
 	n, err := c.encode(enc, cluster, node, t, params)
+	if err != nil {
+		var bad *badParams
+		if errors.As(err, &bad) {
+			c.counters.badParams.Add(uint64(bad.n))
+		}
+	}
 	if n > 0 {
 		if e := c.deliver(ctx, enc); e != nil {
 			// Not even the good parameters went.
@@ -106,19 +117,30 @@ func (c *Client) send(ctx context.Context, cluster, node string, t time.Time, pa
 			c.counters.messages.Add(1)
 		}
 	}
+	c.recycle(enc)
+	return err
+}
+
+// recycle keeps an encoder for the next message.
+func (c *Client) recycle(enc *xdr.Encoder) {
 	if enc.Cap() <= maxPooled {
 		c.encoders.Put(enc)
 	}
-	return err
 }
 
 // encode makes the datagrams of a message out of what can be sent, returns
 // their number, and says what cannot.
 func (c *Client) encode(enc *xdr.Encoder, cluster, node string, t time.Time, params []Param) (int, error) {
+	if cluster == "" {
+		cluster = c.opt.cluster
+	}
+	if node == "" {
+		node = c.opt.node
+	}
 	if err := begin(enc, c.room, c.opt.limit, cluster, node, t); err != nil {
 		return 0, err
 	}
-	var bad errorList
+	var bad *badParams
 	for i := enc.AddAll(params); i < len(params); i += 1 + enc.AddAll(params[i+1:]) {
 		p := &params[i]
 		err := p.Check()
@@ -126,13 +148,17 @@ func (c *Client) encode(enc *xdr.Encoder, cluster, node string, t time.Time, par
 			err = enc.Add(p)
 		}
 		if err != nil {
+			if bad == nil {
+				bad = new(badParams)
+			}
 			bad.add(err)
 		}
 	}
-	if len(bad.errs) > 0 {
-		c.counters.badParams.Add(uint64(len(bad.errs) + bad.more))
+	n := enc.End()
+	if bad != nil {
+		return n, bad
 	}
-	return enc.End(), bad.join()
+	return n, nil
 }
 
 // begin checks names and time and begins the message.
@@ -159,28 +185,42 @@ func begin(enc *xdr.Encoder, room, limit int, cluster, node string, t time.Time)
 	return nil
 }
 
-// deliver asks the limiter once and writes the datagrams to all destinations.
+// deliver asks the limiter and writes the datagrams to all destinations.
 func (c *Client) deliver(ctx context.Context, enc *xdr.Encoder) error {
 	if err := c.reachable(); err != nil {
 		return err
 	}
-	if c.opt.policy != Off {
-		now := c.now()
-		for !c.limiter.allow(now, enc.Len()) {
-			if c.opt.policy == Drop {
-				c.counters.rateLimited.Add(1)
-				return c.limiter.err
+	n := enc.Len()
+	switch c.opt.policy {
+	case Drop:
+		if !c.limiter.allow(c.now(), n) {
+			c.counters.rateLimited.Add(1)
+			if n > 1 {
+				return fmt.Errorf("%w: message of %d datagrams", c.limiter.err, n)
 			}
-			if err := c.sleep(ctx, untilNext(now)); err != nil {
+			return c.limiter.err
+		}
+	case Wait:
+		// One decision, but for a message that would never pass as a whole.
+		part := max(1, int(c.limiter.max))
+		for from := 0; from < n; from += part {
+			to := min(from+part, n)
+			if err := c.wait(ctx, to-from); err != nil {
 				return err
 			}
-			now = c.now()
+			c.write(enc, from, to)
 		}
+		return nil
 	}
-	for _, d := range c.dests {
-		d.send(c, enc)
-	}
+	c.write(enc, 0, n)
 	return nil
+}
+
+// write hands the datagrams from … to−1 to all destinations.
+func (c *Client) write(enc *xdr.Encoder, from, to int) {
+	for _, d := range c.dests {
+		d.send(c, enc, from, to)
+	}
 }
 
 // reachable starts the look-ups that are due, off the sending path, and
@@ -201,16 +241,20 @@ func (c *Client) reachable() error {
 	return nil
 }
 
-// sleep waits for the limiter.
-func (c *Client) sleep(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("apmon: waiting for the rate limit: %w", context.Cause(ctx))
-	case <-c.ctx.Done():
-		return ErrClosed
+// wait waits until the limiter lets so many datagrams pass.
+func (c *Client) wait(ctx context.Context, datagrams int) error {
+	for now := c.now(); !c.limiter.allow(now, datagrams); now = c.now() {
+		t := time.NewTimer(untilNext(now))
+		select {
+		case <-t.C:
+			continue
+		case <-ctx.Done():
+			t.Stop()
+			return fmt.Errorf("apmon: waiting for the rate limit: %w", context.Cause(ctx))
+		case <-c.ctx.Done():
+			t.Stop()
+			return ErrClosed
+		}
 	}
+	return nil
 }

@@ -216,11 +216,16 @@ func TestBadNamesAndTimes(t *testing.T) {
 func TestHundredThousandParameters(t *testing.T) {
 	t.Parallel()
 	var n network
-	c := client(t, config(t, "1.2.3.4"), n.options()...)
 	params := make([]Param, 100_000)
 	for i := range params {
 		params[i] = Int(fmt.Sprint("p", i), i)
 	}
+	// That many datagrams at once would be lost at the receiver.
+	c := client(t, config(t, "1.2.3.4"), n.options()...)
+	if err := c.Send("C", "N", params...); !errors.Is(err, ErrRateLimited) || !strings.Contains(err.Error(), "message of 1447 datagrams") {
+		t.Errorf("got %v", err)
+	}
+	c = client(t, config(t, "1.2.3.4"), append(n.options(), WithRatePolicy(Off))...)
 	if err := c.SendAt(time.Unix(7, 0), "C", "N", params...); err != nil {
 		t.Fatal(err)
 	}
@@ -237,6 +242,42 @@ func TestHundredThousandParameters(t *testing.T) {
 		}
 	}
 	equal(t, "arrived", i, len(params))
+}
+
+// The last of many bad parameters is bad in another way than the others.
+func TestEveryKindOfErrorIsFound(t *testing.T) {
+	t.Parallel()
+	var n network
+	c := client(t, config(t, "1.2.3.4"), n.options()...)
+	params := make([]Param, 50)
+	for i := range params {
+		params[i] = Float(fmt.Sprint("p", i), math.NaN())
+	}
+	params = append(params, String("big", strings.Repeat("x", 9000)), Int("", 1))
+	err := c.Send("C", "N", params...)
+	for _, want := range []error{ErrBadValue, ErrTooLarge, ErrBadName} {
+		if !errors.Is(err, want) {
+			t.Errorf("no %q in\n%v", want, err)
+		}
+	}
+	equal(t, "counted", c.Stats().BadParameters, 52)
+}
+
+func TestCheck(t *testing.T) {
+	t.Parallel()
+	var n network
+	c := client(t, config(t, "1.2.3.4"), n.options()...)
+	if err := c.Check(Message{Params: []Param{Int("x", 1)}}); err != nil {
+		t.Error(err)
+	}
+	if err := c.Check(Message{Params: []Param{Int("x", 1), Int("", 1)}}); !errors.Is(err, ErrBadName) {
+		t.Errorf("got %v", err)
+	}
+	if err := c.Check(Message{Cluster: " "}); !errors.Is(err, ErrBadName) {
+		t.Errorf("got %v", err)
+	}
+	equal(t, "sent", len(n.got), 0)
+	equal(t, "counted", c.Stats().BadParameters, 0)
 }
 
 func TestDatagramLimit(t *testing.T) {
@@ -550,6 +591,34 @@ func TestCloseWhileSending(t *testing.T) {
 	l.next()
 	c.Close()
 	wg.Wait()
+}
+
+func TestManyClose(t *testing.T) {
+	t.Parallel()
+	for range 50 {
+		var n network
+		for _, h := range []string{"a", "b", "c"} {
+			n.answer(h, "10.0.0.1")
+		}
+		c, err := New(config(t, "a", "b", "c"), n.options()...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range c.dests {
+			d.lookupDue.Store(true)
+		}
+		var wg sync.WaitGroup
+		for range 3 {
+			wg.Go(func() { c.Send("C", "N", Int("x", 1)) })
+			wg.Go(func() { c.Close() })
+		}
+		wg.Wait()
+		for _, d := range c.dests {
+			if d.sock != nil {
+				t.Error("a socket is open")
+			}
+		}
+	}
 }
 
 // Logs are bounded, and hold no password.

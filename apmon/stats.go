@@ -37,8 +37,9 @@ type DestinationStats struct {
 	Full    uint64 // of these: the socket or device had no room (EAGAIN, ENOBUFS)
 	TooLong uint64 // of these: longer than the network allows (EMSGSIZE)
 
-	// Refused counts the answers "nobody listens" of the destination's host:
-	// each speaks of at least one of the Sent datagrams.
+	// Refused counts answers of the network that a datagram was not taken
+	// (nobody listens there, no way to the host): each speaks of at least one
+	// of the Sent datagrams.
 	Refused uint64
 
 	Redials        uint64 // sockets made in place of one that had failed

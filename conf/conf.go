@@ -56,7 +56,7 @@ func Parse(source string, text []byte) (Config, []Problem) {
 	var c Config
 	var problems []Problem
 	line := 0
-	for rest := text; len(rest) > 0; {
+	for rest := bytes.TrimPrefix(text, []byte("\xef\xbb\xbf")); len(rest) > 0; {
 		var raw []byte
 		raw, rest, _ = bytes.Cut(rest, []byte("\n"))
 		line++
@@ -92,7 +92,7 @@ func (c *Config) directive(s string) error {
 	name, value, ok := strings.Cut(s, "=")
 	name, value = strings.TrimSpace(name), strings.TrimSpace(value)
 	if !ok {
-		return fmt.Errorf("directive xApMon_%s has no '='", name)
+		return fmt.Errorf("directive %s has no '='", xdr.Quote("xApMon_"+name))
 	}
 	switch name {
 	case "loglevel":
@@ -137,9 +137,21 @@ func ParseLevel(s string) (slog.Level, error) {
 	return 0, fmt.Errorf("log level %s is none of FATAL ERROR WARNING NOTICE INFO DEBUG OFF", xdr.Quote(s))
 }
 
+// IsURL tells the URL of a configuration from the name of a file.
+func IsURL(s string) bool {
+	return strings.HasPrefix(s, "http://") || strings.HasPrefix(s, "https://")
+}
+
+func errURL(s string) error {
+	return fmt.Errorf("%s: this version reads configurations from files only", s)
+}
+
 // ReadFile reads and parses a configuration file of at most 1 MiB. The error
 // says why it could not be read; problems are those of its lines.
 func ReadFile(path string) (Config, []Problem, error) {
+	if IsURL(path) {
+		return Config{}, nil, errURL(path)
+	}
 	f, err := os.Open(path)
 	if err != nil {
 		return Config{}, nil, err
@@ -204,6 +216,9 @@ func splitList(list string) []string {
 // variable counts as unset.
 func FromEnv(getenv func(string) string, system string) (Config, []Problem, error) {
 	if v := strings.TrimSpace(getenv("APMON_CONFIG")); v != "" {
+		if IsURL(v) {
+			return Config{}, nil, fmt.Errorf("APMON_CONFIG: %w", errURL(v))
+		}
 		if isFile(v) {
 			c, problems, err := ReadFile(v)
 			if err != nil {
@@ -227,14 +242,37 @@ func FromEnv(getenv func(string) string, system string) (Config, []Problem, erro
 	return Config{Destinations: []Destination{{Host: "127.0.0.1", Port: DefaultPort}}}, nil, nil
 }
 
-// isFile tells a file from a list of destinations: a slash is in no host name,
-// and a file that is there is meant.
+// isFile tells a file from a list of destinations: one that is there is meant,
+// and a slash is in no host name, though it may be in a password.
 func isFile(s string) bool {
-	if strings.ContainsRune(s, '/') {
+	if i := strings.IndexAny(s, "/ \t,"); i >= 0 && s[i] == '/' {
 		return true
 	}
 	info, err := os.Stat(s)
 	return err == nil && !info.IsDir()
+}
+
+// ReadPassword reads a password from a file of one line.
+func ReadPassword(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	text, err := io.ReadAll(io.LimitReader(f, maxPassword+3))
+	if err != nil {
+		return "", err
+	}
+	password := strings.TrimSpace(string(text))
+	switch {
+	case password == "":
+		return "", fmt.Errorf("%s is empty", path)
+	case strings.ContainsAny(password, "\r\n"):
+		return "", fmt.Errorf("%s has more than one line", path)
+	case len(password) > maxPassword:
+		return "", fmt.Errorf("%s holds more than the %d bytes of the longest password", path, maxPassword)
+	}
+	return password, nil
 }
 
 // Merge adds what another configuration holds: its destinations that are not
@@ -252,9 +290,14 @@ func (c *Config) Merge(other Config) {
 	}
 }
 
+// add adds a destination that is not there yet. One without a password takes
+// that of its double.
 func (c *Config) add(d Destination) {
-	for _, old := range c.Destinations {
-		if old.Name() == d.Name() {
+	for i := range c.Destinations {
+		if old := &c.Destinations[i]; old.Name() == d.Name() {
+			if old.Password == "" {
+				old.Password = d.Password
+			}
 			return
 		}
 	}

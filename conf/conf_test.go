@@ -53,6 +53,7 @@ func TestParseDestination(t *testing.T) {
 		{line: "udp://h:1", err: `"udp://h:1"`},
 		{line: "h/x", err: `"/" in the host name`},
 		{line: "h\x00", err: `"\x00" in the host name`},
+		{line: "hé:1", err: `"é" in the host name`},
 		{line: "h secret more", err: `"h": more than a password`},
 		{line: "h 'secret", err: "quote is not closed"},
 		{line: "h 'secret'more", err: "behind the quoted password"},
@@ -76,7 +77,7 @@ func TestParseDestination(t *testing.T) {
 
 func TestParse(t *testing.T) {
 	t.Parallel()
-	got, problems := Parse("f.conf", []byte("# comment\r\n"+
+	got, problems := Parse("f.conf", []byte("\ufeff# comment\r\n"+
 		"\r\n"+
 		"  xApMon_maxMsgRate = 25\r\n"+
 		"xApMon_loglevel=warning\n"+
@@ -105,7 +106,7 @@ func TestParse(t *testing.T) {
 		`f.conf:7: destination "bad": more than a password behind it (quote a password with blanks)`,
 		`f.conf:9: destination "h:99999": port "99999" is not a number from 1 to 65535`,
 		`f.conf:10: xApMon_maxMsgRate: "lots" is not a positive number of messages a second`,
-		`f.conf:11: directive xApMon_loglevel has no '='`,
+		`f.conf:11: directive "xApMon_loglevel" has no '='`,
 		`f.conf:12: xApMon_loglevel: log level "LOUD" is none of FATAL ERROR WARNING NOTICE INFO DEBUG OFF`,
 	}
 	if d := cmp.Diff(wantProblems, lines); d != "" {
@@ -146,11 +147,13 @@ func TestFromEnv(t *testing.T) {
 	}{
 		{"list", map[string]string{"APMON_CONFIG": "a,b:1", "MONALISA_HOST": "c"}, system, "a:8884 b:1", nil},
 		{"file", map[string]string{"APMON_CONFIG": file}, system, "fromfile:8884", nil},
+		{"slash in a password", map[string]string{"APMON_CONFIG": "a:1 pa/ss,b:2 a/b"}, system, "a:1 b:2", nil},
 		{"no such file", map[string]string{"APMON_CONFIG": dir + "/none"}, system, "", fs.ErrNotExist},
 		{"empty variables count as unset", map[string]string{"APMON_CONFIG": " ", "MONALISA_HOST": "", "MONALISAHOST": "eos"}, system, "eos:8884", nil},
 		{"MONALISA_HOST", map[string]string{"MONALISA_HOST": "c pw", "MONALISAHOST": "d"}, system, "c:8884", nil},
 		{"system file", nil, system, "fromsystem:8884", nil},
 		{"nothing", nil, dir + "/none", "127.0.0.1:8884", nil},
+		{"URL", map[string]string{"APMON_CONFIG": "http://x/y"}, system, "", nil},
 		{"only bad", map[string]string{"APMON_CONFIG": "a:b"}, system, "", nil},
 	} {
 		cfg, _, err := FromEnv(func(k string) string { return tt.env[k] }, tt.system)
@@ -158,7 +161,7 @@ func TestFromEnv(t *testing.T) {
 		for _, d := range cfg.Destinations {
 			names = append(names, d.Name())
 		}
-		if got := strings.Join(names, " "); got != tt.want || !errors.Is(err, tt.err) {
+		if got := strings.Join(names, " "); got != tt.want || tt.err != nil && !errors.Is(err, tt.err) {
 			t.Errorf("%s: got %q, %v", tt.name, got, err)
 		}
 	}
@@ -179,11 +182,34 @@ func TestReadFileIsBounded(t *testing.T) {
 	}
 }
 
+func TestReadPassword(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"secret\n": "secret", " two words \r\n": "two words", strings.Repeat("p", 512) + "\n": strings.Repeat("p", 512),
+		"": "", "\n": "", "a\nb\n": "", strings.Repeat("p", 513): "",
+	} {
+		path := filepath.Join(t.TempDir(), "pw")
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		got, err := ReadPassword(path)
+		if got != want || (err == nil) != (want != "") {
+			t.Errorf("%q: got %q, %v", text, got, err)
+		}
+		if err != nil && !strings.Contains(err.Error(), path) {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+	if _, err := ReadPassword("/dev/zero"); err == nil { // bounded
+		t.Error("/dev/zero is a password")
+	}
+}
+
 func TestMerge(t *testing.T) {
 	t.Parallel()
-	c := Config{Destinations: []Destination{{Host: "a"}}, MaxMsgRate: 30}
-	c.Merge(Config{Destinations: []Destination{{Host: "a", Password: "x"}, {Host: "b"}}, MaxMsgRate: 10, LogLevel: slog.LevelError})
-	want := Config{Destinations: []Destination{{Host: "a"}, {Host: "b"}}, MaxMsgRate: 10, LogLevel: slog.LevelError}
+	c := Config{Destinations: []Destination{{Host: "a"}, {Host: "b", Password: "own"}}, MaxMsgRate: 30}
+	c.Merge(Config{Destinations: []Destination{{Host: "a", Password: "x"}, {Host: "b", Password: "y"}}, MaxMsgRate: 10, LogLevel: slog.LevelError})
+	want := Config{Destinations: []Destination{{Host: "a", Password: "x"}, {Host: "b", Password: "own"}}, MaxMsgRate: 10, LogLevel: slog.LevelError}
 	if d := cmp.Diff(want, c); d != "" {
 		t.Error(d)
 	}

@@ -141,11 +141,11 @@ func checkHost(host string) error {
 			return fmt.Errorf("%s is not a host name", xdr.Quote(host))
 		}
 	}
-	for i := range len(host) {
-		switch c := host[i]; {
+	for _, c := range host {
+		switch {
 		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '.', c == '-', c == '_':
 		default:
-			return fmt.Errorf("%s in the host name", xdr.Quote(string(rune(c))))
+			return fmt.Errorf("%s in the host name", xdr.Quote(string(c)))
 		}
 	}
 	// "1.2.3" and "300.1.1.1" are no names either: no top-level domain is a number.

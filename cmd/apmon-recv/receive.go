@@ -9,14 +9,13 @@ import (
 	"os"
 	"os/signal"
 	"strconv"
-	"strings"
 	"syscall"
 	"text/tabwriter"
 	"time"
 
 	"github.com/apmon-go/apmon/apmon/receiver"
 	"github.com/apmon-go/apmon/cmd/internal/command"
-	"github.com/apmon-go/apmon/xdr"
+	"github.com/apmon-go/apmon/conf"
 )
 
 // listenOptions are those of apmon-recv without a command.
@@ -69,26 +68,13 @@ func checkAddr(addr string) error {
 	return nil
 }
 
-// readPassword reads a password from a file; a line end after it does not
-// belong to it.
+// readPassword reads the file of --password-file.
 func readPassword(name string) (string, error) {
-	f, err := os.Open(name)
-	if err != nil {
+	password, err := conf.ReadPassword(name)
+	if path := (*os.PathError)(nil); errors.As(err, &path) {
 		return "", command.Errorf(command.NoInput, "--password-file: %w", err)
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, xdr.MaxString+1))
-	if err != nil {
-		return "", command.Errorf(command.NoInput, "--password-file: %w", err)
-	}
-	password := strings.TrimSpace(string(b))
-	switch {
-	case password == "":
-		return "", command.Errorf(command.Config, "--password-file: %s is empty", name)
-	case len(b) > xdr.MaxString:
-		return "", command.Errorf(command.Config, "--password-file: %s is too long for a password", name)
-	case strings.ContainsAny(password, "\r\n"):
-		return "", command.Errorf(command.Config, "--password-file: %s has more than one line", name)
+	} else if err != nil {
+		return "", command.Errorf(command.Config, "--password-file: %w", err)
 	}
 	return password, nil
 }

@@ -12,16 +12,22 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/apmon-go/apmon/apmon"
 	"github.com/apmon-go/apmon/cmd/internal/command"
+	"github.com/apmon-go/apmon/xdr"
 )
 
 // maxLine is the length in bytes of the longest line of standard input: a
 // message of more could hardly be sent.
 const maxLine = 4 << 20
+
+// maxParams is how many parameters --stdin kv takes: they are one message, of
+// which nothing is sent before all have been seen.
+const maxParams = 1_000_000
 
 // messages says what is to be sent: one message made of the arguments, or
 // those that come on standard input, each with the error it is lost by.
@@ -33,6 +39,13 @@ func (c *sendCommand) messages(cc *cli.Context) (iter.Seq2[apmon.Message, error]
 		Cluster: first(cc.String("cluster"), c.getenv("APMON_CLUSTER")),
 		Node:    first(cc.String("node"), c.getenv("APMON_NODE")),
 		Params:  c.params,
+	}
+	for _, flag := range []string{"cluster", "node"} {
+		if cc.IsSet(flag) {
+			if err := named(flag, cc.String(flag)); err != nil {
+				return nil, err
+			}
+		}
 	}
 	if cc.IsSet("time") {
 		t, err := parseTime(cc.String("time"))
@@ -57,6 +70,9 @@ func (c *sendCommand) messages(cc *cli.Context) (iter.Seq2[apmon.Message, error]
 			return nil, errors.New("--pairs takes CLUSTER NODE NAME VALUE, then more pairs of NAME VALUE")
 		}
 		base.Cluster, base.Node = args[0], args[1]
+		if err := errors.Join(named("cluster", base.Cluster), named("node", base.Node)); err != nil {
+			return nil, err
+		}
 		for i := 2; i < len(args); i += 2 {
 			if isFlag(args[i]) && !literal {
 				return nil, fmt.Errorf("flag %q stands behind the parameters; flags come first", args[i])
@@ -70,7 +86,7 @@ func (c *sendCommand) messages(cc *cli.Context) (iter.Seq2[apmon.Message, error]
 			}
 			name, value, ok := strings.Cut(arg, "=")
 			if !ok {
-				return nil, fmt.Errorf("%s is not NAME=VALUE", short(arg))
+				return nil, fmt.Errorf("%s is not NAME=VALUE", xdr.Quote(arg))
 			}
 			c.add(parseValue(name, value))
 		}
@@ -103,6 +119,15 @@ func first(values ...string) string {
 	return ""
 }
 
+// named refuses a cluster or node that was given, but empty: an unset variable
+// of a script must not file its data under another name.
+func named(what, name string) error {
+	if err := xdr.CheckName(name); err != nil {
+		return command.Errorf(command.DataErr, "%s %s: %w", what, xdr.Quote(name), err)
+	}
+	return nil
+}
+
 func one(m apmon.Message) iter.Seq2[apmon.Message, error] {
 	return func(yield func(apmon.Message, error) bool) { yield(m, nil) }
 }
@@ -113,10 +138,10 @@ func parseTime(s string) (time.Time, error) {
 	if n, err := strconv.ParseInt(s, 10, 64); err == nil {
 		t = time.Unix(n, 0)
 	} else if t, err = time.Parse(time.RFC3339, s); err != nil {
-		return t, command.Errorf(command.DataErr, "time %s is neither Unix seconds nor RFC 3339", short(s))
+		return t, command.Errorf(command.DataErr, "time %s is neither Unix seconds nor RFC 3339", xdr.Quote(s))
 	}
 	if sec := t.Unix(); sec < 1 || sec > math.MaxInt32 {
-		return t, command.Errorf(command.DataErr, "time %s: %w: only 1970-01-01T00:00:01Z to 2038-01-19T03:14:07Z can be sent", short(s), apmon.ErrTime)
+		return t, command.Errorf(command.DataErr, "time %s: %w: only 1970-01-01T00:00:01Z to 2038-01-19T03:14:07Z can be sent", xdr.Quote(s), apmon.ErrTime)
 	}
 	return t, nil
 }
@@ -181,7 +206,9 @@ func readKV(r io.Reader, base apmon.Message) (apmon.Message, error) {
 		if err != nil {
 			return base, command.Errorf(command.DataErr, "standard input, line %d: %w", line.number, err)
 		}
-		base.Params = append(base.Params, p)
+		if base.Params = append(base.Params, p); len(base.Params) > maxParams {
+			return base, command.Errorf(command.DataErr, "standard input, line %d: more than %d parameters in one message", line.number, maxParams)
+		}
 	}
 	if len(base.Params) == 0 {
 		return base, errNoInput
@@ -194,7 +221,10 @@ func parseLine(line string, m apmon.Message) (apmon.Message, error) {
 	f := strings.Fields(line)
 	var ok bool
 	if m.Cluster, m.Node, ok = strings.Cut(f[0], "/"); !ok {
-		return m, fmt.Errorf("%s is not CLUSTER/NODE", short(f[0]))
+		return m, fmt.Errorf("%s is not CLUSTER/NODE", xdr.Quote(f[0]))
+	}
+	if err := errors.Join(named("cluster", m.Cluster), named("node", m.Node)); err != nil {
+		return m, err
 	}
 	if len(f) < 3 || len(f)%2 == 0 {
 		return m, errors.New("CLUSTER/NODE is not followed by pairs of NAME VALUE")
@@ -213,8 +243,8 @@ func parseLine(line string, m apmon.Message) (apmon.Message, error) {
 // apmon-recv and --dry-run print a datagram, so that their output can be sent
 // again; they say nothing that is sent.
 type jsonMessage struct {
-	Cluster string          `json:"cluster"`
-	Node    string          `json:"node"`
+	Cluster *string         `json:"cluster"`
+	Node    *string         `json:"node"`
 	Time    json.RawMessage `json:"time"`
 	Params  json.RawMessage `json:"params"`
 
@@ -222,6 +252,9 @@ type jsonMessage struct {
 }
 
 func parseJSON(line string, m apmon.Message) (apmon.Message, error) {
+	if !utf8.ValidString(line) { // the decoder would put other characters in their place
+		return m, errors.New("not UTF-8")
+	}
 	var in jsonMessage
 	d := json.NewDecoder(strings.NewReader(line))
 	d.DisallowUnknownFields()
@@ -232,7 +265,18 @@ func parseJSON(line string, m apmon.Message) (apmon.Message, error) {
 	if _, err := d.Token(); err != io.EOF {
 		return m, errors.New("more than one JSON object")
 	}
-	m.Cluster, m.Node = first(in.Cluster, m.Cluster), first(in.Node, m.Node)
+	if in.Cluster != nil {
+		m.Cluster = *in.Cluster
+		if err := named("cluster", m.Cluster); err != nil {
+			return m, err
+		}
+	}
+	if in.Node != nil {
+		m.Node = *in.Node
+		if err := named("node", m.Node); err != nil {
+			return m, err
+		}
+	}
 	if t := string(in.Time); t != "" && t != "null" {
 		var err error
 		if m.Time, err = parseTime(strings.Trim(t, `"`)); err != nil {
@@ -319,9 +363,9 @@ func jsonParam(name, typ string, value any) (apmon.Param, error) {
 			return apmon.Param{}, badValue(name, v, "cannot be stored")
 		}
 	default:
-		return apmon.Param{}, command.Errorf(command.DataErr, "parameter %s: %w: neither a number nor a text", short(name), apmon.ErrBadValue)
+		return apmon.Param{}, command.Errorf(command.DataErr, "parameter %s: %w: neither a number nor a text", xdr.Quote(name), apmon.ErrBadValue)
 	}
-	return apmon.Param{}, command.Errorf(command.DataErr, "parameter %s: %w: %v is not of type %s", short(name), apmon.ErrBadValue, value, short(typ))
+	return apmon.Param{}, command.Errorf(command.DataErr, "parameter %s: %w: %v is not of type %s", xdr.Quote(name), apmon.ErrBadValue, value, xdr.Quote(typ))
 }
 
 // jsonError takes Go's own words out of an error.

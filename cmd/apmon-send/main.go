@@ -24,6 +24,9 @@ func main() {
 
 // run is the whole command; it returns the exit code.
 func run(ctx context.Context, args []string, getenv func(string) string, stdin io.Reader, stdout, stderr io.Writer) int {
+	if completes(args) {
+		return command.OK
+	}
 	c := &sendCommand{getenv: getenv, stdin: stdin, stdout: stdout, stderr: stderr, args: args, system: conf.SystemFile}
 	code := command.Report(stderr, name, c.app().RunContext(ctx, args))
 	if c.soft || slices.ContainsFunc(args, func(a string) bool { return a == "--soft" || a == "-soft" }) {
@@ -32,6 +35,12 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdin i
 		return command.OK
 	}
 	return code
+}
+
+// completes reports whether a shell asks how to complete what stands behind
+// "--": the library would take that for a call. There is nothing to offer.
+func completes(args []string) bool {
+	return args[len(args)-1] == "--generate-bash-completion" && slices.Contains(args, "--")
 }
 
 // sendCommand is what one call of the command is told to do.
@@ -171,21 +180,30 @@ func (c *sendCommand) action(cc *cli.Context) error {
 	}
 	defer out.client.Close()
 
-	var first error // decides the exit code
+	// The first error decides the exit code; each is told when it comes.
+	code, told := command.OK, 0
 	for m, err := range messages {
 		if err == nil {
 			err = out.send(cc.Context, m)
 		}
-		switch {
-		case err == nil:
-		case first == nil:
-			first = err
-		default:
-			command.Report(c.stderr, name, err) // each is named, whatever the code
+		if err == nil {
+			continue
+		}
+		if told++; told <= maxTold {
+			err = command.Silent(command.Report(c.stderr, name, err))
+		}
+		if code == command.OK {
+			code = command.Code(err)
 		}
 	}
-	if first == nil {
-		first = out.result()
+	if told > maxTold {
+		fmt.Fprintf(c.stderr, "%s: and %d messages more were not sent\n", name, told-maxTold)
 	}
-	return first
+	if code == command.OK {
+		return out.result()
+	}
+	return command.Silent(code)
 }
+
+// maxTold is how many bad messages of standard input are told one by one.
+const maxTold = 20

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -56,11 +57,17 @@ type result struct {
 
 // send runs the command with the environment and standard input given.
 func send(env map[string]string, stdin string, args ...string) result {
+	running.Lock()
+	defer running.Unlock()
 	var out, errs bytes.Buffer
 	code := run(context.Background(), append([]string{"apmon-send"}, args...),
 		func(k string) string { return env[k] }, strings.NewReader(stdin), &out, &errs)
 	return result{code, out.String(), errs.String()}
 }
+
+// running is held while the command runs: the library writes to its flags of
+// help and version, which are global.
+var running sync.Mutex
 
 type listener struct {
 	net.PacketConn
@@ -94,6 +101,18 @@ func (l *listener) next() *xdr.Datagram {
 		l.t.Fatal(err)
 	}
 	return d
+}
+
+// refusing returns an address where datagrams are refused for as long as the
+// test runs: its socket takes them from one other address only.
+func refusing(t *testing.T) string {
+	t.Helper()
+	conn, err := net.DialUDP("udp", nil, &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 9})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return conn.LocalAddr().String()
 }
 
 // none fails if anything has arrived.
@@ -241,6 +260,13 @@ func TestBadInput(t *testing.T) {
 		{"long cluster", 65, "cluster", "", []string{"-c", big[:40000], "x=1"}},
 		{"large cluster", 65, "cluster", "", []string{"-c", big[:9000], "x=1"}},
 		{"blank node", 65, "node", "", []string{"-n", " ", "x=1"}},
+		{"empty cluster", 65, "cluster", "", []string{"-c", "", "x=1"}},
+		{"empty node", 65, "node", "", []string{"-n", "", "x=1"}},
+		{"empty names of pairs", 65, "cluster", "", []string{"--pairs", "", "", "x", "1"}},
+		{"empty cluster of a line", 65, "cluster", "/N x 1", []string{"--stdin", "line"}},
+		{"empty node of a line", 65, "node", "C/ x 1", []string{"--stdin", "line"}},
+		{"empty cluster in json", 65, "cluster", `{"cluster":"","params":{"x":1}}`, []string{"--stdin", "json"}},
+		{"json that is not UTF-8", 65, "UTF-8", "{\"params\":{\"x\":\"\xff\"}}", []string{"--stdin", "json"}},
 		{"time", 65, `"noon"`, "", []string{"-t", "noon", "x=1"}},
 		{"time after 2038", 65, "2038", "", []string{"-t", "2147483648", "x=1"}},
 		{"time after 2038", 65, "2038", "", []string{"-t", "2040-01-01T00:00:00Z", "x=1"}},
@@ -292,6 +318,48 @@ func TestGoodLinesGo(t *testing.T) {
 	}
 }
 
+// Many bad lines are told at once, in order, but not without end.
+func TestManyBadLines(t *testing.T) {
+	t.Parallel()
+	l := listen(t)
+	r := send(nil, strings.Repeat("bad\n", 1000), "-d", l.name(), "--stdin", "line")
+	if r.code != 65 || strings.Count(r.stderr, "\n") != maxTold+1 || !strings.HasPrefix(r.stderr, "apmon-send: standard input, line 1:") ||
+		!strings.HasSuffix(r.stderr, "and 980 messages more were not sent\n") {
+		t.Errorf("got %+v", r)
+	}
+}
+
+// A message is sent if it fits one datagram with its real names and password.
+func TestLargeText(t *testing.T) {
+	t.Parallel()
+	l := listen(t)
+	text := strings.Repeat("x", 8192-100)
+	if r := send(nil, "", "-d", l.name(), "-c", "C", "-n", "N", "x="+text); r.code != 0 {
+		t.Errorf("got %+v", r)
+	}
+	if d := l.next(); d.Params[0].Text() != text {
+		t.Error("another text arrived")
+	}
+	names := strings.Repeat("n", 4000)
+	if r := send(nil, "", "-d", l.name(), "-c", names, "-n", names, "x=1", "y="+text[:200]); r.code != 65 {
+		t.Errorf("got %+v", r)
+	}
+	l.none()
+}
+
+// What completion scripts run never sends anything.
+func TestCompletionSendsNothing(t *testing.T) {
+	t.Parallel()
+	l := listen(t)
+	for _, args := range [][]string{{"x=1"}, {"--", "x=1"}, {"--pairs", "--", "C", "N", "x", "1", "y"}, {"--stdin", "kv"}, {}} {
+		args = append([]string{"-d", l.name()}, args...)
+		if r := send(nil, "x 1", append(args, "--generate-bash-completion")...); r.code != 0 {
+			t.Errorf("got %+v", r)
+		}
+	}
+	l.none()
+}
+
 type brokenReader struct{}
 
 func (brokenReader) Read([]byte) (int, error) { return 0, errors.New("bad file descriptor") }
@@ -301,8 +369,10 @@ func TestUnreadableInput(t *testing.T) {
 	l := listen(t)
 	for _, format := range []string{"kv", "json", "line"} {
 		var errs bytes.Buffer
+		running.Lock()
 		code := run(context.Background(), []string{"apmon-send", "-d", l.name(), "--stdin", format},
 			func(string) string { return "" }, brokenReader{}, io.Discard, &errs)
+		running.Unlock()
 		if code != 66 || !strings.Contains(errs.String(), "bad file descriptor") {
 			t.Errorf("%s: %d, %s", format, code, errs.String())
 		}
@@ -316,8 +386,10 @@ func (fullWriter) Write([]byte) (int, error) { return 0, errors.New("no space le
 func TestFullDisk(t *testing.T) {
 	t.Parallel()
 	var errs bytes.Buffer
+	running.Lock()
 	code := run(context.Background(), []string{"apmon-send", "--dry-run", "x=1"},
 		func(string) string { return "" }, strings.NewReader(""), fullWriter{}, &errs)
+	running.Unlock()
 	if code != 74 || !strings.Contains(errs.String(), "no space left") {
 		t.Errorf("%d, %s", code, errs.String())
 	}
@@ -363,10 +435,9 @@ func TestDestinations(t *testing.T) {
 		}
 		l.next()
 	})
-	closed := listen(t)
-	closed.Close()
+	closed := refusing(t)
 	t.Run("one refuses", func(t *testing.T) {
-		if r := send(nil, "", "-d", closed.name(), "-d", l.name(), "x=1"); r.code != 0 {
+		if r := send(nil, "", "-d", closed, "-d", l.name(), "x=1"); r.code != 0 {
 			t.Errorf("got %+v", r)
 		}
 		l.next()
@@ -378,7 +449,7 @@ func TestDestinations(t *testing.T) {
 		env  map[string]string
 		args []string
 	}{
-		{"all refuse", 69, closed.name(), nil, []string{"-d", closed.name()}},
+		{"all refuse", 69, closed, nil, []string{"-d", closed}},
 		{"name does not resolve", 68, "nosuch.invalid:8884", nil, []string{"-d", "nosuch.invalid"}},
 		{"bad port", 78, `"99999"`, nil, []string{"-d", "h:99999"}},
 		{"no such file", 78, dir + "/none", nil, []string{"-f", dir + "/none"}},

@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
-	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -101,12 +100,9 @@ func (c *sendCommand) config() (conf.Config, error) {
 		}
 	}
 	for _, f := range c.files {
-		if strings.HasPrefix(f, "http://") || strings.HasPrefix(f, "https://") {
-			return cfg, command.Errorf(command.Config, "-f %s: this version reads configurations from files only", f)
-		}
 		part, more, err := conf.ReadFile(f)
 		if err != nil {
-			return cfg, command.Errorf(command.Config, "-f %w", err)
+			return cfg, command.Errorf(command.Config, "-f: %w", err)
 		}
 		problems = append(problems, more...)
 		cfg.Merge(part)
@@ -126,18 +122,13 @@ func (c *sendCommand) passwords(cfg *conf.Config) error {
 	if file == "" {
 		return nil
 	}
-	text, err := os.ReadFile(file)
+	password, err := conf.ReadPassword(file)
 	if err != nil {
 		return command.Errorf(command.Config, "APMON_PASSWORD_FILE: %w", err)
 	}
-	password := strings.TrimSpace(string(text))
 	for i := range cfg.Destinations {
-		d := &cfg.Destinations[i]
-		if d.Password == "" {
+		if d := &cfg.Destinations[i]; d.Password == "" {
 			d.Password = password
-		}
-		if err := d.Check(); err != nil {
-			return command.Errorf(command.Config, "APMON_PASSWORD_FILE: %w", err)
 		}
 	}
 	return nil
@@ -145,7 +136,7 @@ func (c *sendCommand) passwords(cfg *conf.Config) error {
 
 // send sends one message; of one with anything wrong nothing is sent.
 func (o *output) send(ctx context.Context, m apmon.Message) error {
-	if err := fits(m); err != nil {
+	if err := o.client.Check(m); err != nil {
 		return command.Errorf(command.DataErr, "%w", err)
 	}
 	err := o.client.SendMessage(ctx, m)
@@ -160,30 +151,6 @@ func (o *output) send(ctx context.Context, m apmon.Message) error {
 		return command.Errorf(command.TempFail, "%w", err)
 	}
 	return command.Errorf(command.DataErr, "%w", err)
-}
-
-// fits reports a parameter that no datagram can hold. The client would send
-// the others; a command that fails should have sent nothing.
-func fits(m apmon.Message) error {
-	size := 0
-	for i := range m.Params {
-		p := &m.Params[i]
-		size = max(size, len(p.Name)+len(p.Text()))
-	}
-	if size < xdr.DefaultLimit/2 {
-		return nil // the usual case, not worth encoding twice
-	}
-	var enc xdr.Encoder
-	// The longest prefix there can be; names too long are the client's to report.
-	if enc.Begin(600, 0, m.Cluster, m.Node) != nil {
-		return nil
-	}
-	for i := range m.Params {
-		if err := enc.Add(&m.Params[i]); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // result asks the sockets what became of the last datagram, and returns an

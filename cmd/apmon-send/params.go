@@ -1,12 +1,12 @@
 package main
 
 import (
-	"fmt"
 	"strconv"
 	"strings"
 
 	"github.com/apmon-go/apmon/apmon"
 	"github.com/apmon-go/apmon/cmd/internal/command"
+	"github.com/apmon-go/apmon/xdr"
 )
 
 // parseValue makes a parameter of a value whose type is not given: a number if
@@ -61,15 +61,7 @@ func checked(p apmon.Param) (apmon.Param, error) {
 }
 
 func badValue(name, value, why string) error {
-	return command.Errorf(command.DataErr, "parameter %s: %w: %s %s", short(name), apmon.ErrBadValue, short(value), why)
-}
-
-// short quotes what a user gave, cut where it would fill the screen.
-func short(s string) string {
-	if len(s) > 64 {
-		return fmt.Sprintf("%q... (%d bytes)", s[:64], len(s))
-	}
-	return strconv.Quote(s)
+	return command.Errorf(command.DataErr, "parameter %s: %w: %s %s", xdr.Quote(name), apmon.ErrBadValue, xdr.Quote(value), why)
 }
 
 type kind int

@@ -40,21 +40,32 @@ func Errorf(code int, format string, args ...any) error {
 	return &Error{code, fmt.Errorf(format, args...)}
 }
 
-// Report prints an error as "NAME: message" and returns its exit code: the one
-// it carries, else [Usage], since what comes from the flag parser carries none.
-func Report(stderr io.Writer, name string, err error) int {
-	if err == nil {
-		return OK
-	}
+// Silent is an error that has been told already: only its code is left.
+func Silent(code int) error { return &Error{code, errors.New("")} }
+
+// Code returns the exit code that an error leads to.
+func Code(err error) int {
 	var e *Error
-	if errors.As(err, &e) {
-		if msg := e.Error(); msg != "" {
-			fmt.Fprintf(stderr, "%s: %s\n", name, msg)
-		}
+	switch {
+	case err == nil:
+		return OK
+	case errors.As(err, &e):
 		return e.Code
 	}
-	fmt.Fprintf(stderr, "%s: %v\nTry '%s --help'.\n", name, err, name)
-	return Usage
+	return Usage // what comes from the flag parser carries none
+}
+
+// Report prints an error as "NAME: message" and returns its exit code.
+func Report(stderr io.Writer, name string, err error) int {
+	var e *Error
+	switch {
+	case err == nil || err.Error() == "":
+	case errors.As(err, &e):
+		fmt.Fprintf(stderr, "%s: %v\n", name, err)
+	default:
+		fmt.Fprintf(stderr, "%s: %v\nTry '%s --help'.\n", name, err, name)
+	}
+	return Code(err)
 }
 
 // App sets what all commands have in common: errors come back from Run instead
