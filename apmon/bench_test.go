@@ -1,6 +1,7 @@
 package apmon
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"testing"
@@ -58,6 +59,41 @@ func BenchmarkRawWrite(b *testing.B) {
 				}
 			}
 			b.ReportMetric(float64(size), "B/datagram")
+		})
+	}
+}
+
+// BenchmarkSendDuringReload is BenchmarkSend while a source of the client's
+// configuration is being fetched, from a server that does not answer.
+func BenchmarkSendDuringReload(b *testing.B) {
+	for _, n := range []int{1, 10, 50} {
+		b.Run(fmt.Sprint("params=", n), func(b *testing.B) {
+			l := listen(b, "127.0.0.1:0")
+			w := &web{}
+			w.set(u1, l.name())
+			c, err := OpenWith(context.Background(), []string{u1}, WithTransport(w), WithRatePolicy(Off))
+			if err != nil {
+				b.Fatal(err)
+			}
+			w.hang(true)
+			ctx, stop := context.WithCancel(context.Background())
+			done := make(chan struct{})
+			go func() {
+				for ctx.Err() == nil { // a fetch ends after 5 s
+					c.Reload(ctx)
+				}
+				close(done)
+			}()
+			params := mixed(n)
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := c.Send("MySite_Jobs", "123456", params...); err != nil {
+					b.Fatal(err)
+				}
+			}
+			stop()
+			<-done
+			c.Close()
 		})
 	}
 }

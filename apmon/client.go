@@ -18,15 +18,18 @@ import (
 	"github.com/apmon-go/apmon/xdr"
 )
 
-// Client sends to a set of destinations. Make one with [New].
+// Client sends to a set of destinations. Make one with [New] or [Open].
 type Client struct {
-	opt     options
-	dests   []*destination
-	room    int // of the longest prefix
-	limiter *limiter
-	started time.Time // the origin of now
+	opt      options
+	instance int32
+	limiter  *limiter
+	started  time.Time // the origin of now
 
-	// ctx ends when the client is closed; wg counts the look-ups under way.
+	// set is what Send sees: swapped as a whole by a reload, and never changed.
+	set atomic.Pointer[set]
+
+	// ctx ends when the client is closed; wg counts the look-ups under way and
+	// the goroutine that watches the sources.
 	ctx    context.Context
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
@@ -34,8 +37,32 @@ type Client struct {
 	once   sync.Once  // of Close
 	twins  sync.Mutex // held by findTwins
 
+	// reload holds a token while sources are read and the set is swapped. (Not
+	// a mutex: who waits for it gives up with its context.)
+	reload  chan struct{}
+	dests   map[string]*destination // all that ever were in the set, by name
+	sources []*source               // of Open
+	// sourceStats are those of sources, published so that Stats does not wait
+	// for a reload.
+	sourceStats atomic.Pointer[[]SourceStats]
+	rearm       chan struct{} // tells the watching goroutine that times have changed
+
 	encoders sync.Pool
 	counters counters
+}
+
+// set is the destinations of one moment.
+type set struct {
+	targets []target
+	room    int           // of the longest prefix
+	configs []conf.Config // that it was made of
+}
+
+// target is a destination with what precedes each of its datagrams: header,
+// instance id, and room for the sequence number.
+type target struct {
+	*destination
+	prefix []byte
 }
 
 // New makes a client of a configuration. It looks all names up, in parallel
@@ -47,6 +74,35 @@ type Client struct {
 // [ErrNoDestination] if there is none at all. That a name does not resolve or
 // nobody listens is no error of New: see [Client.Send] and [Client.Stats].
 func New(cfg conf.Config, opts ...Option) (*Client, error) {
+	c, err := newClient(opts)
+	if err != nil {
+		return nil, err
+	}
+	if len(cfg.Destinations) == 0 {
+		return nil, fmt.Errorf("%w in the configuration", ErrNoDestination)
+	}
+	if err := check(cfg); err != nil {
+		return nil, err
+	}
+	c.apply(c.opt.ctx, []conf.Config{cfg})
+	return c, nil
+}
+
+// check refuses what a hand-made configuration may hold.
+func check(cfg conf.Config) error {
+	if rate := cfg.MaxMsgRate; rate != 0 && !(rate > 0 && rate < math.Inf(1)) {
+		return fmt.Errorf("apmon: rate limit of %v messages a second", rate)
+	}
+	for _, cd := range cfg.Destinations {
+		if err := cd.Check(); err != nil {
+			return fmt.Errorf("apmon: destination %s: %w", xdr.Quote(cd.Name()), err)
+		}
+	}
+	return nil
+}
+
+// newClient makes a client without destinations.
+func newClient(opts []Option) (*Client, error) {
 	c := &Client{
 		opt: options{
 			ctx:     context.Background(),
@@ -55,7 +111,11 @@ func New(cfg conf.Config, opts ...Option) (*Client, error) {
 			limit:   xdr.DefaultLimit,
 			cluster: DefaultCluster,
 		},
+		limiter: newLimiter(DefaultRate),
 		started: time.Now(),
+		dests:   map[string]*destination{},
+		rearm:   make(chan struct{}, 1),
+		reload:  make(chan struct{}, 1),
 	}
 	for _, o := range opts {
 		if o != nil {
@@ -65,37 +125,14 @@ func New(cfg conf.Config, opts ...Option) (*Client, error) {
 	if err := c.opt.complete(); err != nil {
 		return nil, err
 	}
-	rate := cfg.MaxMsgRate
-	if rate == 0 {
-		rate = DefaultRate
-	}
-	if !(rate > 0) || math.IsInf(rate, 0) {
-		return nil, fmt.Errorf("apmon: rate limit of %v messages a second", rate)
-	}
-	c.limiter = newLimiter(rate)
-	instance, err := newInstance()
-	if err != nil {
+	var err error
+	if c.instance, err = newInstance(); err != nil {
 		return nil, err
 	}
-	seen := map[string]bool{}
-	for _, cd := range cfg.Destinations {
-		if err := cd.Check(); err != nil {
-			return nil, fmt.Errorf("apmon: destination %s: %w", xdr.Quote(cd.Name()), err)
-		}
-		if seen[cd.Name()] {
-			continue
-		}
-		seen[cd.Name()] = true
-		d := newDestination(cd, instance)
-		c.dests = append(c.dests, d)
-		c.room = max(c.room, len(d.prefix))
-	}
-	if len(c.dests) == 0 {
-		return nil, fmt.Errorf("%w in the configuration", ErrNoDestination)
-	}
+	c.set.Store(new(set))
+	c.sourceStats.Store(new([]SourceStats))
 	c.encoders.New = func() any { return new(xdr.Encoder) }
 	c.ctx, c.cancel = context.WithCancel(context.Background())
-	c.lookupAll()
 	return c, nil
 }
 
@@ -144,20 +181,75 @@ func newInstance() (int32, error) {
 // the wall clock must not disturb limiter and intervals.
 func (c *Client) now() time.Duration { return time.Since(c.started) }
 
-// lookupAll resolves all names and returns when that is done or its time over;
-// who is late then goes on until done, or until the client is closed.
-func (c *Client) lookupAll() {
-	timeout, stop := context.WithTimeout(c.opt.ctx, resolveTimeout)
-	defer stop()
-	done := make(chan struct{}, len(c.dests))
-	started := 0
-	for _, d := range c.dests {
-		if _, due := d.ready(c); due {
-			started++
-			c.lookup(d, done)
+// apply makes the configurations the ones in force: the set is made whole,
+// names that are new are looked up (for 5 s at most, or until ctx ends), and
+// then it is swapped in one step. A message on its way goes to the old set or
+// to the new one. Destinations that stay keep everything but their password.
+func (c *Client) apply(ctx context.Context, configs []conf.Config) {
+	var all conf.Config
+	for _, cfg := range configs {
+		all.Merge(cfg)
+	}
+	next := &set{configs: configs}
+	in := map[string]bool{}
+	for _, cd := range all.Destinations {
+		name := cd.Name()
+		in[name] = true
+		d := c.dests[name]
+		if d == nil {
+			d = newDestination(cd)
+			c.dests[name] = d
+		}
+		d.use()
+		prefix := xdr.AppendPrefix(nil, xdr.Version, cd.Password, c.instance, 0)
+		next.targets = append(next.targets, target{d, prefix})
+		next.room = max(next.room, len(prefix))
+	}
+	rate := all.MaxMsgRate
+	if rate == 0 {
+		rate = DefaultRate
+	}
+	c.lookupAll(ctx, next)
+	c.findTwins(next)
+	old := c.set.Swap(next)
+	c.limiter.setMax(rate)
+	for _, t := range old.targets {
+		if !in[t.name] {
+			t.close()
 		}
 	}
-	c.findTwins()
+	c.forget(in)
+}
+
+// maxForgotten is how many destinations are remembered that are no longer
+// used, so that their sequence numbers go on if they come back.
+const maxForgotten = 10_000
+
+func (c *Client) forget(in map[string]bool) {
+	if len(c.dests) <= len(in)+maxForgotten {
+		return
+	}
+	for name := range c.dests {
+		if !in[name] {
+			delete(c.dests, name)
+		}
+	}
+}
+
+// lookupAll resolves the names that are due and returns when that is done or
+// its time over; who is late then goes on until done, or until the client is
+// closed.
+func (c *Client) lookupAll(ctx context.Context, s *set) {
+	timeout, stop := context.WithTimeout(ctx, resolveTimeout)
+	defer stop()
+	done := make(chan struct{}, len(s.targets))
+	started := 0
+	for _, t := range s.targets {
+		if _, due := t.ready(c); due {
+			started++
+			c.lookup(t.destination, done)
+		}
+	}
 	for range started {
 		select {
 		case <-done:
@@ -175,7 +267,7 @@ func (c *Client) lookup(d *destination, done chan<- struct{}) {
 		ctx, stop := context.WithTimeout(c.ctx, resolveTimeout)
 		defer stop()
 		d.lookup(ctx, c)
-		c.findTwins()
+		c.findTwins(c.set.Load())
 		if done != nil {
 			done <- struct{}{}
 		}
@@ -184,11 +276,11 @@ func (c *Client) lookup(d *destination, done chan<- struct{}) {
 
 // findTwins marks destinations that are two names of one address, since that
 // address shall get each datagram once: the first one sends.
-func (c *Client) findTwins() {
+func (c *Client) findTwins(s *set) {
 	c.twins.Lock() // one at a time, so that the last one sees all addresses
 	defer c.twins.Unlock()
 	first := map[netip.AddrPort]string{}
-	for _, d := range c.dests {
+	for _, d := range s.targets {
 		d.mu.Lock()
 		d.twin = ""
 		if d.addr.IsValid() {
@@ -209,10 +301,12 @@ func (c *Client) Close() error {
 	c.once.Do(func() {
 		c.closed.Store(true)
 		c.Probe()
-		c.cancel()
+		c.cancel() // also ends a reload under way
+		c.reload <- struct{}{}
 		for _, d := range c.dests {
 			d.close()
 		}
+		<-c.reload
 		c.wg.Wait()
 	})
 	return nil
@@ -222,8 +316,8 @@ func (c *Client) Close() error {
 // have been refused by now, and counts it in [DestinationStats.Refused]. A
 // refusal would otherwise be noticed by the next Send.
 func (c *Client) Probe() {
-	for _, d := range c.dests {
-		d.probe(c)
+	for _, t := range c.set.Load().targets {
+		t.probe(c)
 	}
 }
 

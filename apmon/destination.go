@@ -28,11 +28,11 @@ type destination struct {
 	// mu makes the sequence numbers leave in order. Nothing that waits happens
 	// under it.
 	mu       sync.Mutex
-	prefix   []byte // header and instance id, and the number to come (last four bytes)
-	seq      int32  // the number to come
+	seq      int32 // the number to come
 	addr     netip.AddrPort
 	sock     *socket
 	closed   bool
+	lookedUp time.Duration // on the client's clock: the last look-up
 	timer    *time.Timer   // until the next look-up is due
 	twin     string        // another destination with the same address, which gets the datagrams
 	nextDial time.Duration // on the client's clock; not before it is a socket made
@@ -97,13 +97,12 @@ func (d *destination) note(evs *[]event, c cause, err error, now time.Duration) 
 	*n = noted{ever: true, at: now}
 }
 
-func newDestination(cd conf.Destination, instance int32) *destination {
+func newDestination(cd conf.Destination) *destination {
 	d := &destination{
-		name:   cd.Name(),
-		host:   cd.Host,
-		port:   cd.Port,
-		seq:    1,
-		prefix: xdr.AppendPrefix(nil, xdr.Version, cd.Password, instance, 0),
+		name: cd.Name(),
+		host: cd.Host,
+		port: cd.Port,
+		seq:  1,
 	}
 	if d.port == 0 {
 		d.port = conf.DefaultPort
@@ -120,7 +119,8 @@ func newDestination(cd conf.Destination, instance int32) *destination {
 
 // send writes the datagrams from … to−1 of a message. What fails is counted,
 // and logged.
-func (d *destination) send(c *Client, enc *xdr.Encoder, from, to int) {
+func (t *target) send(c *Client, enc *xdr.Encoder, from, to int) {
+	d := t.destination
 	var evs []event
 	d.mu.Lock()
 	if d.sock == nil && d.twin == "" && !d.closed {
@@ -132,13 +132,13 @@ func (d *destination) send(c *Client, enc *xdr.Encoder, from, to int) {
 		d.stats.Unsent += uint64(to - from)
 	default:
 		for i := from; i < to; i++ {
-			binary.BigEndian.PutUint32(d.prefix[len(d.prefix)-4:], uint32(d.seq))
+			b := enc.Datagram(i, t.prefix)
+			binary.BigEndian.PutUint32(b[len(t.prefix)-4:], uint32(d.seq))
 			// A datagram that is lost on our side uses up its number all the
 			// same, so that the receiver knows of the loss.
 			if d.seq++; d.seq > maxSeq {
 				d.seq = 0
 			}
-			b := enc.Datagram(i, d.prefix)
 			err := d.sock.write(b)
 			if err != nil {
 				err = d.again(c, b, err, &evs)
@@ -240,8 +240,21 @@ func (d *destination) ready(c *Client) (resolved, due bool) {
 // lookupIn makes a look-up due after a time. The next message starts it, so a
 // client that sends nothing asks nobody. The caller holds d.mu.
 func (d *destination) lookupIn(wait time.Duration) {
+	if d.timer != nil {
+		d.timer.Stop()
+	}
 	if !d.closed {
 		d.timer = time.AfterFunc(wait, func() { d.lookupDue.Store(true) })
+	}
+}
+
+// lookAgain makes a look-up due now, unless the address is literal or has been
+// looked up lately.
+func (d *destination) lookAgain(now time.Duration) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.timer != nil && now-d.lookedUp >= retryInterval {
+		d.lookupDue.Store(true)
 	}
 }
 
@@ -255,6 +268,7 @@ func (d *destination) lookup(ctx context.Context, c *Client) {
 	now := c.now()
 	var evs []event
 	d.mu.Lock()
+	d.lookedUp = now
 	d.stats.Lookups++
 	if err != nil {
 		d.stats.LookupFailures++
@@ -296,6 +310,18 @@ func choose(ips []netip.Addr, present netip.Addr) netip.Addr {
 	return ips[0].Unmap()
 }
 
+// use makes a destination that has been closed ready again.
+func (d *destination) use() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		d.closed = false
+		d.nextDial = 0
+		d.lookupDue.Store(d.timer != nil) // its name was looked up before
+	}
+}
+
+// close closes the socket. Numbers and counters stay.
 func (d *destination) close() {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -26,21 +26,38 @@ const limiterWeight = 0.92
 // several datagrams is held against the rate that it would lead to, or one of
 // a thousand would pass and most of it be lost.
 type limiter struct {
-	max, h float64
+	h      float64
 	random func() float64 // in [0, 1)
-	err    error          // for a message over the limit, made once
 
 	mu     sync.Mutex
+	max    float64
+	err    error // for a message over the limit, made once
 	second int64 // the current one, on the monotonic clock
 	sent   float64
 	prev   float64
 }
 
 func newLimiter(max float64) *limiter {
-	return &limiter{
-		max: max, h: limiterWeight, random: rand.Float64,
-		err: fmt.Errorf("%w of %v datagrams a second", ErrRateLimited, max),
+	l := &limiter{h: limiterWeight, random: rand.Float64}
+	l.setMax(max)
+	return l
+}
+
+// setMax changes the limit; what has been sent stays counted.
+func (l *limiter) setMax(max float64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if max != l.max {
+		l.max = max
+		l.err = fmt.Errorf("%w of %v datagrams a second", ErrRateLimited, max)
 	}
+}
+
+// limit returns the limit, and the error for what is over it.
+func (l *limiter) limit() (float64, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.max, l.err
 }
 
 // allow decides on a message of the given number of datagrams at a time on the

@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net"
+	"net/http"
 	"net/netip"
 	"time"
 )
@@ -49,10 +50,14 @@ type options struct {
 	logger  *slog.Logger
 	dial    func(ctx context.Context, addr netip.AddrPort) (net.Conn, error)
 	resolve func(ctx context.Context, host string) ([]netip.Addr, error)
-	policy  RatePolicy
-	limit   int
-	cluster string
-	node    string
+	// transport fetches URLs; nil for that of package conf.
+	transport  http.RoundTripper
+	startEmpty bool
+	fallback   bool
+	policy     RatePolicy
+	limit      int
+	cluster    string
+	node       string
 }
 
 // WithContext bounds the name look-ups of [New], which last 5 s at most in any
@@ -90,6 +95,18 @@ func WithDialer(dial func(ctx context.Context, addr netip.AddrPort) (net.Conn, e
 func WithResolver(resolve func(ctx context.Context, host string) ([]netip.Addr, error)) Option {
 	return func(o *options) { o.resolve = resolve }
 }
+
+// WithTransport replaces how [Open] fetches configurations from URLs.
+func WithTransport(t http.RoundTripper) Option { return func(o *options) { o.transport = t } }
+
+// WithStartEmpty lets [Open] succeed with no destination at all and keep
+// trying: for what may start before the network, and must not fail. Until a
+// source yields one, Send returns [ErrNoDestination].
+func WithStartEmpty() Option { return func(o *options) { o.startEmpty = true } }
+
+// WithFallback takes the sources of [Open] one by one, in random order, until
+// one yields a destination, and uses that one alone. By default all are merged.
+func WithFallback() Option { return func(o *options) { o.fallback = true } }
 
 func lookup(ctx context.Context, host string) ([]netip.Addr, error) {
 	return net.DefaultResolver.LookupNetIP(ctx, "ip", host)

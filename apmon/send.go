@@ -55,7 +55,8 @@ func (c *Client) SendAt(t time.Time, cluster, node string, params ...Param) erro
 
 // SendMessage is [Client.Send] for a message as a value, with a context that
 // ends the wait of the policy [Wait]; its error is returned then, and the
-// message was not sent. Nothing else waits.
+// message was not sent (or only in part, if it has more datagrams than may go
+// in a second). Nothing else waits.
 func (c *Client) SendMessage(ctx context.Context, m Message) error {
 	return c.send(ctx, m.Cluster, m.Node, m.Time, m.Params)
 }
@@ -65,7 +66,7 @@ func (c *Client) SendMessage(ctx context.Context, m Message) error {
 // want all parameters of a message sent, or none.
 func (c *Client) Check(m Message) error {
 	enc := c.encoders.Get().(*xdr.Encoder)
-	_, err := c.encode(enc, m.Cluster, m.Node, m.Time, m.Params)
+	_, err := c.encode(c.set.Load(), enc, m.Cluster, m.Node, m.Time, m.Params)
 	c.recycle(enc)
 	return err
 }
@@ -99,7 +100,8 @@ func (c *Client) send(ctx context.Context, cluster, node string, t time.Time, pa
 		return ErrClosed
 	}
 	enc := c.encoders.Get().(*xdr.Encoder)
-	n, err := c.encode(enc, cluster, node, t, params)
+	s := c.set.Load()
+	n, err := c.encode(s, enc, cluster, node, t, params)
 	if err != nil {
 		var bad *badParams
 		if errors.As(err, &bad) {
@@ -107,7 +109,7 @@ func (c *Client) send(ctx context.Context, cluster, node string, t time.Time, pa
 		}
 	}
 	if n > 0 {
-		if e := c.deliver(ctx, enc); e != nil {
+		if e := c.deliver(ctx, s, enc); e != nil {
 			// Not even the good parameters went.
 			if err != nil {
 				e = fmt.Errorf("%w; %w", e, err)
@@ -130,14 +132,14 @@ func (c *Client) recycle(enc *xdr.Encoder) {
 
 // encode makes the datagrams of a message out of what can be sent, returns
 // their number, and says what cannot.
-func (c *Client) encode(enc *xdr.Encoder, cluster, node string, t time.Time, params []Param) (int, error) {
+func (c *Client) encode(s *set, enc *xdr.Encoder, cluster, node string, t time.Time, params []Param) (int, error) {
 	if cluster == "" {
 		cluster = c.opt.cluster
 	}
 	if node == "" {
 		node = c.opt.node
 	}
-	if err := begin(enc, c.room, c.opt.limit, cluster, node, t); err != nil {
+	if err := begin(enc, s.room, c.opt.limit, cluster, node, t); err != nil {
 		return 0, err
 	}
 	var bad *badParams
@@ -186,8 +188,8 @@ func begin(enc *xdr.Encoder, room, limit int, cluster, node string, t time.Time)
 }
 
 // deliver asks the limiter and writes the datagrams to all destinations.
-func (c *Client) deliver(ctx context.Context, enc *xdr.Encoder) error {
-	if err := c.reachable(); err != nil {
+func (c *Client) deliver(ctx context.Context, s *set, enc *xdr.Encoder) error {
+	if err := c.reachable(s); err != nil {
 		return err
 	}
 	n := enc.Len()
@@ -195,50 +197,61 @@ func (c *Client) deliver(ctx context.Context, enc *xdr.Encoder) error {
 	case Drop:
 		if !c.limiter.allow(c.now(), n) {
 			c.counters.rateLimited.Add(1)
+			_, err := c.limiter.limit()
 			if n > 1 {
-				return fmt.Errorf("%w: message of %d datagrams", c.limiter.err, n)
+				err = fmt.Errorf("%w: message of %d datagrams", err, n)
 			}
-			return c.limiter.err
+			return err
 		}
 	case Wait:
 		// One decision, but for a message that would never pass as a whole.
-		part := max(1, int(c.limiter.max))
+		rate, _ := c.limiter.limit()
+		part := max(1, int(rate))
 		for from := 0; from < n; from += part {
 			to := min(from+part, n)
 			if err := c.wait(ctx, to-from); err != nil {
 				return err
 			}
-			c.write(enc, from, to)
+			c.write(s, enc, from, to)
 		}
 		return nil
 	}
-	c.write(enc, 0, n)
+	c.write(s, enc, 0, n)
 	return nil
 }
 
 // write hands the datagrams from … to−1 to all destinations.
-func (c *Client) write(enc *xdr.Encoder, from, to int) {
-	for _, d := range c.dests {
-		d.send(c, enc, from, to)
+func (c *Client) write(s *set, enc *xdr.Encoder, from, to int) {
+	for i := range s.targets {
+		s.targets[i].send(c, enc, from, to)
 	}
 }
 
 // reachable starts the look-ups that are due, off the sending path, and
 // reports whether there is anybody to send to.
-func (c *Client) reachable() error {
-	any := false
-	for _, d := range c.dests {
-		resolved, due := d.ready(c)
+func (c *Client) reachable(s *set) error {
+	if c.startLookups(s) {
+		return nil
+	}
+	c.counters.noDestination.Add(1)
+	if len(s.targets) == 0 {
+		return fmt.Errorf("%w: no configuration has been loaded", ErrNoDestination)
+	}
+	return fmt.Errorf("%w has been resolved: %s", ErrNoDestination, s.names())
+}
+
+// startLookups starts the look-ups that are due, and reports whether there is
+// any address.
+func (c *Client) startLookups(s *set) (resolved bool) {
+	for i := range s.targets {
+		t := &s.targets[i]
+		ok, due := t.ready(c)
 		if due {
-			c.lookup(d, nil)
+			c.lookup(t.destination, nil)
 		}
-		any = any || resolved
+		resolved = resolved || ok
 	}
-	if !any {
-		c.counters.noDestination.Add(1)
-		return fmt.Errorf("%w has been resolved: %s", ErrNoDestination, c.names())
-	}
-	return nil
+	return resolved
 }
 
 // wait waits until the limiter lets so many datagrams pass.

@@ -119,7 +119,7 @@ func TestSequenceWraps(t *testing.T) {
 	t.Parallel()
 	var n network
 	c := client(t, config(t, "1.2.3.4"), n.options()...)
-	c.dests[0].seq = maxSeq
+	c.set.Load().targets[0].seq = maxSeq
 	c.Send("C", "N", Int("x", 1))
 	c.Send("C", "N", Int("x", 1))
 	equalSlices(t, "numbers", n.seqs("1.2.3.4:8884"), []int32{1_999_999_999, 0})
@@ -328,7 +328,7 @@ func TestNewRefuses(t *testing.T) {
 	}{
 		{"nothing", conf.Config{}, nil, "no destination"},
 		{"bad host", conf.Config{Destinations: []conf.Destination{{Host: "a b"}}}, nil, `"a b:8884"`},
-		{"negative rate", conf.Config{Destinations: good, MaxMsgRate: -1}, nil, "-1"},
+		{"negative rate", conf.Config{Destinations: good, Options: conf.Options{MaxMsgRate: -1}}, nil, "-1"},
 		{"limit", conf.Config{Destinations: good}, WithDatagramLimit(9000), "9000"},
 		{"policy", conf.Config{Destinations: good}, WithRatePolicy(7), "7"},
 		{"node", conf.Config{Destinations: good}, WithNames("", " "), "node"},

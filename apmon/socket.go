@@ -9,28 +9,13 @@ import (
 // socket writes datagrams without ever waiting, and without allocating. The
 // lock of its destination guards it, so that it is never used once closed.
 type socket struct {
-	conn net.Conn
-	fd   int // of a socket of our own, else -1
+	fd   int      // of a socket of our own, else -1
+	conn net.Conn // nil on Linux, where a socket is ours from the start
 }
 
-// dialUDP makes a connected socket: the kernel reports refusals, and a write
+// newSocket makes a connected socket for an address, by the client's own way
+// if it has one. The kernel reports refusals to a connected socket, and a write
 // needs no address. No name is involved, so this does not wait.
-func dialUDP(addr netip.AddrPort) (*socket, error) {
-	conn, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(addr))
-	if err != nil {
-		return nil, err
-	}
-	s := &socket{conn: conn, fd: -1}
-	if raw, err := conn.SyscallConn(); err == nil && ownWrite {
-		// Nobody else has the connection, so the number stays valid until
-		// close: package net's own locks and its waiting for a writable socket
-		// are not needed.
-		raw.Control(func(fd uintptr) { s.fd = int(fd) })
-	}
-	return s, nil
-}
-
-// newSocket makes a socket for an address, by the client's own way if it has one.
 func (o *options) newSocket(ctx context.Context, addr netip.AddrPort) (*socket, error) {
 	if o.dial == nil {
 		return dialUDP(addr)
@@ -39,7 +24,7 @@ func (o *options) newSocket(ctx context.Context, addr netip.AddrPort) (*socket, 
 	if err != nil {
 		return nil, err
 	}
-	return &socket{conn: conn, fd: -1}, nil
+	return &socket{fd: -1, conn: conn}, nil
 }
 
 // write sends one datagram. A full socket is the error EAGAIN.
@@ -61,4 +46,10 @@ func (s *socket) pending() error {
 	return rawPending(s.fd)
 }
 
-func (s *socket) close() { s.conn.Close() }
+func (s *socket) close() {
+	if s.conn != nil {
+		s.conn.Close()
+		return
+	}
+	closeRaw(s)
+}

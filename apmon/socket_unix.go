@@ -4,6 +4,7 @@ package apmon
 
 import "syscall"
 
+// ownWrite tells dialUDP that rawWrite is there.
 const ownWrite = true
 
 func rawPending(fd int) error {

@@ -4,6 +4,7 @@ import (
 	"net/netip"
 	"strings"
 	"sync/atomic"
+	"time"
 )
 
 // Stats is what a client knows of its own work since it was made. UDP says
@@ -19,6 +20,19 @@ type Stats struct {
 	BadParameters uint64
 	// Destinations in the order of the configuration.
 	Destinations []DestinationStats
+	// Sources of [Open], in its order.
+	Sources []SourceStats
+}
+
+// SourceStats is what is known of one source of configuration.
+type SourceStats struct {
+	Name         string    // path, URL without its password, or variable
+	Destinations int       // that it names, or last named
+	Reads        uint64    // times it was looked at
+	Failures     uint64    // of these: it could not be read, or named no destination
+	LastError    string    // of the last look; empty if that was good
+	Loaded       time.Time // of the last good look; zero for none
+	Problems     []string  // lines that could not be used, as SOURCE:LINE: message
 }
 
 // DestinationStats is what is known of one destination. Sent and Unsent make up
@@ -61,20 +75,21 @@ func (c *Client) Stats() Stats {
 		NoDestination: c.counters.noDestination.Load(),
 		BadParameters: c.counters.badParams.Load(),
 	}
-	for _, d := range c.dests {
+	for _, d := range c.set.Load().targets {
 		d.mu.Lock()
 		ds := d.stats
 		ds.Addr, ds.Twin = d.addr, d.twin
 		d.mu.Unlock()
 		s.Destinations = append(s.Destinations, ds)
 	}
+	s.Sources = *c.sourceStats.Load()
 	return s
 }
 
-func (c *Client) names() string {
-	names := make([]string, len(c.dests))
-	for i, d := range c.dests {
-		names[i] = d.name
+func (s *set) names() string {
+	names := make([]string, len(s.targets))
+	for i, t := range s.targets {
+		names[i] = t.name
 	}
 	return strings.Join(names, ", ")
 }

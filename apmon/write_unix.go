@@ -4,7 +4,7 @@ package apmon
 
 import "syscall"
 
-// rawWrite sends a datagram; package net has made the socket non-blocking.
+// rawWrite sends a datagram; the socket is non-blocking.
 func rawWrite(fd int, b []byte) error {
 	for {
 		_, err := syscall.Write(fd, b)

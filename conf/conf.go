@@ -5,181 +5,204 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"log/slog"
-	"math"
+	"maps"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/apmon-go/apmon/xdr"
 )
 
-// SystemFile is where the commands look for destinations if nothing else names
-// any.
-const SystemFile = "/etc/apmon/destinations.conf"
-
-// maxSize is the size in bytes of the largest configuration that is read.
-const maxSize = 1 << 20
-
-// Config is what a client is made with. The zero value of every field means
-// its default.
+// Config is what one source says: destinations, and the options that apply to
+// them. It is a plain value that can be made by hand; the zero value of every
+// field means its default. [Config.Format] prints it as a file.
 type Config struct {
+	// Source names where it comes from: a path, a URL without its password, a
+	// variable. Empty if made by hand.
+	Source string
 	// Destinations in the order in which they were named, each once.
 	Destinations []Destination
-	// MaxMsgRate is how many messages a second may be sent (one that takes n
-	// datagrams counts n). 0 means the client's default.
-	MaxMsgRate float64
-	// LogLevel is the least severe level that the commands log.
-	LogLevel slog.Level
+	Options
+}
+
+// Equal reports whether two configurations say the same; where they come from
+// does not matter.
+func (c Config) Equal(other Config) bool {
+	return slices.EqualFunc(c.Destinations, other.Destinations, func(a, b Destination) bool {
+		return a.Name() == b.Name() && a.Password == b.Password
+	}) && c.Options.Equal(other.Options)
+}
+
+// Merge adds what another configuration holds: its destinations that are not
+// there yet, and its settings where ours are the default. Of two rates the
+// lower counts.
+func (c *Config) Merge(other Config) {
+	c.Destinations, c.Params = slices.Clone(c.Destinations), maps.Clone(c.Params) // copies of c may share them
+	a := adder{c: c}
+	for _, d := range other.Destinations {
+		a.add(d)
+	}
+	if c.MaxMsgRate == 0 || other.MaxMsgRate != 0 && other.MaxMsgRate < c.MaxMsgRate {
+		c.MaxMsgRate = other.MaxMsgRate
+	}
+	o := other.Options
+	first(&c.LogLevel, o.LogLevel)
+	first(&c.Recheck, o.Recheck)
+	first(&c.RecheckInterval, o.RecheckInterval)
+	first(&c.SysMonitoring, o.SysMonitoring)
+	first(&c.SysInterval, o.SysInterval)
+	first(&c.JobMonitoring, o.JobMonitoring)
+	first(&c.JobInterval, o.JobInterval)
+	first(&c.GeneralInfo, o.GeneralInfo)
+	first(&c.Self, o.Self)
+	for name, p := range o.Params {
+		if _, ok := c.Params[name]; !ok {
+			c.setParam(name, p)
+		}
+	}
+}
+
+func first[T comparable](to *T, v T) {
+	var zero T
+	if *to == zero {
+		*to = v
+	}
+}
+
+// DefaultPassword gives a password to the destinations that have none.
+func (c *Config) DefaultPassword(password string) {
+	c.Destinations = slices.Clone(c.Destinations)
+	for i := range c.Destinations {
+		if d := &c.Destinations[i]; d.Password == "" {
+			d.Password = password
+		}
+	}
 }
 
 // Problem is something in a configuration that could not be used.
 type Problem struct {
-	Source string // file name, variable or flag
-	Line   int    // from 1; 0 where there are no lines
-	Err    error
+	Source  string // file name, URL, variable or flag
+	Line    int    // from 1; 0 where there are no lines
+	Err     error
+	Warning bool // it is only odd, and nothing is lost by it
 }
 
 // Error is "SOURCE:LINE: message".
 func (p Problem) Error() string {
-	if p.Line == 0 {
-		return p.Source + ": " + p.Err.Error()
+	s := p.Source
+	if p.Line > 0 {
+		s += ":" + strconv.Itoa(p.Line)
 	}
-	return p.Source + ":" + strconv.Itoa(p.Line) + ": " + p.Err.Error()
+	if p.Warning {
+		s += ": warning"
+	}
+	return s + ": " + p.Err.Error()
 }
 
 func (p Problem) Unwrap() error { return p.Err }
 
-// Parse reads a configuration text. Source names it in the problems.
-func Parse(source string, text []byte) (Config, []Problem) {
-	var c Config
+// Known is a test for the names of monitoring options, such as "sys_load1" or
+// "cpu_MHz": it returns the canonical name of one in any of its spellings, or
+// false. This package does not know them itself; a nil Known knows none.
+type Known func(option string) (canonical string, ok bool)
+
+// Parse reads a configuration text. Source names it in the result and in the
+// problems.
+func Parse(source string, text []byte, known Known) (Config, []Problem) {
+	c := Config{Source: source}
+	problems := parseInto(&adder{c: &c}, source, text, known)
+	return c, problems
+}
+
+// maxProblems is how many problems of a text are told one by one: a picture of
+// 1 MiB would have hundreds of thousands.
+const maxProblems = 1000
+
+// parseInto adds what a text says, so that the files of a folder make one
+// configuration.
+func parseInto(a *adder, source string, text []byte, known Known) []Problem {
 	var problems []Problem
-	line := 0
+	line, more, harmless := 0, 0, true
 	for rest := bytes.TrimPrefix(text, []byte("\xef\xbb\xbf")); len(rest) > 0; {
 		var raw []byte
 		raw, rest, _ = bytes.Cut(rest, []byte("\n"))
 		line++
-		s := strings.TrimSpace(string(raw))
+		s := string(bytes.TrimSpace(raw))
+		if s == "" || s[0] == '#' {
+			continue
+		}
 		var err error
-		switch name, isDirective := strings.CutPrefix(s, "xApMon_"); {
-		case s == "" || s[0] == '#':
-		case isDirective:
-			err = c.directive(name)
-		default:
-			err = c.AddLine(s)
+		if name, ok := strings.CutPrefix(s, prefix); ok {
+			err = a.c.directive(name, known)
+		} else {
+			err = a.line(s)
 		}
 		if err != nil {
-			problems = append(problems, Problem{source, line, err})
+			var warn warning
+			p := Problem{source, line, err, errors.As(err, &warn)}
+			if len(problems) < maxProblems {
+				problems = append(problems, p)
+			} else {
+				more, harmless = more+1, harmless && p.Warning
+			}
 		}
 	}
-	return c, problems
+	if more > 0 {
+		problems = append(problems, Problem{source, line, fmt.Errorf("%d more lines could not be used", more), harmless})
+	}
+	return problems
 }
 
-// AddLine adds the destination that a line of a configuration names, unless it
-// is there already.
-func (c *Config) AddLine(line string) error {
-	d, err := ParseDestination(line)
-	if err != nil {
-		return err
-	}
-	c.add(d)
-	return nil
-}
-
-// directive handles what stands behind "xApMon_".
-func (c *Config) directive(s string) error {
-	name, value, ok := strings.Cut(s, "=")
-	name, value = strings.TrimSpace(name), strings.TrimSpace(value)
-	if !ok {
-		return fmt.Errorf("directive %s has no '='", xdr.Quote("xApMon_"+name))
-	}
-	switch name {
-	case "loglevel":
-		level, err := ParseLevel(value)
-		if err != nil {
-			return fmt.Errorf("xApMon_loglevel: %w", err)
-		}
-		c.LogLevel = level
-	case "maxMsgRate":
-		rate, err := strconv.ParseFloat(value, 64)
-		if err != nil || !(rate > 0) || math.IsInf(rate, 0) {
-			return fmt.Errorf("xApMon_maxMsgRate: %s is not a positive number of messages a second", xdr.Quote(value))
-		}
-		c.MaxMsgRate = rate
-	}
-	return nil
-}
-
-// LevelOff is above every level that is logged.
-const LevelOff = slog.Level(math.MaxInt32)
-
-// ParseLevel reads a log level in any spelling of the family: FATAL, SEVERE,
-// ERROR, WARNING, INFO, NOTICE, DEBUG, CONFIG, FINE, FINER, FINEST, ALL, OFF,
-// in any case.
-func ParseLevel(s string) (slog.Level, error) {
-	switch strings.ToUpper(s) {
-	case "OFF":
-		return LevelOff, nil
-	case "FATAL":
-		return slog.LevelError + 4, nil
-	case "ERROR", "SEVERE":
-		return slog.LevelError, nil
-	case "WARNING", "WARN":
-		return slog.LevelWarn, nil
-	case "NOTICE":
-		return slog.LevelInfo + 2, nil
-	case "INFO":
-		return slog.LevelInfo, nil
-	case "DEBUG", "CONFIG", "FINE", "FINER", "FINEST", "ALL":
-		return slog.LevelDebug, nil
-	}
-	return 0, fmt.Errorf("log level %s is none of FATAL ERROR WARNING NOTICE INFO DEBUG OFF", xdr.Quote(s))
-}
-
-// IsURL tells the URL of a configuration from the name of a file.
-func IsURL(s string) bool {
-	return strings.HasPrefix(s, "http://") || strings.HasPrefix(s, "https://")
-}
-
-func errURL(s string) error {
-	return fmt.Errorf("%s: this version reads configurations from files only", s)
-}
-
-// ReadFile reads and parses a configuration file of at most 1 MiB. The error
-// says why it could not be read; problems are those of its lines.
-func ReadFile(path string) (Config, []Problem, error) {
-	if IsURL(path) {
-		return Config{}, nil, errURL(path)
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return Config{}, nil, err
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxSize+1))
-	if err == nil && len(text) > maxSize {
-		err = fmt.Errorf("%s: more than %d bytes", path, maxSize)
-	}
-	if err != nil {
-		return Config{}, nil, err
-	}
-	c, problems := Parse(path, text)
-	return c, problems, nil
-}
-
-// ParseList reads a comma-separated list of destinations. Source names it in
-// the problems.
+// ParseList reads a comma-separated list of destinations, the form of
+// APMON_CONFIG and of -d. Source names it in the result and in the problems.
 func ParseList(source, list string) (Config, []Problem) {
-	var c Config
+	c := Config{Source: source}
+	a := adder{c: &c}
 	var problems []Problem
 	for _, item := range splitList(list) {
-		if err := c.AddLine(item); err != nil {
+		if err := a.line(item); err != nil {
 			problems = append(problems, Problem{Source: source, Err: err})
 		}
 	}
 	return c, problems
 }
+
+// adder adds destinations, each once.
+type adder struct {
+	c    *Config
+	seen map[string]int // where in c.Destinations a name is
+}
+
+func (a *adder) line(s string) error {
+	d, err := ParseDestination(s)
+	if err == nil {
+		a.add(d)
+	}
+	return err
+}
+
+// add adds a destination that is not there yet. One without a password takes
+// that of its double.
+func (a *adder) add(d Destination) {
+	if a.seen == nil {
+		a.seen = map[string]int{}
+		for i, old := range a.c.Destinations {
+			a.seen[old.Name()] = i
+		}
+	}
+	if i, ok := a.seen[d.Name()]; ok {
+		first(&a.c.Destinations[i].Password, d.Password)
+		return
+	}
+	a.seen[d.Name()] = len(a.c.Destinations)
+	a.c.Destinations = append(a.c.Destinations, d)
+}
+
+// AddLine adds the destination that a line of a configuration names, unless it
+// is there already.
+func (c *Config) AddLine(line string) error { return (&adder{c: c}).line(line) }
 
 // splitList splits at commas that are not inside a quoted password, and leaves
 // out what is empty.
@@ -209,47 +232,56 @@ func splitList(list string) []string {
 	return items
 }
 
-// FromEnv finds the destinations of a command that was given none: those of
-// APMON_CONFIG (a comma-separated list, or the name of a file), else of
-// MONALISA_HOST or MONALISAHOST, else of the file system (usually
-// [SystemFile]; it need not exist), else this host, port 8884. An empty
-// variable counts as unset.
-func FromEnv(getenv func(string) string, system string) (Config, []Problem, error) {
-	if v := strings.TrimSpace(getenv("APMON_CONFIG")); v != "" {
-		if IsURL(v) {
-			return Config{}, nil, fmt.Errorf("APMON_CONFIG: %w", errURL(v))
+// Format prints the configuration as a file that reads back as the same. What
+// has its default is told in a comment. Passwords are replaced by asterisks
+// unless secrets is true.
+func (c Config) Format(secrets bool) []byte {
+	var b bytes.Buffer
+	if c.Source != "" {
+		fmt.Fprintf(&b, "# %s\n", strings.Map(printable, c.Source))
+	}
+	for i := range directives {
+		d := &directives[i]
+		if d.get == nil {
+			continue
 		}
-		if isFile(v) {
-			c, problems, err := ReadFile(v)
-			if err != nil {
-				err = fmt.Errorf("APMON_CONFIG: %w", err)
+		if v := d.get(&c.Options); v != "" {
+			fmt.Fprintf(&b, prefix+"%s = %s\n", d.name, v)
+		} else {
+			fmt.Fprintf(&b, "# "+prefix+"%s = %s\n", d.name, d.byDefault)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(c.Params)) {
+		p := c.Params[name]
+		if p.Name != "" {
+			name = p.Name
+		}
+		fmt.Fprintf(&b, prefix+"%s = %s\n", name, onOff(p.On))
+	}
+	for _, d := range c.Destinations {
+		b.WriteString(d.Name())
+		if d.Password != "" {
+			password := "********"
+			if secrets {
+				password = quotePassword(d.Password)
 			}
-			return c, problems, err
+			b.WriteString(" " + password)
 		}
-		c, problems := ParseList("APMON_CONFIG", v)
-		return c, problems, nil
+		b.WriteByte('\n')
 	}
-	for _, name := range []string{"MONALISA_HOST", "MONALISAHOST"} {
-		if v := strings.TrimSpace(getenv(name)); v != "" {
-			c, problems := ParseList(name, v)
-			return c, problems, nil
-		}
-	}
-	c, problems, err := ReadFile(system)
-	if !errors.Is(err, fs.ErrNotExist) {
-		return c, problems, err
-	}
-	return Config{Destinations: []Destination{{Host: "127.0.0.1", Port: DefaultPort}}}, nil, nil
+	return b.Bytes()
 }
 
-// isFile tells a file from a list of destinations: one that is there is meant,
-// and a slash is in no host name, though it may be in a password.
-func isFile(s string) bool {
-	if i := strings.IndexAny(s, "/ \t,"); i >= 0 && s[i] == '/' {
-		return true
+func printable(r rune) rune {
+	if r < ' ' || r == 0x7f {
+		return '?'
 	}
-	info, err := os.Stat(s)
-	return err == nil && !info.IsDir()
+	return r
+}
+
+// seconds prints a time as a directive takes it.
+func seconds(d time.Duration) string {
+	return strconv.FormatFloat(d.Seconds(), 'f', -1, 64)
 }
 
 // ReadPassword reads a password from a file of one line.
@@ -269,37 +301,12 @@ func ReadPassword(path string) (string, error) {
 		return "", fmt.Errorf("%s is empty", path)
 	case strings.ContainsAny(password, "\r\n"):
 		return "", fmt.Errorf("%s has more than one line", path)
-	case len(password) > maxPassword:
-		return "", fmt.Errorf("%s holds more than the %d bytes of the longest password", path, maxPassword)
+	}
+	if err := checkPassword(password); err != nil {
+		return "", fmt.Errorf("%s: %w", path, err)
 	}
 	return password, nil
 }
 
-// Merge adds what another configuration holds: its destinations that are not
-// there yet, and its settings where they are not the default. Of two rates the
-// lower counts.
-func (c *Config) Merge(other Config) {
-	for _, d := range other.Destinations {
-		c.add(d)
-	}
-	if c.MaxMsgRate == 0 || other.MaxMsgRate != 0 && other.MaxMsgRate < c.MaxMsgRate {
-		c.MaxMsgRate = other.MaxMsgRate
-	}
-	if other.LogLevel != 0 {
-		c.LogLevel = other.LogLevel
-	}
-}
-
-// add adds a destination that is not there yet. One without a password takes
-// that of its double.
-func (c *Config) add(d Destination) {
-	for i := range c.Destinations {
-		if old := &c.Destinations[i]; old.Name() == d.Name() {
-			if old.Password == "" {
-				old.Password = d.Password
-			}
-			return
-		}
-	}
-	c.Destinations = append(c.Destinations, d)
-}
+// quote is xdr's, which shortens what is long.
+func quote(s string) string { return xdr.Quote(s) }

@@ -1,9 +1,7 @@
 package conf
 
 import (
-	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -89,11 +87,11 @@ func TestParse(t *testing.T) {
 		"xApMon_maxMsgRate = lots\n"+
 		"xApMon_loglevel\n"+
 		"xApMon_loglevel = LOUD\n"+
-		"other"))
+		"other"), nil)
 	want := Config{
+		Source:       "f.conf",
 		Destinations: []Destination{{"ml.example.org", 8884, "secret"}, {"other", 8884, ""}},
-		MaxMsgRate:   25,
-		LogLevel:     slog.LevelWarn,
+		Options:      Options{MaxMsgRate: 25, LogLevel: slog.LevelWarn, SysMonitoring: On},
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
@@ -107,7 +105,7 @@ func TestParse(t *testing.T) {
 		`f.conf:9: destination "h:99999": port "99999" is not a number from 1 to 65535`,
 		`f.conf:10: xApMon_maxMsgRate: "lots" is not a positive number of messages a second`,
 		`f.conf:11: directive "xApMon_loglevel" has no '='`,
-		`f.conf:12: xApMon_loglevel: log level "LOUD" is none of FATAL ERROR WARNING NOTICE INFO DEBUG OFF`,
+		`f.conf:12: xApMon_loglevel: log level "LOUD" is none of FATAL ERROR WARNING INFO NOTICE DEBUG OFF`,
 	}
 	if d := cmp.Diff(wantProblems, lines); d != "" {
 		t.Error(d)
@@ -123,62 +121,6 @@ func TestParseList(t *testing.T) {
 	}
 	if len(problems) != 1 || !strings.HasPrefix(problems[0].Error(), `APMON_CONFIG: destination "c:x"`) {
 		t.Errorf("got %v", problems)
-	}
-}
-
-func TestFromEnv(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	write := func(name, text string) string {
-		path := filepath.Join(dir, name)
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return path
-	}
-	file := write("some.conf", "fromfile")
-	system := write("system.conf", "fromsystem")
-	for _, tt := range []struct {
-		name   string
-		env    map[string]string
-		system string
-		want   string
-		err    error
-	}{
-		{"list", map[string]string{"APMON_CONFIG": "a,b:1", "MONALISA_HOST": "c"}, system, "a:8884 b:1", nil},
-		{"file", map[string]string{"APMON_CONFIG": file}, system, "fromfile:8884", nil},
-		{"slash in a password", map[string]string{"APMON_CONFIG": "a:1 pa/ss,b:2 a/b"}, system, "a:1 b:2", nil},
-		{"no such file", map[string]string{"APMON_CONFIG": dir + "/none"}, system, "", fs.ErrNotExist},
-		{"empty variables count as unset", map[string]string{"APMON_CONFIG": " ", "MONALISA_HOST": "", "MONALISAHOST": "eos"}, system, "eos:8884", nil},
-		{"MONALISA_HOST", map[string]string{"MONALISA_HOST": "c pw", "MONALISAHOST": "d"}, system, "c:8884", nil},
-		{"system file", nil, system, "fromsystem:8884", nil},
-		{"nothing", nil, dir + "/none", "127.0.0.1:8884", nil},
-		{"URL", map[string]string{"APMON_CONFIG": "http://x/y"}, system, "", nil},
-		{"only bad", map[string]string{"APMON_CONFIG": "a:b"}, system, "", nil},
-	} {
-		cfg, _, err := FromEnv(func(k string) string { return tt.env[k] }, tt.system)
-		var names []string
-		for _, d := range cfg.Destinations {
-			names = append(names, d.Name())
-		}
-		if got := strings.Join(names, " "); got != tt.want || tt.err != nil && !errors.Is(err, tt.err) {
-			t.Errorf("%s: got %q, %v", tt.name, got, err)
-		}
-	}
-}
-
-func TestReadFileIsBounded(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	path := filepath.Join(dir, "big")
-	if err := os.WriteFile(path, make([]byte, maxSize+1), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, _, err := ReadFile(path); err == nil || !strings.Contains(err.Error(), path) {
-		t.Errorf("got %v", err)
-	}
-	if _, _, err := ReadFile(dir); err == nil || !strings.Contains(err.Error(), dir) {
-		t.Errorf("got %v", err)
 	}
 }
 
@@ -205,16 +147,6 @@ func TestReadPassword(t *testing.T) {
 	}
 }
 
-func TestMerge(t *testing.T) {
-	t.Parallel()
-	c := Config{Destinations: []Destination{{Host: "a"}, {Host: "b", Password: "own"}}, MaxMsgRate: 30}
-	c.Merge(Config{Destinations: []Destination{{Host: "a", Password: "x"}, {Host: "b", Password: "y"}}, MaxMsgRate: 10, LogLevel: slog.LevelError})
-	want := Config{Destinations: []Destination{{Host: "a", Password: "x"}, {Host: "b", Password: "own"}}, MaxMsgRate: 10, LogLevel: slog.LevelError}
-	if d := cmp.Diff(want, c); d != "" {
-		t.Error(d)
-	}
-}
-
 func TestPasswordIsNotPrinted(t *testing.T) {
 	t.Parallel()
 	d := Destination{"h", 1, "hunter2"}
@@ -228,34 +160,52 @@ func TestPasswordIsNotPrinted(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	for _, s := range []string{"", "h", "h:1 p", "[::1]:2 'a b'", "# c", "xApMon_loglevel = INFO\nx:y", "a\x00b", "xApMon_maxMsgRate=NaN"} {
+	for _, s := range []string{
+		"", "h", "h:1 p", "[::1]:2 'a b'", "# c", "xApMon_loglevel = INFO\nx:y", "a\x00b", "xApMon_maxMsgRate=NaN", "\ufeffh\r\n", "h 'a\"b'\nh 'c",
+		"xApMon_sys_blocks_in = on\nxApMon_recheck_interval = 1\nxApMon_sys_interval = 0.0015\nxApMon_auto_disable=1", Sample,
+	} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
-		c, problems := Parse("fuzz", text)
+		c, problems := Parse("fuzz", text, knownOption)
 		seen := map[string]bool{}
 		for _, d := range c.Destinations {
 			if err := d.Check(); err != nil || seen[d.Name()] || d.Port == 0 {
 				t.Errorf("destination %q: %v", d.Name(), err)
 			}
 			seen[d.Name()] = true
-			// What was accepted is read back as the same.
-			line := d.Name()
-			if d.Password != "" && !strings.ContainsAny(d.Password, `"'`) {
-				line += ` "` + d.Password + `"`
-			} else {
-				d.Password = ""
-			}
-			if again, err := ParseDestination(line); err != nil || again != d {
-				t.Errorf("%q: %v", line, err)
-			}
 		}
 		if c.MaxMsgRate < 0 || c.MaxMsgRate != c.MaxMsgRate {
 			t.Errorf("rate %v", c.MaxMsgRate)
 		}
+		if c.RecheckInterval != 0 && c.RecheckInterval < MinRecheck || c.SysInterval < 0 || c.JobInterval < 0 {
+			t.Errorf("intervals %v %v %v", c.RecheckInterval, c.SysInterval, c.JobInterval)
+		}
+		roundTrip(t, c) // what was accepted is read back as the same
+		if _, problems := Parse("redacted", c.Format(false), knownOption); len(problems) > 0 {
+			t.Error(problems)
+		}
 		for _, p := range problems {
-			if p.Line < 1 || p.Line > strings.Count(string(text), "\n")+1 {
-				t.Errorf("line %d", p.Line)
+			if p.Line < 1 || p.Line > strings.Count(string(text), "\n")+1 || strings.ContainsAny(p.Error(), "\r\n") {
+				t.Errorf("problem %q of line %d", p, p.Line)
+			}
+		}
+	})
+}
+
+func FuzzParseList(f *testing.F) {
+	for _, s := range []string{"", "a,b:1 p", "[::1]:2 'a, b',c", "a ',b", `a "p'q,"`, ",,\n"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, list string) {
+		c, problems := ParseList("fuzz", list)
+		roundTrip(t, c)
+		if !c.Options.Equal(Options{}) || len(c.Destinations)+len(problems) > strings.Count(list, ",")+1 {
+			t.Errorf("got %+v, %v", c, problems)
+		}
+		for _, p := range problems {
+			if strings.ContainsAny(p.Error(), "\r\n") {
+				t.Errorf("problem %q", p)
 			}
 		}
 	})

@@ -8,8 +8,6 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
-
-	"github.com/apmon-go/apmon/xdr"
 )
 
 // DefaultPort is the UDP port of ApMon receivers.
@@ -68,7 +66,7 @@ func ParseDestination(line string) (Destination, error) {
 		return Destination{}, err
 	}
 	if d.Password, err = parsePassword(password); err != nil {
-		return Destination{}, fmt.Errorf("destination %s: %w", xdr.Quote(addr), err)
+		return Destination{}, fmt.Errorf("destination %s: %w", quote(addr), err)
 	}
 	return d, nil
 }
@@ -78,7 +76,7 @@ func parseAddress(addr string) (Destination, error) {
 		return Destination{}, errors.New("empty destination")
 	}
 	fail := func(format string, args ...any) (Destination, error) {
-		return Destination{}, fmt.Errorf("destination %s: %s", xdr.Quote(addr), fmt.Sprintf(format, args...))
+		return Destination{}, fmt.Errorf("destination %s: %s", quote(addr), fmt.Sprintf(format, args...))
 	}
 	var host, port string
 	var hasPort bool
@@ -88,10 +86,10 @@ func parseAddress(addr string) (Destination, error) {
 			return fail("no ']' behind the address")
 		}
 		if port, hasPort = strings.CutPrefix(rest, ":"); !hasPort && rest != "" {
-			return fail("%s behind the ']' is not a port", xdr.Quote(rest))
+			return fail("%s behind the ']' is not a port", quote(rest))
 		}
 		if a, err := netip.ParseAddr(host); err != nil || !a.Is6() {
-			return fail("%s is not an IPv6 address", xdr.Quote(host))
+			return fail("%s is not an IPv6 address", quote(host))
 		}
 	} else {
 		host, port, hasPort = strings.Cut(addr, ":")
@@ -116,7 +114,7 @@ func parseAddress(addr string) (Destination, error) {
 func parsePort(s string) (uint16, error) {
 	n, err := strconv.ParseUint(s, 10, 16)
 	if err != nil || n == 0 || s[0] == '+' {
-		return 0, fmt.Errorf("port %s is not a number from 1 to 65535", xdr.Quote(s))
+		return 0, fmt.Errorf("port %s is not a number from 1 to 65535", quote(s))
 	}
 	return uint16(n), nil
 }
@@ -127,9 +125,12 @@ func checkHost(host string) error {
 	if host == "" {
 		return errors.New("no host")
 	}
+	if len(host) >= len(prefix) && strings.EqualFold(host[:len(prefix)], prefix) {
+		return fmt.Errorf("a directive is written %sNAME = VALUE, on a line of its own", prefix) // no host is called that
+	}
 	if strings.Contains(host, ":") {
 		if _, err := netip.ParseAddr(host); err != nil {
-			return fmt.Errorf("%s is not an IPv6 address", xdr.Quote(host))
+			return fmt.Errorf("%s is not an IPv6 address", quote(host))
 		}
 		return nil
 	}
@@ -138,20 +139,20 @@ func checkHost(host string) error {
 	}
 	for _, label := range strings.Split(strings.TrimSuffix(host, "."), ".") {
 		if label == "" || len(label) > 63 {
-			return fmt.Errorf("%s is not a host name", xdr.Quote(host))
+			return fmt.Errorf("%s is not a host name", quote(host))
 		}
 	}
 	for _, c := range host {
 		switch {
 		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '.', c == '-', c == '_':
 		default:
-			return fmt.Errorf("%s in the host name", xdr.Quote(string(c)))
+			return fmt.Errorf("%s in the host name", quote(string(c)))
 		}
 	}
 	// "1.2.3" and "300.1.1.1" are no names either: no top-level domain is a number.
 	if last := host[strings.LastIndexByte(strings.TrimSuffix(host, "."), '.')+1:]; strings.Trim(last, "0123456789") == "" {
 		if _, err := netip.ParseAddr(host); err != nil {
-			return fmt.Errorf("%s is neither an IPv4 address nor a host name", xdr.Quote(host))
+			return fmt.Errorf("%s is neither an IPv4 address nor a host name", quote(host))
 		}
 	}
 	return nil
@@ -173,9 +174,28 @@ func parsePassword(s string) (string, error) {
 	return s, checkPassword(s)
 }
 
+// checkPassword refuses what could not be written on a line, in quotes if need
+// be.
 func checkPassword(s string) error {
 	if len(s) > maxPassword {
 		return fmt.Errorf("password of %d bytes, at most %d", len(s), maxPassword)
 	}
+	if strings.ContainsAny(s, "\r\n") {
+		return errors.New("password of more than one line")
+	}
+	if strings.Contains(s, `"`) && strings.Contains(s, "'") && quotePassword(s) != s {
+		return errors.New("password that would need quotes and holds both kinds of them")
+	}
 	return nil
+}
+
+// quotePassword writes a password as [ParseDestination] reads it.
+func quotePassword(s string) string {
+	switch {
+	case s != "" && s[0] != '"' && s[0] != '\'' && strings.TrimSpace(s) == s && !strings.ContainsAny(s, " \t,"):
+		return s
+	case !strings.Contains(s, `"`):
+		return `"` + s + `"`
+	}
+	return "'" + s + "'"
 }

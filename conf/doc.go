@@ -11,6 +11,7 @@
 // number, and the others are used all the same. Passwords never appear in a
 // message, nor in what a [Destination] prints of itself.
 //
-// Reading and parsing are apart: [Parse] and [ParseList] are pure, [ReadFile]
-// and [FromEnv] fetch the text.
+// Reading and parsing are apart: [Parse] and [ParseList] are pure, a [Reader]
+// fetches the text of a [Source], and [Load] that of several. [Sample] is a file
+// that documents every directive.
 package conf

@@ -18,6 +18,7 @@ import (
 
 	"github.com/apmon-go/apmon/apmon"
 	"github.com/apmon-go/apmon/cmd/internal/command"
+	"github.com/apmon-go/apmon/conf"
 	"github.com/apmon-go/apmon/xdr"
 )
 
@@ -39,6 +40,9 @@ func (c *sendCommand) messages(cc *cli.Context) (iter.Seq2[apmon.Message, error]
 		Cluster: first(cc.String("cluster"), c.getenv("APMON_CLUSTER")),
 		Node:    first(cc.String("node"), c.getenv("APMON_NODE")),
 		Params:  c.params,
+	}
+	if cc.Bool("job") {
+		base.Cluster, base.Node = conf.JobNames(c.getenv, cc.String("cluster"), cc.String("node"))
 	}
 	for _, flag := range []string{"cluster", "node"} {
 		if cc.IsSet(flag) {

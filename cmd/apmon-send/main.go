@@ -78,7 +78,8 @@ Standard input (--stdin):
    line   lines "CLUSTER/NODE NAME VALUE NAME VALUE...", each a message
 
 Environment:
-   APMON_CONFIG         destinations, comma-separated, or a configuration file
+   APMON_CONFIG         destinations, comma-separated, or a configuration file,
+                        folder or URL
    MONALISA_HOST        destination, also MONALISAHOST
    APMON_CLUSTER        cluster, if -c is not given
    APMON_NODE           node, if -n is not given
@@ -86,6 +87,10 @@ Environment:
    APMON_DEBUG_LEVEL    log level: ERROR, WARNING, INFO, DEBUG, OFF...
    Destinations are those of -d and -f, else of APMON_CONFIG, else of
    MONALISA_HOST, else of ` + conf.SystemFile + `, else 127.0.0.1:8884.
+
+With --job the node is the first there is of -n, APMON_NODE, MonitorJobID,
+ALIEN_PROC_ID, what _CONDOR_JOB_AD names, SLURM_JOB_ID, PBS_JOBID, LSB_JOBID,
+GRID_GLOBAL_JOBID; the cluster of -c, APMON_CLUSTER, MonitorID.
 
 Exit status:
    0   sent, and at least one destination did not refuse
@@ -116,14 +121,15 @@ func (c *sendCommand) app() *cli.App {
 	return command.App(&cli.App{
 		Name:        name,
 		Usage:       "send parameters to ApMon receivers",
-		UsageText:   name + " [-d DEST]... [-f FILE]... [-c CLUSTER] [-n NODE] [-t TIME] NAME=VALUE...\n" + name + " [options] --stdin kv|json|line\n" + name + " [options] --pairs CLUSTER NODE NAME VALUE...",
+		UsageText:   name + " [-d DEST]... [-f FILE|URL]... [-c CLUSTER] [-n NODE] [-t TIME] NAME=VALUE...\n" + name + " [options] --stdin kv|json|line\n" + name + " [options] --pairs CLUSTER NODE NAME VALUE...",
 		Description: description,
 		Flags: []cli.Flag{
 			&command.Repeat{Forms: []string{"dest", "d"}, Value: "DEST", Usage: "send to this destination (repeatable)", Add: add(&c.dests)},
-			&command.Repeat{Forms: []string{"file", "f"}, Value: "FILE", Usage: "send to the destinations of this configuration file (repeatable)", Add: add(&c.files)},
+			&command.Repeat{Forms: []string{"file", "f"}, Value: "FILE|URL", Usage: "send to the destinations of this configuration file, folder or URL (repeatable)", Add: add(&c.files)},
 			&cli.StringFlag{Name: "cluster", Aliases: []string{"c"}, Usage: "`CLUSTER` of the parameters (default: $APMON_CLUSTER, else " + apmon.DefaultCluster + ")"},
 			&cli.StringFlag{Name: "node", Aliases: []string{"n"}, Usage: "`NODE` of the parameters (default: $APMON_NODE, else the full host name)"},
 			&cli.StringFlag{Name: "time", Aliases: []string{"t"}, Usage: "`TIME` of the values (default: none, the receiver's own)"},
+			&cli.BoolFlag{Name: "job", DisableDefaultText: true, Usage: "take cluster and node that are not given from the batch system's environment"},
 			&command.Repeat{Forms: []string{"int"}, Value: "NAME=VALUE", Usage: "an integer (repeatable)", Add: typed(parseInt)},
 			&command.Repeat{Forms: []string{"float"}, Value: "NAME=VALUE", Usage: "a floating-point number (repeatable)", Add: typed(parseFloat)},
 			&command.Repeat{Forms: []string{"string"}, Value: "NAME=VALUE", Usage: "a text (repeatable)", Add: typed(parseText)},
@@ -132,6 +138,8 @@ func (c *sendCommand) app() *cli.App {
 			&cli.StringFlag{Name: "stdin", Usage: "read the parameters from standard input, in this `FORMAT`: kv, json or line"},
 			&cli.BoolFlag{Name: "pairs", DisableDefaultText: true, Usage: "arguments are CLUSTER NODE NAME VALUE..."},
 			&cli.BoolFlag{Name: "dry-run", DisableDefaultText: true, Usage: "print each datagram, decoded and in hexadecimal (a password as asterisks), and send nothing"},
+			&cli.BoolFlag{Name: "fallback", DisableDefaultText: true, Usage: "of several -f, use one, at random, that names a destination"},
+			&cli.BoolFlag{Name: "print-config", DisableDefaultText: true, Usage: "print the configuration in force, then its problems, and send nothing"},
 			&cli.StringFlag{Name: "rate", Usage: "send at most `N` messages a second", DefaultText: "of the configuration, else 40"},
 			&cli.BoolFlag{Name: "wait", DisableDefaultText: true, Usage: "wait when over the rate (the default)"},
 			&cli.BoolFlag{Name: "drop", DisableDefaultText: true, Usage: "do not send what is over the rate, and exit with 75"},
@@ -170,6 +178,13 @@ func (c *sendCommand) add(p apmon.Param, err error) {
 }
 
 func (c *sendCommand) action(cc *cli.Context) error {
+	if cc.Bool("print-config") {
+		loaded, err := c.load(cc.Context, cc.Bool("fallback"))
+		if err != nil {
+			return err
+		}
+		return command.PrintConfig(c.stdout, loaded, false)
+	}
 	messages, err := c.messages(cc)
 	if err != nil {
 		return err

@@ -5,9 +5,12 @@ import (
 	"context"
 	"errors"
 	"flag"
+	"fmt"
 	"io"
 	"math"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -453,20 +456,57 @@ func TestDestinations(t *testing.T) {
 		{"name does not resolve", 68, "nosuch.invalid:8884", nil, []string{"-d", "nosuch.invalid"}},
 		{"bad port", 78, `"99999"`, nil, []string{"-d", "h:99999"}},
 		{"no such file", 78, dir + "/none", nil, []string{"-f", dir + "/none"}},
-		{"directory", 78, dir, nil, []string{"-f", dir}},
+		{"empty directory", 78, "no usable destination", nil, []string{"-f", t.TempDir()}},
+		{"URL of a dead server", 78, "connection refused", nil, []string{"-f", "http://u:hunter2@" + deadServer(t) + "/x"}},
 		{"nothing usable in the file", 78, "empty.conf", nil, []string{"-f", write("empty.conf", "a b c\n")}},
-		{"no such file in APMON_CONFIG", 78, "APMON_CONFIG", map[string]string{"APMON_CONFIG": dir + "/none"}, nil},
+		{"no such file in APMON_CONFIG", 78, dir + "/none", map[string]string{"APMON_CONFIG": dir + "/none"}, nil},
 		{"password file", 78, dir + "/none", map[string]string{"APMON_PASSWORD_FILE": dir + "/none"}, []string{"-d", l.name()}},
 		{"level", 78, `"LOUD"`, map[string]string{"APMON_DEBUG_LEVEL": "LOUD"}, []string{"-d", l.name()}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r := send(tt.env, "", append(tt.args, "x=1")...)
-			if r.code != tt.code || !strings.Contains(r.stderr, tt.says) {
+			if r.code != tt.code || !strings.Contains(r.stderr, tt.says) || strings.Contains(r.stderr, "hunter2") {
 				t.Errorf("got %+v", r)
 			}
 		})
 	}
 	l.none()
+}
+
+// deadServer is an address where no web server listens.
+func deadServer(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	return l.Addr().String()
+}
+
+func TestURL(t *testing.T) {
+	t.Parallel()
+	l := listen(t)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.RawQuery != "app=prod" {
+			http.Error(w, "which application?", http.StatusBadRequest)
+			return
+		}
+		fmt.Fprintln(w, l.name())
+	}))
+	defer server.Close()
+	if r := send(nil, "", "-f", server.URL+"/conf?app=prod", "x=1"); r.code != 0 || r.stderr != "" {
+		t.Errorf("got %+v", r)
+	}
+	l.next()
+	if r := send(nil, "", "-f", "http://"+deadServer(t), "-f", server.URL+"/conf?app=prod", "--fallback", "x=1"); r.code != 0 {
+		t.Errorf("got %+v", r)
+	}
+	l.next()
+	if r := send(map[string]string{"APMON_CONFIG": server.URL + "/conf?app=prod"}, "", "x=1"); r.code != 0 {
+		t.Errorf("got %+v", r)
+	}
+	l.next()
 }
 
 func TestRates(t *testing.T) {

@@ -40,7 +40,7 @@ func (c *sendCommand) open(cc *cli.Context) (*output, error) {
 			return nil, fmt.Errorf("--rate %q is not a positive number of messages a second", cc.String("rate"))
 		}
 	}
-	cfg, err := c.config()
+	cfg, err := c.config(cc)
 	if err != nil {
 		return nil, err
 	}
@@ -82,33 +82,61 @@ func plain(groups []string, a slog.Attr) slog.Attr {
 	return a
 }
 
-// config reads the destinations. Lines that cannot be used are reported; they
-// are an error only if nothing usable is left.
-func (c *sendCommand) config() (conf.Config, error) {
-	var cfg conf.Config
-	var problems []conf.Problem
-	var err error
+// sources says where destinations come from: the flags, else the environment.
+func (c *sendCommand) sources() ([]conf.Source, error) {
 	if len(c.dests) == 0 && len(c.files) == 0 {
-		cfg, problems, err = conf.FromEnv(c.getenv, c.system)
+		sources, err := conf.FromEnv(c.getenv, c.system)
 		if err != nil {
-			return cfg, command.Errorf(command.Config, "%w", err)
+			err = command.Errorf(command.Config, "%w", err)
 		}
+		return sources, err
 	}
-	for _, d := range c.dests {
-		if err := cfg.AddLine(d); err != nil {
-			problems = append(problems, conf.Problem{Source: "-d", Err: err})
-		}
-	}
+	var sources []conf.Source
 	for _, f := range c.files {
-		part, more, err := conf.ReadFile(f)
-		if err != nil {
-			return cfg, command.Errorf(command.Config, "-f: %w", err)
+		if strings.Contains(f, "://") {
+			sources = append(sources, conf.URL(f))
+		} else {
+			sources = append(sources, conf.File(f))
 		}
-		problems = append(problems, more...)
-		cfg.Merge(part)
 	}
-	for _, p := range problems {
-		fmt.Fprintf(c.stderr, "%s: %v\n", name, p)
+	return sources, nil
+}
+
+// load reads the destinations.
+func (c *sendCommand) load(ctx context.Context, fallback bool) ([]conf.Loaded, error) {
+	sources, err := c.sources()
+	if err != nil {
+		return nil, err
+	}
+	var loaded []conf.Loaded
+	if len(c.dests) > 0 {
+		given := conf.Loaded{Config: conf.Config{Source: "-d"}}
+		for _, d := range c.dests {
+			if err := given.Config.AddLine(d); err != nil {
+				given.Problems = append(given.Problems, conf.Problem{Source: "-d", Err: err})
+			}
+		}
+		loaded = append(loaded, given)
+	}
+	return append(loaded, command.Load(ctx, sources, fallback)...), nil
+}
+
+// config makes one configuration of all. What cannot be used is reported; it is
+// an error only if nothing usable is left.
+func (c *sendCommand) config(cc *cli.Context) (conf.Config, error) {
+	var cfg conf.Config
+	loaded, err := c.load(cc.Context, cc.Bool("fallback"))
+	if err != nil {
+		return cfg, err
+	}
+	for _, l := range loaded {
+		cfg.Merge(l.Config)
+		for _, p := range l.Problems {
+			fmt.Fprintf(c.stderr, "%s: %v\n", name, p)
+		}
+		if l.Err != nil {
+			fmt.Fprintf(c.stderr, "%s: %v\n", name, l.Err)
+		}
 	}
 	if len(cfg.Destinations) == 0 {
 		return cfg, command.Errorf(command.Config, "no usable destination")
@@ -126,11 +154,7 @@ func (c *sendCommand) passwords(cfg *conf.Config) error {
 	if err != nil {
 		return command.Errorf(command.Config, "APMON_PASSWORD_FILE: %w", err)
 	}
-	for i := range cfg.Destinations {
-		if d := &cfg.Destinations[i]; d.Password == "" {
-			d.Password = password
-		}
-	}
+	cfg.DefaultPassword(password)
 	return nil
 }
 

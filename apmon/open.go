@@ -1,0 +1,295 @@
+package apmon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"os"
+	"time"
+
+	"github.com/apmon-go/apmon/conf"
+)
+
+// maxBackoff is the longest time between two looks at a source that fails.
+const maxBackoff = time.Hour
+
+// source is one source of configuration, and what is known of it. The client's
+// reload lock guards it.
+type source struct {
+	reader *conf.Reader
+	config conf.Config   // the last good one
+	have   bool          // there is one
+	next   time.Duration // on the client's clock: when to look again
+	stats  SourceStats
+	inRow  int // failures since the last success
+}
+
+// Open makes a client of configuration sources and follows them: each is a
+// file, a folder of files *.conf, a URL (http or https), a comma-separated list
+// of "host[:port][ password]", or another dialect of APMON_CONFIG, see
+// [conf.Sources]. With no source they are those of the environment, see
+// [conf.FromEnv].
+//
+// All are read at once, for 5 s at most or until ctx ends (with [WithFallback]
+// 5 s for each); what could be read
+// is merged. The error, if none yields a destination, says for each source why.
+//
+// Files and URLs are looked at again at their recheck_interval (every 600 s by
+// default, never more often than 30 s), by content, ETag and Last-Modified,
+// with jitter, and ever more seldom while they fail. A new configuration is
+// parsed whole and swapped in one step: no message is lost or sent twice, and
+// destinations that stay keep sequence numbers, sockets and counters. A source
+// that fails, or says nothing, keeps its last good destinations; [Client.Stats]
+// and the log say so.
+func Open(ctx context.Context, sources ...string) (*Client, error) {
+	return OpenWith(ctx, sources)
+}
+
+// OpenWith is [Open] with options.
+func OpenWith(ctx context.Context, sources []string, opts ...Option) (*Client, error) {
+	var all []conf.Source
+	if len(sources) == 0 {
+		var err error
+		if all, err = conf.FromEnv(os.Getenv, conf.SystemFile); err != nil {
+			return nil, fmt.Errorf("apmon: %w", err)
+		}
+	}
+	for _, s := range sources {
+		more, err := conf.Sources("list", s)
+		if err != nil {
+			return nil, fmt.Errorf("apmon: %w", err)
+		}
+		all = append(all, more...)
+	}
+	return OpenSources(ctx, all, opts...)
+}
+
+// OpenSources is [Open] for sources as package conf makes them.
+func OpenSources(ctx context.Context, sources []conf.Source, opts ...Option) (*Client, error) {
+	c, err := newClient(opts)
+	if err != nil {
+		return nil, err
+	}
+	for _, s := range sources {
+		c.sources = append(c.sources, &source{
+			reader: &conf.Reader{Source: s, Known: KnownOption, Transport: c.opt.transport},
+			stats:  SourceStats{Name: s.Name},
+		})
+	}
+	err = c.recheck(ctx, c.sources)
+	if len(c.set.Load().targets) == 0 && !c.opt.startEmpty {
+		c.Close()
+		if err == nil {
+			err = ErrNoDestination
+		}
+		return nil, fmt.Errorf("apmon: %w", err)
+	}
+	c.wg.Go(c.watch)
+	return c, nil
+}
+
+// Reload looks at all sources of [Open] at once, whether it is time or not, and
+// returns when what they say is in force. The error joins those of the sources
+// that failed; they keep their last good destinations. A client of [New] has
+// no sources.
+func (c *Client) Reload(ctx context.Context) error {
+	ctx, stop := c.untilClosed(ctx)
+	defer stop()
+	select {
+	case c.reload <- struct{}{}:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	defer func() { <-c.reload }()
+	if c.closed.Load() {
+		return ErrClosed
+	}
+	err := c.recheck(ctx, c.sources)
+	select {
+	case c.rearm <- struct{}{}:
+	default: // it has been told already
+	}
+	return err
+}
+
+// untilClosed returns a context that also ends when the client is closed.
+func (c *Client) untilClosed(ctx context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	stop := context.AfterFunc(c.ctx, func() { cancel(ErrClosed) })
+	return ctx, func() { stop(); cancel(nil) }
+}
+
+// Configs returns the configurations in force, one for each source. They must
+// not be changed.
+func (c *Client) Configs() []conf.Config { return c.set.Load().configs }
+
+// watch looks at each source when it is time.
+func (c *Client) watch() {
+	for {
+		t := time.NewTimer(c.untilDue())
+		select {
+		case <-c.ctx.Done():
+			t.Stop()
+			return
+		case <-c.rearm:
+			t.Stop()
+			continue
+		case <-t.C:
+		}
+		c.reload <- struct{}{}
+		var due []*source
+		for _, s := range c.sources {
+			if c.now() >= s.next {
+				due = append(due, s)
+			}
+		}
+		_ = c.recheck(c.ctx, due) // logged, and counted
+		<-c.reload
+	}
+}
+
+// untilDue is how long nothing is to be done.
+func (c *Client) untilDue() time.Duration {
+	c.reload <- struct{}{}
+	defer func() { <-c.reload }()
+	next := never
+	for _, s := range c.sources {
+		next = min(next, s.next)
+	}
+	return max(0, next-c.now())
+}
+
+// never is a time that does not come.
+const never = time.Duration(1<<63 - 1)
+
+// recheck reads sources and, if they say anything new, swaps the set; it also
+// has the names of all destinations looked up again. The error joins those of
+// the sources. The caller holds c.reload.
+func (c *Client) recheck(ctx context.Context, sources []*source) error {
+	reading, stop := context.WithTimeout(ctx, resolveTimeout) // a pipe may be silent
+	defer stop()
+	fallback := -1
+	var loaded []conf.Loaded
+	readers := make([]*conf.Reader, len(sources))
+	for i, s := range sources {
+		readers[i] = s.reader
+	}
+	if c.opt.fallback {
+		if used := c.used(); used != nil {
+			// One is in use, and stays: only it is read again.
+			sources, readers = []*source{used}, []*conf.Reader{used.reader}
+			loaded = conf.Load(reading, readers)
+		} else {
+			fallback, loaded = conf.LoadAny(ctx, readers) // each has its own limit
+		}
+	} else {
+		loaded = conf.Load(reading, readers)
+	}
+	if context.Cause(ctx) == ErrClosed || c.ctx.Err() != nil {
+		return ErrClosed // nothing failed
+	}
+	changed := false
+	var errs []error
+	for i, s := range sources {
+		l := &loaded[i]
+		if c.opt.fallback && fallback >= 0 && i != fallback {
+			s.next = never
+			if l.Err == nil {
+				continue // it was not read
+			}
+		}
+		changed = c.took(s, l) || changed
+		if l.Err != nil {
+			errs = append(errs, l.Err)
+		}
+	}
+	all := make([]SourceStats, len(c.sources))
+	for i, s := range c.sources {
+		all[i] = s.stats
+	}
+	c.sourceStats.Store(&all)
+	if changed {
+		var configs []conf.Config
+		for _, s := range c.sources {
+			if s.have {
+				configs = append(configs, s.config)
+			}
+		}
+		c.apply(ctx, configs)
+	}
+	// In apply new names were looked up, and here the others: nobody waits.
+	for _, t := range c.set.Load().targets {
+		t.lookAgain(c.now())
+	}
+	c.startLookups(c.set.Load())
+	return errors.Join(errs...)
+}
+
+// used returns the source in use, nil if there is none.
+func (c *Client) used() *source {
+	for _, s := range c.sources {
+		if s.have {
+			return s
+		}
+	}
+	return nil
+}
+
+// took notes what came of a source, and returns whether it says anything new.
+func (c *Client) took(s *source, l *conf.Loaded) (changed bool) {
+	s.stats.Reads++
+	if l.Err != nil {
+		s.inRow++
+		s.stats.Failures++
+		if s.stats.LastError != l.Err.Error() {
+			c.opt.logger.LogAttrs(context.Background(), slog.LevelWarn, "configuration not loaded",
+				slog.String("source", s.stats.Name), slog.String("error", l.Err.Error()), slog.Bool("last_good_kept", s.have))
+		}
+		s.stats.LastError = l.Err.Error()
+	} else {
+		changed = !s.have || !s.config.Equal(l.Config)
+		s.inRow = 0
+		s.stats.LastError = ""
+		s.stats.Loaded = time.Now()
+		s.config, s.have = l.Config, true
+		s.stats.Destinations = len(l.Config.Destinations)
+	}
+	if l.Changed {
+		s.stats.Problems = s.stats.Problems[:0:0]
+		for _, p := range l.Problems {
+			s.stats.Problems = append(s.stats.Problems, p.Error())
+			c.opt.logger.LogAttrs(context.Background(), slog.LevelWarn, "configuration line not used", slog.String("problem", p.Error()))
+		}
+	}
+	s.next = c.now() + s.wait()
+	if s.reader.Source.Static() || s.have && !s.config.Recheck.Or(true) {
+		s.next = never
+	}
+	return changed
+}
+
+// wait is how long to leave the source alone: its interval, or after failures
+// ever longer; and some more or less, so that a farm does not ask a server in
+// step.
+func (s *source) wait() time.Duration {
+	interval := s.config.RecheckInterval
+	if interval == 0 {
+		interval = conf.DefaultRecheck
+	}
+	interval = max(interval, conf.MinRecheck)
+	if s.inRow > 0 {
+		most := max(interval, maxBackoff)
+		if !s.have {
+			interval = conf.MinRecheck // somebody waits for it
+		}
+		for range s.inRow - 1 {
+			if interval = min(2*interval, most); interval == most {
+				break
+			}
+		}
+	}
+	jitter := time.Duration(rand.Int64N(int64(interval) / 5))
+	return max(interval-interval/10+jitter, conf.MinRecheck)
+}

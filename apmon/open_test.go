@@ -1,0 +1,474 @@
+package apmon
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/apmon-go/apmon/conf"
+)
+
+// web stands in for the servers of configurations.
+type web struct {
+	mu    sync.Mutex
+	pages map[string]string // by URL
+	serve func(*http.Request) (*http.Response, error)
+	times []time.Time // of the requests
+}
+
+func (w *web) RoundTrip(req *http.Request) (*http.Response, error) {
+	w.mu.Lock()
+	w.times = append(w.times, time.Now())
+	serve, text := w.serve, w.pages[req.URL.String()]
+	w.mu.Unlock()
+	if serve != nil {
+		return serve(req)
+	}
+	status := http.StatusOK
+	if text == "" {
+		status = http.StatusNotFound
+	}
+	return &http.Response{StatusCode: status, Status: fmt.Sprint(status), Header: http.Header{}, Body: io.NopCloser(strings.NewReader(text))}, nil
+}
+
+func (w *web) set(url, text string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.pages == nil {
+		w.pages = map[string]string{}
+	}
+	w.pages[url] = text
+}
+
+func (w *web) hang(hangs bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.serve = nil
+	if hangs {
+		w.serve = func(req *http.Request) (*http.Response, error) {
+			<-req.Context().Done()
+			return nil, req.Context().Err()
+		}
+	}
+}
+
+func open(t testing.TB, n *network, w *web, sources []string, opts ...Option) *Client {
+	t.Helper()
+	c, err := OpenWith(context.Background(), sources, append(append(n.options(), WithTransport(w)), opts...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+const u1, u2 = "http://one.example/conf?app=prod", "http://two.example/conf"
+
+func names(c *Client) string {
+	var s []string
+	for _, d := range c.Stats().Destinations {
+		s = append(s, d.Name)
+	}
+	return strings.Join(s, " ")
+}
+
+func TestOpenMergesSources(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "a.conf")
+	if err := os.WriteFile(file, []byte("10.0.0.1\nxApMon_maxMsgRate = 5\nbad line here\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var n network
+	var w web
+	w.set(u1, "10.0.0.2 pw\n10.0.0.1 pw1\nxApMon_maxMsgRate = 3\nxApMon_sys_load1 = off")
+	c := open(t, &n, &w, []string{file, u1, u2, "10.0.0.3, 10.0.0.4", "['10.0.0.5']"})
+	equal(t, "destinations", names(c), "10.0.0.1:8884 10.0.0.2:8884 10.0.0.3:8884 10.0.0.4:8884 10.0.0.5:8884")
+	rate, _ := c.limiter.limit()
+	equal(t, "the lowest rate", rate, 3)
+	if err := c.Send("C", "N", Int("x", 1)); err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "password of its double", n.got[netip.MustParseAddrPort("10.0.0.1:8884")][0].Password, "pw1")
+	s := c.Stats().Sources
+	equal(t, "sources", len(s), 5)
+	if len(s[0].Problems) != 1 || !strings.HasPrefix(s[0].Problems[0], file+":3: ") || s[0].LastError != "" {
+		t.Errorf("file: %+v", s[0])
+	}
+	if s[2].Failures != 1 || !strings.Contains(s[2].LastError, "404") || s[2].Destinations != 0 {
+		t.Errorf("URL that is not there: %+v", s[2])
+	}
+	// Options belong to their source.
+	equal(t, "option", c.Configs()[1].Params["sys_load1"].On, false)
+	equal(t, "option of another source", len(c.Configs()[0].Params), 0)
+}
+
+func TestOpenWithNothing(t *testing.T) {
+	t.Parallel()
+	var n network
+	var w web
+	dir := t.TempDir()
+	w.set(u2, "# nothing\n")
+	_, err := OpenWith(context.Background(), []string{dir + "/none.conf", u1, u2, "h:99999"}, append(n.options(), WithTransport(&w))...)
+	if err == nil {
+		t.Fatal("opened")
+	}
+	for _, part := range []string{dir + "/none.conf", u1, "404", u2 + ": no usable destination", "list: no usable destination"} {
+		if !strings.Contains(err.Error(), part) {
+			t.Errorf("no %q in %v", part, err)
+		}
+	}
+	if _, err := OpenWith(context.Background(), []string{"{'h' => $x}"}); err == nil {
+		t.Error("a variable was evaluated")
+	}
+}
+
+func TestOpenStartsEmpty(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var n network
+		var w web
+		c := open(t, &n, &w, []string{u1}, WithStartEmpty())
+		if err := c.Send("C", "N", Int("x", 1)); !errors.Is(err, ErrNoDestination) {
+			t.Errorf("got %v", err)
+		}
+		w.set(u1, "10.0.0.1")
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		if err := c.Send("C", "N", Int("x", 1)); err != nil {
+			t.Error(err)
+		}
+		equalSlices(t, "numbers", n.seqs("10.0.0.1:8884"), []int32{1})
+	})
+}
+
+// Sources are asked neither too often nor in step, and more seldom while they
+// fail.
+func TestRecheckTimes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var n network
+		w := web{}
+		w.set(u1, "10.0.0.1\nxApMon_recheck_interval = 5\n")
+		c := open(t, &n, &w, []string{u1})
+		gaps := func() (g []time.Duration) {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			for i := 1; i < len(w.times); i++ {
+				g = append(g, w.times[i].Sub(w.times[i-1]))
+			}
+			w.times = w.times[:0]
+			return g
+		}
+		time.Sleep(time.Hour)
+		g := gaps()
+		if slices.Min(g) < 30*time.Second || slices.Max(g) > 34*time.Second {
+			t.Errorf("least interval: %v", g)
+		}
+		w.set(u1, "10.0.0.1\n") // the directive is gone: 600 s again
+		time.Sleep(10 * time.Hour)
+		g = gaps()[1:]
+		if slices.Min(g) < 540*time.Second || slices.Max(g) > 660*time.Second || slices.Min(g) == slices.Max(g) {
+			t.Errorf("default interval with jitter: %v", g)
+		}
+		w.set(u1, "")
+		time.Sleep(20 * time.Hour)
+		g = gaps()
+		if len(g) < 15 || len(g) > 30 || slices.Max(g) > 66*time.Minute || g[len(g)-1] < 50*time.Minute {
+			t.Errorf("back-off: %v", g)
+		}
+		s := c.Stats().Sources[0]
+		if s.Failures < 15 || s.Destinations != 1 || !strings.Contains(s.LastError, "404") {
+			t.Errorf("%+v", s)
+		}
+		equal(t, "last good destination", names(c), "10.0.0.1:8884")
+		w.set(u1, "10.0.0.1\nxApMon_conf_recheck = off\n")
+		time.Sleep(2 * time.Hour)
+		gaps()
+		time.Sleep(20 * time.Hour)
+		equal(t, "rechecks when switched off", len(gaps()), 0)
+	})
+}
+
+func TestReloadKeepsWhatStays(t *testing.T) {
+	t.Parallel()
+	var n network
+	var w web
+	w.set(u1, "10.0.0.1\n10.0.0.2 pw\nxApMon_maxMsgRate = 7\n")
+	var log bytes.Buffer
+	c := open(t, &n, &w, []string{u1}, WithLogger(slog.New(slog.NewTextHandler(&log, nil))), WithRatePolicy(Off))
+	send := func() {
+		t.Helper()
+		if err := c.Send("C", "N", Int("x", 1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	reload := func(text string) error {
+		w.set(u1, text)
+		return c.Reload(context.Background())
+	}
+	send()
+	if err := reload("10.0.0.3\n10.0.0.2 a-much-longer-password\n"); err != nil {
+		t.Fatal(err)
+	}
+	send()
+	rate, _ := c.limiter.limit()
+	equal(t, "rate returned to its default", rate, DefaultRate)
+	equal(t, "sockets made", len(n.dials), 3)
+	equal(t, "sockets closed", n.closed, 1)
+	equalSlices(t, "removed", n.seqs("10.0.0.1:8884"), []int32{1})
+	equalSlices(t, "stays", n.seqs("10.0.0.2:8884"), []int32{1, 2})
+	equalSlices(t, "new", n.seqs("10.0.0.3:8884"), []int32{1})
+	got := n.got[netip.MustParseAddrPort("10.0.0.2:8884")]
+	equal(t, "new password", got[1].Password, "a-much-longer-password")
+	equal(t, "instance", got[1].Instance, got[0].Instance)
+
+	// Whatever is wrong with the source, nothing changes but Stats.
+	for range 3 {
+		if err := reload(""); err == nil || !strings.Contains(err.Error(), u1) {
+			t.Errorf("got %v", err)
+		}
+	}
+	if err := reload("# empty\n"); !errors.Is(err, conf.ErrNoDestination) {
+		t.Errorf("got %v", err)
+	}
+	send()
+	equalSlices(t, "last good", n.seqs("10.0.0.3:8884"), []int32{1, 2})
+	if lines := strings.Count(log.String(), "configuration not loaded"); lines != 2 {
+		t.Errorf("%d lines in the log for two reasons:\n%s", lines, log.String())
+	}
+
+	// What comes back goes on with its numbers.
+	if err := reload("10.0.0.1"); err != nil {
+		t.Fatal(err)
+	}
+	send()
+	equalSlices(t, "back", n.seqs("10.0.0.1:8884"), []int32{1, 2})
+	equal(t, "failures", c.Stats().Sources[0].Failures, 4)
+}
+
+// While the configuration changes as fast as it can, senders lose nothing and
+// send nothing twice to the destination that stays.
+func TestReloadLosesNothing(t *testing.T) {
+	t.Parallel()
+	var n network
+	var w web
+	w.set(u1, "10.0.0.1")
+	c := open(t, &n, &w, []string{u1}, WithRatePolicy(Off))
+	const senders, reloads = 4, 100
+	var wg sync.WaitGroup
+	stop := make(chan struct{})
+	wg.Go(func() {
+		defer close(stop)
+		for i := range reloads {
+			w.set(u1, fmt.Sprintf("10.0.0.1 %s\n10.0.1.%d\n", strings.Repeat("p", 1+i%50), i%5))
+			if err := c.Reload(context.Background()); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	var sent [senders]int64
+	for s := range senders {
+		wg.Go(func() {
+			for i := int64(0); ; i++ {
+				select {
+				case <-stop:
+					sent[s] = i
+					return
+				default:
+				}
+				if err := c.Send("C", "N", Int("s", s), Int("i", i)); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	got := n.got[netip.MustParseAddrPort("10.0.0.1:8884")]
+	var next [senders]int64
+	for i, d := range got {
+		if d.Seq != int32(i+1) {
+			t.Fatalf("number %d at place %d", d.Seq, i)
+		}
+		s := d.Params[0].Int()
+		if d.Params[1].Int() != next[s] {
+			t.Fatalf("sender %d: message %d, want %d", s, d.Params[1].Int(), next[s])
+		}
+		next[s]++
+	}
+	equal(t, "arrived", next, sent)
+	equal(t, "reloads", c.Stats().Sources[0].Reads, 1+reloads)
+}
+
+func TestFallback(t *testing.T) {
+	t.Parallel()
+	seen := map[string]bool{}
+	for range 100 {
+		var n network
+		var w web
+		w.set(u1, "10.0.0.1")
+		w.set(u2, "10.0.0.2")
+		c := open(t, &n, &w, []string{"http://dead.example", u1, u2}, WithFallback())
+		seen[names(c)] = true
+		if err := c.Reload(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		equal(t, "the one in use stays", len(c.Stats().Destinations), 1)
+		c.Close()
+	}
+	if len(seen) != 2 || !seen["10.0.0.1:8884"] || !seen["10.0.0.2:8884"] {
+		t.Errorf("got %v", seen)
+	}
+	var n network
+	var w web
+	_, err := OpenWith(context.Background(), []string{u1, u2}, append(n.options(), WithTransport(&w), WithFallback())...)
+	if err == nil || !strings.Contains(err.Error(), u1) || !strings.Contains(err.Error(), u2) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// A fetch that hangs delays neither senders nor Close.
+func TestHangingSource(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var n network
+		var w web
+		w.set(u1, "10.0.0.1")
+		c := open(t, &n, &w, []string{u1})
+		w.hang(true)
+		failed := make(chan error)
+		go func() { failed <- c.Reload(context.Background()) }()
+		synctest.Wait()
+		start := time.Now()
+		for range 100 {
+			if err := c.Send("C", "N", Int("x", 1)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		c.Stats()
+		equal(t, "sending took", time.Since(start), 0)
+		if err := <-failed; err == nil || !strings.Contains(err.Error(), u1) {
+			t.Errorf("got %v", err)
+		}
+		equal(t, "a fetch lasts", time.Since(start), 5*time.Second)
+
+		go func() { failed <- c.Reload(context.Background()) }()
+		synctest.Wait()
+		start = time.Now()
+		c.Close()
+		equal(t, "Close took", time.Since(start), 0)
+		if err := <-failed; !errors.Is(err, ErrClosed) {
+			t.Errorf("got %v", err)
+		}
+		if err := c.Reload(context.Background()); !errors.Is(err, ErrClosed) {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+// Names are looked up again at each recheck; a failed look-up, or one that
+// hangs, keeps the address.
+func TestRecheckLooksNamesUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var n network
+		var w web
+		w.set(u1, "h.example\nxApMon_recheck_interval = 60\n")
+		n.answer("h.example", "10.0.0.1")
+		c := open(t, &n, &w, []string{u1})
+		addr := func() string { return c.Stats().Destinations[0].Addr.String() }
+		equal(t, "address", addr(), "10.0.0.1:8884")
+		c.Send("C", "N", Int("x", 1))
+		n.answer("h.example", "10.0.0.2")
+		time.Sleep(70 * time.Second)
+		equal(t, "changed", addr(), "10.0.0.2:8884")
+		n.set("h.example", func(context.Context) ([]netip.Addr, error) { return nil, errors.New("server failure") })
+		time.Sleep(70 * time.Second)
+		equal(t, "failed", addr(), "10.0.0.2:8884")
+		n.set("h.example", hang)
+		time.Sleep(10 * time.Minute)
+		equal(t, "hanging", addr(), "10.0.0.2:8884")
+		c.Send("C", "N", Int("x", 1))
+		equalSlices(t, "numbers go on", n.seqs("10.0.0.2:8884"), []int32{2})
+	})
+}
+
+func TestFilesAreFollowed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		write := func(name, text string) {
+			if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		write("b.conf", "10.0.0.2\n")
+		write("a.conf", "10.0.0.1\nxApMon_recheck_interval = 30\n")
+		write("c.conf.rpmnew", "10.0.0.3\n")
+		var n network
+		c := open(t, &n, &web{}, []string{dir})
+		equal(t, "destinations", names(c), "10.0.0.1:8884 10.0.0.2:8884")
+		write("d.conf", "10.0.0.4\n")
+		time.Sleep(40 * time.Second)
+		synctest.Wait()
+		equal(t, "destinations", names(c), "10.0.0.1:8884 10.0.0.2:8884 10.0.0.4:8884")
+		if err := os.RemoveAll(dir); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Hour)
+		equal(t, "destinations", names(c), "10.0.0.1:8884 10.0.0.2:8884 10.0.0.4:8884")
+	})
+}
+
+func TestSendAllocatesNothingWhileASourceHangs(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector allocates")
+	}
+	l := listen(t, "127.0.0.1:0")
+	hanging := make(chan struct{})
+	w := &web{}
+	w.set(u1, l.name()+"\nxApMon_maxMsgRate = 1000000000\n")
+	c, err := OpenWith(context.Background(), []string{u1}, WithTransport(w))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	w.serve = func(req *http.Request) (*http.Response, error) {
+		close(hanging)
+		<-req.Context().Done()
+		return nil, req.Context().Err()
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan error)
+	go func() { done <- c.Reload(ctx) }()
+	<-hanging
+	params := mixed(10)
+	if n := testing.AllocsPerRun(200, func() {
+		if err := c.Send("C", "N", params...); err != nil {
+			t.Fatal(err)
+		}
+	}); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+	stop()
+	<-done
+}
+
+func TestKnownOption(t *testing.T) {
+	t.Parallel()
+	for spelling, want := range map[string]string{
+		"sys_load1": "sys_load1", "sys_blocks_in_R": "sys_pages_in", "sys_net_socket": "sys_net_sockets",
+		"job_total_processes": "job_processes", "cpu_MHz": "cpu_MHz", "load1": "", "sys_": "",
+	} {
+		if got, ok := KnownOption(spelling); got != want || ok != (want != "") {
+			t.Errorf("%s: got %s", spelling, got)
+		}
+	}
+}

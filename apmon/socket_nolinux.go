@@ -1,0 +1,25 @@
+//go:build !linux
+
+package apmon
+
+import (
+	"net"
+	"net/netip"
+)
+
+func dialUDP(addr netip.AddrPort) (*socket, error) {
+	conn, err := net.DialUDP("udp", nil, net.UDPAddrFromAddrPort(addr))
+	if err != nil {
+		return nil, err
+	}
+	s := &socket{fd: -1, conn: conn}
+	if raw, err := conn.SyscallConn(); err == nil && ownWrite {
+		// Nobody else has the connection, so the number stays valid until
+		// close: package net's own locks and its waiting for a writable socket
+		// are not needed.
+		raw.Control(func(fd uintptr) { s.fd = int(fd) })
+	}
+	return s, nil
+}
+
+func closeRaw(*socket) {} // there is always a connection

@@ -1,0 +1,75 @@
+// Apmon-bg will monitor a host and its jobs; so far it checks configurations.
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/apmon-go/apmon/cmd/internal/command"
+	"github.com/apmon-go/apmon/conf"
+)
+
+const name = "apmon-bg"
+
+func main() {
+	os.Exit(run(context.Background(), os.Args, os.Getenv, os.Stdin, os.Stdout, os.Stderr))
+}
+
+// run is the whole command; it returns the exit code.
+func run(ctx context.Context, args []string, getenv func(string) string, _ io.Reader, stdout, stderr io.Writer) int {
+	return command.Report(stderr, name, newApp(getenv, stdout, stderr).RunContext(ctx, args))
+}
+
+func newApp(getenv func(string) string, stdout, stderr io.Writer) *cli.App {
+	return command.App(&cli.App{
+		Name:      name,
+		Usage:     "monitor a host and its jobs",
+		UsageText: name + " check [--strict] [SOURCE]...",
+		Action: func(cc *cli.Context) error {
+			if cc.Args().Present() {
+				return command.Errorf(command.Usage, "unknown command %q", cc.Args().First())
+			}
+			return errors.New("no command: this version knows check only")
+		},
+		Commands: []*cli.Command{checkCommand(getenv, stdout)},
+	}, stdout, stderr)
+}
+
+func checkCommand(getenv func(string) string, stdout io.Writer) *cli.Command {
+	return &cli.Command{
+		Name:      "check",
+		Usage:     "check configurations",
+		UsageText: name + " check [--strict] [--fallback] [SOURCE]...",
+		Description: `Reads each SOURCE (a file, a folder, a URL, a list of destinations, or another
+dialect of APMON_CONFIG), or what the environment names, and prints what is in
+force, without passwords, then every problem as SOURCE:LINE: message. Exits with
+78 if there is an error, with --strict also for a warning.`,
+		HideHelpCommand: true, // a file called "help" is a file
+		OnUsageError:    func(_ *cli.Context, err error, _ bool) error { return err },
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "strict", DisableDefaultText: true, Usage: "a warning is an error"},
+			&cli.BoolFlag{Name: "fallback", DisableDefaultText: true, Usage: "use one source, at random, that names a destination"},
+		},
+		Action: func(cc *cli.Context) error {
+			var sources []conf.Source
+			for _, arg := range cc.Args().Slice() {
+				more, err := conf.Sources(arg, arg)
+				if err != nil {
+					return command.Errorf(command.Config, "%w", err)
+				}
+				sources = append(sources, more...)
+			}
+			if !cc.Args().Present() {
+				var err error
+				if sources, err = conf.FromEnv(getenv, conf.SystemFile); err != nil {
+					return command.Errorf(command.Config, "%w", err)
+				}
+			}
+			return command.PrintConfig(stdout, command.Load(cc.Context, sources, cc.Bool("fallback")), cc.Bool("strict"))
+		},
+	}
+}

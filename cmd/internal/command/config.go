@@ -1,0 +1,70 @@
+package command
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/apmon-go/apmon/apmon"
+	"github.com/apmon-go/apmon/conf"
+)
+
+// Load reads configuration sources for a command: all of them, or with
+// fallback the first, in random order, that yields a destination. It waits 5 s
+// at most for what has to be fetched.
+func Load(ctx context.Context, sources []conf.Source, fallback bool) []conf.Loaded {
+	readers := make([]*conf.Reader, len(sources))
+	for i, s := range sources {
+		readers[i] = &conf.Reader{Source: s, Known: apmon.KnownOption}
+	}
+	if !fallback {
+		return conf.Load(ctx, readers)
+	}
+	used, loaded := conf.LoadAny(ctx, readers)
+	if used >= 0 {
+		return loaded[used : used+1]
+	}
+	return loaded
+}
+
+// PrintConfig prints the configurations in force as files, without passwords,
+// then every problem, and returns an error with code [Config] if there is an
+// error among them, or with strict a warning.
+func PrintConfig(stdout io.Writer, loaded []conf.Loaded, strict bool) error {
+	bad := 0
+	for _, l := range loaded {
+		if len(l.Config.Destinations) > 0 {
+			if _, err := stdout.Write(append(l.Config.Format(false), '\n')); err != nil {
+				return Errorf(IOErr, "standard output: %w", err)
+			}
+		}
+	}
+	problem := func(text string) error {
+		_, err := fmt.Fprintln(stdout, text)
+		return err
+	}
+	for _, l := range loaded {
+		var err error
+		for _, p := range l.Problems {
+			if strict || !p.Warning {
+				bad++
+			}
+			if e := problem(p.Error()); e != nil {
+				err = e
+			}
+		}
+		if l.Err != nil {
+			bad++
+			if e := problem(l.Err.Error()); e != nil {
+				err = e
+			}
+		}
+		if err != nil {
+			return Errorf(IOErr, "standard output: %w", err)
+		}
+	}
+	if bad > 0 {
+		return Silent(Config)
+	}
+	return nil
+}

@@ -1,0 +1,62 @@
+package conf
+
+import (
+	"bufio"
+	"io"
+	"os"
+	"strings"
+)
+
+// JobNames returns the cluster and node under which a job is monitored, as its
+// batch system's environment names it. The node is the first there is of: the
+// one given, APMON_NODE, MonitorJobID, ALIEN_PROC_ID, the job description that
+// _CONDOR_JOB_AD names (GlobalJobId, else ClusterId.ProcId), SLURM_JOB_ID,
+// PBS_JOBID, LSB_JOBID, GRID_GLOBAL_JOBID. The cluster is the one given, else
+// APMON_CLUSTER, else MonitorID. What nobody names is empty. These are names of
+// jobs, never of a host.
+func JobNames(getenv func(string) string, cluster, node string) (string, string) {
+	env := func(names ...string) string {
+		for _, name := range names {
+			if v := strings.TrimSpace(getenv(name)); v != "" {
+				return v
+			}
+		}
+		return ""
+	}
+	first(&cluster, env("APMON_CLUSTER", "MonitorID"))
+	first(&node, env("APMON_NODE", "MonitorJobID", "ALIEN_PROC_ID"))
+	if ad := env("_CONDOR_JOB_AD"); node == "" && ad != "" {
+		node = condorJob(ad)
+	}
+	first(&node, env("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "GRID_GLOBAL_JOBID"))
+	return cluster, node
+}
+
+// condorJob reads the name of a job from HTCondor's description of it: lines
+// "Attribute = value", the names in any case. It returns "" for none.
+func condorJob(path string) string {
+	f, err := os.Open(path)
+	if err != nil {
+		return ""
+	}
+	defer f.Close()
+	attrs := map[string]string{}
+	lines := bufio.NewScanner(io.LimitReader(f, maxSize)) // ends at a line of 64 KiB, too
+	for lines.Scan() {
+		name, value, ok := strings.Cut(lines.Text(), "=")
+		if !ok {
+			continue
+		}
+		switch name = strings.ToLower(strings.TrimSpace(name)); name {
+		case "globaljobid", "clusterid", "procid":
+			attrs[name] = strings.Trim(strings.TrimSpace(value), `"`)
+		}
+	}
+	if id := attrs["globaljobid"]; id != "" {
+		return id
+	}
+	if attrs["clusterid"] != "" && attrs["procid"] != "" {
+		return attrs["clusterid"] + "." + attrs["procid"]
+	}
+	return ""
+}

@@ -1,0 +1,316 @@
+package conf
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+	"unicode"
+)
+
+const (
+	// SystemFile is where the commands look for destinations if nothing else
+	// names any.
+	SystemFile = "/etc/apmon/destinations.conf"
+	// maxSize is the size in bytes of the largest configuration that is read.
+	maxSize = 1 << 20
+	// fetchTimeout bounds connecting to a URL, and the whole of fetching it.
+	fetchTimeout = 5 * time.Second
+	// attempts is how often a file is read that changes meanwhile.
+	attempts = 3
+	// maxValidator is the length in bytes of the longest ETag that is sent back.
+	maxValidator = 1024
+)
+
+// Source is where a configuration comes from. Make one with [File], [URL],
+// [List], [Text] or, of a string in whatever dialect, [Sources].
+type Source struct {
+	// Name is a path, a URL without its password, or what an inline source was
+	// named.
+	Name string
+
+	kind kind
+	at   string // path, URL or text
+}
+
+type kind int
+
+const (
+	inline kind = iota // lines
+	list               // comma-separated
+	file               // or a folder
+	remote
+)
+
+// File is a configuration file, or a folder of files *.conf, which are read in
+// the order of their names' bytes and make one configuration.
+func File(path string) Source { return Source{path, file, path} }
+
+// URL is a configuration to be fetched by http or https. Its query travels
+// unchanged.
+func URL(u string) Source { return Source{redact(u), remote, u} }
+
+// redact takes the password out of a URL, also of one that cannot be parsed.
+func redact(u string) string {
+	if parsed, err := url.Parse(u); err == nil && parsed.Host != "" {
+		return parsed.Redacted()
+	}
+	i := strings.LastIndexByte(u, '@')
+	if i < 0 {
+		return u
+	}
+	scheme := ""
+	if n := strings.Index(u[:i], "://"); n >= 0 {
+		scheme = u[:n+3]
+	}
+	return scheme + "xxxxx" + u[i:]
+}
+
+// Text is a configuration that is there already, as lines.
+func Text(name, text string) Source { return Source{name, inline, text} }
+
+// List is a comma-separated list of destinations.
+func List(name, text string) Source { return Source{name, list, text} }
+
+// Static reports whether the source never changes.
+func (s Source) Static() bool { return s.kind == inline || s.kind == list }
+
+// String is the name.
+func (s Source) String() string { return s.Name }
+
+// GoString keeps passwords out of %#v.
+func (s Source) GoString() string { return "conf.Source(" + s.Name + ")" }
+
+// Reader reads one source, again and again. It is not safe for concurrent use.
+type Reader struct {
+	Source Source
+	// Known is the test for names of monitoring options.
+	Known Known
+	// Transport fetches URLs; nil is one with proxies from the environment.
+	Transport http.RoundTripper
+
+	parts              []part // as they were last read; nil if never
+	etag, lastModified string // of a URL's
+}
+
+// part is a text and what it is called in messages: one file of a folder, or
+// the whole of any other source.
+type part struct {
+	name string
+	text []byte
+}
+
+// ErrNoDestination: a source has been read, and names no usable destination.
+var ErrNoDestination = errors.New("no usable destination in it")
+
+// Read reads the source and reports whether it says anything new. A source
+// that names no destination is an error, which wraps [ErrNoDestination]; what
+// could be read of it is returned all the same. It waits 5 s at most for a
+// URL; the context may end that earlier, and the wait for a pipe.
+func (r *Reader) Read(ctx context.Context) (c Config, problems []Problem, changed bool, err error) {
+	var parts []part
+	switch r.Source.kind {
+	case inline, list:
+		parts = []part{{r.Source.Name, []byte(r.Source.at)}}
+	case file:
+		parts, err = readFiles(ctx, r.Source.at)
+	case remote:
+		parts, err = r.fetch(ctx)
+	}
+	if err != nil {
+		return Config{Source: r.Source.Name}, nil, false, err
+	}
+	changed = r.parts == nil || !slices.EqualFunc(parts, r.parts, func(a, b part) bool {
+		return a.name == b.name && bytes.Equal(a.text, b.text)
+	})
+	r.parts = parts
+	if r.Source.kind == list {
+		c, problems = ParseList(r.Source.Name, r.Source.at)
+	} else {
+		c.Source = r.Source.Name
+		a := adder{c: &c}
+		for _, p := range parts {
+			problems = append(problems, parseInto(&a, p.name, p.text, r.Known)...)
+		}
+	}
+	if len(c.Destinations) == 0 {
+		return c, problems, changed, ErrNoDestination
+	}
+	return c, problems, changed, nil
+}
+
+// readFiles returns the text of a file, or those of a folder.
+func readFiles(ctx context.Context, path string) ([]part, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.IsDir() {
+		text, err := readFile(ctx, path)
+		return []part{{path, text}}, err
+	}
+	entries, err := os.ReadDir(path) // in the order of their names
+	if err != nil {
+		return nil, err
+	}
+	parts, size := []part{}, 0
+	for _, e := range entries {
+		// Not what editors and package managers leave behind: a.conf~,
+		// a.conf.rpmnew, .a.conf.swp.
+		if name := e.Name(); !strings.HasSuffix(name, ".conf") || name[0] == '.' || e.IsDir() {
+			continue
+		}
+		one := filepath.Join(path, e.Name())
+		text, err := readFile(ctx, one)
+		if err != nil {
+			if errors.Is(err, fs.ErrNotExist) {
+				continue // removed just now
+			}
+			return nil, err
+		}
+		parts, size = append(parts, part{one, text}), size+len(text)
+		if size > maxSize {
+			return nil, fmt.Errorf("%s: more than %d bytes", path, maxSize)
+		}
+	}
+	return parts, nil
+}
+
+// readFile reads a file that may be written to meanwhile: it is read again if
+// it has changed between the first byte and the last.
+func readFile(ctx context.Context, path string) ([]byte, error) {
+	for range attempts {
+		text, whole, err := readOnce(ctx, path)
+		if err != nil || whole {
+			return text, err
+		}
+	}
+	return nil, fmt.Errorf("%s: changes while it is read", path)
+}
+
+func readOnce(ctx context.Context, path string) (text []byte, whole bool, err error) {
+	// To open a named pipe that nobody writes to would wait for ever.
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, false, err
+	}
+	defer f.Close()
+	defer context.AfterFunc(ctx, func() { f.SetReadDeadline(time.Unix(1, 0)) })()
+	before, err := f.Stat()
+	if err != nil {
+		return nil, false, err
+	}
+	text, err = io.ReadAll(io.LimitReader(f, maxSize+1))
+	if err != nil {
+		if ctx.Err() != nil {
+			err = fmt.Errorf("%s: %w", path, ctx.Err())
+		}
+		return nil, false, err
+	}
+	if len(text) > maxSize {
+		return nil, false, fmt.Errorf("%s: more than %d bytes", path, maxSize)
+	}
+	if !before.Mode().IsRegular() {
+		return text, true, nil // a pipe, as of <(...)
+	}
+	after, err := f.Stat()
+	if err != nil {
+		return nil, false, err
+	}
+	return text, after.Size() == int64(len(text)) && after.ModTime().Equal(before.ModTime()), nil
+}
+
+// fetch gets the text of a URL, the one it has if the server says that it is
+// still the same.
+func (r *Reader) fetch(ctx context.Context) ([]part, error) {
+	ctx, stop := context.WithTimeout(ctx, fetchTimeout)
+	defer stop()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.Source.at, nil)
+	if err != nil {
+		// The error may quote any part of the URL, so of a password in it.
+		return nil, fmt.Errorf("%s: not a URL", r.Source.Name)
+	}
+	// Both are empty as long as there is nothing to compare with.
+	if r.etag != "" {
+		req.Header.Set("If-None-Match", r.etag)
+	}
+	if r.lastModified != "" {
+		req.Header.Set("If-Modified-Since", r.lastModified)
+	}
+	transport := r.Transport
+	if transport == nil {
+		// Minutes pass between two requests: no connection is kept.
+		transport = &http.Transport{
+			Proxy:                  proxy,
+			DialContext:            (&net.Dialer{Timeout: fetchTimeout}).DialContext,
+			TLSHandshakeTimeout:    fetchTimeout,
+			DisableKeepAlives:      true,
+			ForceAttemptHTTP2:      true,
+			MaxResponseHeaderBytes: maxSize,
+		}
+	}
+	client := http.Client{Transport: transport}
+	resp, err := client.Do(req)
+	if err != nil {
+		return nil, plainURLError(r.Source.Name, err)
+	}
+	defer resp.Body.Close()
+	switch {
+	case resp.StatusCode == http.StatusNotModified && r.parts != nil:
+		return r.parts, nil
+	case resp.StatusCode != http.StatusOK:
+		return nil, fmt.Errorf("%s: status %s", r.Source.Name, quote(resp.Status))
+	}
+	text, err := io.ReadAll(io.LimitReader(resp.Body, maxSize+1))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", r.Source.Name, err)
+	}
+	if len(text) > maxSize {
+		return nil, fmt.Errorf("%s: more than %d bytes", r.Source.Name, maxSize)
+	}
+	r.etag, r.lastModified = validator(resp, "ETag"), validator(resp, "Last-Modified")
+	return []part{{r.Source.Name, text}}, nil
+}
+
+// validator is a header to be sent back, unless it could not be sent.
+func validator(resp *http.Response, name string) string {
+	v := resp.Header.Get(name)
+	if len(v) > maxValidator || strings.ContainsFunc(v, unicode.IsControl) {
+		return ""
+	}
+	return v
+}
+
+// proxy is the one of the environment. The error of one that is no URL would
+// quote it, and the password in it.
+func proxy(req *http.Request) (*url.URL, error) {
+	u, err := http.ProxyFromEnvironment(req)
+	if err != nil {
+		return nil, errors.New("the proxy that the environment names is not a URL")
+	}
+	return u, nil
+}
+
+// plainURLError takes the URL, which may hold a password, out of an error, also
+// that of a redirect.
+func plainURLError(name string, err error) error {
+	var u *url.Error
+	if errors.As(err, &u) {
+		err = u.Err
+	}
+	if text := err.Error(); strings.Contains(text, "://") && strings.Contains(text, "@") {
+		return fmt.Errorf("%s: redirected to what is not a URL", name)
+	}
+	return fmt.Errorf("%s: %w", name, err)
+}
