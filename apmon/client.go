@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"math"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -35,7 +36,9 @@ type Client struct {
 	wg     sync.WaitGroup
 	closed atomic.Bool
 	once   sync.Once  // of Close
-	twins  sync.Mutex // held by findTwins
+	twins  sync.Mutex // held while the set is replaced
+	// resolving bounds the look-ups under way.
+	resolving chan struct{}
 
 	// reload holds a token while sources are read and the set is swapped. (Not
 	// a mutex: who waits for it gives up with its context.)
@@ -63,6 +66,7 @@ type set struct {
 type target struct {
 	*destination
 	prefix []byte
+	twin   string // another target with the same address, which gets the datagrams
 }
 
 // New makes a client of a configuration. It looks all names up, in parallel
@@ -115,7 +119,9 @@ func newClient(opts []Option) (*Client, error) {
 		started: time.Now(),
 		dests:   map[string]*destination{},
 		rearm:   make(chan struct{}, 1),
-		reload:  make(chan struct{}, 1),
+
+		resolving: make(chan struct{}, maxLookups),
+		reload:    make(chan struct{}, 1),
 	}
 	for _, o := range opts {
 		if o != nil {
@@ -202,7 +208,7 @@ func (c *Client) apply(ctx context.Context, configs []conf.Config) {
 		}
 		d.use()
 		prefix := xdr.AppendPrefix(nil, xdr.Version, cd.Password, c.instance, 0)
-		next.targets = append(next.targets, target{d, prefix})
+		next.targets = append(next.targets, target{destination: d, prefix: prefix})
 		next.room = max(next.room, len(prefix))
 	}
 	rate := all.MaxMsgRate
@@ -210,12 +216,14 @@ func (c *Client) apply(ctx context.Context, configs []conf.Config) {
 		rate = DefaultRate
 	}
 	c.lookupAll(ctx, next)
-	c.findTwins(next)
-	old := c.set.Swap(next)
+	c.twins.Lock()
+	next.findTwins()
+	c.set.Store(next)
+	c.twins.Unlock()
 	c.limiter.setMax(rate)
-	for _, t := range old.targets {
-		if !in[t.name] {
-			t.close()
+	for name, d := range c.dests {
+		if !in[name] {
+			d.retire()
 		}
 	}
 	c.forget(in)
@@ -264,34 +272,54 @@ func (c *Client) lookupAll(ctx context.Context, s *set) {
 func (c *Client) lookup(d *destination, done chan<- struct{}) {
 	go func() {
 		defer c.wg.Done()
-		ctx, stop := context.WithTimeout(c.ctx, resolveTimeout)
-		defer stop()
-		d.lookup(ctx, c)
-		c.findTwins(c.set.Load())
+		select {
+		case c.resolving <- struct{}{}:
+			ctx, stop := context.WithTimeout(c.ctx, resolveTimeout)
+			if d.lookup(ctx, c) {
+				c.findTwins()
+			}
+			stop()
+			<-c.resolving
+		case <-c.ctx.Done():
+		}
 		if done != nil {
 			done <- struct{}{}
 		}
 	}()
 }
 
-// findTwins marks destinations that are two names of one address, since that
-// address shall get each datagram once: the first one sends.
-func (c *Client) findTwins(s *set) {
+// findTwins marks anew, after an address has changed, in a set of its own: a
+// sender sees one set from the first destination to the last.
+func (c *Client) findTwins() {
 	c.twins.Lock() // one at a time, so that the last one sees all addresses
 	defer c.twins.Unlock()
+	old := c.set.Load()
+	next := *old
+	next.targets = slices.Clone(old.targets)
+	if next.findTwins() {
+		c.set.Store(&next)
+	}
+}
+
+// findTwins marks targets that are two names of one address, since that address
+// shall get each datagram once: the first one sends. It reports whether a mark
+// has changed.
+func (s *set) findTwins() (changed bool) {
 	first := map[netip.AddrPort]string{}
-	for _, d := range s.targets {
-		d.mu.Lock()
-		d.twin = ""
-		if d.addr.IsValid() {
-			if name, taken := first[d.addr]; taken {
-				d.twin = name
+	for i := range s.targets {
+		t := &s.targets[i]
+		was := t.twin
+		t.twin = ""
+		if addr := t.address(); addr.IsValid() {
+			if name, taken := first[addr]; taken {
+				t.twin = name
 			} else {
-				first[d.addr] = d.name
+				first[addr] = t.name
 			}
 		}
-		d.mu.Unlock()
+		changed = changed || t.twin != was
 	}
+	return changed
 }
 
 // Close closes the sockets and waits for look-ups under way, which it ends. A

@@ -21,9 +21,10 @@ const maxSeq = 1_999_999_999
 // for as long as the client lives, whatever its address: sequence number and
 // counters.
 type destination struct {
-	name string // host:port as written, its identity
-	host string
-	port uint16
+	name    string // host:port as written, its identity
+	host    string
+	port    uint16
+	literal bool // the host is an address: nothing to look up
 
 	// mu makes the sequence numbers leave in order. Nothing that waits happens
 	// under it.
@@ -32,9 +33,9 @@ type destination struct {
 	addr     netip.AddrPort
 	sock     *socket
 	closed   bool
+	retired  bool          // not in the set
 	lookedUp time.Duration // on the client's clock: the last look-up
 	timer    *time.Timer   // until the next look-up is due
-	twin     string        // another destination with the same address, which gets the datagrams
 	nextDial time.Duration // on the client's clock; not before it is a socket made
 	stats    DestinationStats
 	noted    [causes]noted // what was logged, and when
@@ -110,6 +111,7 @@ func newDestination(cd conf.Destination) *destination {
 	d.stats.Name = d.name
 	if ip, err := netip.ParseAddr(d.host); err == nil {
 		d.addr = netip.AddrPortFrom(ip, d.port)
+		d.literal = true
 		d.resolved.Store(true)
 	} else {
 		d.lookupDue.Store(true)
@@ -120,17 +122,18 @@ func newDestination(cd conf.Destination) *destination {
 // send writes the datagrams from … to−1 of a message. What fails is counted,
 // and logged.
 func (t *target) send(c *Client, enc *xdr.Encoder, from, to int) {
+	if t.twin != "" {
+		return
+	}
 	d := t.destination
 	var evs []event
 	d.mu.Lock()
-	if d.sock == nil && d.twin == "" && !d.closed {
+	if d.sock == nil && !d.closed {
 		d.dial(c, &evs)
 	}
-	switch {
-	case d.twin != "":
-	case d.sock == nil:
+	if d.sock == nil {
 		d.stats.Unsent += uint64(to - from)
-	default:
+	} else {
 		for i := from; i < to; i++ {
 			b := enc.Datagram(i, t.prefix)
 			binary.BigEndian.PutUint32(b[len(t.prefix)-4:], uint32(d.seq))
@@ -253,14 +256,15 @@ func (d *destination) lookupIn(wait time.Duration) {
 func (d *destination) lookAgain(now time.Duration) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.timer != nil && now-d.lookedUp >= retryInterval {
+	if !d.literal && now-d.lookedUp >= retryInterval {
 		d.lookupDue.Store(true)
 	}
 }
 
 // lookup resolves the name and makes a socket for a new address. It waits for
-// the name server, but holds no lock meanwhile.
-func (d *destination) lookup(ctx context.Context, c *Client) {
+// the name server, but holds no lock meanwhile. It reports whether the address
+// is another one now.
+func (d *destination) lookup(ctx context.Context, c *Client) (moved bool) {
 	ips, err := c.opt.resolve(ctx, d.host)
 	if err == nil && len(ips) == 0 {
 		err = errors.New("the name has no address")
@@ -277,7 +281,7 @@ func (d *destination) lookup(ctx context.Context, c *Client) {
 	} else {
 		d.lookupIn(recheckInterval)
 		if addr := netip.AddrPortFrom(choose(ips, d.addr.Addr()), d.port); addr != d.addr && !d.closed {
-			d.addr = addr
+			d.addr, moved = addr, true
 			d.resolved.Store(true)
 			if d.sock != nil {
 				d.sock.close()
@@ -288,6 +292,7 @@ func (d *destination) lookup(ctx context.Context, c *Client) {
 	}
 	d.mu.Unlock()
 	c.log(d, evs)
+	return moved
 }
 
 // choose picks an address: the present one if it is still among them, so that
@@ -310,22 +315,36 @@ func choose(ips []netip.Addr, present netip.Addr) netip.Addr {
 	return ips[0].Unmap()
 }
 
-// use makes a destination that has been closed ready again.
+// address returns the address in use, the zero value for none.
+func (d *destination) address() netip.AddrPort {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.addr
+}
+
+// use makes a destination that may have been retired one of the set.
 func (d *destination) use() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.closed {
-		d.closed = false
-		d.nextDial = 0
-		d.lookupDue.Store(d.timer != nil) // its name was looked up before
+	if d.retired {
+		d.retired = false
+		d.lookupDue.Store(!d.literal)
 	}
 }
 
-// close closes the socket. Numbers and counters stay.
-func (d *destination) close() {
+// retire closes the socket of a destination that is no longer in the set. Who
+// still has the set before may send yet: it gets a new socket, which is closed
+// with the next reload.
+func (d *destination) retire() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.closed = true
+	d.retired = true
+	d.nextDial = 0
+	d.drop()
+}
+
+// drop closes the socket and stops the timer. The caller holds d.mu.
+func (d *destination) drop() {
 	if d.timer != nil {
 		d.timer.Stop()
 	}
@@ -333,4 +352,12 @@ func (d *destination) close() {
 		d.sock.close()
 		d.sock = nil
 	}
+}
+
+// close ends the destination with its client. Numbers and counters stay.
+func (d *destination) close() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.closed = true
+	d.drop()
 }

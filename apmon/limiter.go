@@ -45,12 +45,10 @@ func newLimiter(max float64) *limiter {
 
 // setMax changes the limit; what has been sent stays counted.
 func (l *limiter) setMax(max float64) {
+	err := fmt.Errorf("%w of %v datagrams a second", ErrRateLimited, max)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if max != l.max {
-		l.max = max
-		l.err = fmt.Errorf("%w of %v datagrams a second", ErrRateLimited, max)
-	}
+	l.max, l.err = max, err
 }
 
 // limit returns the limit, and the error for what is over it.

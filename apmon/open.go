@@ -15,6 +15,9 @@ import (
 // maxBackoff is the longest time between two looks at a source that fails.
 const maxBackoff = time.Hour
 
+// maxLogged is how many bad lines of a source are logged; Stats has them all.
+const maxLogged = 10
+
 // source is one source of configuration, and what is known of it. The client's
 // reload lock guards it.
 type source struct {
@@ -32,9 +35,9 @@ type source struct {
 // [conf.Sources]. With no source they are those of the environment, see
 // [conf.FromEnv].
 //
-// All are read at once, for 5 s at most or until ctx ends (with [WithFallback]
-// 5 s for each); what could be read
-// is merged. The error, if none yields a destination, says for each source why.
+// All are read at once, for 5 s at most (with [WithFallback] 5 s for each) or
+// until ctx ends; what could be read is merged. The error, if none yields a
+// destination, says for each source why.
 //
 // Files and URLs are looked at again at their recheck_interval (every 600 s by
 // default, never more often than 30 s), by content, ETag and Last-Modified,
@@ -59,7 +62,7 @@ func OpenWith(ctx context.Context, sources []string, opts ...Option) (*Client, e
 	for _, s := range sources {
 		more, err := conf.Sources("list", s)
 		if err != nil {
-			return nil, fmt.Errorf("apmon: %w", err)
+			more = []conf.Source{conf.Broken("list", err)} // the others may do
 		}
 		all = append(all, more...)
 	}
@@ -97,6 +100,9 @@ func OpenSources(ctx context.Context, sources []conf.Source, opts ...Option) (*C
 func (c *Client) Reload(ctx context.Context) error {
 	ctx, stop := c.untilClosed(ctx)
 	defer stop()
+	if err := ctx.Err(); err != nil {
+		return context.Cause(ctx)
+	}
 	select {
 	case c.reload <- struct{}{}:
 	case <-ctx.Done():
@@ -168,8 +174,6 @@ const never = time.Duration(1<<63 - 1)
 // has the names of all destinations looked up again. The error joins those of
 // the sources. The caller holds c.reload.
 func (c *Client) recheck(ctx context.Context, sources []*source) error {
-	reading, stop := context.WithTimeout(ctx, resolveTimeout) // a pipe may be silent
-	defer stop()
 	fallback := -1
 	var loaded []conf.Loaded
 	readers := make([]*conf.Reader, len(sources))
@@ -180,12 +184,12 @@ func (c *Client) recheck(ctx context.Context, sources []*source) error {
 		if used := c.used(); used != nil {
 			// One is in use, and stays: only it is read again.
 			sources, readers = []*source{used}, []*conf.Reader{used.reader}
-			loaded = conf.Load(reading, readers)
+			loaded = conf.Load(ctx, readers)
 		} else {
-			fallback, loaded = conf.LoadAny(ctx, readers) // each has its own limit
+			fallback, loaded = conf.LoadAny(ctx, readers)
 		}
 	} else {
-		loaded = conf.Load(reading, readers)
+		loaded = conf.Load(ctx, readers)
 	}
 	if context.Cause(ctx) == ErrClosed || c.ctx.Err() != nil {
 		return ErrClosed // nothing failed
@@ -194,15 +198,24 @@ func (c *Client) recheck(ctx context.Context, sources []*source) error {
 	var errs []error
 	for i, s := range sources {
 		l := &loaded[i]
-		if c.opt.fallback && fallback >= 0 && i != fallback {
-			s.next = never
-			if l.Err == nil {
-				continue // it was not read
-			}
+		if c.opt.fallback && fallback >= 0 && i != fallback && l.Err == nil {
+			continue // it was not read
+		}
+		if l.Err != nil && ctx.Err() != nil {
+			errs = append(errs, l.Err) // the caller's fault, not the source's
+			continue
 		}
 		changed = c.took(s, l) || changed
 		if l.Err != nil {
 			errs = append(errs, l.Err)
+		}
+	}
+	if c.opt.fallback && c.used() != nil {
+		// From now on only the one in use is read again.
+		for _, s := range c.sources {
+			if !s.have {
+				s.next = never
+			}
 		}
 	}
 	all := make([]SourceStats, len(c.sources))
@@ -243,13 +256,19 @@ func (c *Client) took(s *source, l *conf.Loaded) (changed bool) {
 	if l.Err != nil {
 		s.inRow++
 		s.stats.Failures++
-		if s.stats.LastError != l.Err.Error() {
+		if s.inRow == 1 {
 			c.opt.logger.LogAttrs(context.Background(), slog.LevelWarn, "configuration not loaded",
 				slog.String("source", s.stats.Name), slog.String("error", l.Err.Error()), slog.Bool("last_good_kept", s.have))
 		}
 		s.stats.LastError = l.Err.Error()
 	} else {
+		if c.opt.adjust != nil {
+			c.opt.adjust(&l.Config)
+		}
 		changed = !s.have || !s.config.Equal(l.Config)
+		if s.inRow > 0 {
+			c.opt.logger.LogAttrs(context.Background(), slog.LevelInfo, "configuration loaded again", slog.String("source", s.stats.Name))
+		}
 		s.inRow = 0
 		s.stats.LastError = ""
 		s.stats.Loaded = time.Now()
@@ -258,9 +277,15 @@ func (c *Client) took(s *source, l *conf.Loaded) (changed bool) {
 	}
 	if l.Changed {
 		s.stats.Problems = s.stats.Problems[:0:0]
-		for _, p := range l.Problems {
+		for i, p := range l.Problems {
 			s.stats.Problems = append(s.stats.Problems, p.Error())
-			c.opt.logger.LogAttrs(context.Background(), slog.LevelWarn, "configuration line not used", slog.String("problem", p.Error()))
+			if i < maxLogged {
+				c.opt.logger.LogAttrs(context.Background(), slog.LevelWarn, "configuration line not used", slog.String("problem", p.Error()))
+			}
+		}
+		if more := len(l.Problems) - maxLogged; more > 0 {
+			c.opt.logger.LogAttrs(context.Background(), slog.LevelWarn, "more configuration lines not used",
+				slog.String("source", s.stats.Name), slog.Int("lines", more))
 		}
 	}
 	s.next = c.now() + s.wait()
@@ -290,6 +315,6 @@ func (s *source) wait() time.Duration {
 			}
 		}
 	}
-	jitter := time.Duration(rand.Int64N(int64(interval) / 5))
-	return max(interval-interval/10+jitter, conf.MinRecheck)
+	least := max(interval-interval/10, conf.MinRecheck)
+	return least + time.Duration(rand.Int64N(int64(interval)/5))
 }

@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"net/netip"
 	"time"
+
+	"github.com/apmon-go/apmon/conf"
 )
 
 // Defaults of a Client.
@@ -18,6 +20,8 @@ const (
 	DefaultRate = 40
 	// resolveTimeout bounds the name look-ups of New, and each later one.
 	resolveTimeout = 5 * time.Second
+	// maxLookups is how many names are looked up at once.
+	maxLookups = 32
 	// recheckInterval is how long a looked-up address is believed, and
 	// retryInterval how long after a failed look-up the next one is made.
 	recheckInterval = 600 * time.Second
@@ -52,6 +56,7 @@ type options struct {
 	resolve func(ctx context.Context, host string) ([]netip.Addr, error)
 	// transport fetches URLs; nil for that of package conf.
 	transport  http.RoundTripper
+	adjust     func(*conf.Config)
 	startEmpty bool
 	fallback   bool
 	policy     RatePolicy
@@ -98,6 +103,13 @@ func WithResolver(resolve func(ctx context.Context, host string) ([]netip.Addr, 
 
 // WithTransport replaces how [Open] fetches configurations from URLs.
 func WithTransport(t http.RoundTripper) Option { return func(o *options) { o.transport = t } }
+
+// WithAdjust has each configuration that [Open] reads changed before it is
+// used, now and at every reload: to give it a password that is kept elsewhere,
+// or a rate.
+func WithAdjust(adjust func(*conf.Config)) Option {
+	return func(o *options) { o.adjust = adjust }
+}
 
 // WithStartEmpty lets [Open] succeed with no destination at all and keep
 // trying: for what may start before the network, and must not fail. Until a

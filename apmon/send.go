@@ -109,14 +109,27 @@ func (c *Client) send(ctx context.Context, cluster, node string, t time.Time, pa
 		}
 	}
 	if n > 0 {
-		if e := c.deliver(ctx, s, enc); e != nil {
-			// Not even the good parameters went.
-			if err != nil {
-				e = fmt.Errorf("%w; %w", e, err)
+		e := c.reachable(s)
+		if e == nil {
+			e = c.admit(ctx, n)
+		}
+		if e == nil && c.opt.policy == Wait && c.set.Load() != s {
+			// The configuration has changed while the message waited.
+			s = c.set.Load()
+			if n, _ = c.encode(s, enc, cluster, node, t, params); n > 0 {
+				e = c.reachable(s)
 			}
-			err = e
-		} else {
+		}
+		if e == nil {
+			e = c.write(ctx, s, enc)
+		}
+		if e == nil {
 			c.counters.messages.Add(1)
+		} else if err != nil {
+			// Not even the good parameters went.
+			err = fmt.Errorf("%w; %w", e, err)
+		} else {
+			err = e
 		}
 	}
 	c.recycle(enc)
@@ -187,12 +200,9 @@ func begin(enc *xdr.Encoder, room, limit int, cluster, node string, t time.Time)
 	return nil
 }
 
-// deliver asks the limiter and writes the datagrams to all destinations.
-func (c *Client) deliver(ctx context.Context, s *set, enc *xdr.Encoder) error {
-	if err := c.reachable(s); err != nil {
-		return err
-	}
-	n := enc.Len()
+// admit asks the limiter whether a message of n datagrams may go. With the
+// policy Wait it waits for the first part of it, see write.
+func (c *Client) admit(ctx context.Context, n int) error {
 	switch c.opt.policy {
 	case Drop:
 		if !c.limiter.allow(c.now(), n) {
@@ -204,27 +214,37 @@ func (c *Client) deliver(ctx context.Context, s *set, enc *xdr.Encoder) error {
 			return err
 		}
 	case Wait:
-		// One decision, but for a message that would never pass as a whole.
-		rate, _ := c.limiter.limit()
-		part := max(1, int(rate))
-		for from := 0; from < n; from += part {
-			to := min(from+part, n)
-			if err := c.wait(ctx, to-from); err != nil {
-				return err
-			}
-			c.write(s, enc, from, to)
-		}
-		return nil
+		return c.wait(ctx, min(n, c.part()))
 	}
-	c.write(s, enc, 0, n)
 	return nil
 }
 
-// write hands the datagrams from … to−1 to all destinations.
-func (c *Client) write(s *set, enc *xdr.Encoder, from, to int) {
-	for i := range s.targets {
-		s.targets[i].send(c, enc, from, to)
+// part is how many datagrams go at once with the policy Wait: a message of
+// more would never pass as a whole.
+func (c *Client) part() int {
+	rate, _ := c.limiter.limit()
+	return int(max(1, min(rate, 1e6)))
+}
+
+// write hands the datagrams to all destinations.
+func (c *Client) write(ctx context.Context, s *set, enc *xdr.Encoder) error {
+	n := enc.Len()
+	part := n
+	if c.opt.policy == Wait {
+		part = c.part()
 	}
+	for from := 0; from < n; from += part {
+		to := min(from+part, n)
+		if from > 0 {
+			if err := c.wait(ctx, to-from); err != nil {
+				return err
+			}
+		}
+		for i := range s.targets {
+			s.targets[i].send(c, enc, from, to)
+		}
+	}
+	return nil
 }
 
 // reachable starts the look-ups that are due, off the sending path, and

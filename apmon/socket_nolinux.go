@@ -5,6 +5,7 @@ package apmon
 import (
 	"net"
 	"net/netip"
+	"runtime"
 )
 
 func dialUDP(addr netip.AddrPort) (*socket, error) {
@@ -13,7 +14,7 @@ func dialUDP(addr netip.AddrPort) (*socket, error) {
 		return nil, err
 	}
 	s := &socket{fd: -1, conn: conn}
-	if raw, err := conn.SyscallConn(); err == nil && ownWrite {
+	if raw, err := conn.SyscallConn(); err == nil && runtime.GOOS != "windows" {
 		// Nobody else has the connection, so the number stays valid until
 		// close: package net's own locks and its waiting for a writable socket
 		// are not needed.

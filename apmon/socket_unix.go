@@ -4,9 +4,6 @@ package apmon
 
 import "syscall"
 
-// ownWrite tells dialUDP that rawWrite is there.
-const ownWrite = true
-
 func rawPending(fd int) error {
 	n, err := syscall.GetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_ERROR)
 	if err != nil || n == 0 {

@@ -4,8 +4,6 @@ import "syscall"
 
 // Without the unix calls a datagram is written through package net, whose UDP
 // writes wait only where the socket's buffer is full.
-const ownWrite = false
-
 func rawWrite(int, []byte) error { panic("not reached") }
 
 func rawPending(int) error { return nil }

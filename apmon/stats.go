@@ -2,6 +2,7 @@ package apmon
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -75,14 +76,17 @@ func (c *Client) Stats() Stats {
 		NoDestination: c.counters.noDestination.Load(),
 		BadParameters: c.counters.badParams.Load(),
 	}
-	for _, d := range c.set.Load().targets {
-		d.mu.Lock()
-		ds := d.stats
-		ds.Addr, ds.Twin = d.addr, d.twin
-		d.mu.Unlock()
+	for _, t := range c.set.Load().targets {
+		t.mu.Lock()
+		ds := t.stats
+		ds.Addr, ds.Twin = t.addr, t.twin
+		t.mu.Unlock()
 		s.Destinations = append(s.Destinations, ds)
 	}
-	s.Sources = *c.sourceStats.Load()
+	s.Sources = slices.Clone(*c.sourceStats.Load())
+	for i := range s.Sources {
+		s.Sources[i].Problems = slices.Clone(s.Sources[i].Problems)
+	}
 	return s
 }
 

@@ -169,6 +169,10 @@ func ParseList(source, list string) (Config, []Problem) {
 	return c, problems
 }
 
+// maxDestinations is how many destinations a source may name: each costs a
+// socket and, whenever it is rechecked, a look-up.
+const maxDestinations = 1000
+
 // adder adds destinations, each once.
 type adder struct {
 	c    *Config
@@ -177,10 +181,14 @@ type adder struct {
 
 func (a *adder) line(s string) error {
 	d, err := ParseDestination(s)
-	if err == nil {
-		a.add(d)
+	if err != nil {
+		return err
 	}
-	return err
+	if len(a.c.Destinations) >= maxDestinations {
+		return fmt.Errorf("destination %s is one too many: at most %d", quote(d.Name()), maxDestinations)
+	}
+	a.add(d)
+	return nil
 }
 
 // add adds a destination that is not there yet. One without a password takes

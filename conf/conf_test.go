@@ -38,6 +38,8 @@ func TestParseDestination(t *testing.T) {
 		{line: ":8884", err: "no host"},
 		{line: "::1", err: "[address]:port"},
 		{line: "2001:db8::1:8884", err: "[address]:port"},
+		{line: "h:8884:secret", err: `"h:8884:..."`},
+		{line: "-h", err: "not a host name"},
 		{line: "[::1", err: "no ']'"},
 		{line: "[::1]8884", err: `"8884" behind`},
 		{line: "[1.2.3.4]:5", err: "not an IPv6 address"},

@@ -93,7 +93,10 @@ func parseAddress(addr string) (Destination, error) {
 		}
 	} else {
 		host, port, hasPort = strings.Cut(addr, ":")
-		if strings.Contains(port, ":") {
+		if p, _, more := strings.Cut(port, ":"); more {
+			if _, err := parsePort(p); err == nil {
+				addr = host + ":" + p + ":..." // the rest may be meant as a password
+			}
 			return fail("an IPv6 address is written [address]:port")
 		}
 	}
@@ -138,7 +141,7 @@ func checkHost(host string) error {
 		return fmt.Errorf("host name of %d bytes, at most 253", len(host))
 	}
 	for _, label := range strings.Split(strings.TrimSuffix(host, "."), ".") {
-		if label == "" || len(label) > 63 {
+		if label == "" || len(label) > 63 || label[0] == '-' {
 			return fmt.Errorf("%s is not a host name", quote(host))
 		}
 	}

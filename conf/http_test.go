@@ -75,9 +75,9 @@ func TestFetch(t *testing.T) {
 			w.WriteHeader(206)
 			io.WriteString(w, "a")
 		}, err: `status "206 Partial`},
-		{name: "redirect loop", handler: func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/x", 302) }, err: "stopped after 10 redirects"},
+		{name: "redirect loop", handler: func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/x", http.StatusFound) }, err: "stopped after 10 redirects"},
 		{name: "redirect to a file", handler: func(w http.ResponseWriter, r *http.Request) {
-			http.Redirect(w, r, "file:///etc/passwd", 302)
+			http.Redirect(w, r, "file:///etc/passwd", http.StatusFound)
 		}, err: "unsupported protocol scheme"},
 		{name: "shorter than said", err: "unexpected EOF", handler: func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Content-Length", "100")

@@ -41,7 +41,8 @@ func condorJob(path string) string {
 	}
 	defer f.Close()
 	attrs := map[string]string{}
-	lines := bufio.NewScanner(io.LimitReader(f, maxSize)) // ends at a line of 64 KiB, too
+	lines := bufio.NewScanner(io.LimitReader(f, maxSize))
+	lines.Buffer(nil, maxSize) // the environment may be a line of it
 	for lines.Scan() {
 		name, value, ok := strings.Cut(lines.Text(), "=")
 		if !ok {

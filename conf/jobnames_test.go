@@ -50,6 +50,7 @@ func TestJobNames(t *testing.T) {
 		{env: map[string]string{"_CONDOR_JOB_AD": ids}, wantN: "12.3"},
 		{env: map[string]string{"_CONDOR_JOB_AD": none, "PBS_JOBID": "7"}, wantN: "7"},
 		{env: map[string]string{"_CONDOR_JOB_AD": dir + "/absent", "PBS_JOBID": "7"}, wantN: "7"},
+		{env: map[string]string{"_CONDOR_JOB_AD": ad("env", "Env = \""+strings.Repeat("x", 100_000)+"\"\nGlobalJobId = \"g\"\n")}, wantN: "g"},
 		{env: map[string]string{"_CONDOR_JOB_AD": ad("long", strings.Repeat("x", 1<<20)), "PBS_JOBID": "7"}, wantN: "7"},
 	} {
 		c, n := JobNames(func(k string) string { return tt.env[k] }, tt.cluster, "")

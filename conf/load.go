@@ -16,7 +16,7 @@ type Loaded struct {
 	Err      error // why there is nothing usable; it names the source
 }
 
-// Load reads all sources at once, and returns what came of each, in order.
+// Load reads all sources at once, for 5 s at most, and returns what came of each, in order.
 func Load(ctx context.Context, readers []*Reader) []Loaded {
 	loaded := make([]Loaded, len(readers))
 	var wg sync.WaitGroup
@@ -27,7 +27,7 @@ func Load(ctx context.Context, readers []*Reader) []Loaded {
 	return loaded
 }
 
-// LoadAny reads the sources one by one, in random order, until one yields a
+// LoadAny reads the sources one by one, for 5 s at most each, in random order, until one yields a
 // destination, and returns its number and what came of each; those that were
 // not read are zero. The number is negative if none did.
 func LoadAny(ctx context.Context, readers []*Reader) (int, []Loaded) {
@@ -41,6 +41,8 @@ func LoadAny(ctx context.Context, readers []*Reader) (int, []Loaded) {
 }
 
 func (r *Reader) load(ctx context.Context) Loaded {
+	ctx, stop := context.WithTimeout(ctx, fetchTimeout)
+	defer stop()
 	c, problems, changed, err := r.Read(ctx)
 	if errors.Is(err, ErrNoDestination) {
 		err = fmt.Errorf("%s: %w", r.Source.Name, err)

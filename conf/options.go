@@ -130,6 +130,9 @@ var directives = []directive{
 			if err != nil || !(rate > 0) || math.IsInf(rate, 0) {
 				return fmt.Errorf("%s is not a positive number of messages a second", quote(v))
 			}
+			if rate < 0.001 {
+				return fmt.Errorf("%s is less than one message in 1000 s", quote(v))
+			}
 			o.MaxMsgRate = rate
 			return nil
 		},

@@ -2,6 +2,7 @@ package conf
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -51,6 +52,7 @@ const (
 	list               // comma-separated
 	file               // or a folder
 	remote
+	broken // at is why
 )
 
 // File is a configuration file, or a folder of files *.conf, which are read in
@@ -83,8 +85,12 @@ func Text(name, text string) Source { return Source{name, inline, text} }
 // List is a comma-separated list of destinations.
 func List(name, text string) Source { return Source{name, list, text} }
 
+// Broken is a source that cannot be read, for the reason given: it takes the
+// place of one whose very name is wrong, so that the others are used.
+func Broken(name string, err error) Source { return Source{name, broken, err.Error()} }
+
 // Static reports whether the source never changes.
-func (s Source) Static() bool { return s.kind == inline || s.kind == list }
+func (s Source) Static() bool { return s.kind != file && s.kind != remote }
 
 // String is the name.
 func (s Source) String() string { return s.Name }
@@ -99,6 +105,9 @@ type Reader struct {
 	Known Known
 	// Transport fetches URLs; nil is one with proxies from the environment.
 	Transport http.RoundTripper
+
+	reading chan files    // a read of files that has not ended, nil for none
+	settle  time.Duration // how long a file has to be left alone; 0 for settleTime
 
 	parts              []part // as they were last read; nil if never
 	etag, lastModified string // of a URL's
@@ -123,17 +132,17 @@ func (r *Reader) Read(ctx context.Context) (c Config, problems []Problem, change
 	switch r.Source.kind {
 	case inline, list:
 		parts = []part{{r.Source.Name, []byte(r.Source.at)}}
+	case broken:
+		err = errors.New(r.Source.at)
 	case file:
-		parts, err = readFiles(ctx, r.Source.at)
+		parts, err = r.readFiles(ctx)
 	case remote:
 		parts, err = r.fetch(ctx)
 	}
 	if err != nil {
 		return Config{Source: r.Source.Name}, nil, false, err
 	}
-	changed = r.parts == nil || !slices.EqualFunc(parts, r.parts, func(a, b part) bool {
-		return a.name == b.name && bytes.Equal(a.text, b.text)
-	})
+	changed = r.parts == nil || !same(parts, r.parts)
 	r.parts = parts
 	if r.Source.kind == list {
 		c, problems = ParseList(r.Source.Name, r.Source.at)
@@ -148,6 +157,67 @@ func (r *Reader) Read(ctx context.Context) (c Config, problems []Problem, change
 		return c, problems, changed, ErrNoDestination
 	}
 	return c, problems, changed, nil
+}
+
+// readFiles is the function of this name with an end to its waiting: on a dead
+// file system it is left to itself, and there is one of it at a time.
+func (r *Reader) readFiles(ctx context.Context) ([]part, error) {
+	if r.reading == nil {
+		reading := make(chan files, 1)
+		r.reading = reading
+		old, settle := r.parts, cmp.Or(r.settle, settleTime)
+		go func() {
+			parts, err := readFiles(ctx, r.Source.at)
+			// What was good is not given up for a file that somebody may be
+			// writing just now.
+			for i := 0; i < attempts && err == nil && old != nil && !same(parts, old) && fresh(parts, settle); i++ {
+				select {
+				case <-time.After(settle):
+					parts, err = readFiles(ctx, r.Source.at)
+				case <-ctx.Done():
+					err = fmt.Errorf("%s: changes while it is read", r.Source.Name)
+				}
+			}
+			reading <- files{parts, err}
+		}()
+	}
+	select {
+	case f := <-r.reading:
+		r.reading = nil
+		if f.err != nil && ctx.Err() == nil && errors.Is(f.err, context.DeadlineExceeded) {
+			return r.readFiles(ctx) // that was an earlier one's time
+		}
+		return f.parts, f.err
+	case <-ctx.Done():
+		return nil, fmt.Errorf("%s: %w", r.Source.Name, context.Cause(ctx))
+	}
+}
+
+func same(a, b []part) bool {
+	return slices.EqualFunc(a, b, func(a, b part) bool {
+		return a.name == b.name && bytes.Equal(a.text, b.text)
+	})
+}
+
+// settleTime is how long a file has to be left alone before a new text of it is
+// believed.
+const settleTime = time.Second
+
+// fresh reports whether a file was written to just now.
+func fresh(parts []part, settle time.Duration) bool {
+	for _, p := range parts {
+		if info, err := os.Stat(p.name); err == nil && info.Mode().IsRegular() {
+			if age := time.Since(info.ModTime()); age >= 0 && age < settle {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+type files struct {
+	parts []part
+	err   error
 }
 
 // readFiles returns the text of a file, or those of a folder.

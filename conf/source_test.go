@@ -26,7 +26,7 @@ func write(t *testing.T, path, text string) {
 func TestFileChanges(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "x.conf")
-	r := Reader{Source: File(path), Known: knownOption}
+	r := Reader{Source: File(path), Known: knownOption, settle: time.Millisecond}
 	read := func(wantText string, wantChanged bool, wantErr error) {
 		t.Helper()
 		c, _, changed, err := r.Read(t.Context())
@@ -151,7 +151,7 @@ func TestFileReplacedMeanwhile(t *testing.T) {
 			os.Rename(path+".new", path)
 		}
 	}()
-	r := Reader{Source: File(path)}
+	r := Reader{Source: File(path), settle: time.Nanosecond}
 	for range 100 {
 		c, problems, _, err := r.Read(t.Context())
 		if got := destinations(c); err != nil || len(problems) > 0 || got != "a:8884" && got != "b:8884" {
@@ -339,5 +339,35 @@ func TestReadPipe(t *testing.T) {
 	c, _, _, err := (&Reader{Source: File(name)}).Read(t.Context())
 	if destinations(c) != "a:8884 b:8884=p" || err != nil {
 		t.Errorf("got %v, %v", c, err)
+	}
+}
+
+// A file that is written to in place, slowly, keeps what it said before until
+// it is left alone.
+func TestHalfWrittenFile(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "f.conf")
+	write := func(text string) {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("a\nb.example.org\n")
+	r := Reader{Source: File(path)}
+	if c, _, _, err := r.Read(context.Background()); err != nil || len(c.Destinations) != 2 {
+		t.Fatal(c, err)
+	}
+	write("a\nb.exam") // the rest is to come
+	read := make(chan Config)
+	go func() {
+		c, _, _, err := r.Read(context.Background())
+		if err != nil {
+			t.Error(err)
+		}
+		read <- c
+	}()
+	write("a\nb.example.org\nc.example.org\n")
+	if c := <-read; len(c.Destinations) != 3 {
+		t.Errorf("got %s", c.Format(false))
 	}
 }

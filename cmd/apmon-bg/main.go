@@ -4,8 +4,10 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -56,10 +58,14 @@ force, without passwords, then every problem as SOURCE:LINE: message. Exits with
 		},
 		Action: func(cc *cli.Context) error {
 			var sources []conf.Source
-			for _, arg := range cc.Args().Slice() {
-				more, err := conf.Sources(arg, arg)
+			for i, arg := range cc.Args().Slice() {
+				if strings.HasPrefix(arg, "-") {
+					return command.Errorf(command.Usage, "flag %q stands behind a source; flags come first", arg)
+				}
+				name := fmt.Sprintf("argument %d", i+1) // itself it may hold a password
+				more, err := conf.Sources(name, arg)
 				if err != nil {
-					return command.Errorf(command.Config, "%w", err)
+					more = []conf.Source{conf.Broken(name, err)}
 				}
 				sources = append(sources, more...)
 			}

@@ -76,6 +76,8 @@ Standard input (--stdin):
           {"cluster":"C","node":"N","time":1700000000,"params":{"x":1,"s":"text"}}
           or as apmon-recv prints them; only params is needed
    line   lines "CLUSTER/NODE NAME VALUE NAME VALUE...", each a message
+   With json and line the configuration is followed as it changes, and read
+   again at once on SIGHUP.
 
 Environment:
    APMON_CONFIG         destinations, comma-separated, or a configuration file,
@@ -193,7 +195,7 @@ func (c *sendCommand) action(cc *cli.Context) error {
 	if err != nil {
 		return err
 	}
-	defer out.client.Close()
+	defer out.close()
 
 	// The first error decides the exit code; each is told when it comes.
 	code, told := command.OK, 0

@@ -9,8 +9,11 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"os"
+	"os/signal"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -25,6 +28,7 @@ import (
 type output struct {
 	client *apmon.Client
 	dry    *dryRun // nil where datagrams are really sent
+	stop   func()  // nil, or ends what follows the configuration
 }
 
 // open makes the client for the destinations that flags, environment and files
@@ -40,38 +44,82 @@ func (c *sendCommand) open(cc *cli.Context) (*output, error) {
 			return nil, fmt.Errorf("--rate %q is not a positive number of messages a second", cc.String("rate"))
 		}
 	}
+	if cc.Bool("fallback") && len(c.dests) > 0 {
+		return nil, errors.New("--fallback chooses among -f, and goes with no -d")
+	}
+	password, err := c.password()
+	if err != nil {
+		return nil, err
+	}
+	adjust := func(cfg *conf.Config) {
+		cfg.DefaultPassword(password)
+		if rate > 0 {
+			cfg.MaxMsgRate = rate
+		}
+	}
+	var level slog.LevelVar
+	if v := c.getenv("APMON_DEBUG_LEVEL"); v != "" {
+		l, err := conf.ParseLevel(v)
+		if err != nil {
+			return nil, command.Errorf(command.Config, "APMON_DEBUG_LEVEL: %w", err)
+		}
+		level.Set(l)
+	}
+	opts := []apmon.Option{
+		apmon.WithContext(cc.Context),
+		apmon.WithLogger(slog.New(slog.NewTextHandler(c.stderr, &slog.HandlerOptions{Level: &level, ReplaceAttr: plain}))),
+		apmon.WithRatePolicy(apmon.Wait),
+	}
+	if cc.Bool("drop") {
+		opts = append(opts, apmon.WithRatePolicy(apmon.Drop))
+	}
+	if format := cc.String("stdin"); (format == "json" || format == "line") && !cc.Bool("dry-run") {
+		return c.follow(cc, append(opts, apmon.WithAdjust(adjust)))
+	}
 	cfg, err := c.config(cc)
 	if err != nil {
 		return nil, err
 	}
-	if rate > 0 {
-		cfg.MaxMsgRate = rate
-	}
-	level := cfg.LogLevel
-	if v := c.getenv("APMON_DEBUG_LEVEL"); v != "" {
-		if level, err = conf.ParseLevel(v); err != nil {
-			return nil, command.Errorf(command.Config, "APMON_DEBUG_LEVEL: %w", err)
-		}
-	}
-	opts := []apmon.Option{
-		apmon.WithContext(cc.Context),
-		apmon.WithLogger(slog.New(slog.NewTextHandler(c.stderr, &slog.HandlerOptions{Level: level, ReplaceAttr: plain}))),
-	}
-	policy := apmon.Wait
-	if cc.Bool("drop") {
-		policy = apmon.Drop
+	adjust(&cfg)
+	if c.getenv("APMON_DEBUG_LEVEL") == "" {
+		level.Set(cfg.LogLevel)
 	}
 	out := &output{}
 	if cc.Bool("dry-run") {
-		policy = apmon.Off
 		out.dry = newDryRun(c.stdout, cfg)
-		opts = append(opts, apmon.WithResolver(out.dry.resolve), apmon.WithDialer(out.dry.dial))
+		opts = append(opts, apmon.WithRatePolicy(apmon.Off), apmon.WithResolver(out.dry.resolve), apmon.WithDialer(out.dry.dial))
 	}
-	opts = append(opts, apmon.WithRatePolicy(policy))
 	if out.client, err = apmon.New(cfg, opts...); err != nil {
 		return nil, command.Errorf(command.Config, "%w", err)
 	}
 	return out, nil
+}
+
+// follow makes a client that follows its configuration, for a stream of
+// messages that may last: SIGHUP has it read again at once.
+func (c *sendCommand) follow(cc *cli.Context, opts []apmon.Option) (*output, error) {
+	sources, err := c.sources()
+	if err != nil {
+		return nil, err
+	}
+	if len(c.dests) > 0 {
+		sources = append([]conf.Source{conf.Text("-d", strings.Join(c.dests, "\n"))}, sources...)
+	}
+	if cc.Bool("fallback") {
+		opts = append(opts, apmon.WithFallback())
+	}
+	client, err := apmon.OpenSources(cc.Context, sources, opts...)
+	if err != nil {
+		return nil, command.Errorf(command.Config, "%w", err)
+	}
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	go func() {
+		for range hup {
+			_ = client.Reload(context.Background()) // it logs what is wrong
+		}
+	}()
+	return &output{client: client, stop: func() { signal.Stop(hup); close(hup) }}, nil
 }
 
 // plain makes log lines look like the command's other messages.
@@ -141,21 +189,27 @@ func (c *sendCommand) config(cc *cli.Context) (conf.Config, error) {
 	if len(cfg.Destinations) == 0 {
 		return cfg, command.Errorf(command.Config, "no usable destination")
 	}
-	return cfg, c.passwords(&cfg)
+	return cfg, nil
 }
 
-// passwords gives the one of APMON_PASSWORD_FILE to destinations that have none.
-func (c *sendCommand) passwords(cfg *conf.Config) error {
+// password is that of destinations that have none, empty for none.
+func (c *sendCommand) password() (string, error) {
 	file := c.getenv("APMON_PASSWORD_FILE")
 	if file == "" {
-		return nil
+		return "", nil
 	}
 	password, err := conf.ReadPassword(file)
 	if err != nil {
-		return command.Errorf(command.Config, "APMON_PASSWORD_FILE: %w", err)
+		return "", command.Errorf(command.Config, "APMON_PASSWORD_FILE: %w", err)
 	}
-	cfg.DefaultPassword(password)
-	return nil
+	return password, nil
+}
+
+func (o *output) close() {
+	if o.stop != nil {
+		o.stop()
+	}
+	o.client.Close()
 }
 
 // send sends one message; of one with anything wrong nothing is sent.

@@ -1,0 +1,53 @@
+//go:build unix
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+)
+
+// A stream of messages follows its configuration; SIGHUP has it read again.
+func TestHangupReloads(t *testing.T) {
+	running.Lock()
+	defer running.Unlock()
+	a, b := listen(t), listen(t)
+	file := filepath.Join(t.TempDir(), "f.conf")
+	write := func(l *listener) {
+		if err := os.WriteFile(file, []byte(l.name()+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(a)
+	in, stdin := io.Pipe()
+	done := make(chan int)
+	go func() {
+		done <- run(context.Background(), []string{"apmon-send", "-f", file, "--stdin", "line"}, func(string) string { return "" }, in, io.Discard, io.Discard)
+	}()
+	fmt.Fprintln(stdin, "C/N x 1")
+	a.next()
+	write(b)
+	if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	// The reload happens beside the messages, which go on meanwhile.
+	go func() {
+		for i := 2; ; i++ {
+			if _, err := fmt.Fprintf(stdin, "C/N x %d\n", i); err != nil {
+				return
+			}
+		}
+	}()
+	if d := b.next(); d.Instance == 0 {
+		t.Errorf("got %+v", d)
+	}
+	stdin.Close()
+	if code := <-done; code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+}
