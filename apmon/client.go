@@ -159,12 +159,15 @@ func (o *options) complete() error {
 	if o.cluster == "" {
 		o.cluster = DefaultCluster
 	}
-	if o.node == "" {
-		o.node = procinfo.Hostname()
-	}
 	if err := xdr.CheckName(o.cluster); err != nil {
 		return fmt.Errorf("apmon: default cluster: %w", err)
 	}
+	if o.node == "" {
+		// Not before it is needed: it reads files.
+		o.defaultNode = sync.OnceValue(procinfo.Hostname)
+		return nil
+	}
+	o.defaultNode = func() string { return o.node }
 	if err := xdr.CheckName(o.node); err != nil {
 		return fmt.Errorf("apmon: default node: %w", err)
 	}

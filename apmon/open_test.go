@@ -656,3 +656,18 @@ func TestKnownOption(t *testing.T) {
 		}
 	}
 }
+
+// The sample documents no option that is not there, and leaves none out.
+func TestSampleKnowsEveryOption(t *testing.T) {
+	t.Parallel()
+	text := strings.ReplaceAll(conf.Sample, "#xApMon_", "xApMon_")
+	_, problems := conf.Parse("sample", []byte(text), KnownOption)
+	for _, p := range problems {
+		t.Error(p)
+	}
+	for _, option := range known() {
+		if !strings.Contains(conf.Sample, "xApMon_"+option+" ") {
+			t.Errorf("%s is not in the sample", option)
+		}
+	}
+}

@@ -63,6 +63,8 @@ type options struct {
 	limit      int
 	cluster    string
 	node       string
+	// defaultNode is node, or else the host name.
+	defaultNode func() string
 }
 
 // WithContext bounds the name look-ups of [New], which last 5 s at most in any

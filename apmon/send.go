@@ -150,7 +150,7 @@ func (c *Client) encode(s *set, enc *xdr.Encoder, cluster, node string, t time.T
 		cluster = c.opt.cluster
 	}
 	if node == "" {
-		node = c.opt.node
+		node = c.opt.defaultNode()
 	}
 	if err := begin(enc, s.room, c.opt.limit, cluster, node, t); err != nil {
 		return 0, err

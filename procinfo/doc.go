@@ -1,4 +1,23 @@
 // Package procinfo is what the kernel and the files of the system know of this
 // host, read directly: no process is ever started, and no name is looked up in
 // the network.
+//
+// A Host keeps its files open and remembers the counters of its last sample,
+// from which rates and shares come:
+//
+//	h := procinfo.NewHost(procinfo.DefaultFS(os.Getenv))
+//	defer h.Close()
+//	for range time.Tick(2 * time.Minute) {
+//		if err := h.Sample(nil); err != nil {
+//			log.Print(err) // once per cause; the rest of the sample is good
+//		}
+//		fmt.Println(h.System.Load[0], h.System.Memory.Available)
+//		params = h.System.Append(params[:0], nil)
+//	}
+//
+// [System] and [General] are plain structs in which a [Value] may be unknown;
+// what is unknown is not sent. One table for each maps their fields to
+// parameters, and [Metrics] and [Markdown] tell what is in it. To add a metric:
+// 1. a field, 2. a line of the table, 3. a parser, which is pure, never panics
+// and ignores what it does not know, 4. a call of it in host_linux.go.
 package procinfo

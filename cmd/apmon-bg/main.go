@@ -1,4 +1,5 @@
-// Apmon-bg will monitor a host and its jobs; so far it checks configurations.
+// Apmon-bg will monitor a host and its jobs; so far it checks
+// configurations and lists parameters.
 package main
 
 import (
@@ -30,14 +31,14 @@ func newApp(getenv func(string) string, stdout, stderr io.Writer) *cli.App {
 	return command.App(&cli.App{
 		Name:      name,
 		Usage:     "monitor a host and its jobs",
-		UsageText: name + " check [--strict] [SOURCE]...",
+		UsageText: name + " check [--strict] [SOURCE]...\n" + name + " params [--format text|markdown|json]",
 		Action: func(cc *cli.Context) error {
 			if cc.Args().Present() {
 				return command.Errorf(command.Usage, "unknown command %q", cc.Args().First())
 			}
-			return errors.New("no command: this version knows check only")
+			return errors.New("no command: this version knows check and params")
 		},
-		Commands: []*cli.Command{checkCommand(getenv, stdout)},
+		Commands: []*cli.Command{checkCommand(getenv, stdout), paramsCommand(stdout)},
 	}, stdout, stderr)
 }
 

@@ -1,14 +1,12 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
 	"runtime"
-	"strconv"
 	"sync"
 	"syscall"
 	"time"
@@ -47,10 +45,14 @@ func demo(ctx context.Context, o listenOptions, out *printer, stderr io.Writer) 
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	wg.Go(func() {
+		host := procinfo.NewHost(procinfo.DefaultFS(os.Getenv))
+		defer host.Close()
+		var params []apmon.Param
 		tick := time.NewTicker(time.Second)
 		defer tick.Stop()
 		for {
-			if err := client.Send("Demo_Nodes", procinfo.Hostname(), hostParams()...); err != nil {
+			params = hostParams(host, params[:0])
+			if err := client.Send("Demo_Nodes", procinfo.Hostname(), params...); err != nil {
 				fmt.Fprintln(stderr, err)
 			}
 			select {
@@ -66,44 +68,11 @@ func demo(ctx context.Context, o listenOptions, out *printer, stderr io.Writer) 
 	return err
 }
 
-// hostParams reads a few parameters of this host, with the names and units
-// that MonALISA knows them by. What cannot be read is left out.
-func hostParams() []apmon.Param {
-	params := []apmon.Param{
-		apmon.Int("no_CPUs", runtime.NumCPU()),
-		apmon.String("platform", runtime.GOOS+"/"+runtime.GOARCH),
+// hostParams adds what the kernel says of this host, or where that is not
+// known, what Go does.
+func hostParams(h *procinfo.Host, params []apmon.Param) []apmon.Param {
+	if err := h.Sample(nil); err == nil || runtime.GOOS == "linux" {
+		return h.System.Append(params, nil) // what could not be read is left out
 	}
-	number := func(name string, field []byte, unit float64) {
-		if v, err := strconv.ParseFloat(string(field), 64); err == nil {
-			params = append(params, apmon.Float(name, v*unit))
-		}
-	}
-	if f := readFields("/proc/loadavg"); len(f) > 2 {
-		number("load1", f[0], 1)
-		number("load5", f[1], 1)
-		number("load15", f[2], 1)
-	}
-	if f := readFields("/proc/uptime"); len(f) > 0 {
-		number("uptime", f[0], 1./86400)
-	}
-	f := readFields("/proc/meminfo")
-	for i := 0; i+1 < len(f); i++ {
-		switch string(f[i]) {
-		case "MemTotal:":
-			number("total_mem", f[i+1], 1./1024)
-		case "MemFree:":
-			number("mem_free", f[i+1], 1./1024)
-		case "MemAvailable:":
-			number("mem_available", f[i+1], 1./1024)
-		}
-	}
-	return params
-}
-
-func readFields(path string) [][]byte {
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return nil
-	}
-	return bytes.Fields(b)
+	return append(params, apmon.Int("no_CPUs", runtime.NumCPU()), apmon.String("platform", runtime.GOOS+"/"+runtime.GOARCH))
 }

@@ -159,15 +159,3 @@ type adder struct{ add func(string) error }
 
 func (a adder) Set(s string) error { return a.add(s) }
 func (a adder) String() string     { return "" }
-
-// ManPage returns the manual page of a command, made from its flags and
-// description.
-func ManPage(app *cli.App) (string, error) {
-	for _, f := range app.Flags {
-		if r, ok := f.(*Repeat); ok {
-			r.AllNames = true
-		}
-	}
-	app.Version = "" // it would change with every release
-	return app.ToManWithSection(1)
-}

@@ -1,0 +1,321 @@
+package procinfo
+
+import (
+	"bytes"
+	"encoding/hex"
+	"errors"
+	"net/netip"
+	"os"
+	"path"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"unsafe"
+)
+
+// General reads what seldom changes. Its errors are as those of Sample.
+func (h *Host) General() (*General, error) {
+	h.errs = h.errs[:0]
+	g := &General{Factors: h.Factors}
+	g.Hostname = h.hostname()
+	g.KernelVersion = h.line(h.fs.proc("sys/kernel/osrelease"))
+	if g.Platform = h.line(h.fs.proc("sys/kernel/arch")); g.Platform == "" { // before Linux 6.1
+		g.Platform = machine()
+	}
+	for _, name := range [...]string{"etc/os-release", "usr/lib/os-release"} {
+		if g.OSType == "" {
+			g.OSType = parseOSRelease(h.content(h.fs.root(name)))
+		}
+	}
+	h.generalCPU(g)
+	m := parseMeminfo(h.content(h.fs.proc("meminfo")))
+	g.TotalMem, g.TotalSwap = m.total.value().scaled(1./1024), m.swapTotal.value().scaled(1./1024)
+	h.limits(g)
+	g.Container = h.container()
+	h.addresses(g)
+	if len(h.errs) == 0 {
+		return g, nil
+	}
+	return g, errors.Join(h.errs...)
+}
+
+// content returns what is in a file that is read too seldom to keep it open.
+func (h *Host) content(name string) []byte {
+	b, err := os.ReadFile(name)
+	h.fail(err)
+	return b
+}
+
+// line returns a file that holds one line or string.
+func (h *Host) line(name string) string {
+	line, _ := nextLine(h.content(name))
+	return strings.TrimSpace(strings.TrimRight(string(line), "\x00"))
+}
+
+func (h *Host) hostname() string {
+	name := h.line(h.fs.proc("sys/kernel/hostname"))
+	if name == "" || strings.Contains(name, ".") {
+		return name
+	}
+	return qualify(name, string(h.content(h.fs.root("etc/hosts"))), string(h.content(h.fs.root("etc/resolv.conf"))))
+}
+
+// machine returns what uname -m prints.
+func machine() string {
+	var u syscall.Utsname
+	if syscall.Uname(&u) != nil {
+		return ""
+	}
+	var b []byte
+	for _, c := range u.Machine {
+		if c == 0 {
+			break
+		}
+		b = append(b, byte(c))
+	}
+	return string(b)
+}
+
+func (h *Host) generalCPU(g *General) {
+	i := parseCPUInfo(h.content(h.fs.proc("cpuinfo")))
+	c := &g.CPU
+	c.Vendor, c.Family, c.Model, c.ModelName = i.vendor, i.family, i.model, i.modelName
+	if i.implementer != "" {
+		c.Vendor, c.Family, c.Model = i.implementer, i.architecture, i.part
+		for _, name := range [...]string{h.fs.proc("device-tree/model"), h.fs.sys("firmware/devicetree/base/model")} {
+			if c.ModelName == "" {
+				c.ModelName = h.line(name)
+			}
+		}
+	}
+	if c.ModelName == "" {
+		c.ModelName = i.machine
+	}
+	c.MHz, c.CacheKB, c.Bogomips = i.mhz, i.cacheKB, i.bogomips
+
+	cpu := h.fs.sys("devices/system/cpu")
+	online := parseCPUList(h.content(cpu + "/online"))
+	if !online.ok && i.processors > 0 {
+		online = count{uint64(i.processors), true}
+	}
+	c.Logical = online.value()
+	dirs := cpuDirs(cpu)
+	cores := i.cores
+	if !cores.ok {
+		cores = h.topology(dirs)
+	}
+	if cores.n <= online.n || !online.ok {
+		c.Cores = cores.value()
+	}
+	switch active := h.line(cpu + "/smt/active"); {
+	case active == "0" || active == "1":
+		c.SMT = Known(float64(active[0] - '0'))
+	case c.Cores.OK && c.Logical.OK:
+		c.SMT = Known(0)
+		if c.Logical.V > c.Cores.V {
+			c.SMT = Known(1)
+		}
+	}
+	if !c.MHz.OK {
+		c.MHz = h.cpufreq(dirs)
+	}
+	if !c.CacheKB.OK {
+		// The last level is the highest index there is.
+		for n := range 10 {
+			if v := parseCacheSize(h.content(cpu + "/cpu0/cache/index" + strconv.Itoa(n) + "/size")); v.OK {
+				c.CacheKB = v
+			}
+		}
+	}
+}
+
+// cpuDirs returns the directories of the CPUs in sysfs.
+func cpuDirs(dir string) (dirs []string) {
+	entries, _ := os.ReadDir(dir)
+	for _, e := range entries {
+		if n, ok := strings.CutPrefix(e.Name(), "cpu"); ok && parseUint([]byte(n)).ok {
+			dirs = append(dirs, dir+"/"+e.Name())
+		}
+	}
+	return dirs
+}
+
+// topology counts the cores of the CPUs that are online: those offline have no
+// topology.
+func (h *Host) topology(dirs []string) count {
+	cores := map[[2]string]bool{}
+	for _, dir := range dirs {
+		core, pkg := h.line(dir+"/topology/core_id"), h.line(dir+"/topology/physical_package_id")
+		if core == "" {
+			continue
+		}
+		if list := h.line(dir + "/topology/thread_siblings_list"); list != "" {
+			core, pkg = list, "" // core ids are not unique on some ARM hosts
+		}
+		cores[[2]string{pkg, core}] = true
+	}
+	return count{uint64(len(cores)), len(cores) > 0}
+}
+
+// cpufreq returns the mean clock rate that cpufreq tells of, in MHz.
+func (h *Host) cpufreq(dirs []string) Value {
+	sum, n := 0., 0
+	for _, dir := range dirs {
+		for _, name := range [...]string{"scaling_cur_freq", "cpuinfo_max_freq"} {
+			if khz := parseUint([]byte(h.line(dir + "/cpufreq/" + name))); khz.ok {
+				sum += float64(khz.n) / 1000
+				n++
+				break
+			}
+		}
+	}
+	if n == 0 {
+		return Value{}
+	}
+	return Known(sum / float64(n))
+}
+
+// limits finds what the cgroups of this process leave it.
+func (h *Host) limits(g *General) {
+	least := func(to *Value, v Value) {
+		if v.OK && (!to.OK || v.V < to.V) {
+			*to = v
+		}
+	}
+	least(&g.CPUsAllowed, parseStatusCPUs(h.content(h.fs.proc("self/status"))).value())
+	cgroups := h.content(h.fs.proc("self/cgroup"))
+	// At this size limits of version 1 mean none.
+	const unlimited = 1 << 60
+	for _, m := range parseMountinfo(h.content(h.fs.proc("self/mountinfo"))) {
+		each := func(controller string, visit func(dir string)) {
+			if m.controllers != "" && !hasController(m.controllers, controller) {
+				return
+			}
+			if m.controllers == "" {
+				controller = ""
+			}
+			if cgroup, ok := parseCgroup(cgroups, controller); ok {
+				h.ancestors(m, cgroup, visit)
+			}
+		}
+		num := func(name string) count { return parseUint([]byte(h.line(name))) }
+		if m.controllers == "" {
+			each("", func(dir string) {
+				if c := num(dir + "/memory.max"); c.ok && c.n < unlimited {
+					least(&g.MemLimit, c.value().scaled(1./(1<<20)))
+				}
+				quota, period, _ := strings.Cut(h.line(dir+"/cpu.max"), " ")
+				least(&g.CPUsAllowed, cpuQuota(quota, period))
+				least(&g.CPUsAllowed, parseCPUList(h.content(dir+"/cpuset.cpus.effective")).value())
+			})
+			continue
+		}
+		each("memory", func(dir string) {
+			if c := num(dir + "/memory.limit_in_bytes"); c.ok && c.n < unlimited {
+				least(&g.MemLimit, c.value().scaled(1./(1<<20)))
+			}
+		})
+		each("cpu", func(dir string) {
+			least(&g.CPUsAllowed, cpuQuota(h.line(dir+"/cpu.cfs_quota_us"), h.line(dir+"/cpu.cfs_period_us")))
+		})
+		each("cpuset", func(dir string) {
+			least(&g.CPUsAllowed, parseCPUList(h.content(dir+"/cpuset.effective_cpus")).value())
+			least(&g.CPUsAllowed, parseCPUList(h.content(dir+"/cpuset.cpus")).value())
+		})
+	}
+}
+
+// cpuQuota returns how many CPUs a quota is worth, unknown for "max" and "-1".
+func cpuQuota(quota, period string) Value {
+	q, p := parseUint([]byte(quota)), parseUint([]byte(strings.TrimSpace(period)))
+	if !q.ok || !p.ok || p.n == 0 {
+		return Value{}
+	}
+	return Known(float64(q.n) / float64(p.n))
+}
+
+// ancestors calls visit with the directory of a cgroup and those above it, up
+// to where the hierarchy is mounted.
+func (h *Host) ancestors(m mount, cgroup string, visit func(dir string)) {
+	top := m.point
+	if rest, ok := strings.CutPrefix(top, "/sys/"); ok {
+		top = h.fs.sys(rest)
+	} else {
+		top = h.fs.root(top)
+	}
+	rel := path.Clean("/" + cgroup)
+	if m.root != "/" {
+		// Only a part of the hierarchy is mounted, as Docker does; what is
+		// not below it cannot be seen.
+		rest, ok := strings.CutPrefix(rel, m.root)
+		if !ok || rest != "" && rest[0] != '/' {
+			rest = "/"
+		}
+		rel = path.Clean("/" + rest)
+	}
+	for ; ; rel = path.Dir(rel) {
+		visit(filepath.Join(top, rel))
+		if rel == "/" {
+			return
+		}
+	}
+}
+
+// container returns the kind of container this host is, as far as it shows.
+func (h *Host) container() string {
+	exists := func(name string) bool { _, err := os.Stat(h.fs.root(name)); return err == nil }
+	cgroups := h.content(h.fs.proc("self/cgroup"))
+	switch {
+	case exists("run/secrets/kubernetes.io"), bytes.Contains(cgroups, []byte("kubepods")):
+		return "kubernetes"
+	case exists(".singularity.d"):
+		return "apptainer"
+	case exists("run/.containerenv"), bytes.Contains(cgroups, []byte("/libpod-")):
+		return "podman"
+	case exists(".dockerenv"), bytes.Contains(cgroups, []byte("/docker")):
+		return "docker"
+	case bytes.Contains(cgroups, []byte("/lxc")):
+		return "lxc"
+	}
+	return h.line(h.fs.root("run/systemd/container"))
+}
+
+// addresses finds those of the interfaces whose traffic counts.
+func (h *Host) addresses(g *General) {
+	h.readNet()
+	v6 := parseIfInet6(h.content(h.fs.net("if_inet6")))
+	for i, n := range h.chosen {
+		if i == MaxInterfaces {
+			break
+		}
+		a := Address{Interface: n.name}
+		if h.ipv4 != nil {
+			a.IPv4 = h.ipv4(n.name)
+		}
+		if b, err := hex.DecodeString(v6[n.name]); err == nil && len(b) == 16 {
+			a.IPv6 = netip.AddrFrom16([16]byte(b)).String()
+		}
+		if a.IPv4 != "" || a.IPv6 != "" {
+			g.Addresses = append(g.Addresses, a)
+		}
+	}
+}
+
+// interfaceIPv4 returns the first IPv4 address of an interface, empty for none.
+func interfaceIPv4(name string) string {
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_DGRAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return ""
+	}
+	defer syscall.Close(fd)
+	var ifreq [40]byte // struct ifreq: name, then struct sockaddr_in
+	if copy(ifreq[:15], name) < len(name) {
+		return ""
+	}
+	_, _, errno := syscall.Syscall(syscall.SYS_IOCTL, uintptr(fd), syscall.SIOCGIFADDR, uintptr(unsafe.Pointer(&ifreq[0])))
+	if errno != 0 {
+		return ""
+	}
+	return netip.AddrFrom4([4]byte(ifreq[20:24])).String()
+}
