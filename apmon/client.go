@@ -45,6 +45,7 @@ type Client struct {
 	reload  chan struct{}
 	dests   map[string]*destination // all that ever were in the set, by name
 	sources []*source               // of Open
+	pending bool                    // what they say is not in force yet
 	// sourceStats are those of sources, published so that Stats does not wait
 	// for a reload.
 	sourceStats atomic.Pointer[[]SourceStats]
@@ -194,7 +195,10 @@ func (c *Client) now() time.Duration { return time.Since(c.started) }
 // names that are new are looked up (for 5 s at most, or until ctx ends), and
 // then it is swapped in one step. A message on its way goes to the old set or
 // to the new one. Destinations that stay keep everything but their password.
-func (c *Client) apply(ctx context.Context, configs []conf.Config) {
+//
+// Where none of the new destinations has an address, but one of the old, the
+// old ones stay and apply returns false: it is to be tried again.
+func (c *Client) apply(ctx context.Context, configs []conf.Config) bool {
 	var all conf.Config
 	for _, cfg := range configs {
 		all.Merge(cfg)
@@ -219,6 +223,10 @@ func (c *Client) apply(ctx context.Context, configs []conf.Config) {
 		rate = DefaultRate
 	}
 	c.lookupAll(ctx, next)
+	if old := c.set.Load(); !next.resolved() && old.resolved() {
+		c.opt.logger.LogAttrs(ctx, slog.LevelWarn, "no new destination resolves, the old ones stay", slog.String("new", next.names()))
+		return false
+	}
 	c.twins.Lock()
 	next.findTwins()
 	c.set.Store(next)
@@ -230,6 +238,12 @@ func (c *Client) apply(ctx context.Context, configs []conf.Config) {
 		}
 	}
 	c.forget(in)
+	return true
+}
+
+// resolved reports whether any target has an address.
+func (s *set) resolved() bool {
+	return slices.ContainsFunc(s.targets, func(t target) bool { return t.destination.resolved.Load() })
 }
 
 // maxForgotten is how many destinations are remembered that are no longer

@@ -223,14 +223,18 @@ func (c *Client) recheck(ctx context.Context, sources []*source) error {
 		all[i] = s.stats
 	}
 	c.sourceStats.Store(&all)
-	if changed {
+	if changed || c.pending {
 		var configs []conf.Config
 		for _, s := range c.sources {
 			if s.have {
 				configs = append(configs, s.config)
 			}
 		}
-		c.apply(ctx, configs)
+		if c.pending = !c.apply(ctx, configs); c.pending {
+			for _, s := range c.sources {
+				s.next = min(s.next, c.now()+conf.MinRecheck+time.Duration(rand.Int64N(int64(conf.MinRecheck))))
+			}
+		}
 	}
 	// In apply new names were looked up, and here the others: nobody waits.
 	for _, t := range c.set.Load().targets {

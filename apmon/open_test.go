@@ -490,6 +490,32 @@ func TestReturnBeforeTheFirstAddress(t *testing.T) {
 	})
 }
 
+// New destinations that do not resolve do not displace old ones that do, until
+// one of them resolves.
+func TestUnresolvableDestinationsWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var n network
+		var w web
+		w.set(u1, "10.0.0.1")
+		c := open(t, &n, &w, []string{u1})
+		w.set(u1, "h.example")
+		if err := c.Reload(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Send("C", "N", Int("x", 1)); err != nil {
+			t.Error(err)
+		}
+		equal(t, "destinations", names(c), "10.0.0.1:8884")
+		n.answer("h.example", "10.0.0.2")
+		time.Sleep(3 * time.Minute)
+		synctest.Wait()
+		c.Send("C", "N", Int("x", 1))
+		equal(t, "destinations", names(c), "h.example:8884")
+		equalSlices(t, "old", n.seqs("10.0.0.1:8884"), []int32{1})
+		equalSlices(t, "new", n.seqs("10.0.0.2:8884"), []int32{1})
+	})
+}
+
 // A caller that gives up is not the source's failure.
 func TestReloadGivenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

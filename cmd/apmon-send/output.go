@@ -74,7 +74,12 @@ func (c *sendCommand) open(cc *cli.Context) (*output, error) {
 		opts = append(opts, apmon.WithRatePolicy(apmon.Drop))
 	}
 	if format := cc.String("stdin"); (format == "json" || format == "line") && !cc.Bool("dry-run") {
-		return c.follow(cc, append(opts, apmon.WithAdjust(adjust)))
+		return c.follow(cc, append(opts, apmon.WithAdjust(func(cfg *conf.Config) {
+			adjust(cfg)
+			if c.getenv("APMON_DEBUG_LEVEL") == "" {
+				level.Set(cfg.LogLevel)
+			}
+		})))
 	}
 	cfg, err := c.config(cc)
 	if err != nil {
