@@ -203,6 +203,9 @@ func (c *Client) apply(ctx context.Context, configs []conf.Config) bool {
 	for _, cfg := range configs {
 		all.Merge(cfg)
 	}
+	if c.opt.adjust != nil {
+		c.opt.adjust(&all)
+	}
 	next := &set{configs: configs}
 	in := map[string]bool{}
 	for _, cd := range all.Destinations {

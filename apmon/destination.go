@@ -110,7 +110,7 @@ func newDestination(cd conf.Destination) *destination {
 	}
 	d.stats.Name = d.name
 	if ip, err := netip.ParseAddr(d.host); err == nil {
-		d.addr = netip.AddrPortFrom(ip, d.port)
+		d.addr = netip.AddrPortFrom(ip.Unmap(), d.port)
 		d.literal = true
 		d.resolved.Store(true)
 	} else {

@@ -36,14 +36,17 @@ type source struct {
 // [conf.FromEnv].
 //
 // All are read at once, for 5 s at most (with [WithFallback] 5 s for each) or
-// until ctx ends; what could be read is merged. The error, if none yields a
+// until ctx ends; what could be read is merged, and its names are looked up, for
+// 5 s at most. The error, if none yields a
 // destination, says for each source why.
 //
 // Files and URLs are looked at again at their recheck_interval (every 600 s by
 // default, never more often than 30 s), by content, ETag and Last-Modified,
 // with jitter, and ever more seldom while they fail. A new configuration is
 // parsed whole and swapped in one step: no message is lost or sent twice, and
-// destinations that stay keep sequence numbers, sockets and counters. A source
+// destinations that stay keep sequence numbers, sockets and counters. (If no
+// destination of a new configuration resolves, the old one stays in force until
+// one does, and all sources are looked at again every minute or so.) A source
 // that fails, or says nothing, keeps its last good destinations; [Client.Stats]
 // and the log say so.
 func Open(ctx context.Context, sources ...string) (*Client, error) {
@@ -266,9 +269,6 @@ func (c *Client) took(s *source, l *conf.Loaded) (changed bool) {
 		}
 		s.stats.LastError = l.Err.Error()
 	} else {
-		if c.opt.adjust != nil {
-			c.opt.adjust(&l.Config)
-		}
 		changed = !s.have || !s.config.Equal(l.Config)
 		if s.inRow > 0 {
 			c.opt.logger.LogAttrs(context.Background(), slog.LevelInfo, "configuration loaded again", slog.String("source", s.stats.Name))

@@ -326,6 +326,13 @@ func TestAdjust(t *testing.T) {
 	}
 	rate, _ := c.limiter.limit()
 	equal(t, "rate", rate, 9)
+
+	// A password that another source has counts, whatever the order.
+	w.set(u2, "10.0.0.1 theirs\n")
+	c = open(t, &n, &w, []string{u1, u2}, WithAdjust(func(cfg *conf.Config) { cfg.DefaultPassword("common") }))
+	c.Send("C", "N", Int("x", 1))
+	got := n.got[netip.MustParseAddrPort("10.0.0.1:8884")]
+	equal(t, "password of another source", got[len(got)-1].Password, "theirs")
 }
 
 func TestFallback(t *testing.T) {

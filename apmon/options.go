@@ -106,9 +106,9 @@ func WithResolver(resolve func(ctx context.Context, host string) ([]netip.Addr, 
 // WithTransport replaces how [Open] fetches configurations from URLs.
 func WithTransport(t http.RoundTripper) Option { return func(o *options) { o.transport = t } }
 
-// WithAdjust has each configuration that [Open] reads changed before it is
-// used, now and at every reload: to give it a password that is kept elsewhere,
-// or a rate.
+// WithAdjust has what all configurations say together changed before it is
+// used, now and at every reload: to give a password that is kept elsewhere to
+// destinations that have none, or another rate.
 func WithAdjust(adjust func(*conf.Config)) Option {
 	return func(o *options) { o.adjust = adjust }
 }

@@ -537,6 +537,8 @@ func TestDuplicates(t *testing.T) {
 	equalSlices(t, "one address, two names", n.seqs("10.0.0.1:8884"), []int32{1})
 	equalSlices(t, "another port", n.seqs("10.0.0.1:9"), []int32{1})
 	equal(t, "twin", c.Stats().Destinations[1].Twin, "a.example:8884")
+	c = client(t, config(t, "10.0.0.9", "[::ffff:10.0.0.9]"), n.options()...)
+	equal(t, "the same in IPv6", c.Stats().Destinations[1].Twin, "10.0.0.9:8884")
 }
 
 func TestConcurrentSenders(t *testing.T) {

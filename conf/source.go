@@ -162,7 +162,8 @@ func (r *Reader) Read(ctx context.Context) (c Config, problems []Problem, change
 // readFiles is the function of this name with an end to its waiting: on a dead
 // file system it is left to itself, and there is one of it at a time.
 func (r *Reader) readFiles(ctx context.Context) ([]part, error) {
-	if r.reading == nil {
+	inherited := r.reading != nil
+	if !inherited {
 		reading := make(chan files, 1)
 		r.reading = reading
 		old, settle := r.parts, cmp.Or(r.settle, settleTime)
@@ -184,10 +185,16 @@ func (r *Reader) readFiles(ctx context.Context) ([]part, error) {
 	select {
 	case f := <-r.reading:
 		r.reading = nil
-		if f.err != nil && ctx.Err() == nil && errors.Is(f.err, context.DeadlineExceeded) {
-			return r.readFiles(ctx) // that was an earlier one's time
+		if !inherited {
+			return f.parts, f.err
 		}
-		return f.parts, f.err
+		// An earlier caller has given up on that one: what it says may be old,
+		// and is used only where there is no time for another.
+		parts, err := r.readFiles(ctx)
+		if err != nil && ctx.Err() != nil && f.err == nil {
+			return f.parts, nil
+		}
+		return parts, err
 	case <-ctx.Done():
 		return nil, fmt.Errorf("%s: %w", r.Source.Name, context.Cause(ctx))
 	}

@@ -371,3 +371,29 @@ func TestHalfWrittenFile(t *testing.T) {
 		t.Errorf("got %s", c.Format(false))
 	}
 }
+
+// What a read that was given up has found is not taken for the file's present
+// text.
+func TestReadAfterOneGivenUp(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "f.conf")
+	write(t, path, "a\n")
+	r := Reader{Source: File(path)}
+	if _, _, _, err := r.Read(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	write(t, path, "b\n") // fresh: the reader waits for it to settle
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, _, _, err := r.Read(ctx); err == nil {
+		t.Error("a cancelled read succeeded")
+	}
+	write(t, path, "c\n")
+	old := time.Now().Add(-time.Hour)
+	if err := os.Chtimes(path, old, old); err != nil {
+		t.Fatal(err)
+	}
+	if c, _, _, err := r.Read(t.Context()); destinations(c) != "c:8884" || err != nil {
+		t.Errorf("got %q, %v", destinations(c), err)
+	}
+}

@@ -3,13 +3,16 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"sync"
 	"syscall"
 	"testing"
+	"time"
 )
 
 // A stream of messages follows its configuration; SIGHUP has it read again.
@@ -50,4 +53,52 @@ func TestHangupReloads(t *testing.T) {
 	if code := <-done; code != 0 {
 		t.Errorf("exit code %d", code)
 	}
+}
+
+// What a reload brings behind the last message has refused nothing.
+func TestReloadBehindTheLastMessage(t *testing.T) {
+	running.Lock()
+	defer running.Unlock()
+	a := listen(t)
+	file := filepath.Join(t.TempDir(), "f.conf")
+	write := func(text string) {
+		if err := os.WriteFile(file, []byte(text+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		old := time.Now().Add(-time.Hour)
+		if err := os.Chtimes(file, old, old); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(a.name())
+	in, stdin := io.Pipe()
+	log := &logWaiter{seen: make(chan struct{})}
+	done := make(chan int)
+	go func() {
+		done <- run(context.Background(), []string{"apmon-send", "-f", file, "--stdin", "line"}, func(string) string { return "" }, in, io.Discard, log)
+	}()
+	fmt.Fprintln(stdin, "C/N x 1")
+	a.next()
+	write(refusing(t) + "\nh:99999") // the bad line tells when it has been read
+	if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	<-log.seen
+	stdin.Close()
+	if code := <-done; code != 0 {
+		t.Errorf("exit code %d", code)
+	}
+}
+
+// logWaiter tells when something has been logged.
+type logWaiter struct {
+	seen chan struct{}
+	once sync.Once
+}
+
+func (l *logWaiter) Write(b []byte) (int, error) {
+	if bytes.Contains(b, []byte("99999")) {
+		l.once.Do(func() { close(l.seen) })
+	}
+	return len(b), nil
 }

@@ -107,18 +107,27 @@ func (c *sendCommand) follow(cc *cli.Context, opts []apmon.Option) (*output, err
 	if err != nil {
 		return nil, err
 	}
+	var good []string
+	for _, d := range c.dests {
+		if _, err := conf.ParseDestination(d); err != nil {
+			fmt.Fprintf(c.stderr, "%s: -d: %v\n", name, err)
+			continue
+		}
+		good = append(good, d)
+	}
 	if len(c.dests) > 0 {
-		sources = append([]conf.Source{conf.Text("-d", strings.Join(c.dests, "\n"))}, sources...)
+		sources = append([]conf.Source{conf.Text("-d", strings.Join(good, "\n"))}, sources...)
 	}
 	if cc.Bool("fallback") {
 		opts = append(opts, apmon.WithFallback())
 	}
-	client, err := apmon.OpenSources(cc.Context, sources, opts...)
-	if err != nil {
-		return nil, command.Errorf(command.Config, "%w", err)
-	}
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
+	client, err := apmon.OpenSources(cc.Context, sources, opts...)
+	if err != nil {
+		signal.Stop(hup)
+		return nil, command.Errorf(command.Config, "%w", err)
+	}
 	go func() {
 		for range hup {
 			_ = client.Reload(context.Background()) // it logs what is wrong
@@ -242,19 +251,27 @@ func (o *output) result() error {
 	if o.dry != nil {
 		return o.dry.err
 	}
-	before := o.client.Stats().Destinations
+	// A reload may come in between, so they are told apart by name.
+	before := map[string]uint64{}
+	for _, d := range o.client.Stats().Destinations {
+		before[d.Name] = d.Refused
+	}
 	o.client.Probe()
 	var refused []string
-	for i, d := range o.client.Stats().Destinations {
+	for _, d := range o.client.Stats().Destinations {
 		switch {
 		case d.Twin != "":
-		case d.Sent > 0 && d.Refused == before[i].Refused:
+		case d.Sent+d.Unsent == 0: // came with a reload, behind the last message
+		case d.Sent > 0 && d.Refused == before[d.Name]:
 			return nil
 		case d.LastError != "":
 			refused = append(refused, d.Name+" ("+d.LastError+")")
 		default:
 			refused = append(refused, d.Name)
 		}
+	}
+	if len(refused) == 0 {
+		return nil
 	}
 	return command.Errorf(command.Unavailable, "every destination refused: %s", strings.Join(refused, ", "))
 }
@@ -280,7 +297,7 @@ func newDryRun(stdout io.Writer, cfg conf.Config) *dryRun {
 				r.addrs[d.Host] = ip
 			}
 		}
-		r.names[netip.AddrPortFrom(ip, d.Port)] = d
+		r.names[netip.AddrPortFrom(ip.Unmap(), d.Port)] = d
 	}
 	return r
 }
