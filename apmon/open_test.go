@@ -470,6 +470,31 @@ func TestWaitingMessageFollows(t *testing.T) {
 	})
 }
 
+// A message that waited, and for which the new configuration leaves no room, is
+// told so.
+func TestWaitingMessageFindsNoRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var n network
+		var w web
+		w.set(u1, "10.0.0.1\nxApMon_maxMsgRate = 1\n")
+		c := open(t, &n, &w, []string{u1}, WithRatePolicy(Wait))
+		for range 20 {
+			c.limiter.allow(c.now(), 1)
+		}
+		failed := make(chan error)
+		go func() { failed <- c.Send(strings.Repeat("c", 8000), "N", Int("x", 1)) }()
+		synctest.Wait()
+		w.set(u1, "10.0.0.2 "+strings.Repeat("p", 500))
+		if err := c.Reload(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-failed; !errors.Is(err, ErrTooLarge) {
+			t.Errorf("got %v", err)
+		}
+		equal(t, "messages", c.Stats().Messages, 0)
+	})
+}
+
 // A destination that goes away during its first look-up, and comes back, is
 // looked up again.
 func TestReturnBeforeTheFirstAddress(t *testing.T) {

@@ -116,8 +116,10 @@ func (c *Client) send(ctx context.Context, cluster, node string, t time.Time, pa
 		if e == nil && c.opt.policy == Wait && c.set.Load() != s {
 			// The configuration has changed while the message waited.
 			s = c.set.Load()
-			if n, _ = c.encode(s, enc, cluster, node, t, params); n > 0 {
+			if n, err = c.encode(s, enc, cluster, node, t, params); n > 0 {
 				e = c.reachable(s)
+			} else {
+				e, err = err, nil // a longer prefix leaves it no room
 			}
 		}
 		if e == nil {
