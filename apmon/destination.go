@@ -192,23 +192,22 @@ func (d *destination) again(c *Client, b []byte, err error, evs *[]event) error 
 // dial makes a new socket if one may be made already. The old one is kept
 // where that fails. The caller holds d.mu; connecting a datagram socket to an
 // address does not wait.
-func (d *destination) dial(c *Client, evs *[]event) bool {
+func (d *destination) dial(c *Client, evs *[]event) {
 	now := c.now()
 	if !d.addr.IsValid() || now < d.nextDial {
-		return false
+		return
 	}
 	d.nextDial = now + redialInterval
 	sock, err := c.opt.newSocket(c.ctx, d.addr)
 	if err != nil {
 		d.note(evs, causeDial, err, now)
-		return false
+		return
 	}
 	if d.sock != nil {
 		d.sock.close()
 		d.stats.Redials++
 	}
 	d.sock = sock
-	return true
 }
 
 // probe asks the socket whether the last datagram has been refused already.
@@ -261,7 +260,7 @@ func (d *destination) lookAgain(now time.Duration) {
 	}
 }
 
-// lookup resolves the name and makes a socket for a new address. It waits for
+// lookup resolves the name and drops the socket of an old address. It waits for
 // the name server, but holds no lock meanwhile. It reports whether the address
 // is another one now.
 func (d *destination) lookup(ctx context.Context, c *Client) (moved bool) {

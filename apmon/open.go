@@ -177,7 +177,7 @@ const never = time.Duration(1<<63 - 1)
 // has the names of all destinations looked up again. The error joins those of
 // the sources. The caller holds c.reload.
 func (c *Client) recheck(ctx context.Context, sources []*source) error {
-	fallback := -1
+	fallback := -1 // or the one that LoadAny has chosen
 	var loaded []conf.Loaded
 	readers := make([]*conf.Reader, len(sources))
 	for i, s := range sources {
@@ -201,7 +201,7 @@ func (c *Client) recheck(ctx context.Context, sources []*source) error {
 	var errs []error
 	for i, s := range sources {
 		l := &loaded[i]
-		if c.opt.fallback && fallback >= 0 && i != fallback && l.Err == nil {
+		if fallback >= 0 && i != fallback && l.Err == nil {
 			continue // it was not read
 		}
 		if l.Err != nil && ctx.Err() != nil {

@@ -51,19 +51,24 @@ func (c *sendCommand) open(cc *cli.Context) (*output, error) {
 	if err != nil {
 		return nil, err
 	}
+	var level slog.LevelVar
+	levelGiven := c.getenv("APMON_DEBUG_LEVEL")
+	if levelGiven != "" {
+		l, err := conf.ParseLevel(levelGiven)
+		if err != nil {
+			return nil, command.Errorf(command.Config, "APMON_DEBUG_LEVEL: %w", err)
+		}
+		level.Set(l)
+	}
+	// adjust lets what is given here count over a configuration.
 	adjust := func(cfg *conf.Config) {
 		cfg.DefaultPassword(password)
 		if rate > 0 {
 			cfg.MaxMsgRate = rate
 		}
-	}
-	var level slog.LevelVar
-	if v := c.getenv("APMON_DEBUG_LEVEL"); v != "" {
-		l, err := conf.ParseLevel(v)
-		if err != nil {
-			return nil, command.Errorf(command.Config, "APMON_DEBUG_LEVEL: %w", err)
+		if levelGiven == "" {
+			level.Set(cfg.LogLevel)
 		}
-		level.Set(l)
 	}
 	opts := []apmon.Option{
 		apmon.WithContext(cc.Context),
@@ -74,21 +79,13 @@ func (c *sendCommand) open(cc *cli.Context) (*output, error) {
 		opts = append(opts, apmon.WithRatePolicy(apmon.Drop))
 	}
 	if format := cc.String("stdin"); (format == "json" || format == "line") && !cc.Bool("dry-run") {
-		return c.follow(cc, append(opts, apmon.WithAdjust(func(cfg *conf.Config) {
-			adjust(cfg)
-			if c.getenv("APMON_DEBUG_LEVEL") == "" {
-				level.Set(cfg.LogLevel)
-			}
-		})))
+		return c.follow(cc, append(opts, apmon.WithAdjust(adjust)))
 	}
 	cfg, err := c.config(cc)
 	if err != nil {
 		return nil, err
 	}
 	adjust(&cfg)
-	if c.getenv("APMON_DEBUG_LEVEL") == "" {
-		level.Set(cfg.LogLevel)
-	}
 	out := &output{}
 	if cc.Bool("dry-run") {
 		out.dry = newDryRun(c.stdout, cfg)
@@ -107,16 +104,10 @@ func (c *sendCommand) follow(cc *cli.Context, opts []apmon.Option) (*output, err
 	if err != nil {
 		return nil, err
 	}
-	var good []string
-	for _, d := range c.dests {
-		if _, err := conf.ParseDestination(d); err != nil {
-			fmt.Fprintf(c.stderr, "%s: -d: %v\n", name, err)
-			continue
-		}
-		good = append(good, d)
-	}
 	if len(c.dests) > 0 {
-		sources = append([]conf.Source{conf.Text("-d", strings.Join(good, "\n"))}, sources...)
+		given := c.given()
+		c.report(given)
+		sources = append([]conf.Source{conf.Text("-d", string(given.Config.Format(true)))}, sources...)
 	}
 	if cc.Bool("fallback") {
 		opts = append(opts, apmon.WithFallback())
@@ -172,15 +163,30 @@ func (c *sendCommand) load(ctx context.Context, fallback bool) ([]conf.Loaded, e
 	}
 	var loaded []conf.Loaded
 	if len(c.dests) > 0 {
-		given := conf.Loaded{Config: conf.Config{Source: "-d"}}
-		for _, d := range c.dests {
-			if err := given.Config.AddLine(d); err != nil {
-				given.Problems = append(given.Problems, conf.Problem{Source: "-d", Err: err})
-			}
-		}
-		loaded = append(loaded, given)
+		loaded = append(loaded, c.given())
 	}
 	return append(loaded, command.Load(ctx, sources, fallback)...), nil
+}
+
+// given is what the flags -d say.
+func (c *sendCommand) given() conf.Loaded {
+	l := conf.Loaded{Config: conf.Config{Source: "-d"}}
+	for _, d := range c.dests {
+		if err := l.Config.AddLine(d); err != nil {
+			l.Problems = append(l.Problems, conf.Problem{Source: "-d", Err: err})
+		}
+	}
+	return l
+}
+
+// report tells what of a configuration cannot be used.
+func (c *sendCommand) report(l conf.Loaded) {
+	for _, p := range l.Problems {
+		fmt.Fprintf(c.stderr, "%s: %v\n", name, p)
+	}
+	if l.Err != nil {
+		fmt.Fprintf(c.stderr, "%s: %v\n", name, l.Err)
+	}
 }
 
 // config makes one configuration of all. What cannot be used is reported; it is
@@ -193,12 +199,7 @@ func (c *sendCommand) config(cc *cli.Context) (conf.Config, error) {
 	}
 	for _, l := range loaded {
 		cfg.Merge(l.Config)
-		for _, p := range l.Problems {
-			fmt.Fprintf(c.stderr, "%s: %v\n", name, p)
-		}
-		if l.Err != nil {
-			fmt.Fprintf(c.stderr, "%s: %v\n", name, l.Err)
-		}
+		c.report(l)
 	}
 	if len(cfg.Destinations) == 0 {
 		return cfg, command.Errorf(command.Config, "no usable destination")
