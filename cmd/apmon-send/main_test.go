@@ -23,6 +23,7 @@ import (
 
 	"github.com/apmon-go/apmon/apmon"
 	"github.com/apmon-go/apmon/cmd/internal/command"
+	"github.com/apmon-go/apmon/cmd/internal/commandtest"
 	"github.com/apmon-go/apmon/xdr"
 )
 
@@ -36,18 +37,7 @@ func TestScripts(t *testing.T) {
 		Dir:                 "testdata",
 		RequireExplicitExec: true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			// status CODE CMD ARG...: runs a command that has to end with CODE.
-			"status": func(ts *testscript.TestScript, _ bool, args []string) {
-				want := args[0]
-				err := ts.Exec(args[1], args[2:]...)
-				got := "0"
-				if err != nil {
-					got = strings.TrimPrefix(err.Error(), "exit status ")
-				}
-				if got != want {
-					ts.Fatalf("%v: got %s, want exit status %s", args[1:], got, want)
-				}
-			},
+			"exits": commandtest.Exits,
 		},
 	})
 }
