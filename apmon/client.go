@@ -1,13 +1,16 @@
 package apmon
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math"
+	mathrand "math/rand/v2"
 	"net/netip"
 	"slices"
 	"sync"
@@ -51,6 +54,8 @@ type Client struct {
 	sourceStats atomic.Pointer[[]SourceStats]
 	rearm       chan struct{} // tells the watching goroutine that times have changed
 
+	monitor  monitor
+	tap      tap
 	encoders sync.Pool
 	counters counters
 }
@@ -58,6 +63,7 @@ type Client struct {
 // set is the destinations of one moment.
 type set struct {
 	targets []target
+	groups  []*group      // one for each configuration; two may have the same
 	room    int           // of the longest prefix
 	configs []conf.Config // that it was made of
 }
@@ -66,6 +72,7 @@ type set struct {
 // instance id, and room for the sequence number.
 type target struct {
 	*destination
+	group  *group
 	prefix []byte
 	twin   string // another target with the same address, which gets the datagrams
 }
@@ -115,6 +122,8 @@ func newClient(opts []Option) (*Client, error) {
 			resolve: lookup,
 			limit:   xdr.DefaultLimit,
 			cluster: DefaultCluster,
+
+			hostCluster: DefaultMonitorCluster,
 		},
 		limiter: newLimiter(DefaultRate),
 		started: time.Now(),
@@ -136,7 +145,9 @@ func newClient(opts []Option) (*Client, error) {
 	if c.instance, err = newInstance(); err != nil {
 		return nil, err
 	}
-	c.set.Store(new(set))
+	c.monitor.c, c.monitor.phase, c.monitor.wake = c, mathrand.Float64(), make(chan struct{}, 1)
+	c.tap.init(c.opt.tap, c.instance)
+	c.set.Store(c.newSet(nil))
 	c.sourceStats.Store(new([]SourceStats))
 	c.encoders.New = func() any { return new(xdr.Encoder) }
 	c.ctx, c.cancel = context.WithCancel(context.Background())
@@ -159,6 +170,14 @@ func (o *options) complete() error {
 	}
 	if o.cluster == "" {
 		o.cluster = DefaultCluster
+	}
+	if o.hostCluster == "" {
+		o.hostCluster = DefaultMonitorCluster
+	}
+	for _, name := range []struct{ what, name string }{{"cluster of the host", o.hostCluster}, {"node of the host", cmp.Or(o.hostNode, "-")}} {
+		if err := xdr.CheckName(name.name); err != nil {
+			return fmt.Errorf("apmon: %s: %w", name.what, err)
+		}
 	}
 	if err := xdr.CheckName(o.cluster); err != nil {
 		return fmt.Errorf("apmon: default cluster: %w", err)
@@ -206,7 +225,15 @@ func (c *Client) apply(ctx context.Context, configs []conf.Config) bool {
 	if c.opt.adjust != nil {
 		c.opt.adjust(&all)
 	}
-	next := &set{configs: configs}
+	next := c.newSet(configs)
+	groups := map[string]*group{} // of each destination: that of the first who names it
+	for i, cfg := range configs {
+		for _, cd := range cfg.Destinations {
+			if name := cd.Name(); groups[name] == nil {
+				groups[name] = next.groups[i]
+			}
+		}
+	}
 	in := map[string]bool{}
 	for _, cd := range all.Destinations {
 		name := cd.Name()
@@ -218,7 +245,7 @@ func (c *Client) apply(ctx context.Context, configs []conf.Config) bool {
 		}
 		d.use()
 		prefix := xdr.AppendPrefix(nil, xdr.Version, cd.Password, c.instance, 0)
-		next.targets = append(next.targets, target{destination: d, prefix: prefix})
+		next.targets = append(next.targets, target{destination: d, group: groups[name], prefix: prefix})
 		next.room = max(next.room, len(prefix))
 	}
 	rate := all.MaxMsgRate
@@ -241,7 +268,32 @@ func (c *Client) apply(ctx context.Context, configs []conf.Config) bool {
 		}
 	}
 	c.forget(in)
+	c.monitor.reload()
 	return true
+}
+
+// newSet returns a set without targets, with the groups that the configurations
+// ask for.
+func (c *Client) newSet(configs []conf.Config) *set {
+	s := &set{configs: configs, room: len(c.tap.prefix)}
+	var there []*group
+	if old := c.set.Load(); old != nil {
+		there = old.groups
+	}
+	add := func(o conf.Options) {
+		if c.opt.adjustOptions != nil {
+			o.Params = maps.Clone(o.Params)
+			c.opt.adjustOptions(&o)
+		}
+		s.groups = append(s.groups, groupOf(o, s.groups, there))
+	}
+	for _, cfg := range configs {
+		add(cfg.Options)
+	}
+	if len(configs) == 0 && c.opt.tap != nil {
+		add(conf.Options{})
+	}
+	return s
 }
 
 // resolved reports whether any target has an address.
@@ -342,9 +394,9 @@ func (s *set) findTwins() (changed bool) {
 	return changed
 }
 
-// Close closes the sockets and waits for look-ups under way, which it ends. A
-// later Send returns [ErrClosed]. Close may be called more than once; it
-// returns nil.
+// Close ends monitoring, closes the sockets and waits for what is under way:
+// look-ups, which it ends, and sources that collect, for 1 s at most. A later
+// Send returns [ErrClosed]. Close may be called more than once; it returns nil.
 func (c *Client) Close() error {
 	c.once.Do(func() {
 		c.closed.Store(true)
@@ -356,6 +408,7 @@ func (c *Client) Close() error {
 		}
 		<-c.reload
 		c.wg.Wait()
+		c.monitor.close()
 	})
 	return nil
 }

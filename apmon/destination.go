@@ -136,12 +136,9 @@ func (t *target) send(c *Client, enc *xdr.Encoder, from, to int) {
 	} else {
 		for i := from; i < to; i++ {
 			b := enc.Datagram(i, t.prefix)
-			binary.BigEndian.PutUint32(b[len(t.prefix)-4:], uint32(d.seq))
 			// A datagram that is lost on our side uses up its number all the
 			// same, so that the receiver knows of the loss.
-			if d.seq++; d.seq > maxSeq {
-				d.seq = 0
-			}
+			d.seq = number(b[:len(t.prefix)], d.seq)
 			err := d.sock.write(b)
 			if err != nil {
 				err = d.again(c, b, err, &evs)
@@ -156,6 +153,15 @@ func (t *target) send(c *Client, enc *xdr.Encoder, from, to int) {
 	}
 	d.mu.Unlock()
 	c.log(d, evs)
+}
+
+// number puts a sequence number into a prefix and returns the next.
+func number(prefix []byte, seq int32) int32 {
+	binary.BigEndian.PutUint32(prefix[len(prefix)-4:], uint32(seq))
+	if seq++; seq > maxSeq {
+		return 0
+	}
+	return seq
 }
 
 // again handles a failed write: it tries once more where that makes sense and

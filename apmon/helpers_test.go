@@ -79,7 +79,7 @@ func (n *network) seqs(addr string) []int32 {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	var seqs []int32
-	for _, d := range n.got[netip.MustParseAddrPort(addr)] {
+	for _, d := range n.got[mustAddr(addr)] {
 		seqs = append(seqs, d.Seq)
 	}
 	return seqs
@@ -189,3 +189,5 @@ func equalSlices[T comparable](t testing.TB, what string, got, want []T) {
 		t.Errorf("%s: got %v, want %v", what, got, want)
 	}
 }
+
+func mustAddr(addr string) netip.AddrPort { return netip.MustParseAddrPort(addr) }

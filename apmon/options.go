@@ -55,14 +55,19 @@ type options struct {
 	dial    func(ctx context.Context, addr netip.AddrPort) (net.Conn, error)
 	resolve func(ctx context.Context, host string) ([]netip.Addr, error)
 	// transport fetches URLs; nil for that of package conf.
-	transport  http.RoundTripper
-	adjust     func(*conf.Config)
-	startEmpty bool
-	fallback   bool
-	policy     RatePolicy
-	limit      int
-	cluster    string
-	node       string
+	transport http.RoundTripper
+	adjust    func(*conf.Config)
+	// adjustOptions changes those of each source.
+	adjustOptions func(*conf.Options)
+	tap           func(datagram []byte)
+	startEmpty    bool
+	fallback      bool
+	policy        RatePolicy
+	limit         int
+	cluster       string
+	node          string
+
+	hostCluster, hostNode string
 	// defaultNode is node, or else the host name.
 	defaultNode func() string
 }
@@ -112,6 +117,26 @@ func WithTransport(t http.RoundTripper) Option { return func(o *options) { o.tra
 func WithAdjust(adjust func(*conf.Config)) Option {
 	return func(o *options) { o.adjust = adjust }
 }
+
+// WithMonitoring has the monitoring options of each source changed before they
+// are used, now and at every reload. Its intervals are read as those of a
+// configuration; see [Client.Monitor].
+func WithMonitoring(adjust func(*conf.Options)) Option {
+	return func(o *options) { o.adjustOptions = adjust }
+}
+
+// WithMonitorNames sets the cluster and the node of the reports on this host.
+// The defaults are [DefaultMonitorCluster] and the client's default node; an
+// empty argument leaves the default.
+func WithMonitorNames(cluster, node string) Option {
+	return func(o *options) { o.hostCluster, o.hostNode = cluster, node }
+}
+
+// WithTap has every datagram shown to tap when it is sent, once, whatever the
+// destinations: without a password, and with sequence numbers of its own. It is
+// as good as a destination, so there need be no other. The bytes are
+// valid during the call; calls come one at a time, and hold up the sender.
+func WithTap(tap func(datagram []byte)) Option { return func(o *options) { o.tap = tap } }
 
 // WithStartEmpty lets [Open] succeed with no destination at all and keep
 // trying: for what may start before the network, and must not fail. Until a

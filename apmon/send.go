@@ -94,8 +94,14 @@ func (s Scope) SendAt(t time.Time, params ...Param) error {
 // next message.
 const maxPooled = 256 << 10
 
-// send does the work of all of them.
+// send sends to all destinations.
 func (c *Client) send(ctx context.Context, cluster, node string, t time.Time, params []Param) error {
+	return c.sendTo(ctx, nil, c.opt.policy, cluster, node, t, params)
+}
+
+// sendTo does the work of all of them, for the destinations of one group, or of
+// all for nil.
+func (c *Client) sendTo(ctx context.Context, only *group, policy RatePolicy, cluster, node string, t time.Time, params []Param) error {
 	if c.closed.Load() {
 		return ErrClosed
 	}
@@ -111,9 +117,9 @@ func (c *Client) send(ctx context.Context, cluster, node string, t time.Time, pa
 	if n > 0 {
 		e := c.reachable(s)
 		if e == nil {
-			e = c.admit(ctx, n)
+			e = c.admit(ctx, policy, n)
 		}
-		if e == nil && c.opt.policy == Wait && c.set.Load() != s {
+		if e == nil && policy == Wait && c.set.Load() != s {
 			// The configuration has changed while the message waited.
 			s = c.set.Load()
 			if n, err = c.encode(s, enc, cluster, node, t, params); n > 0 {
@@ -123,7 +129,7 @@ func (c *Client) send(ctx context.Context, cluster, node string, t time.Time, pa
 			}
 		}
 		if e == nil {
-			e = c.write(ctx, s, enc)
+			e = c.write(ctx, s, only, policy, enc)
 		}
 		if e == nil {
 			c.counters.messages.Add(1)
@@ -204,8 +210,8 @@ func begin(enc *xdr.Encoder, room, limit int, cluster, node string, t time.Time)
 
 // admit asks the limiter whether a message of n datagrams may go. With the
 // policy Wait it waits for the first part of it, see write.
-func (c *Client) admit(ctx context.Context, n int) error {
-	switch c.opt.policy {
+func (c *Client) admit(ctx context.Context, policy RatePolicy, n int) error {
+	switch policy {
 	case Drop:
 		if !c.limiter.allow(c.now(), n) {
 			c.counters.rateLimited.Add(1)
@@ -228,11 +234,11 @@ func (c *Client) part() int {
 	return int(max(1, min(rate, 1e6)))
 }
 
-// write hands the datagrams to all destinations.
-func (c *Client) write(ctx context.Context, s *set, enc *xdr.Encoder) error {
+// write hands the datagrams to the destinations of a group, or to all.
+func (c *Client) write(ctx context.Context, s *set, only *group, policy RatePolicy, enc *xdr.Encoder) error {
 	n := enc.Len()
 	part := n
-	if c.opt.policy == Wait {
+	if policy == Wait {
 		part = c.part()
 	}
 	for from := 0; from < n; from += part {
@@ -243,8 +249,11 @@ func (c *Client) write(ctx context.Context, s *set, enc *xdr.Encoder) error {
 			}
 		}
 		for i := range s.targets {
-			s.targets[i].send(c, enc, from, to)
+			if t := &s.targets[i]; only == nil || t.group == only {
+				t.send(c, enc, from, to)
+			}
 		}
+		c.tap.send(enc, from, to)
 	}
 	return nil
 }
@@ -252,7 +261,7 @@ func (c *Client) write(ctx context.Context, s *set, enc *xdr.Encoder) error {
 // reachable starts the look-ups that are due, off the sending path, and
 // reports whether there is anybody to send to.
 func (c *Client) reachable(s *set) error {
-	if c.startLookups(s) {
+	if c.startLookups(s) || c.opt.tap != nil {
 		return nil
 	}
 	c.counters.noDestination.Add(1)

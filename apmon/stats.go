@@ -23,6 +23,8 @@ type Stats struct {
 	Destinations []DestinationStats
 	// Sources of [Open], in its order.
 	Sources []SourceStats
+	// Reports of background monitoring, one for each source.
+	Reports []ReportStats
 }
 
 // SourceStats is what is known of one source of configuration.
@@ -83,6 +85,7 @@ func (c *Client) Stats() Stats {
 		t.mu.Unlock()
 		s.Destinations = append(s.Destinations, ds)
 	}
+	s.Reports = c.monitor.stats()
 	s.Sources = slices.Clone(*c.sourceStats.Load())
 	for i := range s.Sources {
 		s.Sources[i].Problems = slices.Clone(s.Sources[i].Problems)

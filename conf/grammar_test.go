@@ -31,7 +31,7 @@ func TestDirectives(t *testing.T) {
 		{line: "xApMon_maxMsgRate = 1e999", err: `xApMon_maxMsgRate: "1e999" is not`},
 		{line: "xApMon_maxMsgRate =", err: `xApMon_maxMsgRate: "" is not`},
 
-		{line: "xApMon_sys_interval = 0.5", want: Options{SysInterval: 500 * time.Millisecond}},
+		{line: "xApMon_sys_interval = 1.5", want: Options{SysInterval: 1500 * time.Millisecond}},
 		{line: "xApMon_job_interval = 3600", want: Options{JobInterval: time.Hour}},
 		{line: "xApMon_recheck_interval = 30", want: Options{RecheckInterval: 30 * time.Second}},
 		{line: "xApMon_recheck_interval = 29.9", want: Options{RecheckInterval: MinRecheck},

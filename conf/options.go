@@ -25,7 +25,8 @@ type Options struct {
 	RecheckInterval time.Duration
 	// SysMonitoring, JobMonitoring and GeneralInfo switch the background
 	// monitoring of the host, of jobs, and of what seldom changes; by default
-	// on. The intervals are by default [DefaultInterval].
+	// on. The intervals are by default [DefaultInterval], and never less than
+	// [MinInterval].
 	SysMonitoring, JobMonitoring, GeneralInfo Switch
 	SysInterval, JobInterval                  time.Duration
 	// Self switches the sender's own statistics, by default on.
@@ -45,6 +46,8 @@ type Param struct {
 const (
 	DefaultRecheck  = 600 * time.Second
 	DefaultInterval = 120 * time.Second
+	// MinInterval is the least time between two reports of the host or of a job.
+	MinInterval = time.Second
 	// MinRecheck is the least time between two looks at a source.
 	MinRecheck = 30 * time.Second
 )
@@ -145,9 +148,9 @@ var directives = []directive{
 	boolean("conf_recheck", func(o *Options) *Switch { return &o.Recheck }),
 	interval("recheck_interval", DefaultRecheck, MinRecheck, func(o *Options) *time.Duration { return &o.RecheckInterval }),
 	boolean("sys_monitoring", func(o *Options) *Switch { return &o.SysMonitoring }),
-	interval("sys_interval", DefaultInterval, 0, func(o *Options) *time.Duration { return &o.SysInterval }),
+	interval("sys_interval", DefaultInterval, MinInterval, func(o *Options) *time.Duration { return &o.SysInterval }),
 	boolean("job_monitoring", func(o *Options) *Switch { return &o.JobMonitoring }),
-	interval("job_interval", DefaultInterval, 0, func(o *Options) *time.Duration { return &o.JobInterval }),
+	interval("job_interval", DefaultInterval, MinInterval, func(o *Options) *time.Duration { return &o.JobInterval }),
 	boolean("general_info", func(o *Options) *Switch { return &o.GeneralInfo }),
 	boolean("self", func(o *Options) *Switch { return &o.Self }),
 	{"auto_disable", "", func(*Options, string) error { return warning("is of older clients, and ignored") }, nil},

@@ -1,0 +1,549 @@
+package apmon
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/apmon-go/apmon/conf"
+	"github.com/apmon-go/apmon/xdr"
+)
+
+// ticker is a source that notes when it is asked.
+type ticker struct {
+	mu      sync.Mutex
+	times   []time.Time
+	collect func(context.Context, []Param) ([]Param, error) // nil for one parameter
+}
+
+func (s *ticker) Collect(ctx context.Context, params []Param) ([]Param, error) {
+	s.mu.Lock()
+	s.times = append(s.times, time.Now())
+	n := len(s.times)
+	s.mu.Unlock()
+	if s.collect != nil {
+		return s.collect(ctx, params)
+	}
+	return append(params, Int("n", n)), nil
+}
+
+func (s *ticker) asked() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.times)
+}
+
+// noHost switches the host's own reports off.
+var noHost = WithMonitoring(func(o *conf.Options) { o.SysMonitoring, o.GeneralInfo = conf.Off, conf.Off })
+
+const here = "127.0.0.1:8884"
+
+// monitored makes a client in a bubble of simulated time, with a fake network.
+func monitored(t *testing.T, opts ...Option) (*Client, *network) {
+	t.Helper()
+	n := &network{}
+	return client(t, config(t, here), append(n.options(), opts...)...), n
+}
+
+// add adds a source.
+func add(t *testing.T, c *Client, s Source, o SourceOptions) *Monitored {
+	t.Helper()
+	m, err := c.AddSource(s, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+// reports returns the datagrams of a cluster that arrived at an address.
+func (n *network) reports(addr, cluster string) []*xdr.Datagram {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var all []*xdr.Datagram
+	for d := range slices.Values(n.got[mustAddr(addr)]) {
+		if d.Cluster == cluster {
+			all = append(all, d)
+		}
+	}
+	return all
+}
+
+func TestMonitorReportsAtEqualDistances(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c, n := monitored(t, noHost)
+		s := &ticker{}
+		add(t, c, s, SourceOptions{Cluster: "C", Node: "N", Interval: time.Minute})
+		start := time.Now()
+		if err := c.Monitor(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		first := s.times[0].Sub(start)
+		if first < 6*time.Second || first > 66*time.Second {
+			t.Errorf("first report after %v, not after a random part of a minute", first)
+		}
+		for i, at := range s.times {
+			equal(t, "time of a report", at.Sub(start), first+time.Duration(i)*time.Minute)
+		}
+		if got := len(s.times); got < 59 || got > 60 {
+			t.Errorf("%d reports in an hour", got)
+		}
+		equal(t, "reports that arrived", len(n.reports(here, "C")), len(s.times))
+		equal(t, "counted", c.Stats().Reports[0].Reports, uint64(len(s.times)))
+	})
+}
+
+func TestMonitorStartsAtRandom(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		offsets := map[time.Duration]bool{}
+		for range 5 {
+			c, _ := monitored(t, noHost)
+			s := &ticker{}
+			add(t, c, s, SourceOptions{Interval: time.Minute})
+			start := time.Now()
+			c.Monitor(t.Context())
+			time.Sleep(2 * time.Minute)
+			synctest.Wait()
+			offsets[s.times[0].Sub(start)] = true
+			c.Close()
+		}
+		equal(t, "different offsets", len(offsets), 5)
+	})
+}
+
+func TestHungSourceHarmsNobody(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		c, n := monitored(t, noHost, WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
+		release := make(chan struct{})
+		hung := &ticker{collect: func(_ context.Context, p []Param) ([]Param, error) {
+			<-release // as a file of a server that is dead: the context means nothing to it
+			return append(p, Int("late", 1)), nil
+		}}
+		good := &ticker{}
+		add(t, c, hung, SourceOptions{Name: "hung", Cluster: "H", Interval: time.Minute})
+		add(t, c, good, SourceOptions{Name: "good", Cluster: "G", Interval: time.Minute})
+		c.Monitor(t.Context())
+		time.Sleep(10*time.Minute + 30*time.Second)
+		synctest.Wait()
+		equal(t, "reports of the hung source", hung.asked(), 1)
+		st := c.Stats()
+		equal(t, "skipped", st.Reports[0].Skipped, uint64(good.asked()-1))
+		equal(t, "busy", st.Reports[0].Busy, true)
+		equal(t, "skipped of the good one", st.Reports[1].Skipped, 0)
+		if got := len(n.reports(here, "G")); got < 10 {
+			t.Errorf("%d reports of the good source in ten minutes", got)
+		}
+		equal(t, "log lines about it", strings.Count(log.String(), "source=hung"), 1)
+
+		start := time.Now()
+		err := c.Report(t.Context(), Now)
+		if err == nil || !strings.Contains(err.Error(), "hung does not return") {
+			t.Errorf("Report: %v", err)
+		}
+		equal(t, "Report waited", time.Since(start), 0)
+
+		close(release)
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		if got := len(n.reports(here, "H")); got < 2 {
+			t.Errorf("%d reports of the source that hangs no more", got)
+		}
+	})
+}
+
+func TestCloseDoesNotWaitForHungSource(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c, _ := monitored(t, noHost)
+		release := make(chan struct{})
+		defer close(release)
+		add(t, c, &ticker{collect: func(_ context.Context, p []Param) ([]Param, error) { <-release; return p, nil }},
+			SourceOptions{Interval: time.Minute})
+		polite := make(chan struct{})
+		add(t, c, &ticker{collect: func(ctx context.Context, p []Param) ([]Param, error) {
+			<-ctx.Done()
+			close(polite)
+			return p, ctx.Err()
+		}}, SourceOptions{Interval: time.Hour})
+		c.Monitor(t.Context())
+		time.Sleep(3 * time.Hour / 2)
+		start := time.Now()
+		c.Close()
+		equal(t, "Close took", time.Since(start), closeTimeout)
+		<-polite
+		if err := c.Monitor(t.Context()); !errors.Is(err, ErrClosed) {
+			t.Errorf("Monitor after Close: %v", err)
+		}
+		if err := c.Report(t.Context(), Now); !errors.Is(err, ErrClosed) {
+			t.Errorf("Report after Close: %v", err)
+		}
+	})
+}
+
+func TestPanickingSourceIsCounted(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		c, n := monitored(t, noHost, WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
+		bad := &ticker{}
+		bad.collect = func(_ context.Context, p []Param) ([]Param, error) {
+			if len(bad.times) <= 2 {
+				panic("oops")
+			}
+			return append(p, Int("x", 1)), nil
+		}
+		add(t, c, bad, SourceOptions{Name: "bad", Cluster: "B", Interval: time.Minute})
+		half := &ticker{collect: func(_ context.Context, p []Param) ([]Param, error) {
+			return append(p, Int("x", 1)), errors.New("the rest is missing")
+		}}
+		add(t, c, half, SourceOptions{Name: "half", Cluster: "H", Interval: time.Minute})
+		c.Monitor(t.Context())
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		st := c.Stats().Reports
+		equal(t, "failures", st[0].Failures, 2)
+		equal(t, "last error", st[0].LastError, "")
+		equal(t, "reports after it", len(n.reports(here, "B")), bad.asked()-2)
+		equal(t, "all of the half reports failed", st[1].Failures, st[1].Reports)
+		equal(t, "what it had was sent", len(n.reports(here, "H")), half.asked())
+		equal(t, "log lines", strings.Count(log.String(), "source=half"), 1)
+		if !strings.Contains(log.String(), "panic: oops") || !strings.Contains(log.String(), "made again") {
+			t.Errorf("log: %s", log.String())
+		}
+	})
+}
+
+func TestSourcesComeAndGo(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c, n := monitored(t, noHost)
+		c.Monitor(t.Context())
+		time.Sleep(time.Hour) // nothing to do
+		a, b := &ticker{}, &ticker{}
+		ma := add(t, c, a, SourceOptions{Interval: time.Minute})
+		time.Sleep(5 * time.Minute)
+		mb := add(t, c, b, SourceOptions{Interval: 10 * time.Second})
+		time.Sleep(5 * time.Minute)
+		synctest.Wait()
+		ma.Remove()
+		ma.Remove() // once more does no harm
+		was := a.asked()
+		time.Sleep(5 * time.Minute)
+		synctest.Wait()
+		equal(t, "asked after it was removed", a.asked(), was)
+		if was < 9 || was > 10 {
+			t.Errorf("asked %d times in ten minutes", was)
+		}
+		if got := b.asked(); got < 59 || got > 60 {
+			t.Errorf("the other was asked %d times in ten minutes", got)
+		}
+		equal(t, "sources", len(c.Stats().Reports), 1)
+
+		// What is being collected while the source is removed is not sent.
+		started, release := make(chan struct{}), make(chan struct{})
+		mc := add(t, c, &ticker{collect: func(_ context.Context, p []Param) ([]Param, error) {
+			close(started)
+			<-release
+			return append(p, Int("x", 1)), nil
+		}}, SourceOptions{Cluster: "Removed", Interval: time.Minute})
+		<-started
+		mc.Remove()
+		close(release)
+		mb.Remove()
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		equal(t, "reports of what was removed", len(n.reports(here, "Removed")), 0)
+	})
+}
+
+func TestMonitorRunsOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c, _ := monitored(t, noHost)
+		s := &ticker{}
+		add(t, c, s, SourceOptions{Interval: time.Minute})
+		ctx, stop := context.WithCancel(t.Context())
+		c.Monitor(ctx)
+		if err := c.Monitor(ctx); !errors.Is(err, ErrMonitoring) {
+			t.Errorf("second Monitor: %v", err)
+		}
+		time.Sleep(10 * time.Minute)
+		stop()
+		synctest.Wait()
+		was := s.asked()
+		time.Sleep(time.Hour)
+		equal(t, "asked after the end", s.asked(), was)
+		if err := c.Monitor(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		if got := s.asked() - was; got < 9 || got > 10 {
+			t.Errorf("asked %d times in ten minutes when monitored again", got)
+		}
+		for _, r := range c.Stats().Reports {
+			equal(t, "skipped by the pause", r.Skipped, 0)
+		}
+	})
+}
+
+func TestReportInTheForeground(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c, n := monitored(t, noHost)
+		s := &ticker{}
+		add(t, c, s, SourceOptions{Cluster: "C", Interval: time.Minute})
+		for range 600 {
+			if err := c.Report(t.Context(), Due); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Second)
+		}
+		if got := s.asked(); got < 9 || got > 10 {
+			t.Errorf("asked %d times in ten minutes", got)
+		}
+		was := s.asked()
+		if err := c.Report(t.Context(), Now); err != nil {
+			t.Fatal(err)
+		}
+		equal(t, "asked at once", s.asked(), was+1)
+		equal(t, "arrived", len(n.reports(here, "C")), was+1)
+
+		// A long pause, as of a suspended machine, is not made up for.
+		time.Sleep(time.Hour)
+		was = s.asked()
+		c.Report(t.Context(), Due)
+		c.Report(t.Context(), Due)
+		equal(t, "asked after a pause", s.asked(), was+1)
+		if got := c.Stats().Reports[0].Skipped; got < 58 || got > 60 {
+			t.Errorf("%d reports of an hour counted as skipped", got)
+		}
+	})
+}
+
+func TestReportReturnsErrors(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c, _ := monitored(t, noHost)
+		add(t, c, &ticker{collect: func(_ context.Context, p []Param) ([]Param, error) { return p, errors.New("first") }}, SourceOptions{})
+		add(t, c, &ticker{collect: func(_ context.Context, p []Param) ([]Param, error) { return append(p, Int("", 1)), nil }}, SourceOptions{})
+		add(t, c, &ticker{collect: func(ctx context.Context, p []Param) ([]Param, error) { <-ctx.Done(); return p, nil }}, SourceOptions{Name: "slow", Interval: time.Hour})
+		ctx, stop := context.WithTimeout(t.Context(), time.Second)
+		defer stop()
+		err := c.Report(ctx, Now)
+		if err == nil || !strings.Contains(err.Error(), "first") || !errors.Is(err, ErrBadName) || !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Report: %v", err)
+		}
+	})
+}
+
+func TestAddSourceRefuses(t *testing.T) {
+	t.Parallel()
+	c := client(t, config(t, here))
+	for _, o := range []SourceOptions{{Interval: -1}, {Cluster: " "}, {Node: strings.Repeat("n", 100_000)}} {
+		if _, err := c.AddSource(&ticker{}, o); err == nil {
+			t.Errorf("AddSource(%.20v…) is taken", o)
+		}
+	}
+	if _, err := c.AddSource(nil, SourceOptions{}); err == nil {
+		t.Error("a nil source is taken")
+	}
+}
+
+// TestHostReport reads the real /proc.
+func TestHostReport(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c, n := monitored(t, WithMonitorNames("Nodes", "host.example"))
+		c.Monitor(t.Context())
+		time.Sleep(20 * time.Minute)
+		synctest.Wait()
+		// A report is more than one datagram; names tell where the next begins.
+		reports, load, rates, model, self := 0, 0, 0, 0, 0
+		for _, d := range n.reports(here, "Nodes") {
+			equal(t, "node", d.Node, "host.example")
+			for _, p := range d.Params {
+				switch p.Name {
+				case "load1":
+					load++
+				case "interrupts_R":
+					rates++
+				case "kernel_version":
+					model++
+				case "apmon_sent":
+					self++
+				}
+				reports = max(load, self)
+			}
+		}
+		if reports < 9 || reports > 10 {
+			t.Errorf("%d reports in 20 minutes", reports)
+		}
+		equal(t, "reports with load1", load, reports)
+		equal(t, "reports with rates, from the first one on", rates, reports)
+		equal(t, "reports with general information", model, (reports+1)/2)
+		equal(t, "reports with self statistics", self, reports)
+		equal(t, "split", len(n.reports(here, "Nodes")) > reports, true)
+	})
+}
+
+func TestReportIsSplit(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c, n := monitored(t, noHost, WithDatagramLimit(500))
+		add(t, c, &ticker{collect: func(_ context.Context, p []Param) ([]Param, error) {
+			for i := range 60 {
+				p = append(p, Float(fmt.Sprintf("parameter_%d", i), 1))
+			}
+			return p, nil
+		}}, SourceOptions{Cluster: "C"})
+		if err := c.Report(t.Context(), Now); err != nil {
+			t.Fatal(err)
+		}
+		seen := map[string]bool{}
+		ds := n.reports(here, "C")
+		for _, d := range ds {
+			for _, p := range d.Params {
+				seen[p.Name] = true
+			}
+		}
+		equal(t, "parameters", len(seen), 60)
+		if len(ds) < 4 {
+			t.Errorf("%d datagrams", len(ds))
+		}
+	})
+}
+
+// TestReportWaitsForTheLimit: what is reported in the background comes late
+// rather than never.
+func TestReportWaitsForTheLimit(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c, n := monitored(t, noHost)
+		for i := range 1000 {
+			add(t, c, &ticker{}, SourceOptions{Cluster: "C", Node: fmt.Sprint(i), Interval: 2 * time.Minute})
+		}
+		c.Monitor(t.Context())
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		c.Close()
+		nodes := map[string]bool{}
+		for _, d := range n.reports(here, "C") {
+			nodes[d.Node] = true
+		}
+		equal(t, "sources that arrived", len(nodes), 1000)
+		equal(t, "rate-limited", c.Stats().RateLimited, 0)
+	})
+}
+
+// TestMonitoringOptionsPerSource: each source of configuration says for its own
+// destinations what they get.
+func TestMonitoringOptionsPerSource(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var n network
+		var w web
+		w.set(u1, "10.0.0.1\nxApMon_sys_interval = 60\nxApMon_general_info = off\nxApMon_self = off\n")
+		w.set(u2, "10.0.0.2\nxApMon_sys_interval = 600\nxApMon_sys_load1 = off\nxApMon_sys_blocks_in = on\n")
+		c := open(t, &n, &w, []string{u1, u2, "10.0.0.3"}, WithMonitorNames("Nodes", ""))
+		c.Monitor(t.Context())
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		count := func(addr, name string) (found int) {
+			for _, d := range n.reports(addr+":8884", "Nodes") {
+				for _, p := range d.Params {
+					if p.Name == name {
+						found++
+					}
+				}
+			}
+			return found
+		}
+		within := func(what string, got, least, most int) {
+			t.Helper()
+			if got < least || got > most {
+				t.Errorf("%s: %d, not within %d … %d", what, got, least, most)
+			}
+		}
+		within("load1 every minute", count("10.0.0.1", "load1"), 59, 60)
+		within("load5 every ten minutes", count("10.0.0.2", "load5"), 5, 6)
+		within("load1 by default", count("10.0.0.3", "load1"), 29, 30)
+		equal(t, "load1 where it is off", count("10.0.0.2", "load1"), 0)
+		equal(t, "general where it is off", count("10.0.0.1", "no_CPUs"), 0)
+		equal(t, "self where it is off", count("10.0.0.1", "apmon_sent"), 0)
+		within("general", count("10.0.0.2", "no_CPUs"), 3, 3)
+		equal(t, "the old name where it is asked for", count("10.0.0.2", "blocks_in_R"), count("10.0.0.2", "load5"))
+		equal(t, "the new name there", count("10.0.0.2", "pages_in"), 0)
+		equal(t, "host collections", len(c.Stats().Reports), 3)
+
+		// A reload changes what is reported, and where options are the same,
+		// one collection serves all.
+		w.set(u1, "10.0.0.1\n")
+		w.set(u2, "10.0.0.2\n")
+		if err := c.Reload(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		equal(t, "host collections after the reload", len(c.Stats().Reports), 1)
+		was := count("10.0.0.1", "load1")
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		within("load1 every two minutes", count("10.0.0.1", "load1")-was, 29, 30)
+		within("load1 of the other", count("10.0.0.2", "load1"), 29, 30)
+	})
+}
+
+// TestTap: datagrams are shown though there is no destination.
+func TestTap(t *testing.T) {
+	t.Parallel()
+	var seen []*xdr.Datagram
+	tap := WithTap(func(b []byte) {
+		d, err := xdr.Parse(bytes.Clone(b))
+		if err != nil {
+			t.Error(err)
+		}
+		seen = append(seen, d)
+	})
+	c, err := OpenSources(t.Context(), nil, WithStartEmpty(), tap)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	for i := range 3 {
+		if err := c.Send("C", "N", Int("x", i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := c.Report(t.Context(), Now); err != nil {
+		t.Fatal(err)
+	}
+	for i, d := range seen {
+		equal(t, "sequence number", d.Seq, int32(i+1))
+	}
+	if len(seen) < 4 || seen[3].Cluster != DefaultMonitorCluster {
+		t.Fatalf("%d datagrams", len(seen))
+	}
+
+	// It sees each once beside destinations, and no password.
+	l := listen(t, "127.0.0.1:0")
+	seen = nil
+	c = client(t, config(t, l.name()+" secret"), tap)
+	if err := c.Send("C", "N", Int("x", 1)); err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "password on the wire", l.next().Password, "secret")
+	equal(t, "shown", len(seen), 1)
+	equal(t, "password shown", seen[0].Password, "")
+}

@@ -1,0 +1,162 @@
+package apmon
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"slices"
+	"sync"
+
+	"github.com/apmon-go/apmon/conf"
+	"github.com/apmon-go/apmon/procinfo"
+)
+
+// group is the destinations whose sources want the same reports, so that one
+// collection serves them all. It stays the same one over reloads.
+type group struct{ opts conf.Options }
+
+// groupOf returns the group for the options of a source: one of those there
+// are, or a new one.
+func groupOf(o conf.Options, there ...[]*group) *group {
+	// What has no say in reports shall not part groups.
+	o.LogLevel, o.MaxMsgRate, o.Recheck, o.RecheckInterval = 0, 0, 0, 0
+	for _, groups := range there {
+		for _, g := range groups {
+			if g.opts.Equal(o) {
+				return g
+			}
+		}
+	}
+	return &group{o}
+}
+
+// optIn are the options that are off unless a configuration says on.
+var optIn = sync.OnceValue(func() map[string]bool {
+	off := map[string]bool{}
+	for _, m := range procinfo.Metrics() {
+		if m.OptIn {
+			off[m.Option] = true
+		}
+	}
+	return off
+})
+
+// choose is the [procinfo.Choice] of the group's options.
+func (g *group) choose(option string) (on bool, spelled string) {
+	if p, ok := g.opts.Params[option]; ok {
+		return p.On, p.Name
+	}
+	return !optIn()[option], ""
+}
+
+// begin starts the monitoring of the host. The caller holds m.mu.
+func (m *monitor) begin() {
+	if !m.begun {
+		m.begun = true
+		m.regroup()
+	}
+}
+
+// reload follows a change of the client's set.
+func (m *monitor) reload() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.begun {
+		m.regroup()
+		m.rearm()
+	}
+}
+
+// regroup makes the tasks of the host those of the groups in force. The caller
+// holds m.mu.
+func (m *monitor) regroup() {
+	groups := m.c.set.Load().groups
+	for i := 0; i < len(m.tasks); {
+		if t := m.tasks[i]; t.group != nil && !slices.Contains(groups, t.group) {
+			m.removeLocked(t)
+		} else {
+			i++
+		}
+	}
+	for _, g := range groups {
+		if !slices.ContainsFunc(m.tasks, func(t *task) bool { return t.group == g }) &&
+			(g.opts.SysMonitoring.Or(true) || g.opts.GeneralInfo.Or(true)) {
+			m.addLocked(m.hostTask(g))
+		}
+	}
+}
+
+// hostTask reports on this host to one group.
+func (m *monitor) hostTask(g *group) *task {
+	c := m.c
+	host := procinfo.NewHost(procinfo.DefaultFS(os.Getenv))
+	t := &task{name: "host", interval: orDefault(g.opts.SysInterval), group: g, close: func() { host.Close() }}
+	system, general := g.opts.SysMonitoring.Or(true), g.opts.GeneralInfo.Or(true)
+	self := system && g.opts.Self.Or(true)
+	// sample returns how long it took, in ms.
+	sample := func() float64 {
+		start := c.now()
+		c.notRead(host.Sample(g.choose))
+		return (c.now() - start).Seconds() * 1000
+	}
+	if system {
+		t.prime = func() { sample() }
+	}
+	reports := 0
+	t.run = func(ctx context.Context, full bool) error {
+		params := t.params[:0]
+		if system {
+			ms := sample()
+			params = host.System.Append(params, g.choose)
+			if self {
+				params = c.self(ms).Append(params, g.choose)
+			}
+		}
+		// What seldom changes goes with every second report.
+		if general && (full || reports%2 == 0) {
+			info, err := host.General()
+			c.notRead(err)
+			params = info.Append(params, g.choose)
+		}
+		reports++
+		t.params = params
+		if t.removed.Load() {
+			return nil
+		}
+		return c.sendReport(ctx, g, c.opt.hostCluster, c.opt.hostNode, params)
+	}
+	return t
+}
+
+// notRead logs what of the host cannot be read: each cause comes once.
+func (c *Client) notRead(err error) {
+	if err != nil {
+		c.opt.logger.LogAttrs(context.Background(), slog.LevelWarn, "not everything can be read, reports lack it", slog.String("error", err.Error()))
+	}
+}
+
+// self is what the client says of itself; a sample of the host took ms.
+func (c *Client) self(ms float64) *procinfo.Self {
+	st := c.Stats()
+	dropped, errs := st.RateLimited, st.BadParameters
+	var sent uint64
+	for _, d := range st.Destinations {
+		sent += d.Sent
+		dropped += d.Unsent
+		errs += d.Refused + d.LookupFailures
+	}
+	for _, s := range st.Sources {
+		errs += s.Failures
+	}
+	for _, r := range st.Reports {
+		dropped += r.Skipped
+		errs += r.Failures
+	}
+	return &procinfo.Self{
+		Sent:     procinfo.Known(float64(sent)),
+		Dropped:  procinfo.Known(float64(dropped)),
+		Errors:   procinfo.Known(float64(errs)),
+		SampleMS: procinfo.Known(ms),
+		RSS:      procinfo.SelfRSS(),
+	}
+}

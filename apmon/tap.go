@@ -1,0 +1,36 @@
+package apmon
+
+import (
+	"sync"
+
+	"github.com/apmon-go/apmon/xdr"
+)
+
+// tap is what [WithTap] has asked for; without it, it does nothing.
+type tap struct {
+	see    func(datagram []byte)
+	prefix []byte // empty without a tap
+	mu     sync.Mutex
+	seq    int32
+}
+
+func (t *tap) init(see func(datagram []byte), instance int32) {
+	if t.see = see; see != nil {
+		t.prefix = xdr.AppendPrefix(nil, xdr.Version, "", instance, 0)
+		t.seq = 1
+	}
+}
+
+// send shows the datagrams from … to−1 of a message.
+func (t *tap) send(enc *xdr.Encoder, from, to int) {
+	if t.see == nil {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for i := from; i < to; i++ {
+		b := enc.Datagram(i, t.prefix)
+		t.seq = number(b[:len(t.prefix)], t.seq)
+		t.see(b)
+	}
+}
