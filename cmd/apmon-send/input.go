@@ -37,12 +37,12 @@ func (c *sendCommand) messages(cc *cli.Context) (iter.Seq2[apmon.Message, error]
 		return nil, fmt.Errorf("-param %q has no -value", *c.pendingName)
 	}
 	base := apmon.Message{
-		Cluster: first(cc.String("cluster"), c.getenv("APMON_CLUSTER")),
-		Node:    first(cc.String("node"), c.getenv("APMON_NODE")),
+		Cluster: first(cc.String("cluster"), c.Getenv("APMON_CLUSTER")),
+		Node:    first(cc.String("node"), c.Getenv("APMON_NODE")),
 		Params:  c.params,
 	}
 	if cc.Bool("job") {
-		base.Cluster, base.Node = conf.JobNames(c.getenv, cc.String("cluster"), cc.String("node"))
+		base.Cluster, base.Node = conf.JobNames(c.Getenv, cc.String("cluster"), cc.String("node"))
 	}
 	for _, flag := range []string{"cluster", "node"} {
 		if cc.IsSet(flag) {

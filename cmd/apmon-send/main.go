@@ -27,7 +27,10 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdin i
 	if completes(args) {
 		return command.OK
 	}
-	c := &sendCommand{getenv: getenv, stdin: stdin, stdout: stdout, stderr: stderr, args: args, system: conf.SystemFile}
+	c := &sendCommand{
+		Destinations: command.Destinations{Name: name, Getenv: getenv, Stderr: stderr, System: conf.SystemFile},
+		stdin:        stdin, stdout: stdout, args: args,
+	}
 	code := command.Report(stderr, name, c.app().RunContext(ctx, args))
 	if c.soft || slices.ContainsFunc(args, func(a string) bool { return a == "--soft" || a == "-soft" }) {
 		// A hook of a job must not fail because of us, not even when it is
@@ -45,14 +48,12 @@ func completes(args []string) bool {
 
 // sendCommand is what one call of the command is told to do.
 type sendCommand struct {
-	getenv         func(string) string
-	stdin          io.Reader
-	stdout, stderr io.Writer
-	args           []string
-	system         string // the file that is read if nothing names a destination
+	command.Destinations
+	stdin  io.Reader
+	stdout io.Writer
+	args   []string
 
-	dests, files []string
-	params       []apmon.Param
+	params      []apmon.Param
 	bad          error   // the first parameter that cannot be sent
 	pendingName  *string // of -param, until its -value comes
 	soft         bool
@@ -80,15 +81,9 @@ Standard input (--stdin):
    again at once on SIGHUP.
 
 Environment:
-   APMON_CONFIG         destinations, comma-separated, or a configuration file,
-                        folder or URL
-   MONALISA_HOST        destination, also MONALISAHOST
    APMON_CLUSTER        cluster, if -c is not given
    APMON_NODE           node, if -n is not given
-   APMON_PASSWORD_FILE  file with the password of destinations that have none
-   APMON_DEBUG_LEVEL    log level: ERROR, WARNING, INFO, DEBUG, OFF...
-   Destinations are those of -d and -f, else of APMON_CONFIG, else of
-   MONALISA_HOST, else of ` + conf.SystemFile + `, else 127.0.0.1:8884.
+` + command.Environment + `
 
 With --job the node is the first there is of -n, APMON_NODE, MonitorJobID,
 ALIEN_PROC_ID, what _CONDOR_JOB_AD names, SLURM_JOB_ID, PBS_JOBID, LSB_JOBID,
@@ -107,9 +102,6 @@ Examples:
    df -k / | awk 'NR==2 {print "disk_free", $4}' | apmon-send --stdin kv`
 
 func (c *sendCommand) app() *cli.App {
-	add := func(to *[]string) func(string) error {
-		return func(s string) error { *to = append(*to, s); return nil }
-	}
 	typed := func(parse func(name, value string) (apmon.Param, error)) func(string) error {
 		return func(s string) error {
 			name, value, ok := strings.Cut(s, "=")
@@ -125,9 +117,7 @@ func (c *sendCommand) app() *cli.App {
 		Usage:       "send parameters to ApMon receivers",
 		UsageText:   name + " [-d DEST]... [-f FILE|URL]... [-c CLUSTER] [-n NODE] [-t TIME] NAME=VALUE...\n" + name + " [options] --stdin kv|json|line\n" + name + " [options] --pairs CLUSTER NODE NAME VALUE...",
 		Description: description,
-		Flags: []cli.Flag{
-			&command.Repeat{Forms: []string{"dest", "d"}, Value: "DEST", Usage: "send to this destination (repeatable)", Add: add(&c.dests)},
-			&command.Repeat{Forms: []string{"file", "f"}, Value: "FILE|URL", Usage: "send to the destinations of this configuration file, folder or URL (repeatable)", Add: add(&c.files)},
+		Flags: append(c.Flags(), []cli.Flag{
 			&cli.StringFlag{Name: "cluster", Aliases: []string{"c"}, Usage: "`CLUSTER` of the parameters (default: $APMON_CLUSTER, else " + apmon.DefaultCluster + ")"},
 			&cli.StringFlag{Name: "node", Aliases: []string{"n"}, Usage: "`NODE` of the parameters (default: $APMON_NODE, else the full host name)"},
 			&cli.StringFlag{Name: "time", Aliases: []string{"t"}, Usage: "`TIME` of the values (default: none, the receiver's own)"},
@@ -140,15 +130,14 @@ func (c *sendCommand) app() *cli.App {
 			&cli.StringFlag{Name: "stdin", Usage: "read the parameters from standard input, in this `FORMAT`: kv, json or line"},
 			&cli.BoolFlag{Name: "pairs", DisableDefaultText: true, Usage: "arguments are CLUSTER NODE NAME VALUE..."},
 			&cli.BoolFlag{Name: "dry-run", DisableDefaultText: true, Usage: "print each datagram, decoded and in hexadecimal (a password as asterisks), and send nothing"},
-			&cli.BoolFlag{Name: "fallback", DisableDefaultText: true, Usage: "of several -f, use one, at random, that names a destination"},
 			&cli.BoolFlag{Name: "print-config", DisableDefaultText: true, Usage: "print the configuration in force, then its problems, and send nothing"},
 			&cli.StringFlag{Name: "rate", Usage: "send at most `N` messages a second", DefaultText: "of the configuration, else 40"},
 			&cli.BoolFlag{Name: "wait", DisableDefaultText: true, Usage: "wait when over the rate (the default)"},
 			&cli.BoolFlag{Name: "drop", DisableDefaultText: true, Usage: "do not send what is over the rate, and exit with 75"},
 			&cli.BoolFlag{Name: "soft", DisableDefaultText: true, Usage: "exit with 0 whatever happens (for hooks of jobs)", Destination: &c.soft},
-		},
+		}...),
 		Action: c.action,
-	}, c.stdout, c.stderr)
+	}, c.stdout, c.Stderr)
 }
 
 // addName and addValue read the pairs of older scripts: -param NAME -value VALUE.
@@ -181,7 +170,7 @@ func (c *sendCommand) add(p apmon.Param, err error) {
 
 func (c *sendCommand) action(cc *cli.Context) error {
 	if cc.Bool("print-config") {
-		loaded, err := c.load(cc.Context, cc.Bool("fallback"))
+		loaded, err := c.Load(cc.Context, cc.Bool("fallback"))
 		if err != nil {
 			return err
 		}
@@ -207,14 +196,14 @@ func (c *sendCommand) action(cc *cli.Context) error {
 			continue
 		}
 		if told++; told <= maxTold {
-			err = command.Silent(command.Report(c.stderr, name, err))
+			err = command.Silent(command.Report(c.Stderr, name, err))
 		}
 		if code == command.OK {
 			code = command.Code(err)
 		}
 	}
 	if told > maxTold {
-		fmt.Fprintf(c.stderr, "%s: and %d messages more were not sent\n", name, told-maxTold)
+		fmt.Fprintf(c.Stderr, "%s: and %d messages more were not sent\n", name, told-maxTold)
 	}
 	if code == command.OK {
 		return out.result()

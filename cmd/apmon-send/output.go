@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/netip"
 	"os"
@@ -44,35 +43,22 @@ func (c *sendCommand) open(cc *cli.Context) (*output, error) {
 			return nil, fmt.Errorf("--rate %q is not a positive number of messages a second", cc.String("rate"))
 		}
 	}
-	if cc.Bool("fallback") && len(c.dests) > 0 {
-		return nil, errors.New("--fallback chooses among -f, and goes with no -d")
+	if err := c.Check(cc); err != nil {
+		return nil, err
 	}
-	password, err := c.password()
+	fromEnv, err := c.Adjust()
 	if err != nil {
 		return nil, err
 	}
-	var level slog.LevelVar
-	levelGiven := c.getenv("APMON_DEBUG_LEVEL")
-	if levelGiven != "" {
-		l, err := conf.ParseLevel(levelGiven)
-		if err != nil {
-			return nil, command.Errorf(command.Config, "APMON_DEBUG_LEVEL: %w", err)
-		}
-		level.Set(l)
-	}
-	// adjust lets what is given here count over a configuration.
 	adjust := func(cfg *conf.Config) {
-		cfg.DefaultPassword(password)
+		fromEnv(cfg)
 		if rate > 0 {
 			cfg.MaxMsgRate = rate
-		}
-		if levelGiven == "" {
-			level.Set(cfg.LogLevel)
 		}
 	}
 	opts := []apmon.Option{
 		apmon.WithContext(cc.Context),
-		apmon.WithLogger(slog.New(slog.NewTextHandler(c.stderr, &slog.HandlerOptions{Level: &level, ReplaceAttr: plain}))),
+		apmon.WithLogger(c.Logger()),
 		apmon.WithRatePolicy(apmon.Wait),
 	}
 	if cc.Bool("drop") {
@@ -100,14 +86,9 @@ func (c *sendCommand) open(cc *cli.Context) (*output, error) {
 // follow makes a client that follows its configuration, for a stream of
 // messages that may last: SIGHUP has it read again at once.
 func (c *sendCommand) follow(cc *cli.Context, opts []apmon.Option) (*output, error) {
-	sources, err := c.sources()
+	sources, err := c.Sources()
 	if err != nil {
 		return nil, err
-	}
-	if len(c.dests) > 0 {
-		given := c.given()
-		c.report(given)
-		sources = append([]conf.Source{conf.Text("-d", string(given.Config.Format(true)))}, sources...)
 	}
 	if cc.Bool("fallback") {
 		opts = append(opts, apmon.WithFallback())
@@ -127,97 +108,22 @@ func (c *sendCommand) follow(cc *cli.Context, opts []apmon.Option) (*output, err
 	return &output{client: client, stop: func() { signal.Stop(hup); close(hup) }}, nil
 }
 
-// plain makes log lines look like the command's other messages.
-func plain(groups []string, a slog.Attr) slog.Attr {
-	if len(groups) == 0 && a.Key == slog.TimeKey {
-		return slog.String("cmd", name)
-	}
-	return a
-}
-
-// sources says where destinations come from: the flags, else the environment.
-func (c *sendCommand) sources() ([]conf.Source, error) {
-	if len(c.dests) == 0 && len(c.files) == 0 {
-		sources, err := conf.FromEnv(c.getenv, c.system)
-		if err != nil {
-			err = command.Errorf(command.Config, "%w", err)
-		}
-		return sources, err
-	}
-	var sources []conf.Source
-	for _, f := range c.files {
-		if strings.Contains(f, "://") {
-			sources = append(sources, conf.URL(f))
-		} else {
-			sources = append(sources, conf.File(f))
-		}
-	}
-	return sources, nil
-}
-
-// load reads the destinations.
-func (c *sendCommand) load(ctx context.Context, fallback bool) ([]conf.Loaded, error) {
-	sources, err := c.sources()
-	if err != nil {
-		return nil, err
-	}
-	var loaded []conf.Loaded
-	if len(c.dests) > 0 {
-		loaded = append(loaded, c.given())
-	}
-	return append(loaded, command.Load(ctx, sources, fallback)...), nil
-}
-
-// given is what the flags -d say.
-func (c *sendCommand) given() conf.Loaded {
-	l := conf.Loaded{Config: conf.Config{Source: "-d"}}
-	for _, d := range c.dests {
-		if err := l.Config.AddLine(d); err != nil {
-			l.Problems = append(l.Problems, conf.Problem{Source: "-d", Err: err})
-		}
-	}
-	return l
-}
-
-// report tells what of a configuration cannot be used.
-func (c *sendCommand) report(l conf.Loaded) {
-	for _, p := range l.Problems {
-		fmt.Fprintf(c.stderr, "%s: %v\n", name, p)
-	}
-	if l.Err != nil {
-		fmt.Fprintf(c.stderr, "%s: %v\n", name, l.Err)
-	}
-}
-
 // config makes one configuration of all. What cannot be used is reported; it is
 // an error only if nothing usable is left.
 func (c *sendCommand) config(cc *cli.Context) (conf.Config, error) {
 	var cfg conf.Config
-	loaded, err := c.load(cc.Context, cc.Bool("fallback"))
+	loaded, err := c.Load(cc.Context, cc.Bool("fallback"))
 	if err != nil {
 		return cfg, err
 	}
 	for _, l := range loaded {
 		cfg.Merge(l.Config)
-		c.report(l)
+		c.Report(l)
 	}
 	if len(cfg.Destinations) == 0 {
 		return cfg, command.Errorf(command.Config, "no usable destination")
 	}
 	return cfg, nil
-}
-
-// password is that of destinations that have none, empty for none.
-func (c *sendCommand) password() (string, error) {
-	file := c.getenv("APMON_PASSWORD_FILE")
-	if file == "" {
-		return "", nil
-	}
-	password, err := conf.ReadPassword(file)
-	if err != nil {
-		return "", command.Errorf(command.Config, "APMON_PASSWORD_FILE: %w", err)
-	}
-	return password, nil
 }
 
 func (o *output) close() {
@@ -232,49 +138,15 @@ func (o *output) send(ctx context.Context, m apmon.Message) error {
 	if err := o.client.Check(m); err != nil {
 		return command.Errorf(command.DataErr, "%w", err)
 	}
-	err := o.client.SendMessage(ctx, m)
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, apmon.ErrRateLimited):
-		return command.Errorf(command.TempFail, "%w", err)
-	case errors.Is(err, apmon.ErrNoDestination):
-		return command.Errorf(command.NoHost, "%w", err)
-	case errors.Is(err, context.Canceled):
-		return command.Errorf(command.TempFail, "%w", err)
-	}
-	return command.Errorf(command.DataErr, "%w", err)
+	return command.SendError(o.client.SendMessage(ctx, m))
 }
 
-// result asks the sockets what became of the last datagram, and returns an
-// error if nobody took it.
+// result returns an error if nobody took the last datagram.
 func (o *output) result() error {
 	if o.dry != nil {
 		return o.dry.err
 	}
-	// A reload may come in between, so they are told apart by name.
-	before := map[string]uint64{}
-	for _, d := range o.client.Stats().Destinations {
-		before[d.Name] = d.Refused
-	}
-	o.client.Probe()
-	var refused []string
-	for _, d := range o.client.Stats().Destinations {
-		switch {
-		case d.Twin != "":
-		case d.Sent+d.Unsent == 0: // came with a reload, behind the last message
-		case d.Sent > 0 && d.Refused == before[d.Name]:
-			return nil
-		case d.LastError != "":
-			refused = append(refused, d.Name+" ("+d.LastError+")")
-		default:
-			refused = append(refused, d.Name)
-		}
-	}
-	if len(refused) == 0 {
-		return nil
-	}
-	return command.Errorf(command.Unavailable, "every destination refused: %s", strings.Join(refused, ", "))
+	return command.Refused(o.client)
 }
 
 // dryRun stands in for the network: it gives every name an address of its own
