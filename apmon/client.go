@@ -395,7 +395,7 @@ func (s *set) findTwins() (changed bool) {
 }
 
 // Close ends monitoring, closes the sockets and waits for what is under way:
-// look-ups, which it ends, and sources that collect, for 1 s at most. A later
+// look-ups, which it ends, and sources that collect, for half a second at most. A later
 // Send returns [ErrClosed]. Close may be called more than once; it returns nil.
 func (c *Client) Close() error {
 	c.once.Do(func() {

@@ -476,7 +476,7 @@ func (m *monitor) stats() []ReportStats {
 }
 
 // closeTimeout is how long Close waits for sources that are collecting.
-const closeTimeout = time.Second
+const closeTimeout = 500 * time.Millisecond
 
 // close waits for what runs, after the client's context has ended. What hangs
 // is left to itself.

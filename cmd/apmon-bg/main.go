@@ -1,17 +1,15 @@
-// Apmon-bg will monitor a host and its jobs; so far it checks
-// configurations and lists parameters.
+// Apmon-bg monitors a host in the background, checks configurations and lists
+// parameters.
 package main
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"io"
 	"os"
-	"strings"
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/apmon-go/apmon/apmon"
 	"github.com/apmon-go/apmon/cmd/internal/command"
 	"github.com/apmon-go/apmon/conf"
 )
@@ -27,56 +25,70 @@ func run(ctx context.Context, args []string, getenv func(string) string, _ io.Re
 	return command.Report(stderr, name, newApp(getenv, stdout, stderr).RunContext(ctx, args))
 }
 
+const description = `Reports on this host every --interval, to every destination, until it is told to
+stop. It stays in the foreground. With no usable destination it keeps trying.
+What is reported, and how often, may be set in a configuration, for each source
+its own; 'apmon-bg params' lists the parameters and their switches.
+
+DEST is host[:port][ password], IPv6 as [address]:port, a password with blanks
+in quotes. A password given here can be seen by everyone in the list of
+processes: use a file, or APMON_PASSWORD_FILE.
+
+With --print, reports are written to standard output as JSON, one object for
+each datagram, as apmon-recv prints them; they are sent to what -d names, and to
+nobody else.
+
+Signals:
+   HUP         read the configurations again
+   TERM, INT   send a last report, and exit with 0 within 2 s
+   USR1        log statistics
+
+Environment:
+` + command.Environment + `
+   APMON_INTERVAL       interval, if --interval is not given
+   HOST_PROC, HOST_SYS  where the /proc and /sys of the host are mounted, in a
+                        container
+
+Exit status:
+   0   stopped by a signal; with --once: sent, and not refused by everyone
+   64  usage                          65  bad name
+   68  no destination could be resolved (--once)
+   69  every destination refused (--once); another holds the --pidfile
+   74  standard output or the --pidfile could not be written
+   75  over the rate limit (--once)   78  configuration
+
+Examples:
+   apmon-bg -d ml.example.org --host-group MySite
+   apmon-bg --once --print
+   apmon-bg -f /etc/apmon/destinations.conf --pidfile /run/apmon-bg.pid --replace`
+
 func newApp(getenv func(string) string, stdout, stderr io.Writer) *cli.App {
+	a := &agent{
+		Destinations: command.Destinations{Name: name, Getenv: getenv, Stderr: stderr, System: conf.SystemFile},
+		stdout:       stdout,
+	}
 	return command.App(&cli.App{
-		Name:      name,
-		Usage:     "monitor a host and its jobs",
-		UsageText: name + " check [--strict] [SOURCE]...\n" + name + " params [--format text|markdown|json]",
+		Name:        name,
+		Usage:       "monitor a host and its jobs",
+		UsageText:   name + " [-d DEST]... [-f FILE|URL]... [-c CLUSTER] [-n NODE] [--interval 120s] [options]\n" + name + " check [--strict] [SOURCE]...\n" + name + " params [--format text|markdown|json]",
+		Description: description,
+		Flags: append(a.Flags(), []cli.Flag{
+			&cli.StringFlag{Name: "cluster", Aliases: []string{"c"}, Usage: "`CLUSTER` of the reports on the host (default: " + apmon.DefaultMonitorCluster + ")"},
+			&cli.StringFlag{Name: "node", Aliases: []string{"n"}, Usage: "`NODE` of the reports on the host (default: the full host name)"},
+			&cli.StringFlag{Name: "host-group", Usage: "names as servMon.sh gives them: cluster `G`_Nodes, node the full host name"},
+			&cli.StringFlag{Name: "interval", Usage: "report every `TIME`, such as 120s or 2m; a number is seconds", DefaultText: "of the configuration, else 120s"},
+			&cli.BoolFlag{Name: "once", DisableDefaultText: true, Usage: "send one complete report, of two samples a second apart, and exit"},
+			&cli.BoolFlag{Name: "print", DisableDefaultText: true, Usage: "print reports as JSON, and send them to what -d names only"},
+			&cli.StringFlag{Name: "pidfile", Usage: "hold `FILE` locked, with the process id in it, so that only one runs"},
+			&cli.BoolFlag{Name: "replace", DisableDefaultText: true, Usage: "end the one that holds --pidfile first"},
+			&cli.BoolFlag{Name: "stop", DisableDefaultText: true, Usage: "end the one that holds --pidfile, and exit"},
+		}...),
 		Action: func(cc *cli.Context) error {
 			if cc.Args().Present() {
 				return command.Errorf(command.Usage, "unknown command %q", cc.Args().First())
 			}
-			return errors.New("no command: this version knows check and params")
+			return a.run(cc)
 		},
 		Commands: []*cli.Command{checkCommand(getenv, stdout), paramsCommand(stdout)},
 	}, stdout, stderr)
-}
-
-func checkCommand(getenv func(string) string, stdout io.Writer) *cli.Command {
-	return &cli.Command{
-		Name:      "check",
-		Usage:     "check configurations",
-		UsageText: name + " check [--strict] [--fallback] [SOURCE]...",
-		Description: `Reads each SOURCE (a file, a folder, a URL, a list of destinations, or another
-dialect of APMON_CONFIG), or what the environment names, and prints what is in
-force, without passwords, then every problem as SOURCE:LINE: message. Exits with
-78 if there is an error, with --strict also for a warning.`,
-		HideHelpCommand: true, // a file called "help" is a file
-		OnUsageError:    func(_ *cli.Context, err error, _ bool) error { return err },
-		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "strict", DisableDefaultText: true, Usage: "a warning is an error"},
-			&cli.BoolFlag{Name: "fallback", DisableDefaultText: true, Usage: "use one source, at random, that names a destination"},
-		},
-		Action: func(cc *cli.Context) error {
-			var sources []conf.Source
-			for i, arg := range cc.Args().Slice() {
-				if strings.HasPrefix(arg, "-") {
-					return command.Errorf(command.Usage, "flag %q stands behind a source; flags come first", arg)
-				}
-				name := fmt.Sprintf("argument %d", i+1) // itself it may hold a password
-				more, err := conf.Sources(name, arg)
-				if err != nil {
-					more = []conf.Source{conf.Broken(name, err)}
-				}
-				sources = append(sources, more...)
-			}
-			if !cc.Args().Present() {
-				var err error
-				if sources, err = conf.FromEnv(getenv, conf.SystemFile); err != nil {
-					return command.Errorf(command.Config, "%w", err)
-				}
-			}
-			return command.PrintConfig(stdout, command.Load(cc.Context, sources, cc.Bool("fallback")), cc.Bool("strict"))
-		},
-	}
 }

@@ -54,9 +54,9 @@ type sendCommand struct {
 	args   []string
 
 	params      []apmon.Param
-	bad          error   // the first parameter that cannot be sent
-	pendingName  *string // of -param, until its -value comes
-	soft         bool
+	bad         error   // the first parameter that cannot be sent
+	pendingName *string // of -param, until its -value comes
+	soft        bool
 }
 
 const description = `Values are sent to every destination, as one message.

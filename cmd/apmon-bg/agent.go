@@ -1,0 +1,380 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/apmon-go/apmon/apmon"
+	"github.com/apmon-go/apmon/cmd/internal/command"
+	"github.com/apmon-go/apmon/conf"
+	"github.com/apmon-go/apmon/procinfo"
+	"github.com/apmon-go/apmon/xdr"
+)
+
+// lastReport bounds the report with which the agent ends. Closing may take
+// another half second, and all of it shall take less than 2.
+const lastReport = 1200 * time.Millisecond
+
+// agent is the command without a subcommand.
+type agent struct {
+	command.Destinations
+	stdout io.Writer
+
+	client *apmon.Client
+	print  *printer // nil without --print
+}
+
+func (a *agent) run(cc *cli.Context) error {
+	opts, err := a.options(cc)
+	if err != nil {
+		return err
+	}
+	file, replace, stop := cc.String("pidfile"), cc.Bool("replace"), cc.Bool("stop")
+	switch {
+	case file == "" && (replace || stop):
+		return errors.New("--replace and --stop need --pidfile")
+	case replace && stop:
+		return errors.New("--replace and --stop exclude each other")
+	case stop:
+		return stopHolder(cc.Context, file, a.Stderr)
+	}
+
+	// From here on a signal ends the agent in its own way.
+	end := make(chan os.Signal, 2)
+	signal.Notify(end, syscall.SIGTERM, os.Interrupt)
+	defer signal.Stop(end)
+	ctx, cancel := context.WithCancelCause(cc.Context)
+	defer cancel(nil)
+	if a.print != nil {
+		a.print.failed = cancel
+	}
+	opened, watched := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(watched)
+		select {
+		case <-end:
+			cancel(errStopped) // before there is anything to report
+		case <-opened:
+		}
+	}()
+	release, err := a.begin(ctx, cc, opts)
+	close(opened)
+	<-watched
+	defer release()
+	switch {
+	case context.Cause(ctx) == errStopped:
+		return nil
+	case err != nil:
+		return err
+	}
+	if cc.Bool("once") {
+		return a.once(ctx, end)
+	}
+	return a.follow(ctx, end)
+}
+
+// begin takes the pid file and opens the client; release gives back what it
+// has taken, whatever the error.
+func (a *agent) begin(ctx context.Context, cc *cli.Context, opts []apmon.Option) (release func(), err error) {
+	release = func() {
+		if a.client != nil {
+			a.client.Close()
+		}
+	}
+	if file := cc.String("pidfile"); file != "" {
+		p, err := lockPidfile(ctx, file, cc.Bool("replace"))
+		if err != nil {
+			return release, err
+		}
+		closeClient := release
+		release = func() { closeClient(); p.release() }
+	}
+	return release, a.open(ctx, cc, opts)
+}
+
+// errStopped is why the agent ends when a signal says so.
+var errStopped = errors.New("stopped by a signal")
+
+// options are those of the client, as flags and environment say.
+func (a *agent) options(cc *cli.Context) ([]apmon.Option, error) {
+	if err := a.Check(cc); err != nil {
+		return nil, err
+	}
+	cluster, node := cc.String("cluster"), cc.String("node")
+	if g := cc.String("host-group"); cc.IsSet("host-group") {
+		switch {
+		case strings.TrimSpace(g) == "":
+			return nil, errors.New("--host-group is empty")
+		case cluster != "" || node != "":
+			return nil, errors.New("--host-group gives the names, and goes with neither -c nor -n")
+		}
+		cluster, node = g+"_Nodes", procinfo.Hostname()
+	}
+	for what, s := range map[string]string{"-c": cluster, "-n": node} {
+		if s == "" {
+			continue
+		}
+		if err := xdr.CheckName(s); err != nil {
+			return nil, command.Errorf(command.DataErr, "%s: %w", what, err)
+		}
+	}
+	interval, err := a.interval(cc)
+	if err != nil {
+		return nil, err
+	}
+	adjust, err := a.Adjust()
+	if err != nil {
+		return nil, err
+	}
+	if cc.Bool("print") {
+		// Configurations only tell what to report.
+		given := map[string]bool{}
+		for _, d := range a.Given().Config.Destinations {
+			given[d.Name()] = true
+		}
+		all := adjust
+		adjust = func(cfg *conf.Config) {
+			all(cfg)
+			cfg.Destinations = slices.DeleteFunc(slices.Clone(cfg.Destinations), func(d conf.Destination) bool { return !given[d.Name()] })
+		}
+	}
+	opts := []apmon.Option{
+		apmon.WithContext(cc.Context),
+		apmon.WithLogger(a.Logger()),
+		apmon.WithRatePolicy(apmon.Wait),
+		apmon.WithAdjust(adjust),
+		apmon.WithMonitorNames(cluster, node),
+	}
+	if interval > 0 {
+		opts = append(opts, apmon.WithMonitoring(func(o *conf.Options) { o.SysInterval, o.JobInterval = interval, interval }))
+	}
+	if cc.Bool("fallback") {
+		opts = append(opts, apmon.WithFallback())
+	}
+	if cc.Bool("print") {
+		a.print = &printer{out: a.stdout}
+		opts = append(opts, apmon.WithTap(a.print.datagram))
+	}
+	if !cc.Bool("once") || cc.Bool("print") {
+		opts = append(opts, apmon.WithStartEmpty())
+	}
+	return opts, nil
+}
+
+// interval is what flag or environment say, 0 for nothing.
+func (a *agent) interval(cc *cli.Context) (time.Duration, error) {
+	what, s := "--interval", cc.String("interval")
+	if !cc.IsSet("interval") {
+		if what, s = "APMON_INTERVAL", a.Getenv("APMON_INTERVAL"); s == "" {
+			return 0, nil
+		}
+	}
+	d, err := time.ParseDuration(s)
+	if seconds, e := strconv.ParseFloat(s, 64); e == nil && seconds < 1e9 {
+		d, err = time.Duration(seconds*float64(time.Second)), nil
+	}
+	if err != nil || d < conf.MinInterval {
+		return 0, command.Errorf(command.Usage, "%s %q is not a time of at least 1 s, such as 120s or 2m", what, s)
+	}
+	return d, nil
+}
+
+// open makes the client.
+func (a *agent) open(ctx context.Context, cc *cli.Context, opts []apmon.Option) error {
+	sources, err := a.Sources()
+	if err != nil {
+		return err
+	}
+	if given := a.Given(); len(a.Dests) > 0 && len(a.Files) == 0 && len(given.Config.Destinations) == 0 {
+		return command.Errorf(command.Config, "no usable destination") // nor will there ever be one
+	}
+	if a.client, err = apmon.OpenSources(ctx, sources, opts...); err != nil {
+		return command.Errorf(command.Config, "%w", err)
+	}
+	if len(a.client.Stats().Destinations) == 0 && !cc.Bool("print") {
+		a.Logger().Warn("no usable destination yet, the sources are tried again and again")
+	}
+	return nil
+}
+
+// once sends one report.
+func (a *agent) once(ctx context.Context, end <-chan os.Signal) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	stopped := make(chan struct{})
+	defer func() { cancel(nil); <-stopped }()
+	go func() {
+		defer close(stopped)
+		select {
+		case <-end:
+			cancel(errStopped)
+		case <-ctx.Done():
+		}
+	}()
+	_ = a.client.Report(ctx, apmon.Due) // the first sample; what fails will fail again
+	select {
+	case <-time.After(time.Second):
+	case <-ctx.Done():
+	}
+	err := a.client.Report(ctx, apmon.Now)
+	switch {
+	case context.Cause(ctx) == errStopped:
+		return command.Errorf(128+int(syscall.SIGINT), "interrupted, the report may not have been sent")
+	case a.print != nil && a.print.failure() != nil:
+		return a.print.failure()
+	case err != nil:
+		return command.SendError(err)
+	}
+	return command.Refused(a.client)
+}
+
+// follow reports until a signal ends it.
+func (a *agent) follow(ctx context.Context, end <-chan os.Signal) error {
+	service := newService(a.Getenv)
+	defer service.close()
+	hup, usr1 := make(chan os.Signal, 1), make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	notifyStatistics(usr1)
+	defer signal.Stop(usr1)
+
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var reloads sync.WaitGroup
+	defer func() { cancel(); reloads.Wait() }()
+	if err := a.client.Monitor(ctx); err != nil {
+		return err
+	}
+	service.tell("READY=1", a.status())
+	tick := time.NewTicker(service.interval())
+	defer tick.Stop()
+	reloaded := make(chan error, 1)
+	reloading := false
+	for {
+		select {
+		case <-hup:
+			if reloading {
+				break // it reads what is there now
+			}
+			reloading = true
+			service.tell("RELOADING=1", "STATUS=reading the configurations")
+			reloads.Go(func() { reloaded <- a.client.Reload(ctx) })
+		case err := <-reloaded:
+			reloading = false
+			if err == nil {
+				a.Logger().Info("configurations read again")
+			} // else the client has logged what is wrong
+			service.tell("READY=1", a.status())
+		case <-usr1:
+			a.logStatistics()
+		case <-tick.C:
+			// To ask for the status takes the locks of whatever works.
+			service.tell("WATCHDOG=1", a.status())
+		case <-ctx.Done():
+			if a.print != nil {
+				return a.print.failure()
+			}
+			return nil
+		case <-end:
+			service.tell("STOPPING=1", "STATUS=sending a last report")
+			ctx, stop := context.WithTimeout(ctx, lastReport)
+			defer stop()
+			go func() {
+				select {
+				case <-end:
+					stop() // somebody is in a hurry
+				case <-ctx.Done():
+				}
+			}()
+			if err := a.client.Report(ctx, apmon.Now); err != nil {
+				a.Logger().Warn("last report not sent, or not whole", slog.String("error", err.Error()))
+			}
+			if a.print != nil {
+				return a.print.failure()
+			}
+			return nil
+		}
+	}
+}
+
+// status is one line for systemctl.
+func (a *agent) status() string {
+	st := a.client.Stats()
+	sent, unsent, usable := uint64(0), uint64(0), 0
+	for _, d := range st.Destinations {
+		sent += d.Sent
+		unsent += d.Unsent
+		if d.Addr.IsValid() {
+			usable++
+		}
+	}
+	return fmt.Sprintf("STATUS=%d of %d destinations resolved, %d datagrams sent, %d not", usable, len(st.Destinations), sent, unsent)
+}
+
+// logStatistics answers USR1.
+func (a *agent) logStatistics() {
+	log, st := a.AnswerLogger(), a.client.Stats()
+	log.Info("statistics", slog.Uint64("messages", st.Messages), slog.Uint64("rate_limited", st.RateLimited),
+		slog.Uint64("no_destination", st.NoDestination), slog.Uint64("bad_parameters", st.BadParameters))
+	for _, d := range st.Destinations {
+		log.Info("destination", slog.String("name", d.Name), slog.Any("address", d.Addr), slog.Uint64("sent", d.Sent), slog.Uint64("bytes", d.Bytes),
+			slog.Uint64("unsent", d.Unsent), slog.Uint64("refused", d.Refused), slog.String("last_error", d.LastError))
+	}
+	for _, s := range st.Sources {
+		log.Info("source", slog.String("name", s.Name), slog.Int("destinations", s.Destinations), slog.Uint64("reads", s.Reads),
+			slog.Uint64("failures", s.Failures), slog.Int("problems", len(s.Problems)), slog.String("last_error", s.LastError))
+	}
+	for _, r := range st.Reports {
+		log.Info("reports", slog.String("of", r.Name), slog.Uint64("made", r.Reports), slog.Uint64("skipped", r.Skipped),
+			slog.Uint64("failed", r.Failures), slog.Duration("took", r.Took), slog.String("last_error", r.LastError))
+	}
+}
+
+// printer writes datagrams as JSON, one on a line.
+type printer struct {
+	out    io.Writer
+	failed func(error) // called when nobody can be written to any more
+	mu     sync.Mutex
+	line   []byte
+	err    error // the first
+}
+
+func (p *printer) datagram(b []byte) {
+	d, err := xdr.Parse(b)
+	if err != nil {
+		return // it is our own
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.err != nil {
+		return
+	}
+	p.line = append(d.AppendJSON(p.line[:0], ""), '\n')
+	if _, p.err = p.out.Write(p.line); p.err != nil {
+		p.failed(p.err)
+	}
+}
+
+// failure is what to exit with because of the output, nil if nobody reads it
+// any more, as of "apmon-bg --print | head".
+func (p *printer) failure() error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.err == nil || errors.Is(p.err, syscall.EPIPE) {
+		return nil
+	}
+	return command.Errorf(command.IOErr, "standard output: %w", p.err)
+}

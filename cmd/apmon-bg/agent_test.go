@@ -1,0 +1,481 @@
+//go:build unix
+
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/apmon-go/apmon/apmon/apmontest"
+	"github.com/apmon-go/apmon/xdr"
+)
+
+// process is an apmon-bg that runs.
+type process struct {
+	*exec.Cmd
+	t      *testing.T
+	stdout bytes.Buffer // once it has ended
+	ended  chan struct{}
+
+	mu      sync.Mutex
+	stderr  bytes.Buffer
+	changed chan struct{}
+}
+
+// start starts apmon-bg: this test binary, which TestMain lets be that.
+func start(t *testing.T, env []string, args ...string) *process {
+	t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &process{Cmd: exec.Command(exe, args...), t: t, ended: make(chan struct{}), changed: make(chan struct{})}
+	p.Args[0] = name
+	p.Env = append([]string{"HOME=/nonexistent", "PATH=" + os.Getenv("PATH")}, env...)
+	p.Stdout, p.Stderr = &p.stdout, writer(p.log)
+	if err := p.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() { _ = p.Wait(); close(p.ended) }()
+	t.Cleanup(func() {
+		_ = p.Process.Kill()
+		<-p.ended
+		if t.Failed() {
+			t.Logf("%v\n%s", args, p.stderr.String())
+		}
+	})
+	return p
+}
+
+type writer func([]byte) (int, error)
+
+func (w writer) Write(b []byte) (int, error) { return w(b) }
+
+func (p *process) log(b []byte) (int, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	close(p.changed)
+	p.changed = make(chan struct{})
+	return p.stderr.Write(b)
+}
+
+const patience = 20 * time.Second
+
+// says waits until standard error holds a text.
+func (p *process) says(text string) {
+	p.t.Helper()
+	timeout := time.After(patience)
+	for {
+		p.mu.Lock()
+		said, changed := strings.Contains(p.stderr.String(), text), p.changed
+		p.mu.Unlock()
+		if said {
+			return
+		}
+		select {
+		case <-changed:
+		case <-timeout:
+			p.t.Fatalf("has not said %q", text)
+		}
+	}
+}
+
+func (p *process) signal(sig os.Signal) {
+	p.t.Helper()
+	if err := p.Process.Signal(sig); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+// exits waits for the end, which has to come with an exit code.
+func (p *process) exits(code int) {
+	p.t.Helper()
+	select {
+	case <-p.ended:
+	case <-time.After(patience):
+		p.t.Fatal("does not end")
+	}
+	if got := p.ProcessState.ExitCode(); got != code {
+		p.t.Errorf("exit code %d, want %d", got, code)
+	}
+}
+
+func has(d *xdr.Datagram, name string) bool {
+	for _, p := range d.Params {
+		if p.Name == name {
+			return true
+		}
+	}
+	return false
+}
+
+// reports returns a condition for apmontest: a datagram with a parameter, not
+// before the nth.
+func reports(n int, cluster, param string) func(*xdr.Datagram) bool {
+	return func(d *xdr.Datagram) bool {
+		return (cluster == "" || d.Cluster == cluster) && int(d.Seq) >= n && has(d, param)
+	}
+}
+
+func skipUnlessSampled(t *testing.T) {
+	if runtime.GOOS != "linux" {
+		t.Skip("names are those of Linux")
+	}
+}
+
+func TestAgentReports(t *testing.T) {
+	t.Parallel()
+	skipUnlessSampled(t)
+	recv := apmontest.New(t)
+	p := start(t, nil, "-d", recv.Addr(), "--interval", "1", "-c", "My_Nodes", "-n", "me.example")
+	recv.WaitFor(reports(4, "My_Nodes", "load1"))
+	recv.WaitFor(reports(1, "My_Nodes", "cpu_idle"))
+	recv.WaitFor(reports(1, "My_Nodes", "kernel_version"))
+	recv.WaitFor(reports(1, "My_Nodes", "apmon_sample_ms"))
+	p.signal(syscall.SIGTERM)
+	p.exits(0)
+}
+
+// The interval is far away, so what comes is the last report.
+func TestAgentSendsLastReport(t *testing.T) {
+	t.Parallel()
+	skipUnlessSampled(t)
+	for _, sig := range []os.Signal{syscall.SIGTERM, os.Interrupt} {
+		recv := apmontest.New(t)
+		p := start(t, nil, "-d", recv.Addr(), "-f", filepath.Join(t.TempDir(), "none"), "--interval", "24h", "--host-group", "Site")
+		p.says("not loaded") // so it is up
+		p.signal(sig)
+		began := time.Now()
+		p.exits(0)
+		if took := time.Since(began); took > 2*time.Second {
+			t.Errorf("ended after %v", took)
+		}
+		// It may have been told before there was anything to report.
+		if len(recv.Datagrams()) > 0 {
+			recv.WaitFor(reports(1, "Site_Nodes", "load1"))
+		}
+	}
+}
+
+// Nothing that hangs keeps the agent from ending.
+func TestAgentEndsInTime(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0") // takes connections, and says nothing
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	p := start(t, nil, "-d", "no-such-host.invalid", "-f", "http://"+l.Addr().String()+"/conf", "--interval", "1s")
+	conn, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	began := time.Now()
+	p.signal(syscall.SIGTERM)
+	p.exits(0)
+	if took := time.Since(began); took > 2*time.Second {
+		t.Errorf("ended after %v", took)
+	}
+}
+
+func TestAgentFollowsItsConfiguration(t *testing.T) {
+	t.Parallel()
+	skipUnlessSampled(t)
+	a, b := apmontest.New(t), apmontest.New(t)
+	file := filepath.Join(t.TempDir(), "f.conf")
+	p := start(t, []string{"APMON_DEBUG_LEVEL=INFO"}, "-f", file)
+	p.says("no usable destination yet")
+	write := func(text string) {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		p.signal(syscall.SIGHUP)
+	}
+	write(a.Addr() + "\nxApMon_sys_interval = 1\n")
+	a.WaitFor(reports(1, "ApMon_SysMon", "load1"))
+	write(b.Addr() + "\nxApMon_sys_interval = 1\nxApMon_sys_load1 = off\n")
+	b.WaitFor(reports(1, "ApMon_SysMon", "load5"))
+	for _, d := range b.Datagrams() {
+		if has(d, "load1") {
+			t.Error("load1 is off, and was sent")
+		}
+	}
+	p.signal(syscall.SIGTERM)
+	p.exits(0)
+}
+
+func TestAgentLogsStatistics(t *testing.T) {
+	t.Parallel()
+	recv := apmontest.New(t)
+	p := start(t, []string{"APMON_DEBUG_LEVEL=ERROR"}, "-d", recv.Addr()+" hunter2", "--interval", "1")
+	recv.Wait(1) // so it handles signals
+	p.signal(syscall.SIGUSR1)
+	p.says("msg=statistics")
+	p.says("msg=destination name=" + recv.Addr())
+	p.signal(syscall.SIGTERM)
+	p.exits(0)
+	if strings.Contains(p.stderr.String(), "hunter2") {
+		t.Error("a password is in the log")
+	}
+}
+
+// manager is a service manager's socket.
+func manager(t *testing.T) (path string, says func(text string)) {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "apmon") // t.TempDir may be too long for a socket
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	path = filepath.Join(dir, "notify")
+	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return path, func(text string) {
+		t.Helper()
+		conn.SetReadDeadline(time.Now().Add(patience))
+		b := make([]byte, 4096)
+		for {
+			n, err := conn.Read(b)
+			if err != nil {
+				t.Fatalf("%s was not told: %v", text, err)
+			}
+			for line := range strings.Lines(string(b[:n])) {
+				if strings.TrimSpace(line) == text {
+					return
+				}
+			}
+		}
+	}
+}
+
+func TestAgentIsAService(t *testing.T) {
+	t.Parallel()
+	recv := apmontest.New(t)
+	socket, told := manager(t)
+	p := start(t, []string{"NOTIFY_SOCKET=" + socket, "WATCHDOG_USEC=200000"}, "-d", recv.Addr())
+	told("READY=1")
+	told("WATCHDOG=1")
+	told("STATUS=1 of 1 destinations resolved, 0 datagrams sent, 0 not")
+	p.signal(syscall.SIGHUP)
+	told("RELOADING=1")
+	told("READY=1")
+	p.signal(syscall.SIGTERM)
+	told("STOPPING=1")
+	p.exits(0)
+}
+
+func TestOnce(t *testing.T) {
+	t.Parallel()
+	skipUnlessSampled(t)
+	recv := apmontest.New(t)
+	p := start(t, nil, "-d", recv.Addr(), "--once", "-c", "C")
+	p.exits(0)
+	recv.WaitFor(reports(1, "C", "interrupts_R"))
+	recv.WaitFor(reports(1, "C", "kernel_version"))
+
+	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed := conn.LocalAddr().String()
+	conn.Close()
+	p = start(t, nil, "-d", closed, "--once")
+	p.exits(69)
+	p = start(t, nil, "-d", "no-such-host.invalid", "--once")
+	p.exits(68)
+	p = start(t, nil, "-f", filepath.Join(t.TempDir(), "none"), "--once")
+	p.exits(78)
+}
+
+func TestPrint(t *testing.T) {
+	t.Parallel()
+	skipUnlessSampled(t)
+	type report struct {
+		Cluster, Node string
+		Params        []struct{ Name string }
+	}
+	parse := func(out string) (all []report) {
+		for line := range strings.Lines(out) {
+			var r report
+			if err := json.Unmarshal([]byte(line), &r); err != nil {
+				t.Errorf("%v: %s", err, line)
+			}
+			all = append(all, r)
+		}
+		return all
+	}
+	recv, other := apmontest.New(t), apmontest.New(t)
+	file := filepath.Join(t.TempDir(), "f.conf")
+	if err := os.WriteFile(file, []byte(other.Addr()+"\nxApMon_sys_load1 = off\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+
+	p := start(t, nil, "--once", "--print")
+	p.exits(0)
+	if got := parse(p.stdout.String()); len(got) == 0 || got[0].Cluster != "ApMon_SysMon" || len(got[0].Params) == 0 || got[0].Params[0].Name != "load1" {
+		t.Errorf("printed %.300s", p.stdout.String())
+	}
+
+	// A file only tells what to report; -d is sent to as well.
+	p = start(t, nil, "--once", "--print", "-f", file, "-d", recv.Addr()+" secret", "-n", "N")
+	p.exits(0)
+	loads := 0
+	for _, r := range parse(p.stdout.String()) {
+		if r.Node != "N" {
+			t.Errorf("node %q", r.Node)
+		}
+		for _, p := range r.Params {
+			if p.Name == "load1" {
+				loads++
+			}
+		}
+	}
+	if loads != 1 { // -d has its own options, the defaults
+		t.Errorf("load1 printed %d times, want 1", loads)
+	}
+	if strings.Contains(p.stdout.String(), "secret") {
+		t.Error("a password was printed")
+	}
+	recv.WaitFor(reports(1, "", "load1"))
+	if n := len(other.Datagrams()); n > 0 {
+		t.Errorf("%d datagrams were sent to the file's destination", n)
+	}
+}
+
+func TestPrintToWhoDoesNotRead(t *testing.T) {
+	t.Parallel()
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Skip("there is no /dev/full here: ", err)
+	}
+	defer full.Close()
+	read, closed, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer closed.Close()
+	read.Close()
+	for _, tt := range []struct {
+		to   *os.File
+		code int
+	}{{full, 74}, {closed, 0}} {
+		for _, args := range [][]string{{"--print", "--once"}, {"--print", "--interval", "1"}} {
+			exe, _ := os.Executable()
+			cmd := exec.Command(exe, args...)
+			cmd.Args[0] = name
+			cmd.Stdout = tt.to
+			kill := time.AfterFunc(patience, func() { cmd.Process.Kill() })
+			err := cmd.Run()
+			kill.Stop()
+			code := 0
+			if e := (*exec.ExitError)(nil); errors.As(err, &e) {
+				code = e.ExitCode()
+				if ws, ok := e.Sys().(syscall.WaitStatus); ok && ws.Signaled() && ws.Signal() == syscall.SIGPIPE && tt.code == 0 {
+					code = 0 // as any filter ends
+				}
+			}
+			if code != tt.code {
+				t.Errorf("%v to %s: exit code %d, want %d", args, tt.to.Name(), code, tt.code)
+			}
+		}
+	}
+}
+
+func TestPidfile(t *testing.T) {
+	t.Parallel()
+	recv := apmontest.New(t)
+	file := filepath.Join(t.TempDir(), "pid")
+	up := func(args ...string) *process {
+		t.Helper()
+		socket, told := manager(t)
+		p := start(t, []string{"NOTIFY_SOCKET=" + socket}, append([]string{"-d", recv.Addr(), "--pidfile", file}, args...)...)
+		told("READY=1")
+		return p
+	}
+	first := up()
+	if b, err := os.ReadFile(file); err != nil || strings.TrimSpace(string(b)) != strconv.Itoa(first.Process.Pid) {
+		t.Errorf("pid file holds %q (%v), want %d", b, err, first.Process.Pid)
+	}
+	second := start(t, nil, "-d", recv.Addr(), "--pidfile", file)
+	second.exits(69)
+	second.says("held by process " + strconv.Itoa(first.Process.Pid))
+
+	third := up("--replace")
+	first.exits(0)
+	// Killed, it leaves a pid behind that means nothing.
+	third.signal(syscall.SIGKILL)
+	<-third.ended
+	fourth := up()
+	start(t, nil, "--pidfile", file, "--stop").exits(0)
+	fourth.exits(0)
+	p := start(t, nil, "--pidfile", file, "--stop")
+	p.exits(0)
+	p.says("nobody holds it")
+	start(t, nil, "--pidfile", file+".none", "--stop").exits(0)
+
+	// Of many at a time exactly one is left, and holds the file.
+	var all []*process
+	for range 5 {
+		all = append(all, start(t, nil, "-d", recv.Addr(), "--pidfile", file, "--replace"))
+	}
+	var left *process
+	deadline := time.Now().Add(patience)
+	for holds := false; !holds; {
+		if time.Now().After(deadline) {
+			t.Fatal("the pid file has not come to rest")
+		}
+		left = nil
+		n := 0
+		for _, p := range all {
+			select {
+			case <-p.ended:
+			default:
+				left, n = p, n+1
+			}
+		}
+		b, _ := os.ReadFile(file)
+		holds = n == 1 && strings.TrimSpace(string(b)) == strconv.Itoa(left.Process.Pid)
+		runtime.Gosched()
+	}
+	start(t, nil, "--pidfile", file, "--stop").exits(0)
+	for _, p := range all {
+		p.exits(0)
+	}
+}
+
+func TestPidfileIsNoTrap(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	precious := filepath.Join(dir, "precious")
+	if err := os.WriteFile(precious, []byte("keep"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	link, fifo := filepath.Join(dir, "link"), filepath.Join(dir, "fifo")
+	if err := errors.Join(os.Symlink(precious, link), syscall.Mkfifo(fifo, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range []string{link, fifo, dir, filepath.Join(dir, "none", "pid"), "/dev/null"} {
+		p := start(t, nil, "-d", "127.0.0.1:9", "--pidfile", file)
+		p.exits(74)
+		p.says(file)
+	}
+	if b, _ := os.ReadFile(precious); string(b) != "keep" {
+		t.Errorf("the file behind the link holds %q", b)
+	}
+}

@@ -1,0 +1,19 @@
+//go:build unix && !linux
+
+package main
+
+import (
+	"errors"
+	"syscall"
+)
+
+// terminate sends TERM to a process if it still is the one that is meant.
+func terminate(pid int, is func() bool) error {
+	if !is() {
+		return nil
+	}
+	if err := syscall.Kill(pid, syscall.SIGTERM); err != nil && !errors.Is(err, syscall.ESRCH) {
+		return err
+	}
+	return nil
+}
