@@ -51,28 +51,27 @@ func (h *Host) Close() error { return nil }
 func (h *Host) Sample(choose Choice) error {
 	h.System = System{Interfaces: h.System.Interfaces[:0]}
 	h.errs = h.errs[:0]
-	want := choose.wants
-	if want("sys_load1", "sys_load5", "sys_load15") {
+	if choose.wants("sys_load1", "sys_load5", "sys_load15") {
 		h.ask("load", h.sampleLoad)
 	}
-	if want(statOptions...) {
+	if choose.wants(statOptions...) {
 		h.ask("CPU times", h.sampleCPU)
 	}
-	if want(memoryOptions...) {
+	if choose.wants(memoryOptions...) {
 		m := h.memory()
 		h.System.setMemory(m)
 		h.System.setUsed(m)
 	}
-	if want("sys_net_in", "sys_net_out", "sys_net_errs") {
+	if choose.wants("sys_net_in", "sys_net_out", "sys_net_errs") {
 		h.ask("traffic", h.sampleNet)
 	}
-	if want("sys_net_sockets", "sys_net_tcp_details") {
+	if choose.wants("sys_net_sockets", "sys_net_tcp_details") {
 		h.ask("sockets", h.sampleSockets)
 	}
-	if want("sys_processes") {
+	if choose.wants("sys_processes") {
 		h.ask("processes", h.sampleProcesses)
 	}
-	if want("sys_uptime") {
+	if choose.wants("sys_uptime") {
 		h.ask("uptime", func() error {
 			s, err := host.Uptime()
 			if err == nil {
@@ -81,7 +80,7 @@ func (h *Host) Sample(choose Choice) error {
 			return err
 		})
 	}
-	if want("sys_disk_io") {
+	if choose.wants("sys_disk_io") {
 		h.ask("disks", h.sampleDisks)
 	}
 	return errors.Join(h.errs...)

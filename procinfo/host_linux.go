@@ -113,45 +113,44 @@ func (h *Host) Sample(choose Choice) error {
 	ifs := h.System.Interfaces[:0]
 	h.System = System{Interfaces: ifs}
 	h.errs = h.errs[:0]
-	want := choose.wants
-	if want("sys_load1", "sys_load5", "sys_load15") {
+	if choose.wants("sys_load1", "sys_load5", "sys_load15") {
 		h.System.Load = parseLoadavg(h.read(&h.loadavg))
 	}
-	if want(statOptions...) {
+	if choose.wants(statOptions...) {
 		h.sampleStat()
 	}
-	if want(memoryOptions...) {
+	if choose.wants(memoryOptions...) {
 		h.System.setMemory(parseMeminfo(h.read(&h.meminfo)))
 	}
-	if want("sys_pages_in", "sys_pages_out", "sys_swap_in", "sys_swap_out", "sys_oom_kill") {
+	if choose.wants("sys_pages_in", "sys_pages_out", "sys_swap_in", "sys_swap_out", "sys_oom_kill") {
 		h.sampleVmstat()
 	}
-	if want("sys_net_in", "sys_net_out", "sys_net_errs") {
+	if choose.wants("sys_net_in", "sys_net_out", "sys_net_errs") {
 		h.sampleNet()
 	}
-	if want("sys_net_sockets") {
+	if choose.wants("sys_net_sockets") {
 		h.sampleSockets()
 	}
-	if want("sys_net_sockets", "sys_net_tcp_details") {
+	if choose.wants("sys_net_sockets", "sys_net_tcp_details") {
 		h.sampleTCP()
 	}
-	if want("sys_processes") {
+	if choose.wants("sys_processes") {
 		h.sampleProcesses()
 	}
-	if want("sys_uptime") {
+	if choose.wants("sys_uptime") {
 		h.System.Uptime = parseUptime(h.read(&h.uptime))
 	}
 	p := &h.System.Pressure
-	if want("sys_pressure_cpu") {
+	if choose.wants("sys_pressure_cpu") {
 		p.CPUSome, _ = parsePressure(h.read(&h.pressureCPU))
 	}
-	if want("sys_pressure_memory") {
+	if choose.wants("sys_pressure_memory") {
 		p.MemorySome, p.MemoryFull = parsePressure(h.read(&h.pressureMemory))
 	}
-	if want("sys_pressure_io") {
+	if choose.wants("sys_pressure_io") {
 		p.IOSome, p.IOFull = parsePressure(h.read(&h.pressureIO))
 	}
-	if want("sys_disk_io") {
+	if choose.wants("sys_disk_io") {
 		h.sampleDisks()
 	}
 	if len(h.errs) == 0 {
