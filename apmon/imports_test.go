@@ -1,9 +1,12 @@
 package apmon
 
 import (
+	"go/build"
 	"go/parser"
 	"go/token"
 	"io/fs"
+	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -25,6 +28,9 @@ func TestImportsPointOneWay(t *testing.T) {
 	// Beyond the standard library; other systems' packages stand behind build
 	// tags in files of their own.
 	others := []string{"golang.org/x/sys/"}
+	const gopsutil = "github.com/shirou/gopsutil/v3/" // procinfo's, not on Linux
+	linux := build.Default
+	linux.GOOS = "linux"
 	checked := 0
 	err := filepath.WalkDir("..", func(path string, e fs.DirEntry, err error) error {
 		if err != nil || e.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
@@ -40,6 +46,10 @@ func TestImportsPointOneWay(t *testing.T) {
 			return err
 		}
 		checked++
+		onLinux, err := linux.MatchFile(filepath.Split(path))
+		if err != nil {
+			return err
+		}
 	imports:
 		for _, spec := range f.Imports {
 			name, _ := strconv.Unquote(spec.Path.Value)
@@ -56,6 +66,9 @@ func TestImportsPointOneWay(t *testing.T) {
 						continue imports
 					}
 				}
+				if dir == "procinfo" && !onLinux && strings.HasPrefix(name, gopsutil) {
+					continue
+				}
 				t.Errorf("%s imports %s", path, name)
 			}
 		}
@@ -63,5 +76,38 @@ func TestImportsPointOneWay(t *testing.T) {
 	})
 	if err != nil || checked < 10 {
 		t.Errorf("%d files checked, %v", checked, err)
+	}
+}
+
+// What a build for Linux consists of, with all that is imported in between.
+func TestLinuxBinaryHasNoGopsutil(t *testing.T) {
+	t.Parallel()
+	deps := func(goos string, packages ...string) string {
+		cmd := exec.Command("go", append([]string{"list", "-deps"}, packages...)...)
+		cmd.Dir = ".."
+		cmd.Env = append(os.Environ(), "GOOS="+goos, "GOARCH=amd64", "CGO_ENABLED=0")
+		var stderr strings.Builder
+		cmd.Stderr = &stderr
+		out, err := cmd.Output()
+		if err != nil {
+			t.Skipf("go list for %s: %v: %s", goos, err, stderr.String())
+		}
+		if !strings.Contains(string(out), "github.com/apmon-go/apmon/procinfo\n") {
+			t.Errorf("go list for %s: %s", goos, out)
+		}
+		return string(out)
+	}
+	for dep := range strings.Lines(deps("linux", "./apmon", "./procinfo", "./cmd/...")) {
+		if strings.Contains(dep, "gopsutil") || strings.Contains(dep, "go-m1cpu") {
+			t.Errorf("on Linux: %s", dep)
+		}
+	}
+	for _, goos := range []string{"darwin", "freebsd", "windows"} {
+		if !strings.Contains(deps(goos, "./procinfo"), "gopsutil") {
+			t.Errorf("%s without gopsutil", goos)
+		}
+	}
+	if strings.Contains(deps("openbsd", "./procinfo"), "gopsutil") {
+		t.Error("openbsd with gopsutil")
 	}
 }

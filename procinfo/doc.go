@@ -1,6 +1,6 @@
 // Package procinfo is what the kernel and the files of the system know of this
-// host, read directly: no process is ever started, and no name is looked up in
-// the network.
+// host, read directly on Linux: no process is ever started, and no name is
+// looked up in the network.
 //
 // A Host keeps its files open and remembers the counters of its last sample,
 // from which rates and shares come:
@@ -20,4 +20,30 @@
 // parameters, and [Metrics] and [Markdown] tell what is in it. To add a metric:
 // 1. a field, 2. a line of the table, 3. a parser, which is pure, never panics
 // and ignores what it does not know, 4. a call of it in host_linux.go.
+//
+// # Other systems
+//
+// macOS, FreeBSD (386, amd64, arm and arm64) and Windows are sampled with
+// gopsutil, which is not in a binary for Linux. FS and HOST_PROC have no meaning
+// there. Where gopsutil would start a process, the kernel is asked if one plain
+// call does; else the value is unknown, as everything is that gopsutil does not
+// tell. There are:
+//
+//   - everywhere: uptime, processes, swap space, used and available memory,
+//     shares of CPU time; of [General] all but the caches, Bogomips, CPUsAllowed,
+//     MemLimit and Container. Used memory is what is not available. Addresses are
+//     those of interfaces that are up and have a hardware address.
+//   - macOS: load, CPU in user mode, nice, system and idle, free memory, disks,
+//     cores; built without cgo no CPU times, disks and memory but its total and
+//     the swap space, and no clock rate of an ARM. No traffic, sockets and states
+//     of processes.
+//   - FreeBSD: load, CPU as on macOS and in interrupts, free memory, buffers,
+//     processes running, sleeping (also for a device), stopped and dead. No
+//     traffic, sockets, disks and cores.
+//   - Windows: CPU in user mode, system and idle, traffic, TCP sockets with their
+//     states, UDP sockets, disks (the volumes with a letter on fixed ones). No
+//     load, free memory, states of processes and cores; swap space, which is the
+//     page files, not in 32-bit programs.
+//
+// On other systems there is the host's name, and an error.
 package procinfo

@@ -113,57 +113,44 @@ func (h *Host) Sample(choose Choice) error {
 	ifs := h.System.Interfaces[:0]
 	h.System = System{Interfaces: ifs}
 	h.errs = h.errs[:0]
-	want := func(options ...string) bool {
-		if choose == nil {
-			return true
-		}
-		for _, o := range options {
-			if on, _ := choose(o); on {
-				return true
-			}
-		}
-		return false
-	}
-	if want("sys_load1", "sys_load5", "sys_load15") {
+	if choose.wants("sys_load1", "sys_load5", "sys_load15") {
 		h.System.Load = parseLoadavg(h.read(&h.loadavg))
 	}
-	if want("sys_cpu_usr", "sys_cpu_nice", "sys_cpu_sys", "sys_cpu_idle", "sys_cpu_iowait", "sys_cpu_irq", "sys_cpu_softirq",
-		"sys_cpu_steal", "sys_cpu_guest", "sys_cpu_usage", "sys_interrupts", "sys_context_switches") {
+	if choose.wants(statOptions...) {
 		h.sampleStat()
 	}
-	if want("sys_mem_free", "sys_mem_used", "sys_mem_usage", "sys_mem_actualfree", "sys_mem_buffers", "sys_mem_cached",
-		"sys_mem_available", "sys_mem_shmem", "sys_swap_used", "sys_swap_free", "sys_swap_usage") {
+	if choose.wants(memoryOptions...) {
 		h.System.setMemory(parseMeminfo(h.read(&h.meminfo)))
 	}
-	if want("sys_pages_in", "sys_pages_out", "sys_swap_in", "sys_swap_out", "sys_oom_kill") {
+	if choose.wants("sys_pages_in", "sys_pages_out", "sys_swap_in", "sys_swap_out", "sys_oom_kill") {
 		h.sampleVmstat()
 	}
-	if want("sys_net_in", "sys_net_out", "sys_net_errs") {
+	if choose.wants("sys_net_in", "sys_net_out", "sys_net_errs") {
 		h.sampleNet()
 	}
-	if want("sys_net_sockets") {
+	if choose.wants("sys_net_sockets") {
 		h.sampleSockets()
 	}
-	if want("sys_net_sockets", "sys_net_tcp_details") {
+	if choose.wants("sys_net_sockets", "sys_net_tcp_details") {
 		h.sampleTCP()
 	}
-	if want("sys_processes") {
+	if choose.wants("sys_processes") {
 		h.sampleProcesses()
 	}
-	if want("sys_uptime") {
+	if choose.wants("sys_uptime") {
 		h.System.Uptime = parseUptime(h.read(&h.uptime))
 	}
 	p := &h.System.Pressure
-	if want("sys_pressure_cpu") {
+	if choose.wants("sys_pressure_cpu") {
 		p.CPUSome, _ = parsePressure(h.read(&h.pressureCPU))
 	}
-	if want("sys_pressure_memory") {
+	if choose.wants("sys_pressure_memory") {
 		p.MemorySome, p.MemoryFull = parsePressure(h.read(&h.pressureMemory))
 	}
-	if want("sys_pressure_io") {
+	if choose.wants("sys_pressure_io") {
 		p.IOSome, p.IOFull = parsePressure(h.read(&h.pressureIO))
 	}
-	if want("sys_disk_io") {
+	if choose.wants("sys_disk_io") {
 		h.sampleDisks()
 	}
 	if len(h.errs) == 0 {
@@ -207,67 +194,6 @@ func (h *Host) sampleStat() {
 	}
 }
 
-// setCPU sets the shares of CPU time between two readings.
-func (s *System) setCPU(old, now [cpuColumns]count) {
-	var diff [cpuColumns]float64
-	var ok [cpuColumns]bool
-	total := 0.
-	for i := range diff {
-		ok[i] = old[i].ok && now[i].ok
-		if ok[i] && now[i].n > old[i].n {
-			diff[i] = float64(now[i].n - old[i].n)
-		}
-		if i <= cpuSteal { // guests are inside user and nice
-			total += diff[i]
-		}
-	}
-	if !ok[cpuIdle] { // nor would the total be right
-		return
-	}
-	c := &s.CPU
-	for i, to := range [...]*Value{cpuUser: &c.User, cpuNice: &c.Nice, cpuSystem: &c.System, cpuIdle: &c.Idle, cpuIOWait: &c.IOWait,
-		cpuIRQ: &c.IRQ, cpuSoftIRQ: &c.SoftIRQ, cpuSteal: &c.Steal} {
-		if ok[i] {
-			*to = percent(diff[i], total)
-		}
-	}
-	if ok[cpuGuest] {
-		c.Guest = percent(diff[cpuGuest]+diff[cpuGuestNice], total)
-	}
-	if c.Idle.OK {
-		c.Usage = Known(100 - c.Idle.V)
-	}
-}
-
-// setMemory sets the memory from /proc/meminfo.
-func (s *System) setMemory(i meminfo) {
-	const mib = 1. / 1024
-	m := &s.Memory
-	m.Free = i.free.value().scaled(mib)
-	m.Buffers = i.buffers.value().scaled(mib)
-	m.Cached = i.cached.value().scaled(mib)
-	m.Available = i.available.value().scaled(mib)
-	m.Shmem = i.shmem.value().scaled(mib)
-	if free := i.free.add(i.buffers).add(i.cached); free.ok {
-		m.ActualFree = free.value().scaled(mib)
-		if i.total.ok {
-			// In a container total may be less than what is called free.
-			used := max(0, float64(i.total.n)-float64(free.n))
-			m.Used = Known(used * mib)
-			m.Usage = percent(used, float64(i.total.n))
-		}
-	}
-	if i.swapTotal.ok && i.swapFree.ok {
-		total, free := float64(i.swapTotal.n), float64(i.swapFree.n)
-		used := max(0, total-free)
-		m.SwapUsed, m.SwapFree = Known(used*mib), Known(free*mib)
-		m.SwapUsage = Known(0)
-		if total > 0 {
-			m.SwapUsage = percent(used, total)
-		}
-	}
-}
-
 func (h *Host) sampleVmstat() {
 	b := h.read(&h.vmstat)
 	at := h.clock()
@@ -279,125 +205,9 @@ func (h *Host) sampleVmstat() {
 	h.System.OOMKills = v.oomKill.value()
 }
 
-// known remembers things by name, in the order in which they were last seen.
-type known[T any] struct {
-	byName map[string]*T
-	order  []*T
-	next   int
-	seen   uint64
-}
-
-// named is what known remembers.
-type named struct {
-	name string
-	seen uint64
-}
-
-func (n *named) id() *named { return n }
-
-// begin starts a pass over all things.
-func (k *known[T]) begin() { k.next, k.seen = 0, k.seen+1 }
-
-// see returns the thing of this name, made if it is new.
-func see[T any, P interface {
-	*T
-	id() *named
-}](k *known[T], name []byte, fresh func(P)) P {
-	if k.next < len(k.order) {
-		if p := P(k.order[k.next]); p.id().name == string(name) && p.id().seen != k.seen {
-			p.id().seen = k.seen
-			k.next++
-			return p
-		}
-	}
-	p, ok := k.byName[string(name)]
-	if !ok {
-		if k.byName == nil {
-			k.byName = map[string]*T{}
-		}
-		p = new(T)
-		P(p).id().name = string(name)
-		k.byName[P(p).id().name] = p
-		fresh(p)
-	}
-	q := P(p)
-	if q.id().seen != k.seen { // a name seen twice counts once
-		q.id().seen = k.seen
-		if k.next < len(k.order) {
-			k.order[k.next] = p
-		} else {
-			k.order = append(k.order, p)
-		}
-		k.next++
-	}
-	return q
-}
-
-// end forgets what was not seen in this pass.
-func end[T any, P interface {
-	*T
-	id() *named
-}](k *known[T]) {
-	clear(k.order[k.next:])
-	k.order = k.order[:k.next]
-	if len(k.byName) > len(k.order) {
-		for name, p := range k.byName {
-			if P(p).id().seen != k.seen {
-				delete(k.byName, name)
-			}
-		}
-	}
-}
-
-// netIf is an interface.
-type netIf struct {
-	named
-	physical        bool
-	hasRoute        bool
-	counters        netCounters
-	inRate, outRate rate
-	in, out, errs   string
-}
-
 func (h *Host) sampleNet() {
 	at := h.readNet()
-	s := &h.System
-	in, out := Value{}, Value{}
-	inReset, outReset := false, false
-	for i, n := range h.chosen {
-		vin, r := n.inRate.next(n.counters.in, at)
-		inReset = inReset || r
-		vout, r2 := n.outRate.next(n.counters.out, at)
-		outReset = outReset || r2
-		vin, vout = vin.scaled(1./1024), vout.scaled(1./1024)
-		in, out = plus(in, vin), plus(out, vout)
-		if i < MaxInterfaces {
-			if n.in == "" {
-				n.in, n.out, n.errs = n.name+"_in", n.name+"_out", n.name+"_errs"
-			}
-			s.Interfaces = append(s.Interfaces, Interface{Name: n.name, In: vin, Out: vout, Errs: n.counters.errs.value(),
-				in: n.in, out: n.out, errs: n.errs})
-		}
-	}
-	s.InterfacesLeft = len(h.chosen) - len(s.Interfaces)
-	// A total without an interface that was reset would be no total.
-	if !inReset {
-		s.NetIn = in
-	}
-	if !outReset {
-		s.NetOut = out
-	}
-}
-
-// plus adds what is known.
-func plus(a, b Value) Value {
-	switch {
-	case !b.OK:
-		return a
-	case !a.OK:
-		return b
-	}
-	return Known(a.V + b.V)
+	h.System.setNet(h.chosen, at)
 }
 
 // readNet reads the counters and chooses the interfaces that count: the
@@ -451,36 +261,21 @@ func (h *Host) isDevice(class, name string) bool {
 	return err == nil
 }
 
-// disk is a block device.
-type disk struct {
-	named
-	physical    bool
-	read, write rate
-}
-
 func (h *Host) sampleDisks() {
 	b := h.read(&h.diskstats)
 	at := h.clock()
-	s := &h.System
-	readReset, writeReset := false, false
+	var read, written total
 	h.disks.begin()
-	parseDiskstats(b, func(name []byte, read, written count) {
+	parseDiskstats(b, func(name []byte, in, out count) {
 		d := see(&h.disks, name, func(d *disk) { d.physical = h.isDevice("block", strings.ReplaceAll(d.name, "/", "!")) })
-		if !d.physical {
-			return
+		if d.physical {
+			const kib = .5 // of a sector
+			read.add(&d.read, in, at, kib)
+			written.add(&d.write, out, at, kib)
 		}
-		v, r := d.read.next(read, at)
-		s.DiskRead, readReset = plus(s.DiskRead, v.scaled(.5)), readReset || r
-		v, r = d.write.next(written, at)
-		s.DiskWrite, writeReset = plus(s.DiskWrite, v.scaled(.5)), writeReset || r
 	})
 	end[disk](&h.disks)
-	if readReset {
-		s.DiskRead = Value{}
-	}
-	if writeReset {
-		s.DiskWrite = Value{}
-	}
+	h.System.DiskRead, h.System.DiskWrite = read.value(), written.value()
 }
 
 func (h *Host) sampleSockets() {
@@ -526,15 +321,6 @@ func (h *Host) sampleTCP() {
 	if ok {
 		h.System.setTCP(&states)
 	}
-}
-
-func (s *System) setTCP(states *tcpStates) {
-	sum := uint64(0)
-	for i, n := range states {
-		s.Sockets.TCPStates[i] = Known(float64(n))
-		sum += n
-	}
-	s.Sockets.TCP = Known(float64(sum))
 }
 
 func (h *Host) sampleProcesses() {

@@ -1,11 +1,11 @@
-//go:build !linux
+//go:build !linux && !darwin && !windows && !(freebsd && (386 || amd64 || arm || arm64))
 
 package procinfo
 
 import "errors"
 
-// errUnsupported is returned where there is no source of numbers yet.
-var errUnsupported = errors.New("procinfo: this system is not supported yet")
+// errUnsupported is returned where there is no source of numbers.
+var errUnsupported = errors.New("procinfo: this system is not supported")
 
 // Host samples this host.
 type Host struct {

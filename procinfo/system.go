@@ -1,6 +1,10 @@
 package procinfo
 
-import "github.com/apmon-go/apmon/xdr"
+import (
+	"time"
+
+	"github.com/apmon-go/apmon/xdr"
+)
 
 // System is a sample of a host: what changes all the time. Rates and shares are
 // over the time since the previous sample, unknown in the first.
@@ -62,6 +66,103 @@ type Interface struct {
 const MaxInterfaces = 32
 
 const processStates = "DRSTZI"
+
+// setCPU sets the shares of CPU time between two readings.
+func (s *System) setCPU(old, now [cpuColumns]count) {
+	var diff [cpuColumns]float64
+	var ok [cpuColumns]bool
+	total := 0.
+	for i := range diff {
+		ok[i] = old[i].ok && now[i].ok
+		if ok[i] && now[i].n > old[i].n {
+			diff[i] = float64(now[i].n - old[i].n)
+		}
+		if i <= cpuSteal { // guests are inside user and nice
+			total += diff[i]
+		}
+	}
+	if !ok[cpuIdle] { // nor would the total be right
+		return
+	}
+	c := &s.CPU
+	for i, to := range [...]*Value{cpuUser: &c.User, cpuNice: &c.Nice, cpuSystem: &c.System, cpuIdle: &c.Idle, cpuIOWait: &c.IOWait,
+		cpuIRQ: &c.IRQ, cpuSoftIRQ: &c.SoftIRQ, cpuSteal: &c.Steal} {
+		if ok[i] {
+			*to = percent(diff[i], total)
+		}
+	}
+	if ok[cpuGuest] {
+		c.Guest = percent(diff[cpuGuest]+diff[cpuGuestNice], total)
+	}
+	if c.Idle.OK {
+		c.Usage = Known(100 - c.Idle.V)
+	}
+}
+
+// setMemory sets the memory from what /proc/meminfo tells.
+func (s *System) setMemory(i meminfo) {
+	const mib = 1. / 1024
+	m := &s.Memory
+	m.Free = i.free.value().scaled(mib)
+	m.Buffers = i.buffers.value().scaled(mib)
+	m.Cached = i.cached.value().scaled(mib)
+	m.Available = i.available.value().scaled(mib)
+	m.Shmem = i.shmem.value().scaled(mib)
+	if free := i.free.add(i.buffers).add(i.cached); free.ok {
+		m.ActualFree = free.value().scaled(mib)
+		if i.total.ok {
+			// In a container total may be less than what is called free.
+			used := max(0, float64(i.total.n)-float64(free.n))
+			m.Used = Known(used * mib)
+			m.Usage = percent(used, float64(i.total.n))
+		}
+	}
+	if i.swapTotal.ok && i.swapFree.ok {
+		total, free := float64(i.swapTotal.n), float64(i.swapFree.n)
+		used := max(0, total-free)
+		m.SwapUsed, m.SwapFree = Known(used*mib), Known(free*mib)
+		m.SwapUsage = Known(0)
+		if total > 0 {
+			m.SwapUsage = percent(used, total)
+		}
+	}
+}
+
+// setNet sets the traffic of the interfaces that count from their counters.
+func (s *System) setNet(chosen []*netIf, at time.Duration) {
+	const kib = 1. / 1024
+	var in, out total
+	for i, n := range chosen {
+		vin := in.add(&n.inRate, n.counters.in, at, kib)
+		vout := out.add(&n.outRate, n.counters.out, at, kib)
+		if i < MaxInterfaces {
+			if n.in == "" {
+				n.in, n.out, n.errs = n.name+"_in", n.name+"_out", n.name+"_errs"
+			}
+			s.Interfaces = append(s.Interfaces, Interface{Name: n.name, In: vin, Out: vout, Errs: n.counters.errs.value(),
+				in: n.in, out: n.out, errs: n.errs})
+		}
+	}
+	s.InterfacesLeft = len(chosen) - len(s.Interfaces)
+	s.NetIn, s.NetOut = in.value(), out.value()
+}
+
+func (s *System) setTCP(states *tcpStates) {
+	sum := uint64(0)
+	for i, n := range states {
+		s.Sockets.TCPStates[i] = Known(float64(n))
+		sum += n
+	}
+	s.Sockets.TCP = Known(float64(sum))
+}
+
+// The options that are served by one reading each.
+var (
+	statOptions = []string{"sys_cpu_usr", "sys_cpu_nice", "sys_cpu_sys", "sys_cpu_idle", "sys_cpu_iowait", "sys_cpu_irq", "sys_cpu_softirq",
+		"sys_cpu_steal", "sys_cpu_guest", "sys_cpu_usage", "sys_interrupts", "sys_context_switches"}
+	memoryOptions = []string{"sys_mem_free", "sys_mem_used", "sys_mem_usage", "sys_mem_actualfree", "sys_mem_buffers", "sys_mem_cached",
+		"sys_mem_available", "sys_mem_shmem", "sys_swap_used", "sys_swap_free", "sys_swap_usage"}
+)
 
 // Append appends the parameters that are known and chosen.
 func (s *System) Append(params []xdr.Param, choose Choice) []xdr.Param {

@@ -85,3 +85,38 @@ func (r *rate) perSecond(c count, at time.Duration) Value {
 	v, _ := r.next(c, at)
 	return v
 }
+
+// plus adds what is known.
+func plus(a, b Value) Value {
+	switch {
+	case !b.OK:
+		return a
+	case !a.OK:
+		return b
+	}
+	return Known(a.V + b.V)
+}
+
+// total is a sum of rates. Without one that was reset it would be no total, and
+// is unknown.
+type total struct {
+	sum   Value
+	reset bool
+}
+
+// add adds the rate of a counter, in a unit of which the counter's is so much,
+// and returns it.
+func (t *total) add(r *rate, c count, at time.Duration, unit float64) Value {
+	v, reset := r.next(c, at)
+	v = v.scaled(unit)
+	t.sum, t.reset = plus(t.sum, v), t.reset || reset
+	return v
+}
+
+// value returns the total.
+func (t *total) value() Value {
+	if t.reset {
+		return Value{}
+	}
+	return t.sum
+}

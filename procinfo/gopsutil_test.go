@@ -1,0 +1,75 @@
+package procinfo
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// Much of gopsutil starts processes, and differently much on each system. What
+// is used of it was read, for the files' systems, and starts none; what is added
+// here has to be read first, the files with nocgo in their names too.
+func TestGopsutilIsUsedWhereItStartsNoProcess(t *testing.T) {
+	read := map[string][]string{
+		"host_gopsutil.go": {"cpu.Times", "host.Uptime", "host.KernelArch"},
+		"host_unix.go":     {"load.Avg"},
+		"disk_gopsutil.go": {"disk.IOCounters"}, // not on FreeBSD
+		"host_darwin.go":   {"cpu.Counts", "cpu.Info", "mem.SwapMemory", "mem.VirtualMemory" /* with cgo */, "process.Pids"},
+		"host_freebsd.go": {"cpu.Info", "mem.SwapMemory", "mem.VirtualMemory", "process.Processes",
+			"process.Idle", "process.Running", "process.Sleep", "process.Stop", "process.Zombie"},
+		"host_windows.go": {"cpu.Counts", "host.PlatformInformation", "mem.SwapDevices", "mem.VirtualMemory",
+			"net.Connections", "net.IOCounters", "process.Pids"},
+	}
+	files, err := filepath.Glob("*.go")
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	seen := map[string]bool{}
+	for _, name := range files {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), name, nil, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		packages := map[string]string{}
+		for _, i := range f.Imports {
+			path, _ := strconv.Unquote(i.Path.Value)
+			if path == "os/exec" {
+				t.Errorf("%s imports os/exec", name)
+			}
+			if pkg, ok := strings.CutPrefix(path, "github.com/shirou/gopsutil/v3/"); ok {
+				if i.Name != nil {
+					packages[i.Name.Name] = pkg
+				} else {
+					packages[pkg] = pkg
+				}
+			}
+		}
+		ast.Inspect(f, func(n ast.Node) bool {
+			if s, ok := n.(*ast.SelectorExpr); ok {
+				if x, ok := s.X.(*ast.Ident); ok && x.Obj == nil && packages[x.Name] != "" {
+					call := packages[x.Name] + "." + s.Sel.Name
+					seen[name+" "+call] = true
+					if !slices.Contains(read[name], call) {
+						t.Errorf("%s: %s: has anyone looked whether it starts a process there?", name, call)
+					}
+				}
+			}
+			return true
+		})
+	}
+	for name, calls := range read {
+		for _, call := range calls {
+			if !seen[name+" "+call] {
+				t.Errorf("%s does not use %s any more", name, call)
+			}
+		}
+	}
+}

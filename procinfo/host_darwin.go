@@ -1,0 +1,74 @@
+package procinfo
+
+import (
+	"github.com/shirou/gopsutil/v3/cpu"
+	"github.com/shirou/gopsutil/v3/mem"
+	"github.com/shirou/gopsutil/v3/process"
+	"golang.org/x/sys/unix"
+)
+
+// Without cgo gopsutil knows no CPU times, and starts vm_stat for memory.
+
+func readMemory(m *meminfo) error {
+	if !withCgo {
+		total, err := unix.SysctlUint64("hw.memsize")
+		if err == nil {
+			m.total = inKiB(total)
+		}
+		return err
+	}
+	v, err := mem.VirtualMemory()
+	if err == nil {
+		m.total, m.free, m.available = inKiB(v.Total), inKiB(v.Free), inKiB(v.Available)
+	}
+	return err
+}
+
+func readSwap(m *meminfo) error {
+	s, err := mem.SwapMemory()
+	if err == nil {
+		m.swapTotal, m.swapFree = inKiB(s.Total), inKiB(s.Free)
+	}
+	return err
+}
+
+// sampleProcesses counts them. For their states gopsutil starts ps, and the
+// kernel calls nearly all of them running.
+func (h *Host) sampleProcesses() error {
+	pids, err := process.Pids()
+	if err == nil {
+		h.System.Processes = positive(float64(len(pids)))
+	}
+	return err
+}
+
+// readSystem asks the kernel for the version, for which gopsutil starts sw_vers.
+func readSystem(g *General) (err error) {
+	if g.KernelVersion, err = unix.Sysctl("kern.osrelease"); err != nil {
+		return err
+	}
+	version, err := unix.Sysctl("kern.osproductversion")
+	if err == nil {
+		g.OSType = "macOS " + version
+	}
+	return err
+}
+
+func readCPU(g *General) error {
+	c := &g.CPU
+	if n, err := cpu.Counts(true); err == nil {
+		c.Logical = positive(float64(n))
+	}
+	if n, err := cpu.Counts(false); err == nil {
+		c.Cores = positive(float64(n))
+	}
+	all, err := cpu.Info()
+	if err != nil || len(all) == 0 {
+		return err
+	}
+	i := all[0]
+	c.Vendor, c.ModelName = i.VendorID, i.ModelName
+	c.Family, c.Model = decimalID(i.Family), decimalID(i.Model)
+	c.MHz = positive(i.Mhz)
+	return nil // its CacheSize is not that of the last level
+}
