@@ -31,5 +31,11 @@
 // numbers belong to a destination as it was written (host:port), and survive a
 // changed address.
 //
+// [Client.Monitor] reports in the background: on this host, as the
+// configurations tell, and on every [Source] that was added. One goroutine knows
+// what is due; each source collects in a goroutine of its own while it does, so
+// that one that hangs or panics is skipped and counted, and the others go on.
+// Destinations whose sources ask for the same reports share one collection.
+//
 // A Client is safe for concurrent use.
 package apmon

@@ -7,7 +7,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"net"
@@ -23,7 +22,6 @@ import (
 	"time"
 
 	"github.com/apmon-go/apmon/apmon/receiver"
-	"github.com/apmon-go/apmon/cmd/internal/command"
 	"github.com/apmon-go/apmon/cmd/internal/commandtest"
 	"github.com/apmon-go/apmon/xdr"
 	"github.com/rogpeppe/go-internal/testscript"
@@ -589,22 +587,6 @@ func BenchmarkPrint(b *testing.B) {
 	}
 }
 
-var update = flag.Bool("update", false, "write packaging/man anew")
-
 // The manual page in packaging/ is made from the command's own flags:
 // go test ./cmd/apmon-recv -run TestManPage -update
-func TestManPage(t *testing.T) {
-	page, err := command.ManPage(newApp(nil, nil, nil))
-	if err != nil {
-		t.Fatal(err)
-	}
-	const file = "../../packaging/man/apmon-recv.1"
-	if *update {
-		if err := os.WriteFile(file, []byte(page), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if old, err := os.ReadFile(file); err != nil || string(old) != page {
-		t.Errorf("%s is not what the command says of itself, run with -update (%v)", file, err)
-	}
-}
+func TestManPage(t *testing.T) { commandtest.ManPage(t, newApp(nil, nil, nil)) }

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"math"
@@ -609,22 +608,6 @@ func TestHelpNamesEverything(t *testing.T) {
 	}
 }
 
-var update = flag.Bool("update", false, "write packaging/man anew")
-
 // The manual page in packaging/ is made from the command's own flags:
 // go test ./cmd/apmon-send -run TestManPage -update
-func TestManPage(t *testing.T) {
-	page, err := command.ManPage((&sendCommand{}).app())
-	if err != nil {
-		t.Fatal(err)
-	}
-	const file = "../../packaging/man/apmon-send.1"
-	if *update {
-		if err := os.WriteFile(file, []byte(page), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if old, err := os.ReadFile(file); err != nil || string(old) != page {
-		t.Errorf("%s is not what the command says of itself, run with -update (%v)", file, err)
-	}
-}
+func TestManPage(t *testing.T) { commandtest.ManPage(t, (&sendCommand{}).app()) }

@@ -7,4 +7,4 @@ _apmon() {
 	words=$("${COMP_WORDS[@]:0:COMP_CWORD}" ${cur:+"$cur"} --generate-bash-completion 2>/dev/null)
 	mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
 }
-complete -o bashdefault -o default -F _apmon apmon-send apmon-recv
+complete -o bashdefault -o default -F _apmon apmon-send apmon-recv apmon-bg

@@ -1,0 +1,46 @@
+package apmon_test
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/apmon-go/apmon/apmon"
+	"github.com/apmon-go/apmon/conf"
+	"github.com/apmon-go/apmon/xdr"
+)
+
+// queue is something that is worth a report now and then.
+type queue struct{ waiting int }
+
+func (q *queue) Collect(_ context.Context, params []apmon.Param) ([]apmon.Param, error) {
+	return append(params, apmon.Int("waiting", q.waiting)), nil
+}
+
+func ExampleClient_AddSource() {
+	show := apmon.WithTap(func(datagram []byte) {
+		if d, err := xdr.Parse(datagram); err == nil {
+			fmt.Println(d.Cluster, d.Node, d.Params[0].Name, d.Params[0].Int())
+		}
+	})
+	onlyOurs := apmon.WithMonitoring(func(o *conf.Options) { o.SysMonitoring, o.GeneralInfo = conf.Off, conf.Off })
+	c, err := apmon.New(conf.Config{Destinations: []conf.Destination{{Host: "192.0.2.1"}}}, show, onlyOurs)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer c.Close()
+	source, err := c.AddSource(&queue{waiting: 3}, apmon.SourceOptions{Cluster: "MySite_Queues", Node: "batch", Interval: time.Minute})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer source.Remove()
+	if err := c.Monitor(context.Background()); err != nil { // reports every minute from now on
+		fmt.Println(err)
+	}
+	if err := c.Report(context.Background(), apmon.Now); err != nil { // and once right now
+		fmt.Println(err)
+	}
+	// Output: MySite_Queues batch waiting 3
+}

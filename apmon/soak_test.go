@@ -1,0 +1,63 @@
+package apmon
+
+import (
+	"os"
+	"runtime"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/apmon-go/apmon/procinfo"
+)
+
+// TestLongSoak runs 100 000 cycles of the host's reports, in simulated time but
+// with the real /proc and a real socket: memory, goroutines and descriptors
+// must not grow.
+func TestLongSoak(t *testing.T) {
+	if os.Getenv("APMON_LONG_TESTS") == "" {
+		t.Skip("set APMON_LONG_TESTS=1 for tests of minutes")
+	}
+	if runtime.GOOS != "linux" {
+		t.Skip("descriptors are counted in /proc")
+	}
+	type use struct {
+		heap                    uint64
+		rss                     float64
+		goroutines, descriptors int
+	}
+	now := func() use {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		fds, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return use{m.HeapAlloc, procinfo.SelfRSS().V, runtime.NumGoroutine(), len(fds)}
+	}
+	l := listen(t, "127.0.0.1:0") // nobody reads: the kernel drops
+	synctest.Test(t, func(t *testing.T) {
+		c := client(t, config(t, l.name()))
+		if err := c.Monitor(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		const cycles, interval = 100_000, 2 * time.Minute
+		time.Sleep(cycles / 10 * interval)
+		before := now()
+		time.Sleep(cycles / 10 * 9 * interval)
+		synctest.Wait()
+		after := now()
+		t.Logf("after 10%%: %+v; at the end: %+v", before, after)
+		if got := c.Stats().Reports[0].Reports; got < cycles-1 {
+			t.Errorf("%d reports of %d", got, cycles)
+		}
+		equal(t, "goroutines", after.goroutines, before.goroutines)
+		equal(t, "descriptors", after.descriptors, before.descriptors)
+		if after.heap > before.heap+256<<10 {
+			t.Errorf("heap grew from %d to %d bytes", before.heap, after.heap)
+		}
+		if after.rss > before.rss+2048 {
+			t.Errorf("resident memory grew from %.0f to %.0f KB", before.rss, after.rss)
+		}
+	})
+}
