@@ -56,6 +56,13 @@ func (a *agent) run(cc *cli.Context) error {
 	end := make(chan os.Signal, 2)
 	signal.Notify(end, syscall.SIGTERM, os.Interrupt)
 	defer signal.Stop(end)
+	hup, usr1 := make(chan os.Signal, 1), make(chan os.Signal, 1)
+	if !cc.Bool("once") {
+		signal.Notify(hup, syscall.SIGHUP)
+		defer signal.Stop(hup)
+		notifyStatistics(usr1)
+		defer signal.Stop(usr1)
+	}
 	ctx, cancel := context.WithCancelCause(cc.Context)
 	defer cancel(nil)
 	if a.print != nil {
@@ -83,7 +90,7 @@ func (a *agent) run(cc *cli.Context) error {
 	if cc.Bool("once") {
 		return a.once(ctx, end)
 	}
-	return a.follow(ctx, end)
+	return a.follow(ctx, end, hup, usr1)
 }
 
 // begin takes the pid file and opens the client; release gives back what it
@@ -242,15 +249,9 @@ func (a *agent) once(ctx context.Context, end <-chan os.Signal) error {
 }
 
 // follow reports until a signal ends it.
-func (a *agent) follow(ctx context.Context, end <-chan os.Signal) error {
+func (a *agent) follow(ctx context.Context, end, hup, usr1 <-chan os.Signal) error {
 	service := newService(a.Getenv)
 	defer service.close()
-	hup, usr1 := make(chan os.Signal, 1), make(chan os.Signal, 1)
-	signal.Notify(hup, syscall.SIGHUP)
-	defer signal.Stop(hup)
-	notifyStatistics(usr1)
-	defer signal.Stop(usr1)
-
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var reloads sync.WaitGroup
