@@ -18,7 +18,7 @@ import (
 type walkLimits struct {
 	time    time.Duration
 	entries int
-	names   int // bytes of the names of folders that were seen and not yet entered
+	memory  int // bytes, for the folders that are not done yet
 	links   int // files with several links
 }
 
@@ -27,8 +27,8 @@ var defaultLimits = walkLimits{
 	time: 30 * time.Second,
 	// Ten times what a large job has; on a local disk the time ends first.
 	entries: 10_000_000,
-	// A folder of a million folders; 16 MiB and, doubled as it grows, a bit more.
-	names: 16 << 20,
+	// A million folders side by side, or nearly as many one in the other.
+	memory: 32 << 20,
 	// About 40 MB in the worst case.
 	links: 1 << 20,
 }
@@ -161,8 +161,8 @@ func (k *walk) check() error {
 		exceeds = "takes longer than " + limit.time.String()
 	case k.entries > limit.entries:
 		exceeds = fmt.Sprintf("has more than %d entries", limit.entries)
-	case len(k.names) > limit.names:
-		exceeds = "has too many folders side by side"
+	case len(k.names)+len(k.path)+len(k.stack)*int(unsafe.Sizeof(folder{})) > limit.memory:
+		exceeds = "has too many folders side by side or one in the other"
 	case len(k.links) > limit.links:
 		exceeds = fmt.Sprintf("has more than %d files with several links", limit.links)
 	default:

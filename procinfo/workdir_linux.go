@@ -107,15 +107,18 @@ func NewWorkDirs(fs FS) *WorkDirs {
 // Add returns the directory of this path, absolute or relative to the current
 // directory. Nothing is touched, and nothing needs to be there yet. If the path
 // has symbolic links, even as its last element, each measurement resolves them
-// anew.
+// anew. Of an empty path nothing is known.
 func (w *WorkDirs) Add(path string) *WorkDir {
-	if !strings.HasPrefix(path, "/") {
-		// Not os.Getwd, which may touch the directory.
-		if dir, err := syscall.Getwd(); err == nil {
-			path = dir + "/" + path
+	d := &WorkDir{all: w, path: path}
+	if path != "" && path[0] != '/' {
+		dir, err := syscall.Getwd() // not os.Getwd, which may touch it
+		if err != nil {
+			d.path, d.errs = "", []error{fmt.Errorf("work directory %s: no current directory: %w", path, err)}
+			return d
 		}
+		d.path = dir + "/" + path
 	}
-	return &WorkDir{all: w, path: path}
+	return d
 }
 
 // Close stops what runs, and waits for it a second at most; what hangs ends
@@ -193,7 +196,7 @@ func (d *WorkDir) Sample(wait time.Duration, size, disk bool) WorkDirUsage {
 // ask enters a measurement unless there is one already. It returns what to wait
 // for.
 func (w *WorkDirs) ask(d *WorkDir, size bool) chan struct{} {
-	if w.stop.Load() {
+	if w.stop.Load() || d.path == "" {
 		return nil
 	}
 	p := d.pending(size)
@@ -311,7 +314,11 @@ func (w *WorkDirs) measure(q *fsQueue, m measurement) {
 	complete, errs := true, []error{err}
 	if err == nil {
 		// With O_PATH one that may not be read still has its file system.
-		fd, err := syscall.Open(m.path, unix.O_PATH|syscall.O_DIRECTORY|syscall.O_NOFOLLOW|syscall.O_CLOEXEC, 0)
+		fd := -1
+		err := again(func() (err error) {
+			fd, err = syscall.Open(m.path, unix.O_PATH|syscall.O_DIRECTORY|syscall.O_NOFOLLOW|syscall.O_CLOEXEC, 0)
+			return err
+		})
 		switch {
 		case err != nil:
 			errs[0] = &fs.PathError{Op: "open", Path: m.path, Err: err}
@@ -346,7 +353,7 @@ func (w *WorkDirs) measure(q *fsQueue, m measurement) {
 // by going there.
 func (w *WorkDirs) resolve(q *fsQueue, m *measurement) (here bool, err error) {
 	buf := make([]byte, 4096) // PATH_MAX
-again:
+restart:
 	w.mu.Lock()
 	dev, at, rest := mountOf(w.mountTable(), m.path)
 	w.mu.Unlock()
@@ -362,10 +369,14 @@ again:
 			return true, nil
 		case "..":
 			m.path = at[:strings.LastIndexByte(at, '/')] + "/" + rest
-			goto again
+			goto restart
 		}
 		next := strings.TrimSuffix(at, "/") + "/" + name
-		n, err := syscall.Readlink(next, buf)
+		n := 0
+		err := again(func() (err error) {
+			n, err = syscall.Readlink(next, buf)
+			return err
+		})
 		switch {
 		case err == syscall.EINVAL: // no link
 			at = next
@@ -379,7 +390,7 @@ again:
 		if m.path = string(buf[:n]) + "/" + rest; n == 0 || buf[0] != '/' {
 			m.path = at + "/" + m.path
 		}
-		goto again
+		goto restart
 	}
 }
 
@@ -407,9 +418,14 @@ func (w *WorkDirs) askDisk(path string, fd int, u *WorkDirUsage) error {
 }
 
 // fstatfs is statfs(2) of an open directory.
-func fstatfs(fd int, st *syscall.Statfs_t) (err error) {
+func fstatfs(fd int, st *syscall.Statfs_t) error {
+	return again(func() error { return syscall.Fstatfs(fd, st) })
+}
+
+// again makes a system call until no signal interrupts it.
+func again(call func() error) error {
 	for {
-		if err = syscall.Fstatfs(fd, st); err != syscall.EINTR {
+		if err := call(); err != syscall.EINTR {
 			return err
 		}
 	}
