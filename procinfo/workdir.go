@@ -1,0 +1,30 @@
+package procinfo
+
+import "time"
+
+// WorkDirUsage is what is known of a job's work directory.
+//
+// Its size is that of the blocks it occupies (as du, so sparse files count what
+// they hold), those of folders and symbolic links included. A file with several
+// links counts once. Symbolic links are not followed, and what is mounted below
+// is left out.
+type WorkDirUsage struct {
+	SizeMB   Value     // MiB, of the last walk that came to its end
+	SizeTime time.Time // when that was
+	// Unreadable is how many folders that walk could not read, or not wholly:
+	// if it is not 0, SizeMB is a lower bound.
+	Unreadable int
+
+	// Of the file system the directory is on, MiB and percent, as df: Free is
+	// what anybody may use, Usage is of Used + Free.
+	Total, Used, Free, Usage Value
+	DiskTime                 time.Time // when that was asked for
+
+	// Skipped is how many measurements so far were not made because the file
+	// system did not answer an earlier one.
+	Skipped int
+
+	// Err is what went wrong since the last sample, each cause once for a
+	// directory. That the directory, or what is in it, has vanished is no error.
+	Err error
+}
