@@ -1,6 +1,7 @@
 package apmon
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -45,6 +46,16 @@ type Monitored struct {
 	t *task
 }
 
+// Messenger is a source that reports on more than one node, or with times of its
+// own, see [Client.AddMessenger].
+//
+// Messages calls send for each message; empty names are those of the
+// [SourceOptions]. An error of send says what became of that message, and need
+// not end the report. The rest is as for [Source].
+type Messenger interface {
+	Messages(ctx context.Context, send func(Message) error) error
+}
+
 // AddSource has a source reported at its interval, to all destinations, while
 // [Client.Monitor] runs, and by [Client.Report]. The error is one of the
 // options'.
@@ -52,22 +63,45 @@ func (c *Client) AddSource(s Source, o SourceOptions) (*Monitored, error) {
 	if s == nil {
 		return nil, errors.New("apmon: nil source")
 	}
+	var params []Param
+	return c.addMessenger(fmt.Sprintf("%T", s), messenger(func(ctx context.Context, send func(Message) error) error {
+		var err error
+		params, err = s.Collect(ctx, params[:0])
+		return errors.Join(err, send(Message{Params: params}))
+	}), o)
+}
+
+// AddMessenger is [Client.AddSource] for a [Messenger].
+func (c *Client) AddMessenger(s Messenger, o SourceOptions) (*Monitored, error) {
+	if s == nil {
+		return nil, errors.New("apmon: nil source")
+	}
+	return c.addMessenger(fmt.Sprintf("%T", s), s, o)
+}
+
+type messenger func(ctx context.Context, send func(Message) error) error
+
+func (f messenger) Messages(ctx context.Context, send func(Message) error) error { return f(ctx, send) }
+
+func (c *Client) addMessenger(name string, s Messenger, o SourceOptions) (*Monitored, error) {
+	if o.Name == "" {
+		o.Name = name
+	}
 	if o.Interval < 0 {
 		return nil, fmt.Errorf("apmon: source %s: interval of %v", o.Name, o.Interval)
-	}
-	if o.Name == "" {
-		o.Name = fmt.Sprintf("%T", s)
 	}
 	if err := c.Check(Message{Cluster: o.Cluster, Node: o.Node}); err != nil {
 		return nil, fmt.Errorf("source %s: %w", o.Name, err)
 	}
 	t := &task{name: o.Name, interval: orDefault(o.Interval)}
 	t.run = func(ctx context.Context, _ bool) error {
-		var err error
-		if t.params, err = s.Collect(ctx, t.params[:0]); t.removed.Load() {
-			return nil
-		}
-		return errors.Join(err, c.sendReport(ctx, nil, o.Cluster, o.Node, t.params))
+		return s.Messages(ctx, func(m Message) error {
+			if t.removed.Load() {
+				return nil
+			}
+			m.Cluster, m.Node = cmp.Or(m.Cluster, o.Cluster), cmp.Or(m.Node, o.Node)
+			return c.sendReport(ctx, nil, m)
+		})
 	}
 	c.monitor.add(t)
 	return &Monitored{&c.monitor, t}, nil
@@ -87,15 +121,15 @@ func orDefault(interval time.Duration) time.Duration {
 
 // sendReport sends to the destinations of a group, nil for all. Nobody waits for
 // it, so it waits for its turn where the client's limit of messages is reached.
-func (c *Client) sendReport(ctx context.Context, only *group, cluster, node string, params []Param) error {
-	if len(params) == 0 {
+func (c *Client) sendReport(ctx context.Context, only *group, m Message) error {
+	if len(m.Params) == 0 {
 		return nil
 	}
 	policy := Wait
 	if c.opt.policy == Off {
 		policy = Off
 	}
-	return c.sendTo(ctx, only, policy, cluster, node, time.Time{}, params)
+	return c.sendTo(ctx, only, policy, m.Cluster, m.Node, m.Time, m.Params)
 }
 
 // Monitor reports in the background, until ctx ends or the client is closed: on
@@ -164,10 +198,9 @@ type task struct {
 	// run collects and sends. Full asks for everything there is.
 	run func(ctx context.Context, full bool) error
 	// prime, if there is one, is called once before the first run.
-	prime  func()
-	close  func() // nil, or called when it is removed and has ended
-	group  *group // of the host's tasks
-	params []Param
+	prime func()
+	close func() // nil, or called when it is removed and has ended
+	group *group // of the host's tasks
 
 	removed atomic.Bool
 	next    time.Duration // on the client's clock

@@ -350,6 +350,37 @@ func TestReportReturnsErrors(t *testing.T) {
 	})
 }
 
+type twoNodes struct{ at time.Time }
+
+func (s twoNodes) Messages(_ context.Context, send func(Message) error) error {
+	return errors.Join(
+		send(Message{Node: "one", Params: []Param{Int("x", 1)}}),
+		send(Message{Cluster: "Other", Time: s.at, Params: []Param{Int("x", 2)}}),
+		send(Message{}), // nothing to say
+	)
+}
+
+func TestMessengerReportsOnMoreThanOneNode(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c, n := monitored(t, noHost)
+		at := time.Unix(1_700_000_000, 0)
+		if _, err := c.AddMessenger(twoNodes{at}, SourceOptions{Cluster: "C", Node: "default"}); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Report(t.Context(), Now); err != nil {
+			t.Fatal(err)
+		}
+		one, two := n.reports(here, "C"), n.reports(here, "Other")
+		if len(one) != 1 || len(two) != 1 {
+			t.Fatalf("%d and %d messages", len(one), len(two))
+		}
+		equal(t, "node", one[0].Node, "one")
+		equal(t, "node by default", two[0].Node, "default")
+		equal(t, "time", int64(two[0].Time), at.Unix())
+	})
+}
+
 func TestAddSourceRefuses(t *testing.T) {
 	t.Parallel()
 	c := client(t, config(t, here))

@@ -103,8 +103,9 @@ func (m *monitor) hostTask(g *group) *task {
 		t.prime = func() { sample() }
 	}
 	reports := 0
+	var params []Param
 	t.run = func(ctx context.Context, full bool) error {
-		params := t.params[:0]
+		params = params[:0]
 		if system {
 			ms := sample()
 			params = host.System.Append(params, g.choose)
@@ -119,11 +120,10 @@ func (m *monitor) hostTask(g *group) *task {
 			params = info.Append(params, g.choose)
 		}
 		reports++
-		t.params = params
 		if t.removed.Load() {
 			return nil
 		}
-		return c.sendReport(ctx, g, c.opt.hostCluster, c.opt.hostNode, params)
+		return c.sendReport(ctx, g, Message{Cluster: c.opt.hostCluster, Node: c.opt.hostNode, Params: params})
 	}
 	return t
 }
