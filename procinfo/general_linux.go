@@ -238,28 +238,38 @@ func cpuQuota(quota, period string) Value {
 // ancestors calls visit with the directory of a cgroup and those above it, up
 // to where the hierarchy is mounted.
 func (h *Host) ancestors(m mount, cgroup string, visit func(dir string)) {
-	top := m.point
-	if rest, ok := strings.CutPrefix(top, "/sys/"); ok {
-		top = h.fs.sys(rest)
-	} else {
-		top = h.fs.root(top)
-	}
-	rel := path.Clean("/" + cgroup)
-	if m.root != "/" {
-		// Only a part of the hierarchy is mounted, as Docker does; what is
-		// not below it cannot be seen.
-		rest, ok := strings.CutPrefix(rel, m.root)
-		if !ok || rest != "" && rest[0] != '/' {
-			rest = "/"
-		}
-		rel = path.Clean("/" + rest)
-	}
-	for ; ; rel = path.Dir(rel) {
+	// What is not below a part that is mounted cannot be seen.
+	rel, _ := m.below(cgroup)
+	for top := h.fs.mountPoint(m); ; rel = path.Dir(rel) {
 		visit(filepath.Join(top, rel))
 		if rel == "/" {
 			return
 		}
 	}
+}
+
+// mountPoint returns where a cgroup hierarchy is to be found.
+func (fs FS) mountPoint(m mount) string {
+	if rest, ok := strings.CutPrefix(m.point, "/sys/"); ok {
+		return fs.sys(rest)
+	}
+	return fs.root(m.point)
+}
+
+// below returns the path of a cgroup below the mount point; "/", and false,
+// where it is not below it, as only a part of the hierarchy is mounted, as
+// Docker does, or as the cgroup is outside of our cgroup namespace.
+func (m *mount) below(cgroup string) (rel string, ok bool) {
+	outside := strings.HasPrefix(cgroup, "/..")
+	rel = path.Clean("/" + cgroup)
+	if m.root != "/" {
+		rest, below := strings.CutPrefix(rel, m.root)
+		if !below || rest != "" && rest[0] != '/' {
+			return "/", false
+		}
+		rel = path.Clean("/" + rest)
+	}
+	return rel, !outside
 }
 
 // container returns the kind of container this host is, as far as it shows.

@@ -125,12 +125,12 @@ func (h *Host) sampleCPU() error {
 	}
 	t := all[0]
 	var now [cpuColumns]count
-	now[cpuUser], now[cpuSystem], now[cpuIdle] = ticks(t.User), ticks(t.System), ticks(t.Idle)
+	now[cpuUser], now[cpuSystem], now[cpuIdle] = microseconds(t.User), microseconds(t.System), microseconds(t.Idle)
 	if runtime.GOOS != "windows" {
-		now[cpuNice] = ticks(t.Nice)
+		now[cpuNice] = microseconds(t.Nice)
 	}
 	if runtime.GOOS == "freebsd" {
-		now[cpuIRQ] = ticks(t.Irq)
+		now[cpuIRQ] = microseconds(t.Irq)
 	}
 	if !fellBack(h.cpu, now) {
 		h.System.setCPU(h.cpu, now)

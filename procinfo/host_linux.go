@@ -17,6 +17,9 @@ type Host struct {
 	System System
 	// Factors are passed on by General.
 	Factors Factors
+	// Jobs, if set, are followed on this host: they and the host share one
+	// scan of its processes. They are closed by who made them.
+	Jobs *Jobs
 
 	fs    FS
 	clock func() time.Duration // monotonic
@@ -41,12 +44,7 @@ type Host struct {
 	diagRefused bool // ask no more
 	tcpNext     time.Duration
 
-	scan      procScan
-	processes uint64
-	states    [len(processStates)]uint64
-	// visit sees every process of the scan: what follows jobs joins in here,
-	// so that one scan serves all.
-	visit func(pid int, stat []byte)
+	scan procScan
 }
 
 // tcpFallbackInterval is how often sockets are counted from /proc/net/tcp: that
@@ -77,7 +75,6 @@ func NewHost(fs FS) *Host {
 		f.f.path = f.path
 		h.files = append(h.files, f.f)
 	}
-	h.visit = h.countProcess
 	if ownNetwork(fs) {
 		h.ipv4 = interfaceIPv4
 	} else {
@@ -324,37 +321,20 @@ func (h *Host) sampleTCP() {
 }
 
 func (h *Host) sampleProcesses() {
-	h.processes, h.states = 0, [len(processStates)]uint64{}
-	if err := h.scan.scan(h.visit); err != nil {
-		h.fail(err)
-		if h.processes == 0 {
-			return
-		}
+	var counts processCounts
+	var err error
+	if h.Jobs != nil {
+		counts, err = h.Jobs.processes()
+	} else {
+		err = h.scan.scan(nil)
+		counts = h.scan.counts
 	}
-	if h.processes == 0 { // no proc file system: at least we would be there
+	h.fail(err)
+	if counts.n == 0 { // no proc file system: at least we would be there
 		return
 	}
-	h.System.Processes = Known(float64(h.processes))
-	for i, n := range h.states {
+	h.System.Processes = Known(float64(counts.n))
+	for i, n := range counts.states {
 		h.System.ProcessStates[i] = Known(float64(n))
-	}
-}
-
-// countProcess is the host's part of the scan.
-func (h *Host) countProcess(_ int, stat []byte) {
-	h.processes++
-	switch parseProcState(stat) {
-	case 'D':
-		h.states[0]++
-	case 'R':
-		h.states[1]++
-	case 'S':
-		h.states[2]++
-	case 'T', 't': // t: by a debugger
-		h.states[3]++
-	case 'Z':
-		h.states[4]++
-	case 'I':
-		h.states[5]++
 	}
 }

@@ -10,8 +10,8 @@ import (
 // What other systems than Linux tell, in the terms of this package. All of it
 // is pure.
 
-// ticks turns a CPU time in seconds into a counter of microseconds.
-func ticks(seconds float64) count {
+// microseconds turns a CPU time in seconds into a counter of microseconds.
+func microseconds(seconds float64) count {
 	us := math.Round(seconds * 1e6)
 	if !(us >= 0 && us < 1<<63) {
 		return count{}

@@ -10,7 +10,7 @@ import (
 func TestTicks(t *testing.T) {
 	for s, want := range map[float64]count{0: {0, true}, 1.5: {1500000, true}, 1e9: {1e15, true},
 		-1: {}, math.Inf(1): {}, math.NaN(): {}, 1e300: {}} {
-		if got := ticks(s); got != want {
+		if got := microseconds(s); got != want {
 			t.Errorf("%v: %v, want %v", s, got, want)
 		}
 	}
@@ -18,7 +18,7 @@ func TestTicks(t *testing.T) {
 
 // times are CPU times in seconds as a system tells that has only these.
 func times(user, system, idle float64) (c [cpuColumns]count) {
-	c[cpuUser], c[cpuSystem], c[cpuIdle] = ticks(user), ticks(system), ticks(idle)
+	c[cpuUser], c[cpuSystem], c[cpuIdle] = microseconds(user), microseconds(system), microseconds(idle)
 	return c
 }
 

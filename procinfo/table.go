@@ -8,7 +8,7 @@ import (
 
 // Metric describes one parameter, or a family of them (one for each interface).
 type Metric struct {
-	Category string // "system", "general", "self"
+	Category string // "system", "general", "self", "job"
 	Option   string // the option behind "xApMon_" that switches it, such as "sys_load1"
 	Name     string // the name it is sent under; IF stands for an interface
 	Unit     string // empty for pure numbers
@@ -105,6 +105,9 @@ func Metrics() []Metric {
 	}
 	for i := range selfRows {
 		all = append(all, selfRows[i].Metric)
+	}
+	for i := range jobRows {
+		all = append(all, jobRows[i].Metric)
 	}
 	return all
 }

@@ -1,0 +1,362 @@
+package procinfo
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+)
+
+// What is read of a cgroup comes from one directory in version 2, and from
+// those of three controllers in version 1; where both are mounted (hybrid), from
+// wherever a controller is.
+const (
+	cgMemory = iota
+	cgCPUAcct
+	cgCPU
+	nCgControllers
+)
+
+var cgControllers = [nCgControllers]string{"memory", "cpuacct", "cpu"}
+
+// jobCgroup is the cgroup of a job and the last that was read of it.
+type jobCgroup struct {
+	given bool
+	dirs  [nCgControllers]cgroupDir
+	text  string // the root's /proc/PID/cgroup that dirs are from
+
+	cpu         count // ns
+	cpuBaseline int64 // what of it is not the job's
+	based       bool
+
+	mem, memPeak, memAnon, throttled, oomKills, procs Value
+}
+
+// cgroupDir is the directory of a cgroup; the zero value is none.
+type cgroupDir struct {
+	path  string
+	v2    bool
+	top   bool   // the root of what is mounted: never a job's own
+	own   bool   // it holds nothing but the job
+	since uint64 // as is known since then, in ticks since boot
+}
+
+// give sets the cgroup that the caller says is the job's.
+func (c *jobCgroup) give(s *Jobs, dir string) error {
+	dir = filepath.Clean(dir)
+	if !filepath.IsAbs(dir) {
+		return errors.New("the path is not absolute")
+	}
+	if _, err := os.Stat(dir + "/cgroup.procs"); err != nil {
+		var e *fs.PathError
+		if errors.As(err, &e) {
+			err = e.Err
+		}
+		return err
+	}
+	c.given = true
+	_, err := os.Stat(dir + "/cgroup.controllers")
+	v2 := err == nil
+	for i := range c.dirs {
+		c.dirs[i] = cgroupDir{path: dir, v2: v2, own: true}
+	}
+	if v2 {
+		return nil
+	}
+	// The same path in the hierarchies of the other controllers.
+	for _, m := range s.cgroupMounts() {
+		rel, ok := strings.CutPrefix(dir, s.fs.mountPoint(m)+"/")
+		if !ok || m.controllers == "" {
+			continue
+		}
+		for i, controller := range cgControllers {
+			c.dirs[i] = cgroupDir{}
+			for _, n := range s.cgroupMounts() {
+				path := filepath.Join(s.fs.mountPoint(n), rel)
+				if _, err := os.Stat(path); err == nil && n.controllers != "" && hasController(n.controllers, controller) {
+					c.dirs[i] = cgroupDir{path: path, own: true}
+				}
+			}
+		}
+		break
+	}
+	return nil
+}
+
+// cgroupMounts returns the hierarchies that are mounted.
+func (s *Jobs) cgroupMounts() []mount {
+	if !s.mounted {
+		s.mounted = true
+		b, _ := os.ReadFile(s.fs.proc("self/mountinfo"))
+		s.mounts = parseMountinfo(b)
+	}
+	return s.mounts
+}
+
+// locate finds the cgroup of a process from its cgroup file.
+func (s *Jobs) locate(text []byte) (dirs [nCgControllers]cgroupDir) {
+	for i, controller := range cgControllers {
+		for _, m := range s.cgroupMounts() {
+			name := controller
+			if m.controllers == "" {
+				name = "" // of version 2: unless version 1 has it
+				if dirs[i].path != "" {
+					continue
+				}
+			} else if !hasController(m.controllers, controller) {
+				continue
+			}
+			cgroup, ok := parseCgroup(text, name)
+			if !ok {
+				continue
+			}
+			if rel, ok := m.below(cgroup); ok {
+				dirs[i] = cgroupDir{path: filepath.Join(s.fs.mountPoint(m), rel), v2: name == "", top: rel == "/"}
+			}
+		}
+	}
+	return dirs
+}
+
+// sampleCgroup reads the job's own cgroup, if it has one. What belongs to one
+// that has vanished keeps its last values.
+func (j *Job) sampleCgroup() {
+	s, c := j.set, &j.cgroup
+	if !c.given {
+		if i := slices.IndexFunc(j.roots, func(p *proc) bool { return !p.dead && !p.zombie && !p.ended }); i >= 0 {
+			if b, errno := s.scanner.read(j.roots[i].pid, "cgroup"); errno == 0 && string(b) != c.text {
+				c.text = string(b)
+				for i, d := range s.locate(b) {
+					if d.path != c.dirs[i].path {
+						c.dirs[i] = d
+						if i == cgCPUAcct {
+							c.cpu, c.based = count{}, false
+						}
+					}
+				}
+			}
+		}
+	}
+	for i := range c.dirs {
+		d := &c.dirs[i]
+		same := -1
+		for k := range i {
+			if c.dirs[k].path == d.path {
+				same = k
+			}
+		}
+		if same >= 0 {
+			d.own, d.since = c.dirs[same].own, c.dirs[same].since
+			continue
+		}
+		if d.path == "" || d.top {
+			continue
+		}
+		n, err := j.judge(d)
+		switch {
+		case errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ENODEV):
+			// It has vanished. Whoever gave it without a root is told.
+			if len(j.roots) == 0 && !j.hasEnd {
+				j.hasEnd, j.end = true, s.clock()
+				s.exits.ended(j)
+			}
+		case d.own && err == nil:
+			c.procs = Known(float64(n))
+		case !d.own:
+			c.forget(i)
+		}
+	}
+	c.readMemory(&c.dirs[cgMemory])
+	c.readCPU(j)
+	if d := &c.dirs[cgCPU]; d.own {
+		if !d.v2 {
+			if ns := parseKeyed(readSmall(d.path+"/cpu.stat"), "throttled_time"); ns.ok {
+				c.throttled = ns.value().scaled(1e-9)
+			}
+		} else if us := parseKeyed(readSmall(d.path+"/cpu.stat"), "throttled_usec"); us.ok {
+			c.throttled = us.value().scaled(1e-6)
+		}
+	}
+}
+
+// forget drops the values of a cgroup that is not the job's any more.
+func (c *jobCgroup) forget(controller int) {
+	switch controller {
+	case cgMemory:
+		c.mem, c.memPeak, c.memAnon, c.oomKills, c.procs = Value{}, Value{}, Value{}, Value{}, Value{}
+	case cgCPUAcct:
+		c.cpu, c.based = count{}, false
+	case cgCPU:
+		c.throttled = Value{}
+	}
+}
+
+// errStranger ends a walk through a cgroup.
+var errStranger = errors.New("a process of another")
+
+// judge decides whether a cgroup is the job's own: it was given, or every
+// process in it and below belongs to the job, and this process is not among
+// them. It returns how many there are.
+func (j *Job) judge(d *cgroupDir) (n int, err error) {
+	s := j.set
+	seen := 0
+	err = walkCgroup(d.path, func(pid int) bool {
+		n++
+		p := s.procs[pid]
+		switch {
+		case p != nil && p.member(j):
+			seen++
+			return true
+		case j.cgroup.given:
+			if pid > 0 && pid != s.self {
+				j.enter(pid)
+			}
+			return true
+		case pid == 0 || pid == s.self:
+			return false
+		}
+		st, err := s.stat(pid)
+		if err != nil {
+			return gone(err)
+		}
+		if d.own && st.ppid == 1 && st.start >= d.since {
+			// It was made in here, by one that did not wait for it.
+			j.enter(pid)
+			return true
+		}
+		return st.start >= s.scanTick // of others the next scan will tell
+	})
+	if j.cgroup.given || err != nil && err != errStranger {
+		return n, err
+	}
+	if own := err == nil && (d.own || seen > 0); own != d.own {
+		d.own, d.since = own, s.scanTick
+	}
+	return n, nil
+}
+
+// enter makes a process of the job's cgroup a member.
+func (j *Job) enter(pid int) {
+	s := j.set
+	st, err := s.stat(pid)
+	if err != nil {
+		return
+	}
+	if p := s.procs[pid]; p != nil && p.start == st.start {
+		s.join(p, j)
+	} else if s.enter(pid, st.start, []*Job{j}) {
+		s.readClock(s.procs[pid])
+	}
+}
+
+// walkCgroup calls visit for every process in a cgroup and those below, until
+// it says false.
+func walkCgroup(dir string, visit func(pid int) bool) error {
+	b, err := os.ReadFile(dir + "/cgroup.procs")
+	if err != nil && !errors.Is(err, syscall.EOPNOTSUPP) { // a threaded one
+		return err
+	}
+	stopped := false
+	parsePIDs(b, func(pid int) bool {
+		stopped = !visit(pid)
+		return !stopped
+	})
+	if stopped {
+		return errStranger
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if !e.IsDir() {
+			continue
+		}
+		if err := walkCgroup(dir+"/"+e.Name(), visit); err != nil && !gone(err) {
+			return err
+		}
+	}
+	return nil
+}
+
+// readSmall returns a file, nothing where it cannot be read.
+func readSmall(name string) []byte {
+	b, _ := os.ReadFile(name)
+	return b
+}
+
+func (c *jobCgroup) readMemory(d *cgroupDir) {
+	if !d.own {
+		return
+	}
+	mem, peak, anon := "/memory.current", "/memory.peak", "anon"
+	events := "/memory.events"
+	if !d.v2 {
+		mem, peak, anon = "/memory.usage_in_bytes", "/memory.max_usage_in_bytes", "total_rss"
+		events = "/memory.oom_control"
+	}
+	set := func(to *Value, c count, scale float64) {
+		if c.ok {
+			*to = c.value().scaled(scale)
+		}
+	}
+	number := func(name string) count {
+		line, _ := nextLine(readSmall(d.path + name))
+		return parseUint(line)
+	}
+	set(&c.mem, number(mem), 1./1024)
+	set(&c.memPeak, number(peak), 1./1024)
+	set(&c.memAnon, parseKeyed(readSmall(d.path+"/memory.stat"), anon), 1./1024)
+	set(&c.oomKills, parseKeyed(readSmall(d.path+events), "oom_kill"), 1)
+}
+
+// readCPU reads the CPU time of the job's cgroup.
+func (c *jobCgroup) readCPU(j *Job) {
+	d := &c.dirs[cgCPUAcct]
+	if !d.own {
+		return
+	}
+	var usage count
+	if d.v2 {
+		usage = parseKeyed(readSmall(d.path+"/cpu.stat"), "usage_usec")
+		usage.n *= 1000
+	} else {
+		line, _ := nextLine(readSmall(d.path + "/cpuacct.usage"))
+		usage = parseUint(line)
+	}
+	if !usage.ok || usage.n > 1<<62 {
+		return
+	}
+	if !c.based {
+		// A cgroup that was given belongs to the job from its first moment,
+		// unless the job began later. What another had in it before is not
+		// known: the job has used what its processes say.
+		c.based = true
+		c.cpuBaseline = 0
+		if !c.given || !j.options.Start.IsZero() && len(j.members) > 0 && ticksSinceBoot(j.members[0].start) < j.start-100*tick {
+			c.cpuBaseline = int64(usage.n) - j.treeCPU()
+		}
+	}
+	c.cpu = usage
+}
+
+// treeCPU returns the CPU time that the job's processes tell of, in ns.
+func (j *Job) treeCPU() int64 {
+	sum := j.gone[cntCPU] - j.baseline[cntCPU]
+	if s := j.set; s.reaper != nil && s.started == j {
+		sum += s.reaper.taken[cntCPU]
+	}
+	for _, p := range j.members {
+		sum += p.own[cntCPU] + p.taken[cntCPU]
+	}
+	return sum
+}
+
+// fill fills in what is known of the cgroup.
+func (c *jobCgroup) fill(to *JobSample) {
+	to.CgroupMem, to.CgroupMemPeak, to.CgroupMemAnon = c.mem, c.memPeak, c.memAnon
+	to.CgroupThrottled, to.CgroupOOMKills, to.CgroupProcs = c.throttled, c.oomKills, c.procs
+}

@@ -1,0 +1,191 @@
+package procinfo
+
+import (
+	"os"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// exits notices at once when the roots of jobs end: a pidfd for each, all in one
+// epoll set, which Go's poller waits for, so that no thread does. Where there
+// are no pidfds (before Linux 5.3, or the processes of another tree) the scans
+// notice.
+type exits struct {
+	set     *Jobs
+	running sync.WaitGroup
+
+	mu    sync.Mutex
+	epoll *os.File // nil for none
+	fd    int      // of epoll
+	last  int32
+	roots map[int32]watchedRoot
+}
+
+// watchedRoot is a root of a job with its pidfd.
+type watchedRoot struct {
+	job   *Job
+	proc  *proc
+	pidfd int
+}
+
+// pidfdOpen is pidfd_open(2), which has one number on all architectures but
+// alpha.
+func pidfdOpen(pid int) (fd int, ok bool) {
+	const pidfdOpen = 434
+	r, _, errno := syscall.RawSyscall(pidfdOpen, uintptr(pid), 0, 0)
+	return int(r), errno == 0
+}
+
+// watch begins to watch the roots of a job.
+func (e *exits) watch(s *Jobs, j *Job) {
+	if !s.own {
+		return
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.epoll == nil && !e.start(s) {
+		return
+	}
+	for _, p := range j.roots {
+		pidfd, ok := pidfdOpen(p.pid)
+		if !ok {
+			continue
+		}
+		// It may be another's pid by now; then the scan notices.
+		st, err := s.stat(p.pid)
+		e.last++
+		ev := syscall.EpollEvent{Events: syscall.EPOLLIN | syscall.EPOLLONESHOT, Fd: e.last}
+		if err != nil || st.start != p.start || syscall.EpollCtl(e.fd, syscall.EPOLL_CTL_ADD, pidfd, &ev) != nil {
+			syscall.Close(pidfd)
+			continue
+		}
+		e.roots[e.last] = watchedRoot{j, p, pidfd}
+	}
+}
+
+// start makes the epoll set and the goroutine that waits for it.
+func (e *exits) start(s *Jobs) bool {
+	fd, err := syscall.EpollCreate1(syscall.EPOLL_CLOEXEC)
+	if err != nil {
+		return false
+	}
+	// So that package os hands it to the poller.
+	if err := syscall.SetNonblock(fd, true); err != nil {
+		syscall.Close(fd)
+		return false
+	}
+	e.set, e.fd, e.epoll, e.roots = s, fd, os.NewFile(uintptr(fd), "epoll"), map[int32]watchedRoot{}
+	raw, err := e.epoll.SyscallConn()
+	if err != nil {
+		e.epoll.Close()
+		e.epoll = nil
+		return false
+	}
+	e.running.Go(func() { e.run(raw) })
+	return true
+}
+
+// run handles the exits until the epoll set is closed.
+func (e *exits) run(raw syscall.RawConn) {
+	var events [64]syscall.EpollEvent
+	for {
+		n := 0
+		err := raw.Read(func(fd uintptr) bool {
+			var err error
+			for {
+				if n, err = syscall.EpollWait(int(fd), events[:], 0); err != syscall.EINTR {
+					return n > 0 || err != nil
+				}
+			}
+		})
+		if err != nil || n < 0 {
+			return
+		}
+		for _, ev := range events[:n] {
+			e.handle(ev.Fd)
+		}
+	}
+}
+
+// handle notes that a root has ended.
+func (e *exits) handle(id int32) {
+	e.mu.Lock()
+	w, ok := e.roots[id]
+	if ok {
+		delete(e.roots, id)
+		syscall.Close(w.pidfd)
+	}
+	e.mu.Unlock()
+	if !ok {
+		return
+	}
+	// As long as its parent has not waited for it, it can be read a last time:
+	// now, not when a scan that may be under way has ended.
+	s := e.set
+	now := time.Now()
+	pid := strconv.Itoa(w.proc.pid)
+	read := func(name string) []byte {
+		b, _ := os.ReadFile(s.fs.proc(pid + "/" + name))
+		return b
+	}
+	cpu, timed := processClock(w.proc.pid)
+	stat, ok := parseProcStat(read("stat"))
+	io := parseProcIO(read("io"))
+	status := parseProcStatus(read("status"))
+
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := w.proc
+	p.ended = true
+	if ok && stat.start == p.start && !p.dead {
+		s.unwaited(p, p.setStat(&stat))
+		if timed {
+			p.setCPU(cpu)
+		}
+		if io.rchar.ok {
+			p.setIO(&io)
+		}
+		if status.voluntary.ok && status.nonvoluntary.ok {
+			p.setSwitches([]threadSwitches{{p.pid, [2]uint64{status.voluntary.n, status.nonvoluntary.n}}})
+		}
+	}
+	if !w.job.removed && !s.closed {
+		s.checkEnd(w.job, now)
+	}
+}
+
+// unwatch ends the watching of a job's roots.
+func (e *exits) unwatch(j *Job) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for id, w := range e.roots {
+		if w.job == j {
+			syscall.Close(w.pidfd)
+			delete(e.roots, id)
+		}
+	}
+}
+
+// ended tells whom it concerns that all roots of a job have ended.
+func (e *exits) ended(j *Job) {
+	if f := j.options.Exited; f != nil {
+		e.running.Go(f)
+	}
+}
+
+// close ends all watching and waits for what runs.
+func (e *exits) close() {
+	e.mu.Lock()
+	if e.epoll != nil {
+		e.epoll.Close()
+		e.epoll = nil
+	}
+	for id, w := range e.roots {
+		syscall.Close(w.pidfd)
+		delete(e.roots, id)
+	}
+	e.mu.Unlock()
+	e.running.Wait()
+}

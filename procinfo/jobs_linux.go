@@ -1,0 +1,797 @@
+package procinfo
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// Jobs follows jobs on this host: trees of processes, with what they leave when
+// they end. It is safe for concurrent use.
+//
+// A job is its root processes, all their descendants, the processes of the
+// session that a root leads, and those of the cgroup that is the job's own. A
+// process is known by pid and start time, and once seen as a job's it stays so
+// until it is reaped. One scan of /proc serves all jobs, and the host if
+// [Host.Jobs] says so.
+//
+// CPU time that nobody saw is lost: see docs/jobs.md.
+type Jobs struct {
+	fs    FS
+	clock func() time.Time // of this process
+	boot  func() (time.Duration, bool)
+
+	mu      sync.Mutex
+	closed  bool
+	scanner procScan
+	own     bool // the processes are those of our own pid namespace
+	self    int  // our pid among them, 0 for unknown
+	sizedFD bool // the size of PID/fd is how many there are
+
+	procs      map[int]*proc
+	generation uint64
+	scanned    time.Time
+	scanTick   uint64 // when it began, in clock ticks since boot
+	scanErr    error
+	told       map[string]bool
+	strangers  []stranger // processes of this scan that are of no job so far
+	vanished   []*proc
+	switches   []threadSwitches
+	tids       []int
+	oldest     uint64 // no process of a job started before
+	grown      bool   // a job was added since the last scan
+
+	sessions map[int][]*Job // by the roots that lead one
+	started  *Job           // the one that this process started
+	reaper   *proc          // this process, while there is such a job
+
+	memTotal Value
+	mounts   []mount
+	mounted  bool // mounts were read
+
+	exits exits
+}
+
+// stranger is a process of which it is not known (yet) whose it is.
+type stranger struct {
+	pid, ppid, session int
+	start              uint64
+}
+
+// scanAge is how old a scan may be to serve another sample.
+const scanAge = 500 * time.Millisecond
+
+// A Job is a job that is followed.
+type Job struct {
+	set     *Jobs
+	options JobOptions
+	roots   []*proc
+	added   time.Time
+	start   time.Duration // since boot
+	hasEnd  bool          // all roots have ended,
+	end     time.Time     // and when that was noticed
+	removed bool
+
+	members  []*proc // parents before children
+	gone     counters
+	baseline counters // what is not the job's
+	last     counters // of the last sample: no counter goes down
+	user     int64    // likewise
+	unheired bool     // see JobSample.LowerBound
+	unwaited bool
+	ignored  bool
+	total    uint64 // processes ever seen
+	samples  uint64
+	maxRSS   Value
+	ran      Value // s, the last run time
+	told     map[string]bool
+	errs     []error
+
+	cgroup jobCgroup
+	memory jobMemory
+}
+
+// NewJobs returns an empty set of jobs on the host with these trees. It opens
+// nothing yet.
+func NewJobs(fs FS) *Jobs {
+	s := &Jobs{fs: fs, clock: time.Now, procs: map[int]*proc{}, sessions: map[int][]*Job{}, told: map[string]bool{}}
+	s.scanner.dir.path = fs.Proc
+	s.self, s.own = ownProcesses(fs)
+	s.boot = s.uptime
+	if s.own {
+		s.boot = sinceBoot
+	}
+	return s
+}
+
+// Add starts to follow a job. The error names the process or cgroup that is not
+// there.
+func (s *Jobs) Add(o JobOptions) (*Job, error) {
+	j := &Job{set: s, options: o}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.closed:
+		return nil, errJobsClosed
+	case len(o.PIDs) == 0 && o.Cgroup == "":
+		return nil, errors.New("procinfo: a job has a process or a cgroup")
+	case o.Started && s.started != nil:
+		return nil, errors.New("procinfo: this process has started a job already")
+	case o.Started && len(o.PIDs) == 0:
+		return nil, errors.New("procinfo: a job that was started has a process")
+	}
+	if err := s.scanner.open(); err != nil {
+		return nil, fmt.Errorf("procinfo: %w", err)
+	}
+	if s.generation == 0 {
+		s.sizedFD = s.own && s.sizesFD()
+	}
+	now, ok := s.boot()
+	if !ok {
+		return nil, fmt.Errorf("procinfo: %s tells no time", s.fs.proc("uptime"))
+	}
+	if o.Cgroup != "" {
+		if err := j.cgroup.give(s, o.Cgroup); err != nil {
+			return nil, fmt.Errorf("procinfo: cgroup %s: %w", o.Cgroup, err)
+		}
+	}
+	var usage counters
+	if o.Started {
+		usage = childrenUsage() // before the root can have ended unseen
+	}
+	type root struct {
+		pid  int
+		stat procStat
+	}
+	var roots []root
+	for _, pid := range o.PIDs {
+		if slices.ContainsFunc(roots, func(r root) bool { return r.pid == pid }) {
+			continue
+		}
+		st, err := s.stat(pid)
+		if err != nil {
+			return nil, fmt.Errorf("procinfo: process %d: %w", pid, err)
+		}
+		if o.Started && st.ppid != s.self {
+			return nil, fmt.Errorf("procinfo: process %d is not a child of this one", pid)
+		}
+		roots = append(roots, root{pid, st})
+	}
+	// Nothing fails from here on.
+	j.added = s.clock()
+	j.start = now
+	if len(roots) > 0 {
+		j.start = ticksSinceBoot(slices.MinFunc(roots, func(a, b root) int { return cmp.Compare(a.stat.start, b.stat.start) }).stat.start)
+	}
+	var given time.Duration
+	if !o.Start.IsZero() {
+		given = now - j.added.Sub(o.Start)
+		j.start = given
+	}
+	if o.Started {
+		s.started = j
+		s.reaper = &proc{pid: s.self, jobs: []*Job{j}}
+		s.reaper.setReaped(&usage)
+		s.reaper.settle(0, nCounters)
+		j.baseline = usage
+	}
+	for _, r := range roots {
+		p := s.procs[r.pid]
+		if p == nil || p.start != r.stat.start {
+			p = &proc{pid: r.pid, start: r.stat.start, generation: s.generation}
+			s.procs[r.pid] = p
+			p.setStat(&r.stat)
+			p.settle(0, treeCounters)
+		}
+		// A start is not told to the tick.
+		if !o.Start.IsZero() && ticksSinceBoot(p.start) < given-5*tick {
+			for i, c := range p.c {
+				j.baseline[i] += c
+			}
+			if io := s.io(p.pid); io.rchar.ok {
+				for i, c := range [...]count{io.rchar, io.wchar, io.read, io.written} {
+					j.baseline[cntRChar+i] += int64(c.n)
+				}
+			}
+		}
+		s.join(p, j)
+		j.roots = append(j.roots, p)
+		if r.stat.session == r.pid {
+			s.sessions[r.pid] = append(s.sessions[r.pid], j)
+		}
+	}
+	if s.reaper != nil && s.reaper.jobs[0] == j {
+		for _, p := range j.roots {
+			p.parent = s.reaper
+		}
+	}
+	s.grown = true
+	s.exits.watch(s, j)
+	return j, nil
+}
+
+var (
+	errJobsClosed = errors.New("procinfo: jobs are closed")
+	errJobRemoved = errors.New("procinfo: the job was removed")
+)
+
+// Remove ends the following of a job. It may be called twice.
+func (j *Job) Remove() {
+	s := j.set
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if j.removed {
+		return
+	}
+	j.removed = true
+	for _, p := range j.members {
+		s.leave(p, j)
+	}
+	j.members = nil
+	for _, p := range j.roots {
+		if jobs := slices.DeleteFunc(s.sessions[p.pid], func(k *Job) bool { return k == j }); len(jobs) > 0 {
+			s.sessions[p.pid] = jobs
+		} else {
+			delete(s.sessions, p.pid)
+		}
+	}
+	if s.started == j {
+		s.started, s.reaper = nil, nil
+	}
+	s.exits.unwatch(j)
+}
+
+// Close ends the following of all jobs, waits for what runs, and closes what is
+// open. Samples fail from then on.
+func (s *Jobs) Close() error {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	s.exits.close()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.scanner.dir.close()
+	return nil
+}
+
+// join makes a process a member of a job.
+func (s *Jobs) join(p *proc, j *Job) {
+	if p.member(j) {
+		return
+	}
+	p.jobs = append(p.jobs, j)
+	i, _ := slices.BinarySearchFunc(j.members, p, older)
+	j.members = slices.Insert(j.members, i, p)
+	j.total++
+	if len(s.procs) == 1 || p.start < s.oldest {
+		s.oldest = p.start
+	}
+}
+
+// leave makes a process no member of a job any more.
+func (s *Jobs) leave(p *proc, j *Job) {
+	p.jobs = slices.DeleteFunc(p.jobs, func(k *Job) bool { return k == j })
+	if len(p.jobs) == 0 && s.procs[p.pid] == p {
+		delete(s.procs, p.pid)
+	}
+}
+
+// stat reads the stat file of a process.
+func (s *Jobs) stat(pid int) (procStat, error) {
+	b, errno := s.scanner.read(pid, "stat")
+	if errno != 0 {
+		return procStat{}, errno
+	}
+	st, ok := parseProcStat(b)
+	if !ok {
+		return procStat{}, errors.New("its stat file cannot be understood")
+	}
+	return st, nil
+}
+
+// processes returns the counts of a scan for the host.
+func (s *Jobs) processes() (processCounts, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return processCounts{}, errJobsClosed
+	}
+	err := s.scan(s.clock().Add(-scanAge))
+	return s.scanner.counts, err
+}
+
+// scan looks at all processes of the host, unless that was done after notBefore.
+func (s *Jobs) scan(notBefore time.Time) error {
+	if s.generation > 0 && s.scanned.After(notBefore) {
+		return s.scanErr
+	}
+	s.generation++
+	s.strangers = s.strangers[:0]
+	s.vanished = s.vanished[:0]
+	if s.reaper != nil {
+		// Before anything else: what is reaped from here on is still seen
+		// as it was, or missed, but never counted twice.
+		usage := childrenUsage()
+		s.unwaited(s.reaper, s.reaper.setReaped(&usage))
+	}
+	if boot, ok := s.boot(); ok {
+		s.scanTick = uint64(boot / tick)
+	}
+	s.scanErr = s.scanner.scan(s.visit)
+	s.adopt()
+	for _, p := range s.procs {
+		if p.generation == s.generation {
+			s.link(p)
+		}
+	}
+	if s.grown {
+		s.share()
+		s.grown = false
+	}
+	// The process's own time is read when all numbers of what was taken over
+	// have been: whoever is still there cannot be in one of them.
+	for _, p := range s.procs {
+		switch {
+		case p.generation == s.generation:
+			if !s.readClock(p) {
+				s.vanished = append(s.vanished, p)
+			}
+		case s.scanErr == nil || s.isGone(p):
+			s.vanished = append(s.vanished, p)
+		}
+	}
+	if len(s.vanished) > 0 {
+		s.forget()
+	}
+	if s.scanErr == nil {
+		for _, p := range s.procs {
+			p.settle(0, treeCounters)
+		}
+		if s.reaper != nil {
+			s.reaper.settle(0, treeCounters)
+		}
+	}
+	s.scanned = s.clock()
+	return s.scanErr
+}
+
+// visit is given every process of a scan.
+func (s *Jobs) visit(pid int, stat []byte) {
+	if len(s.procs) == 0 && s.reaper == nil {
+		return
+	}
+	p := s.procs[pid]
+	st, ok := parseProcStat(stat)
+	if !ok {
+		if p != nil { // something is there: what, the next scan may tell
+			p.generation = s.generation
+		}
+		return
+	}
+	if p != nil && p.start == st.start {
+		p.generation = s.generation
+		s.unwaited(p, p.setStat(&st))
+		return
+	}
+	if st.start >= s.oldest {
+		s.strangers = append(s.strangers, stranger{pid, st.ppid, st.session, st.start})
+	}
+}
+
+// unwaited notes that children of a process were waited for by nobody.
+func (s *Jobs) unwaited(p *proc, lost bool) {
+	if lost {
+		for _, j := range p.jobs {
+			j.unwaited = true
+		}
+	}
+}
+
+// adopt finds the strangers that belong to jobs.
+func (s *Jobs) adopt() {
+	for again := true; again; {
+		again = false
+		for i := range s.strangers {
+			x := &s.strangers[i]
+			if x.pid == 0 {
+				continue
+			}
+			from := s.current(x.ppid, x.start)
+			sessions := s.sessions[x.session]
+			if from == nil && len(sessions) == 0 {
+				continue
+			}
+			var jobs []*Job
+			if from != nil {
+				jobs = append(jobs, from.jobs...)
+			}
+			for _, j := range sessions {
+				if !slices.Contains(jobs, j) && s.leads(j, x) {
+					jobs = append(jobs, j)
+				}
+			}
+			if len(jobs) > 0 {
+				again = s.enter(x.pid, x.start, jobs) || again
+				x.pid = 0
+			}
+		}
+	}
+}
+
+// current returns the process with this pid as this scan saw it, if it may be
+// the parent of one that started then: it is of some job, and not younger.
+func (s *Jobs) current(pid int, start uint64) *proc {
+	if s.reaper != nil && pid == s.self && len(s.started.roots) > 0 && start >= s.started.roots[0].start {
+		return s.reaper
+	}
+	if p := s.procs[pid]; p != nil && p.generation == s.generation && p.start <= start {
+		return p
+	}
+	return nil
+}
+
+// leads reports whether a root of the job leads the stranger's session. While
+// there is anyone in a session its number is not given away; a member that was
+// in it before and still is shows that it is the same.
+func (s *Jobs) leads(j *Job, x *stranger) bool {
+	for _, p := range j.members {
+		if p.session == x.session && p.generation == s.generation && !p.adopted && p.start <= x.start {
+			return true
+		}
+	}
+	return false
+}
+
+// enter makes a process a member of jobs, unless it is gone or another.
+func (s *Jobs) enter(pid int, start uint64, jobs []*Job) bool {
+	st, err := s.stat(pid)
+	if err != nil || st.start != start {
+		return false
+	}
+	p := &proc{pid: pid, start: start, generation: s.generation, adopted: true}
+	p.setStat(&st)
+	s.procs[pid] = p
+	for _, j := range jobs {
+		s.join(p, j)
+	}
+	return true
+}
+
+// link finds the parent of a process.
+func (s *Jobs) link(p *proc) {
+	p.adopted = false
+	p.parent = nil
+	if q := s.current(p.ppid, p.start); q != p {
+		p.parent = q
+	}
+}
+
+// share makes processes that jobs know already members of those added since.
+func (s *Jobs) share() {
+	for again := true; again; {
+		again = false
+		for _, p := range s.procs {
+			if p.parent == nil || p.parent == s.reaper {
+				continue
+			}
+			for _, j := range p.parent.jobs {
+				if !p.member(j) {
+					s.join(p, j)
+					again = true
+				}
+			}
+		}
+	}
+}
+
+// isGone reports whether a process that a scan did not see is surely gone.
+func (s *Jobs) isGone(p *proc) bool {
+	b, errno := s.scanner.read(p.pid, "stat")
+	if errno != 0 {
+		return gone(errno)
+	}
+	st, ok := parseProcStat(b)
+	return ok && st.start != p.start
+}
+
+// forget buries the vanished.
+func (s *Jobs) forget() {
+	bury(s.vanished)
+	now := s.clock()
+	for _, p := range s.vanished {
+		if s.procs[p.pid] == p {
+			delete(s.procs, p.pid)
+		}
+		for _, j := range p.jobs {
+			if i, ok := slices.BinarySearchFunc(j.members, p, older); ok {
+				j.members = slices.Delete(j.members, i, i+1)
+			}
+			s.checkEnd(j, now)
+		}
+	}
+	clear(s.vanished)
+	s.vanished = s.vanished[:0]
+}
+
+// checkEnd notes when all roots of a job have ended.
+func (s *Jobs) checkEnd(j *Job, now time.Time) {
+	if j.hasEnd || len(j.roots) == 0 {
+		return
+	}
+	for _, p := range j.roots {
+		if !p.dead && !p.zombie && !p.ended {
+			return
+		}
+	}
+	j.hasEnd, j.end = true, now
+	s.exits.ended(j)
+}
+
+// readClock reads the CPU time of a process. It reports whether it is there.
+func (s *Jobs) readClock(p *proc) bool {
+	if s.own {
+		cpu, ok := processClock(p.pid)
+		if ok {
+			p.setCPU(cpu)
+		}
+		return ok
+	}
+	st, err := s.stat(p.pid)
+	if err != nil {
+		return !gone(err)
+	}
+	if st.start != p.start {
+		return false
+	}
+	p.utime, p.stime, p.ticked = st.utime, st.stime, st.utime+st.stime
+	p.setCPU(ticks(p.ticked))
+	return true
+}
+
+// Sample takes a sample of what is chosen, nil for everything that is not
+// opt-in. The processes are those of a scan that is at most 500 ms old. What
+// cannot be read is unknown, and its cause returned once, not with every sample;
+// the rest of the sample is good, unless the job was removed.
+func (j *Job) Sample(choose Choice) (JobSample, error) {
+	want := func(option string) bool {
+		if choose == nil {
+			return true
+		}
+		on, _ := choose(option)
+		return on
+	}
+	pss := choose != nil && (want("job_pss") || want("job_swappss"))
+	if pss {
+		// Not under the lock: it may wait for a process that is stuck.
+		j.memory.mu.Lock()
+		defer j.memory.mu.Unlock()
+	}
+	sample, err := j.sample(want)
+	if err == errJobRemoved || err == errJobsClosed {
+		return sample, err
+	}
+	if pss {
+		err = errors.Join(err, j.memory.sample(j, &sample))
+	}
+	return sample, err
+}
+
+func (j *Job) sample(want func(option string) bool) (JobSample, error) {
+	s := j.set
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.closed:
+		return JobSample{}, errJobsClosed
+	case j.removed:
+		return JobSample{}, errJobRemoved
+	}
+	j.errs = j.errs[:0]
+	notBefore := s.clock().Add(-scanAge)
+	if j.added.After(notBefore) {
+		notBefore = j.added
+	}
+	if j.hasEnd && j.end.After(notBefore) {
+		notBefore = j.end
+	}
+	before := s.generation
+	j.fail("", s.scan(notBefore))
+	if before == s.generation && s.own {
+		for _, p := range j.members {
+			// Gone is noticed by the next scan.
+			if cpu, ok := processClock(p.pid); ok {
+				p.setCPU(cpu)
+			}
+		}
+	}
+	now := s.clock()
+	boot, hasBoot := s.boot()
+	if want("job_cgroup") || j.cgroup.given || want("job_cpu_time") {
+		j.sampleCgroup()
+	}
+	for _, p := range j.roots { // where there is no pidfd
+		if p.zombie {
+			s.checkEnd(j, now)
+			break
+		}
+	}
+	d := details{want("job_context_switches"), want("job_io"), want("job_open_files"), want("job_exit")}
+	s.details(j, d)
+	j.samples++
+	sample := JobSample{At: now, Samples: Known(float64(j.samples)), ProcessesTotal: Known(float64(j.total))}
+	if j.options.NumCPUs > 0 {
+		sample.NumCPUs = Known(j.options.NumCPUs)
+	}
+	if j.hasEnd && !j.alive() {
+		boot -= now.Sub(j.end)
+	}
+	if hasBoot && boot >= j.start {
+		if v := (boot - j.start).Seconds(); !j.ran.OK || v > j.ran.V {
+			j.ran = Known(v)
+		}
+	}
+	sample.RunTime = j.ran
+	j.sum(&sample, d)
+	if len(j.errs) == 0 {
+		return sample, nil
+	}
+	return sample, errors.Join(j.errs...)
+}
+
+// alive reports whether a process of the job has not ended.
+func (j *Job) alive() bool {
+	return slices.ContainsFunc(j.members, func(p *proc) bool { return !p.zombie && !p.ended })
+}
+
+// sum fills in what is summed over the processes.
+func (j *Job) sum(to *JobSample, d details) {
+	s := j.set
+	all := j.gone
+	for i := range all {
+		all[i] -= j.baseline[i]
+	}
+	if s.reaper != nil && s.started == j {
+		total := s.reaper.total()
+		all.add(&total)
+	}
+	var threads, vsize, rss, files uint64
+	ioKnown, csKnown, filesKnown := d.io, d.switches, d.files
+	for _, p := range j.members {
+		total := p.total()
+		if p.fading { // its I/O may be in its parent's already
+			clear(total[cntRChar : cntWritten+1])
+		}
+		all.add(&total)
+		threads += p.threads
+		vsize += p.vsize
+		rss += p.rss
+		files += p.files
+		ioKnown = ioKnown && p.ioKnown
+		csKnown = csKnown && p.csKnown
+		filesKnown = filesKnown && p.filesKnown
+		j.ignored = j.ignored || p.ignoresSIGCHLD
+		if peak := float64(p.peakRSS); p.peakRSS > 0 && (!j.maxRSS.OK || peak > j.maxRSS.V) {
+			j.maxRSS = Known(peak)
+		}
+	}
+	exact := false
+	better := func(cpu int64) {
+		exact = true
+		all[cntCPU] = max(all[cntCPU], cpu)
+	}
+	if c := j.cgroup.cpu; c.ok {
+		better(int64(c.n) - j.cgroup.cpuBaseline)
+	}
+	if j.options.Counter != nil {
+		if cpu, ok := j.options.Counter(); ok {
+			better(int64(cpu))
+		}
+	}
+	for i := range all {
+		all[i] = max(all[i], j.last[i])
+	}
+	j.last = all
+	j.user = max(j.user, all[cntCPU]-all[cntSystem])
+
+	seconds := func(ns int64) Value { return Known(time.Duration(ns).Seconds()) }
+	number := func(i int, known bool) Value {
+		if !known {
+			return Value{}
+		}
+		return Known(float64(all[i]))
+	}
+	to.CPUTime, to.CPUUser, to.CPUSystem = seconds(all[cntCPU]), seconds(j.user), seconds(all[cntSystem])
+	if to.RunTime.OK {
+		to.CPUUsage = percent(to.CPUTime.V, to.RunTime.V)
+	}
+	to.LowerBound = !exact && (j.unheired || j.unwaited || j.ignored)
+	to.PageFaultsMin, to.PageFaultsMaj = number(cntMinFlt, true), number(cntMajFlt, true)
+	to.RChar, to.WChar = number(cntRChar, ioKnown), number(cntWChar, ioKnown)
+	to.ReadBytes, to.WriteBytes = number(cntRead, ioKnown), number(cntWritten, ioKnown)
+	to.CSVoluntary, to.CSNonvoluntary = number(cntVoluntary, csKnown), number(cntNonvoluntary, csKnown)
+	to.Processes, to.Threads = Known(float64(len(j.members))), Known(float64(threads))
+	if filesKnown {
+		to.OpenFiles = Known(float64(files))
+	}
+	to.VirtualMem = Known(float64(vsize) / 1024)
+	to.RSS = Known(float64(rss) * pageKiB)
+	if !j.maxRSS.OK || to.RSS.V > j.maxRSS.V {
+		j.maxRSS = to.RSS
+	}
+	to.MaxRSS = j.maxRSS
+	if !s.memTotal.OK {
+		b, _ := os.ReadFile(s.fs.proc("meminfo"))
+		s.memTotal = parseMeminfo(b).total.value()
+	}
+	if s.memTotal.OK {
+		to.MemUsage = percent(to.RSS.V, s.memTotal.V)
+	}
+	j.cgroup.fill(to)
+}
+
+var pageKiB = float64(os.Getpagesize()) / 1024
+
+// fail notes an error unless it only says that a thing is not there, or its
+// cause was told before. Causes are told apart by what is read, empty for the
+// whole error.
+func (j *Job) fail(what string, err error) {
+	if err == nil || gone(err) {
+		return
+	}
+	cause := err.Error()
+	if what != "" {
+		var e *fs.PathError
+		if errors.As(err, &e) {
+			cause = what + ": " + e.Err.Error()
+		}
+	}
+	if j.told[cause] {
+		return
+	}
+	if j.told == nil {
+		j.told = map[string]bool{}
+	}
+	if len(j.told) < 100 {
+		j.told[cause] = true
+		j.errs = append(j.errs, err)
+	}
+}
+
+// pathError is an error about a file of a process.
+func (s *Jobs) pathError(pid int, name string, err error) error {
+	return &fs.PathError{Op: "read", Path: s.fs.proc(strconv.Itoa(pid) + "/" + name), Err: err}
+}
+
+// setReaped notes what this process took over from its children.
+func (p *proc) setReaped(usage *counters) (lost bool) {
+	for i, c := range usage {
+		if i >= cntRChar && i <= cntWritten {
+			continue // getrusage(2) does not tell
+		}
+		if l := p.tookOver(i, c); l && i == cntCPU {
+			lost = true
+		}
+	}
+	return lost
+}
+
+// childrenUsage returns what the children that this process waited for have
+// used, with theirs.
+func childrenUsage() (c counters) {
+	var ru syscall.Rusage
+	if syscall.Getrusage(syscall.RUSAGE_CHILDREN, &ru) != nil {
+		return c
+	}
+	c[cntCPU] = ru.Utime.Nano() + ru.Stime.Nano()
+	c[cntSystem] = ru.Stime.Nano()
+	c[cntMinFlt], c[cntMajFlt] = int64(ru.Minflt), int64(ru.Majflt)
+	c[cntVoluntary], c[cntNonvoluntary] = int64(ru.Nvcsw), int64(ru.Nivcsw)
+	return c
+}

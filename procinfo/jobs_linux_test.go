@@ -1,0 +1,526 @@
+package procinfo
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"math"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/apmon-go/apmon/internal/burner"
+)
+
+// burnerDir holds the burner, built when a test first wants it.
+var (
+	burnerDir  string
+	burnerPath = sync.OnceValues(func() (string, error) { return burner.Build(burnerDir) })
+)
+
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == startedArg {
+		os.Exit(startedMain(os.Args[2:]))
+	}
+	var err error
+	if burnerDir, err = os.MkdirTemp("", "burner"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	code := m.Run()
+	os.RemoveAll(burnerDir)
+	os.Exit(code)
+}
+
+// longTest skips a test that takes long unless those were asked for.
+func longTest(t *testing.T) {
+	if os.Getenv("APMON_LONG_TESTS") != "1" {
+		t.Skip("takes long: APMON_LONG_TESTS=1 runs it")
+	}
+}
+
+// burning is a burner that runs.
+type burning struct {
+	t   testing.TB
+	cmd *exec.Cmd
+	in  io.Closer
+	out *os.File
+}
+
+func burn(t testing.TB, attr *syscall.SysProcAttr, args ...string) *burning {
+	t.Helper()
+	path, err := burnerPath()
+	if err != nil {
+		t.Skip(err)
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := exec.Command(path, args...)
+	c.Stdout, c.Stderr, c.SysProcAttr = w, os.Stderr, attr
+	in, err := c.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
+	b := &burning{t, c, in, r}
+	t.Cleanup(func() {
+		b.end()
+		// All processes have ended when nobody can write any more.
+		b.out.SetReadDeadline(time.Now().Add(30 * time.Second))
+		if _, err := io.Copy(io.Discard, b.out); err != nil {
+			t.Errorf("processes left behind: %v", err)
+		}
+		b.out.Close()
+	})
+	return b
+}
+
+// reports waits for n reports and returns the sum of their CPU time.
+func (b *burning) reports(n int) (sum time.Duration) {
+	b.t.Helper()
+	b.out.SetReadDeadline(time.Now().Add(60 * time.Second))
+	for i := range n {
+		r, err := burner.Read(b.out)
+		if err != nil {
+			b.t.Fatalf("report %d of %d: %v", i+1, n, err)
+		}
+		sum += r.CPU
+	}
+	return sum
+}
+
+// release lets all that hold go on to their end.
+func (b *burning) release() { b.in.Close() }
+
+// end waits for the root.
+func (b *burning) end() {
+	b.release()
+	b.cmd.Wait()
+}
+
+func liveJobs(t testing.TB) *Jobs {
+	s := NewJobs(DefaultFS(func(string) string { return "" }))
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+func addJob(t testing.TB, s *Jobs, o JobOptions) *Job {
+	t.Helper()
+	j, err := s.Add(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return j
+}
+
+// sampleNow takes a sample with a scan of its own.
+func sampleNow(t testing.TB, j *Job, choose Choice) JobSample {
+	t.Helper()
+	j.set.mu.Lock()
+	j.set.scanned = time.Time{}
+	j.set.mu.Unlock()
+	got, err := j.Sample(choose)
+	if err != nil {
+		t.Error(err)
+	}
+	return got
+}
+
+// cpuNear asserts the promise: 1 % and 2 ms per process.
+func cpuNear(t testing.TB, what string, got Value, want time.Duration, processes int) {
+	t.Helper()
+	tolerance := want.Seconds()*.01 + .002*float64(processes)
+	if !got.OK || math.Abs(got.V-want.Seconds()) > tolerance {
+		t.Errorf("%s: CPU time %v, want %.4f ± %.4f s", what, got, want.Seconds(), tolerance)
+	}
+}
+
+func waitFor(t testing.TB, what string, done <-chan struct{}) {
+	t.Helper()
+	select {
+	case <-done:
+	case <-time.After(30 * time.Second):
+		t.Fatal("timeout: " + what)
+	}
+}
+
+func TestJobCPUTimeAttached(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		args      string
+		processes int // that report
+		setsid    bool
+	}{
+		{"self 100", 1, false},
+		{"seq 20 20", 21, false},
+		{"par 20 20", 21, false},
+		{"held 10 20", 11, false},
+		{"tree 100 3", 101, false},
+		{"threads 4 50", 1, false},
+		{"exec 50", 1, false},
+		{"orphans 10 20", 11, true},
+		{"ignore 0 0", 1, false},
+	} {
+		t.Run(strings.Fields(test.args)[0], func(t *testing.T) {
+			t.Parallel()
+			b := burn(t, &syscall.SysProcAttr{Setsid: test.setsid}, strings.Fields(test.args)...)
+			s := liveJobs(t)
+			exited := make(chan struct{})
+			j := addJob(t, s, JobOptions{PIDs: []int{b.cmd.Process.Pid}, Exited: func() { close(exited) }})
+			want := b.reports(test.processes)
+			got := sampleNow(t, j, nil)
+			cpuNear(t, "alive", got.CPUTime, want, test.processes)
+			if d := got.CPUUser.V + got.CPUSystem.V - got.CPUTime.V; math.Abs(d) > .025 {
+				t.Errorf("user %v + system %v, in all %v", got.CPUUser, got.CPUSystem, got.CPUTime)
+			}
+			b.release()
+			waitFor(t, "exit of the root", exited)
+			last := sampleNow(t, j, nil)
+			cpuNear(t, "ended", last.CPUTime, want, test.processes)
+			if last.CPUTime.V < got.CPUTime.V {
+				t.Errorf("went down from %v to %v", got.CPUTime, last.CPUTime)
+			}
+			if last.LowerBound && !test.setsid && test.args != "ignore 0 0" {
+				t.Error("marked as a lower bound")
+			}
+			b.end()
+			if again := sampleNow(t, j, nil); again.CPUTime != last.CPUTime && !test.setsid {
+				t.Errorf("after the root was reaped %v, before %v", again.CPUTime, last.CPUTime)
+			}
+		})
+	}
+}
+
+func TestJobIgnoredSIGCHLDIsALowerBound(t *testing.T) {
+	t.Parallel()
+	b := burn(t, nil, "ignore", "5", "20")
+	s := liveJobs(t)
+	measured := time.Duration(0)
+	o := JobOptions{PIDs: []int{b.cmd.Process.Pid}}
+	j := addJob(t, s, o)
+	want := b.reports(6)
+	got := sampleNow(t, j, nil)
+	if !got.LowerBound || got.CPUTime.V > want.Seconds() {
+		t.Errorf("CPU time %v of %v, lower bound %v", got.CPUTime, want, got.LowerBound)
+	}
+	// A counter sees them.
+	o.Counter = func() (time.Duration, bool) { return measured, true }
+	k := addJob(t, s, o)
+	measured = want
+	if got := sampleNow(t, k, nil); got.LowerBound || got.CPUTime.V != want.Seconds() {
+		t.Errorf("with a counter: CPU time %v, want %v, lower bound %v", got.CPUTime, want, got.LowerBound)
+	}
+}
+
+// What was seen of children that end without being waited for is not lost.
+func TestJobKeepsWhatNobodyInherits(t *testing.T) {
+	t.Parallel()
+	for _, args := range []string{"orphans 5 20", "daemon 60"} {
+		t.Run(strings.Fields(args)[0], func(t *testing.T) {
+			t.Parallel()
+			b := burn(t, &syscall.SysProcAttr{Setsid: true}, strings.Fields(args)...)
+			s := liveJobs(t)
+			j := addJob(t, s, JobOptions{PIDs: []int{b.cmd.Process.Pid}})
+			n := 6
+			if args[0] == 'd' {
+				n = 2
+			}
+			want := b.reports(n)
+			first := sampleNow(t, j, nil)
+			b.end()
+			deadline := time.Now().Add(30 * time.Second)
+			for sampleNow(t, j, nil).Processes.V > 0 {
+				if time.Now().After(deadline) {
+					t.Fatal("processes stay")
+				}
+			}
+			got := sampleNow(t, j, nil)
+			if args[0] == 'd' { // nothing leads to it: not ours, as docs/jobs.md says
+				if first.Processes.V != 1 {
+					t.Errorf("%v processes, want the root alone", first.Processes)
+				}
+				return
+			}
+			cpuNear(t, "ended", got.CPUTime, want, n)
+			if first.Processes.V != 6 {
+				t.Errorf("%v processes, want 6", first.Processes)
+			}
+		})
+	}
+}
+
+// A root that dies before its children, and is reaped, leaves them in the job.
+func TestJobOutlivesItsRoot(t *testing.T) {
+	t.Parallel()
+	b := burn(t, &syscall.SysProcAttr{Setsid: true}, "rootdies", "5", "20")
+	s := liveJobs(t)
+	exited := make(chan struct{})
+	j := addJob(t, s, JobOptions{PIDs: []int{b.cmd.Process.Pid}, Exited: func() { close(exited) }})
+	want := b.reports(5)
+	waitFor(t, "exit of the root", exited)
+	before := sampleNow(t, j, nil)
+	b.cmd.Process.Wait()
+	got := sampleNow(t, j, nil)
+	if got.Processes.V != 5 || before.Processes.V != 6 || got.ProcessesTotal.V != 6 {
+		t.Errorf("%v, then %v processes, %v ever; want 6, 5, 6", before.Processes, got.Processes, got.ProcessesTotal)
+	}
+	cpuNear(t, "orphans", got.CPUTime, want, 6)
+}
+
+const startedArg = "-started-job"
+
+// startedResult is what a process tells that started a job.
+type startedResult struct {
+	CPU, Usage, Reported time.Duration
+	LowerBound           bool
+	Total, Samples       float64
+	Down                 string
+}
+
+// startedMain is a process that starts a job: a child subreaper that takes
+// samples at random moments until nothing is left, and reaps all.
+func startedMain(args []string) int {
+	fail := func(err error) int {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	const setChildSubreaper = 36
+	if _, _, errno := syscall.RawSyscall(syscall.SYS_PRCTL, setChildSubreaper, 1, 0); errno != 0 {
+		return fail(errno)
+	}
+	expect, _ := strconv.Atoi(args[0])
+	r, w, err := os.Pipe()
+	if err != nil {
+		return fail(err)
+	}
+	r0, w0, err := os.Pipe()
+	if err != nil {
+		return fail(err)
+	}
+	p, err := os.StartProcess(args[1], args[1:], &os.ProcAttr{Files: []*os.File{r0, w, os.Stderr}})
+	if err != nil {
+		return fail(err)
+	}
+	w.Close()
+	r0.Close()
+	s := NewJobs(DefaultFS(func(string) string { return "" }))
+	defer s.Close()
+	j, err := s.Add(JobOptions{PIDs: []int{p.Pid}, Started: true})
+	if err != nil {
+		return fail(err)
+	}
+	var before, after syscall.Rusage // package os has tried out a child before
+	syscall.Getrusage(syscall.RUSAGE_CHILDREN, &before)
+	var result startedResult
+	reported := make(chan struct{})
+	go func() {
+		for i := 0; ; i++ {
+			if i == expect {
+				w0.Close()
+			}
+			rep, err := burner.Read(r)
+			if err != nil {
+				close(reported)
+				return
+			}
+			result.Reported += rep.CPU
+		}
+	}()
+	down, last := "", JobSample{}
+	sample := func() {
+		s.mu.Lock()
+		s.scanned = time.Time{}
+		s.mu.Unlock()
+		now, err := j.Sample(nil)
+		if err != nil {
+			down += err.Error() + "\n"
+		}
+		for _, v := range [][2]Value{{last.CPUTime, now.CPUTime}, {last.CPUUser, now.CPUUser}, {last.CPUSystem, now.CPUSystem},
+			{last.PageFaultsMin, now.PageFaultsMin}, {last.CSVoluntary, now.CSVoluntary}, {last.RChar, now.RChar},
+			{last.RunTime, now.RunTime}} {
+			if v[1].V < v[0].V {
+				down += fmt.Sprintf("from %v to %v\n", v[0], v[1])
+			}
+		}
+		last = now
+	}
+	for {
+		sample()
+		time.Sleep(rand.N(20 * time.Millisecond)) // any moment will do
+		var ws syscall.WaitStatus
+		pid, err := 1, error(nil)
+		for pid > 0 {
+			pid, err = syscall.Wait4(-1, &ws, syscall.WNOHANG, nil)
+		}
+		if err == syscall.ECHILD {
+			break
+		}
+	}
+	<-reported
+	sample()
+	syscall.Getrusage(syscall.RUSAGE_CHILDREN, &after)
+	result.CPU = time.Duration(math.Round(last.CPUTime.V * 1e9))
+	result.Usage = time.Duration(after.Utime.Nano() + after.Stime.Nano() - before.Utime.Nano() - before.Stime.Nano())
+	result.LowerBound, result.Total, result.Samples, result.Down = last.LowerBound, last.ProcessesTotal.V, last.Samples.V, down
+	json.NewEncoder(os.Stdout).Encode(result)
+	return 0
+}
+
+func started(t *testing.T, reports int, args ...string) (r startedResult) {
+	t.Helper()
+	path, err := burnerPath()
+	if err != nil {
+		t.Skip(err)
+	}
+	c := exec.Command(os.Args[0], append([]string{startedArg, strconv.Itoa(reports), path}, args...)...)
+	c.Stderr = os.Stderr
+	out, err := c.Output()
+	if err == nil {
+		err = json.Unmarshal(out, &r)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// A job that this process started is exact whatever its processes do, but for
+// SIGCHLD ignored, and never goes down.
+func TestJobCPUTimeStarted(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		args      string
+		processes int // that report
+		silent    int // that do not
+	}{
+		{"self 50", 1, 0},
+		{"seq 20 10", 21, 0},
+		{"par 20 10", 21, 0},
+		{"held 10 10", 11, 0},
+		{"tree 100 3", 101, 0},
+		{"threads 4 20", 1, 0},
+		{"exec 30", 1, 0},
+		{"orphans 10 10", 11, 10},
+		{"daemon 50", 2, 1},
+		{"rootdies 5 20", 5, 1},
+	} {
+		t.Run(strings.Fields(test.args)[0], func(t *testing.T) {
+			t.Parallel()
+			r := started(t, test.processes, strings.Fields(test.args)...)
+			if d := r.CPU - r.Usage; d.Abs() > 100*time.Microsecond {
+				t.Errorf("CPU time %v, the kernel says %v", r.CPU, r.Usage)
+			}
+			cpuNear(t, test.args, Known(r.CPU.Seconds()), r.Reported, test.processes+test.silent)
+			if r.LowerBound {
+				t.Error("marked as a lower bound")
+			}
+			if r.Down != "" {
+				t.Errorf("went down: %s", r.Down)
+			}
+		})
+	}
+}
+
+func TestJobMemoryFilesThreadsSwitches(t *testing.T) {
+	t.Parallel()
+	all := func(string) (bool, string) { return true, "" }
+	t.Run("memory", func(t *testing.T) {
+		t.Parallel()
+		const mib = 200
+		base := burn(t, nil, "mem", "1", "4")
+		base.reports(5)
+		b := burn(t, nil, "mem", strconv.Itoa(mib), "4")
+		b.reports(5)
+		s := liveJobs(t)
+		empty := sampleNow(t, addJob(t, s, JobOptions{PIDs: []int{base.cmd.Process.Pid}}), all)
+		got := sampleNow(t, addJob(t, s, JobOptions{PIDs: []int{b.cmd.Process.Pid}}), all)
+		if !got.PSS.OK {
+			t.Skip("no smaps_rollup here")
+		}
+		near(t, "pss", got.PSS, empty.PSS.V+(mib-1)*1024, .02*mib*1024)
+		near(t, "rss", got.RSS, empty.RSS.V+5*(mib-1)*1024, .02*5*mib*1024)
+		if got.MaxRSS.V < got.RSS.V || got.MaxPSS != got.PSS || got.MemUsage.V <= 0 || got.VirtualMem.V < got.RSS.V {
+			t.Errorf("max_rss %v, max_pss %v, mem_usage %v, virtualmem %v", got.MaxRSS, got.MaxPSS, got.MemUsage, got.VirtualMem)
+		}
+	})
+	t.Run("files", func(t *testing.T) {
+		t.Parallel()
+		b := burn(t, nil, "files", "100")
+		b.reports(1)
+		s := liveJobs(t)
+		j := addJob(t, s, JobOptions{PIDs: []int{b.cmd.Process.Pid}})
+		want, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", b.cmd.Process.Pid))
+		if err != nil || len(want) < 103 {
+			t.Fatal(len(want), err)
+		}
+		near(t, "open_files", sampleNow(t, j, nil).OpenFiles, float64(len(want)), 0)
+		s.sizedFD = false // as before Linux 6.2
+		near(t, "open_files, entries", sampleNow(t, j, nil).OpenFiles, float64(len(want)), 0)
+	})
+	t.Run("threads", func(t *testing.T) {
+		t.Parallel()
+		b := burn(t, nil, "threads", "8", "5")
+		b.reports(1)
+		j := addJob(t, liveJobs(t), JobOptions{PIDs: []int{b.cmd.Process.Pid}})
+		want, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", b.cmd.Process.Pid))
+		got := sampleNow(t, j, nil)
+		near(t, "threads", got.Threads, float64(len(want)), 0)
+		near(t, "processes", got.Processes, 1, 0)
+	})
+	t.Run("switches", func(t *testing.T) {
+		t.Parallel()
+		const n = 2000
+		b := burn(t, nil, "switch", strconv.Itoa(n))
+		b.reports(1)
+		j := addJob(t, liveJobs(t), JobOptions{PIDs: []int{b.cmd.Process.Pid}})
+		got := sampleNow(t, j, nil)
+		near(t, "CS_voluntary_total", got.CSVoluntary, n+100, 150) // the runtime's own
+		if !got.CSNonvoluntary.OK {
+			t.Error("nonvoluntary unknown")
+		}
+		b.release()
+		b.reports(1)
+		// The child is reaped: what was seen of it stays.
+		after := sampleNow(t, j, nil)
+		if after.CSVoluntary.V < got.CSVoluntary.V {
+			t.Errorf("from %v to %v", got.CSVoluntary, after.CSVoluntary)
+		}
+	})
+	t.Run("io", func(t *testing.T) {
+		t.Parallel()
+		const n = 4 << 20
+		b := burn(t, nil, "io", strconv.Itoa(n), filepath.Join(t.TempDir(), "f"))
+		b.reports(1)
+		j := addJob(t, liveJobs(t), JobOptions{PIDs: []int{b.cmd.Process.Pid}})
+		got := sampleNow(t, j, nil)
+		if !got.RChar.OK {
+			t.Skip("/proc/PID/io cannot be read here")
+		}
+		near(t, "wchar", got.WChar, n, .01*n)
+		near(t, "rchar", got.RChar, n, .02*n)
+		if got.WriteBytes.V != 0 { // on a tmpfs nothing is
+			near(t, "write_bytes", got.WriteBytes, n, .01*n)
+		}
+		b.release()
+		b.reports(1)
+		after := sampleNow(t, j, nil)
+		near(t, "wchar, reaped", after.WChar, n, .01*n)
+		near(t, "rchar, reaped", after.RChar, n, .02*n)
+	})
+}
