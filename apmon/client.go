@@ -55,6 +55,7 @@ type Client struct {
 	rearm       chan struct{} // tells the watching goroutine that times have changed
 
 	monitor  monitor
+	factors  atomic.Pointer[procinfo.Factors] // of SetBenchmark
 	tap      tap
 	encoders sync.Pool
 	counters counters
@@ -394,11 +395,13 @@ func (s *set) findTwins() (changed bool) {
 	return changed
 }
 
-// Close ends monitoring, closes the sockets and waits for what is under way:
+// Close reports the jobs a last time, for half a second at most, and those who
+// were not reported in the second before; it ends monitoring, closes the sockets and waits for what is under way:
 // look-ups, which it ends, and sources that collect, for half a second at most. A later
 // Send returns [ErrClosed]. Close may be called more than once; it returns nil.
 func (c *Client) Close() error {
 	c.once.Do(func() {
+		c.monitor.lastJobReports()
 		c.closed.Store(true)
 		c.Probe()
 		c.cancel() // also ends a reload under way

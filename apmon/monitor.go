@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/apmon-go/apmon/conf"
+	"github.com/apmon-go/apmon/procinfo"
 )
 
 // DefaultMonitorCluster is the cluster of the reports on the host.
@@ -185,7 +186,11 @@ type monitor struct {
 
 	mu      sync.Mutex
 	tasks   []*task
-	begun   bool // the host is being monitored
+	begun   bool               // the host is being monitored
+	procs   *procinfo.Jobs     // nil before the first job
+	dirs    *procinfo.WorkDirs // likewise
+	jobs    []*MonitoredJob
+	added   int // jobs so far
 	running bool
 	wake    chan struct{} // what is due next has changed
 	busy    sync.WaitGroup
@@ -200,34 +205,39 @@ type task struct {
 	// prime, if there is one, is called once before the first run.
 	prime func()
 	close func() // nil, or called when it is removed and has ended
-	group *group // of the host's tasks
+	group *group // of the host's and the jobs' tasks
+	job   *MonitoredJob
+	// report of a job's task is run, with more parameters.
+	report func(ctx context.Context, more []Param) error
+	shift  time.Duration // of its slots against those of others
 
 	removed atomic.Bool
 	next    time.Duration // on the client's clock
 	done    chan struct{} // while it runs: closed at the end
 	until   time.Duration // on the client's clock: when the run should have ended
 	err     error         // of the last run
+	last    time.Duration // on the client's clock: its end
 	inRow   int           // failures since the last success
 	told    bool          // that it is skipped
 	stats   ReportStats
 }
 
-// slot is when a task of this interval is due after now. A slot that is close
-// is passed over: what just begins would have little to tell.
-func (m *monitor) slot(interval, now time.Duration) time.Duration {
-	offset := time.Duration(m.phase * float64(interval))
-	next := now - (now-offset)%interval
+// slot is when a task is due after now.
+func (m *monitor) slot(t *task, now time.Duration) time.Duration {
+	offset := time.Duration(m.phase*float64(t.interval)) + t.shift
+	next := now - (now-offset)%t.interval
 	if next <= now {
-		next += interval
+		next += t.interval
 	}
 	return next
 }
 
-// first is the first slot of a task that begins now.
-func (m *monitor) first(interval, now time.Duration) time.Duration {
-	next := m.slot(interval, now)
-	if next-now < interval/10 {
-		next += interval
+// first is the first slot of a task that begins now. One that is close is passed
+// over: what just begins would have little to tell.
+func (m *monitor) first(t *task, now time.Duration) time.Duration {
+	next := m.slot(t, now)
+	if next-now < t.interval/10 {
+		next += t.interval
 	}
 	return next
 }
@@ -241,7 +251,7 @@ func (m *monitor) add(t *task) {
 
 func (m *monitor) addLocked(t *task) {
 	t.stats.Name = t.name
-	t.next = m.first(t.interval, m.c.now())
+	t.next = m.first(t, m.c.now())
 	m.tasks = append(m.tasks, t)
 	if t.prime != nil {
 		m.launch(t, func() error { t.prime(); return nil }, nil)
@@ -289,7 +299,7 @@ func (m *monitor) start(ctx context.Context) error {
 	m.running = true
 	now := m.c.now()
 	for _, t := range m.tasks {
-		t.next = m.first(t.interval, now)
+		t.next = m.first(t, now)
 	}
 	m.begin()
 	m.busy.Go(func() {
@@ -329,11 +339,11 @@ func (m *monitor) startDue(ctx context.Context, now time.Duration, started *[]*t
 			// Whatever lies between, as after a long pause, is not made up for.
 			late := uint64((now - t.next) / t.interval)
 			t.stats.Skipped += late
-			t.next = m.slot(t.interval, now)
+			t.next = m.slot(t, now)
 			if t.done != nil {
 				m.skip(t)
 			} else {
-				m.launchRun(ctx, t, false)
+				m.launchRun(ctx, t, func(ctx context.Context) error { return t.run(ctx, false) })
 				if started != nil {
 					*started = append(*started, t)
 				}
@@ -355,11 +365,11 @@ func (m *monitor) skip(t *task) {
 
 // launchRun starts a report; it should end before the next is due. The caller
 // holds m.mu.
-func (m *monitor) launchRun(ctx context.Context, t *task, full bool) {
+func (m *monitor) launchRun(ctx context.Context, t *task, run func(context.Context) error) {
 	m.launch(t, func() error {
 		ctx, stop := context.WithTimeout(ctx, t.interval)
 		defer stop()
-		return t.run(ctx, full)
+		return run(ctx)
 	}, m.ended)
 }
 
@@ -400,7 +410,7 @@ func safely(f func() error) (err error) {
 
 // ended notes what came of a report. The caller holds m.mu.
 func (m *monitor) ended(t *task, took time.Duration, err error) {
-	t.err = err
+	t.err, t.last = err, m.c.now()
 	if m.c.ctx.Err() != nil {
 		return // the client was closed meanwhile: nothing failed
 	}
@@ -431,35 +441,54 @@ func (m *monitor) report(ctx context.Context, when When) error {
 		return ErrClosed
 	}
 	m.begin()
+	if when == Now {
+		tasks := slices.Clone(m.tasks)
+		m.mu.Unlock()
+		return m.runNow(ctx, tasks, func(ctx context.Context, t *task) error { return t.run(ctx, true) })
+	}
+	var started []*task
+	m.startDue(ctx, m.c.now(), &started)
+	m.mu.Unlock()
+	return m.await(ctx, started, nil)
+}
+
+// runNow runs tasks, and returns when that is done or ctx has ended. It waits for
+// those that run already: what they collect may be of before.
+func (m *monitor) runNow(ctx context.Context, tasks []*task, run func(context.Context, *task) error) error {
+	ctx, stop := m.c.untilClosed(ctx)
+	defer stop()
 	var started, busy []*task
-	if when == Due {
-		m.startDue(ctx, m.c.now(), &started)
-	} else {
-		for _, t := range m.tasks {
-			if t.done != nil {
-				busy = append(busy, t)
-				continue
-			}
-			m.launchRun(ctx, t, true)
+	launch := func(t *task) bool {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		switch {
+		case t.removed.Load():
+		case t.done != nil:
+			return false
+		default:
+			m.launchRun(ctx, t, func(ctx context.Context) error { return run(ctx, t) })
 			started = append(started, t)
 		}
+		return true
 	}
-	m.mu.Unlock()
-
+	for _, t := range tasks {
+		if !launch(t) {
+			busy = append(busy, t)
+		}
+	}
 	var errs []error
 	for _, t := range busy {
-		// What it collects now may be of before.
 		if err := m.wait(ctx, t); err != nil {
 			errs = append(errs, err)
-			continue
+		} else {
+			launch(t)
 		}
-		m.mu.Lock()
-		if t.done == nil && !t.removed.Load() {
-			m.launchRun(ctx, t, true)
-			started = append(started, t)
-		}
-		m.mu.Unlock()
 	}
+	return m.await(ctx, started, errs)
+}
+
+// await waits for tasks and joins their errors, each once, with others.
+func (m *monitor) await(ctx context.Context, started []*task, errs []error) error {
 	for _, t := range started {
 		err := m.wait(ctx, t)
 		if err == nil {
@@ -511,6 +540,27 @@ func (m *monitor) stats() []ReportStats {
 // closeTimeout is how long Close waits for sources that are collecting.
 const closeTimeout = 500 * time.Millisecond
 
+// lastJobReports reports every job, unless that has just been done.
+func (m *monitor) lastJobReports() {
+	const justNow = time.Second
+	m.mu.Lock()
+	now := m.c.now()
+	var tasks []*task
+	for _, t := range m.tasks {
+		if t.job != nil && (t.stats.Reports == 0 || now-t.last > justNow) {
+			tasks = append(tasks, t)
+		}
+	}
+	m.mu.Unlock()
+	if len(tasks) == 0 {
+		return
+	}
+	ctx, stop := context.WithTimeout(m.c.ctx, closeTimeout)
+	defer stop()
+	// The tasks note what fails, and log it.
+	_ = m.runNow(ctx, tasks, func(ctx context.Context, t *task) error { return t.run(ctx, true) })
+}
+
 // close waits for what runs, after the client's context has ended. What hangs
 // is left to itself.
 func (m *monitor) close() {
@@ -518,7 +568,12 @@ func (m *monitor) close() {
 	for len(m.tasks) > 0 {
 		m.removeLocked(m.tasks[0])
 	}
+	procs, dirs := m.procs, m.dirs
 	m.mu.Unlock()
+	if procs != nil {
+		procs.Close()
+		dirs.Close()
+	}
 	idle := make(chan struct{})
 	go func() {
 		m.busy.Wait()

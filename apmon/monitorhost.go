@@ -2,6 +2,7 @@ package apmon
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"os"
 	"slices"
@@ -61,14 +62,12 @@ func (m *monitor) begin() {
 func (m *monitor) reload() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.begun {
-		m.regroup()
-		m.rearm()
-	}
+	m.regroup()
+	m.rearm()
 }
 
-// regroup makes the tasks of the host those of the groups in force. The caller
-// holds m.mu.
+// regroup makes the tasks of the host and of the jobs those of the groups in
+// force. The caller holds m.mu.
 func (m *monitor) regroup() {
 	groups := m.c.set.Load().groups
 	for i := 0; i < len(m.tasks); {
@@ -78,10 +77,26 @@ func (m *monitor) regroup() {
 			i++
 		}
 	}
+	done := map[*group]bool{}
 	for _, g := range groups {
-		if !slices.ContainsFunc(m.tasks, func(t *task) bool { return t.group == g }) &&
-			(g.opts.SysMonitoring.Or(true) || g.opts.GeneralInfo.Or(true)) {
+		if done[g] {
+			continue
+		}
+		done[g] = true
+		host := func(t *task) bool { return t.group == g && t.job == nil }
+		if m.begun && (g.opts.SysMonitoring.Or(true) || g.opts.GeneralInfo.Or(true)) && !slices.ContainsFunc(m.tasks, host) {
 			m.addLocked(m.hostTask(g))
+		}
+		if !g.opts.JobMonitoring.Or(true) {
+			continue
+		}
+		for _, j := range m.jobs {
+			if !slices.ContainsFunc(j.tasks, func(t *task) bool { return t.group == g && !t.removed.Load() }) {
+				j.tasks = slices.DeleteFunc(j.tasks, func(t *task) bool { return t.removed.Load() })
+				t := m.jobTask(j, g)
+				j.tasks = append(j.tasks, t)
+				m.addLocked(t)
+			}
 		}
 	}
 }
@@ -96,6 +111,7 @@ func (m *monitor) hostTask(g *group) *task {
 	// sample returns how long it took, in ms.
 	sample := func() float64 {
 		start := c.now()
+		host.Jobs = m.scans()
 		c.notRead(host.Sample(g.choose))
 		return (c.now() - start).Seconds() * 1000
 	}
@@ -115,6 +131,7 @@ func (m *monitor) hostTask(g *group) *task {
 		}
 		// What seldom changes goes with every second report.
 		if general && (full || reports%2 == 0) {
+			host.Factors = c.benchmarks()
 			info, err := host.General()
 			c.notRead(err)
 			params = info.Append(params, g.choose)
@@ -126,6 +143,39 @@ func (m *monitor) hostTask(g *group) *task {
 		return c.sendReport(ctx, g, Message{Cluster: c.opt.hostCluster, Node: c.opt.hostNode, Params: params})
 	}
 	return t
+}
+
+// scans returns what scans the processes for jobs, and so for the host; nil
+// while there are none.
+func (m *monitor) scans() *procinfo.Jobs {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.procs
+}
+
+// SetBenchmark sets the result of a benchmark, for one CPU: "ksi2k", "db12",
+// "hep06" or "hs23". It is reported, and multiplies the time of jobs.
+func (c *Client) SetBenchmark(name string, factor float64) error {
+	for {
+		old := c.factors.Load()
+		var f procinfo.Factors
+		if old != nil {
+			f = *old
+		}
+		if err := f.Set(name, factor); err != nil {
+			return fmt.Errorf("apmon: %w", err)
+		}
+		if c.factors.CompareAndSwap(old, &f) {
+			return nil
+		}
+	}
+}
+
+func (c *Client) benchmarks() procinfo.Factors {
+	if f := c.factors.Load(); f != nil {
+		return *f
+	}
+	return procinfo.Factors{}
 }
 
 // notRead logs what of the host cannot be read: each cause comes once.

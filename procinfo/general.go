@@ -1,6 +1,10 @@
 package procinfo
 
-import "github.com/apmon-go/apmon/xdr"
+import (
+	"fmt"
+
+	"github.com/apmon-go/apmon/xdr"
+)
 
 // General is what seldom changes of a host.
 type General struct {
@@ -40,6 +44,19 @@ type Address struct {
 // Factors are results of benchmarks, per CPU; this package only passes them on.
 type Factors struct {
 	KSI2K, DB12, HEP06, HS23 Value
+}
+
+// Set sets a factor by name: "ksi2k", "db12", "hep06" or "hs23".
+func (f *Factors) Set(name string, v float64) error {
+	to := map[string]*Value{"ksi2k": &f.KSI2K, "db12": &f.DB12, "hep06": &f.HEP06, "hs23": &f.HS23}[name]
+	if to == nil {
+		return fmt.Errorf("benchmark %q is none of ksi2k, db12, hep06, hs23", name)
+	}
+	if !(v > 0) || !Known(v).OK {
+		return fmt.Errorf("benchmark %s of %v", name, v)
+	}
+	*to = Known(v)
+	return nil
 }
 
 // Append appends the parameters that are known and chosen.

@@ -23,6 +23,8 @@ type Host struct {
 	System System
 	// Factors are passed on by General.
 	Factors Factors
+	// Jobs is not heeded: jobs are followed on Linux only.
+	Jobs *Jobs
 
 	clock func() time.Duration // monotonic
 	told  map[string]bool      // causes of errors that were returned

@@ -11,6 +11,8 @@ var errUnsupported = errors.New("procinfo: this system is not supported")
 type Host struct {
 	System  System
 	Factors Factors
+	// Jobs is not heeded: jobs are followed on Linux only.
+	Jobs *Jobs
 }
 
 // NewHost returns a sampler of the host.

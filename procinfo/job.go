@@ -94,6 +94,14 @@ type JobSample struct {
 	Factors Factors
 }
 
+// SetWorkDir sets what is known of the work directory, and returns what went
+// wrong with it.
+func (s *JobSample) SetWorkDir(u WorkDirUsage) error {
+	s.WorkDirMB = u.SizeMB
+	s.DiskTotal, s.DiskUsed, s.DiskFree, s.DiskUsage = u.Total, u.Used, u.Free, u.Usage
+	return u.Err
+}
+
 // Rates sets the rates of s from the sample of the previous report, nil for
 // none. They are unknown then, and where no time has passed.
 func (s *JobSample) Rates(prev *JobSample) {

@@ -1,0 +1,77 @@
+package apmon
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/apmon-go/apmon/procinfo"
+)
+
+// Accounting is a record of what a job has used, to be charged to a user of a
+// group. The receiver makes it out of a message to the node "#acc_USER".
+//
+// The units in which it travels are those of jobs' parameters; the times are
+// Unix seconds. (That the receiver takes them as such has not been observed.)
+type Accounting struct {
+	Group, User, JobID string    // all are required
+	Start, Stop        time.Time // both are required
+	// What is zero or unknown is left out.
+	CPUMHz              float64
+	CPUUser, CPUSystem  procinfo.Value // s
+	VirtualMemKB, RSSKB procinfo.Value
+}
+
+// SendAccounting sends an accounting record, and waits for its turn where the
+// rate limit is reached: it must not be lost. The error names the field that is
+// missing, or is that of [Client.Send].
+func (c *Client) SendAccounting(ctx context.Context, a Accounting) error {
+	for _, field := range []struct{ name, value string }{{"group", a.Group}, {"user", a.User}, {"job id", a.JobID}} {
+		if field.value == "" {
+			return fmt.Errorf("apmon: accounting record without %s", field.name)
+		}
+	}
+	if a.Start.IsZero() || a.Stop.IsZero() {
+		return errors.New("apmon: accounting record without start or stop")
+	}
+	if a.Stop.Before(a.Start) {
+		return fmt.Errorf("apmon: accounting record stops at %v, before its start at %v", a.Stop.UTC(), a.Start.UTC())
+	}
+	seconds := func(t time.Time) float64 { return float64(t.UnixMilli()) / 1000 }
+	params := []Param{String("jobid", a.JobID), Float("start", seconds(a.Start)), Float("stop", seconds(a.Stop))}
+	for _, v := range []struct {
+		name  string
+		value procinfo.Value
+	}{
+		{"cpu_MHz", procinfo.Value{V: a.CPUMHz, OK: a.CPUMHz > 0}},
+		{"utime", a.CPUUser}, {"stime", a.CPUSystem}, {"virtualmem", a.VirtualMemKB}, {"rss", a.RSSKB},
+	} {
+		if v.value.OK {
+			params = append(params, Float(v.name, v.value.V))
+		}
+	}
+	return c.sendReport(ctx, nil, Message{Cluster: a.Group, Node: "#acc_" + a.User, Params: params})
+}
+
+// Account sends the job's accounting record as it stands. Group and user are
+// required; of the rest what is zero is filled in: the job id is the job's node
+// name, times and CPU time are those of a sample that is taken now, memory is the
+// most there was.
+func (j *MonitoredJob) Account(ctx context.Context, a Accounting) error {
+	s, err := j.Sample()
+	if !s.CPUTime.OK || !s.RunTime.OK {
+		return errors.Join(fmt.Errorf("apmon: job %s: no accounting record without a sample", j.job.Node), err)
+	}
+	a.JobID = cmp.Or(a.JobID, j.job.Node)
+	if a.Stop.IsZero() {
+		a.Stop = time.Now()
+	}
+	if a.Start.IsZero() {
+		a.Start = a.Stop.Add(-time.Duration(s.RunTime.V * float64(time.Second)))
+	}
+	a.CPUUser, a.CPUSystem = cmp.Or(a.CPUUser, s.CPUUser), cmp.Or(a.CPUSystem, s.CPUSystem)
+	a.VirtualMemKB, a.RSSKB = cmp.Or(a.VirtualMemKB, s.VirtualMem), cmp.Or(a.RSSKB, s.MaxRSS)
+	return j.c.SendAccounting(ctx, a)
+}

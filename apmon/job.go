@@ -1,0 +1,266 @@
+package apmon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/apmon-go/apmon/conf"
+	"github.com/apmon-go/apmon/procinfo"
+)
+
+// DefaultJobCluster is the cluster of jobs that name none.
+const DefaultJobCluster = "ApMon_JobMon"
+
+// Job is a job to be monitored: fill in what is known and give it to
+// [Client.AddJob].
+type Job struct {
+	// PID is the root process; PIDs are more of them. A job has a process, a
+	// Cgroup, or both.
+	PID  int
+	PIDs []int
+	// Cgroup is the directory of a cgroup that is the job's own: all that is
+	// in it belongs to the job.
+	Cgroup string
+	// WorkDir is the directory whose size and file system are reported; empty
+	// for none.
+	WorkDir string
+	// Cluster is by default [DefaultJobCluster], Node HOST_PID.
+	Cluster, Node string
+	// NumCPUs is how many CPUs the job was given; 0 for unknown.
+	NumCPUs float64
+	// Interval between two reports; 0 for that of the configuration, each
+	// source its own.
+	Interval time.Duration
+	// Params switches single parameters by the name of their option, such as
+	// "pss"; they count over the configuration. See docs/parameters.md.
+	Params map[string]bool
+	// Start is when the job started, if that was not with its root process.
+	Start time.Time
+	// Started and Counter are for who starts the job: see
+	// [procinfo.JobOptions].
+	Started bool
+	Counter func() (cpu time.Duration, ok bool)
+}
+
+// MonitoredJob is a job that is monitored.
+type MonitoredJob struct {
+	c     *Client
+	job   Job
+	proc  *procinfo.Job
+	dir   *procinfo.WorkDir // nil without
+	exit  atomic.Pointer[JobExit]
+	shift time.Duration // of its slots
+	tasks []*task       // one for each group; the monitor's lock guards it
+}
+
+// JobExit is how a job ended.
+type JobExit struct {
+	Code   int // if Signal is 0
+	Signal int // that ended it
+}
+
+// jobsPerSecond is how many jobs share a slot: their reports, a datagram or two
+// each, shall leave the better part of the rate limit to others.
+const jobsPerSecond = 15
+
+// AddJob monitors a job until its root process ends or it is removed. While
+// [Client.Monitor] runs it is reported at its interval; in any case when it has
+// ended, and when the client is closed. The first sample is taken now.
+//
+// The error names what is wrong: the process or cgroup that is not there, a
+// bad name, an unknown option.
+func (c *Client) AddJob(j Job) (*MonitoredJob, error) {
+	if j.PID != 0 {
+		j.PIDs = append([]int{j.PID}, j.PIDs...)
+	}
+	if j.Cluster == "" {
+		j.Cluster = DefaultJobCluster
+	}
+	if j.Node == "" {
+		if len(j.PIDs) == 0 {
+			return nil, errors.New("apmon: a job without a process needs a node name")
+		}
+		j.Node = fmt.Sprintf("%s_%d", procinfo.Hostname(), j.PIDs[0])
+	}
+	if err := c.Check(Message{Cluster: j.Cluster, Node: j.Node}); err != nil {
+		return nil, fmt.Errorf("job: %w", err)
+	}
+	if j.Interval != 0 && j.Interval < conf.MinInterval || j.NumCPUs < 0 {
+		return nil, fmt.Errorf("apmon: job %s: interval of %v, %v CPUs", j.Node, j.Interval, j.NumCPUs)
+	}
+	params := map[string]bool{}
+	for name, on := range j.Params {
+		canonical, ok := KnownOption("job_" + strings.TrimPrefix(name, "job_"))
+		if !ok {
+			return nil, fmt.Errorf("apmon: job %s: unknown option %q", j.Node, name)
+		}
+		params[canonical] = on
+	}
+	j.Params = params
+
+	m := &c.monitor
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if c.closed.Load() {
+		return nil, ErrClosed
+	}
+	if m.procs == nil {
+		fs := procinfo.DefaultFS(os.Getenv)
+		m.procs, m.dirs = procinfo.NewJobs(fs), procinfo.NewWorkDirs(fs)
+	}
+	mj := &MonitoredJob{c: c, job: j}
+	var err error
+	mj.proc, err = m.procs.Add(procinfo.JobOptions{
+		PIDs: j.PIDs, Cgroup: j.Cgroup, NumCPUs: j.NumCPUs, Start: j.Start, Started: j.Started, Counter: j.Counter,
+		Exited: func() { go mj.ended() },
+	})
+	if err != nil {
+		return nil, fmt.Errorf("apmon: job %s: %w", j.Node, err)
+	}
+	if j.WorkDir != "" {
+		mj.dir = m.dirs.Add(j.WorkDir)
+	}
+	mj.shift = time.Duration(m.added/jobsPerSecond) * time.Second
+	m.added++
+	m.jobs = append(m.jobs, mj)
+	m.regroup()
+	m.rearm()
+	return mj, nil
+}
+
+// choose returns the [procinfo.Choice] for a group, nil for none.
+func (j *MonitoredJob) choose(g *group) procinfo.Choice {
+	return func(option string) (on bool, spelled string) {
+		if on, ok := j.job.Params[option]; ok {
+			return on, ""
+		}
+		if g != nil {
+			return g.choose(option)
+		}
+		return !optIn()[option], ""
+	}
+}
+
+// Sample returns the numbers, and sends nothing. Rates are those since the last
+// report. What cannot be read is unknown, and its cause returned once.
+func (j *MonitoredJob) Sample() (procinfo.JobSample, error) {
+	return j.sample(j.choose(nil))
+}
+
+// workDirWait is how long a report waits for the work directory: long enough for
+// a small one, so that short jobs have it in their only report.
+const workDirWait = 200 * time.Millisecond
+
+func (j *MonitoredJob) sample(choose procinfo.Choice) (procinfo.JobSample, error) {
+	s, err := j.proc.Sample(choose)
+	if j.dir != nil {
+		on := func(options ...string) bool {
+			return slices.ContainsFunc(options, func(o string) bool { on, _ := choose("job_" + o); return on })
+		}
+		err = errors.Join(err, s.SetWorkDir(j.dir.Sample(workDirWait, on("workdir_size"), on("disk_total", "disk_used", "disk_free", "disk_usage"))))
+	}
+	if e := j.exit.Load(); e != nil {
+		if e.Signal != 0 {
+			s.ExitSignal = procinfo.Known(float64(e.Signal))
+		} else {
+			s.ExitCode = procinfo.Known(float64(e.Code))
+		}
+	}
+	s.Factors = j.c.benchmarks()
+	return s, err
+}
+
+// Report reports the job now, with more parameters if any are given, and
+// returns when that is done.
+func (j *MonitoredJob) Report(ctx context.Context, more ...Param) error {
+	m := &j.c.monitor
+	m.mu.Lock()
+	tasks, there := slices.Clone(j.tasks), slices.Contains(m.jobs, j)
+	m.mu.Unlock()
+	switch {
+	case j.c.closed.Load():
+		return ErrClosed
+	case !there:
+		return fmt.Errorf("apmon: job %s has been removed", j.job.Node)
+	}
+	if len(tasks) == 0 && len(j.c.set.Load().groups) == 0 {
+		return fmt.Errorf("%w: no configuration has been loaded", ErrNoDestination)
+	}
+	return m.runNow(ctx, tasks, func(ctx context.Context, t *task) error { return t.report(ctx, more) })
+}
+
+// End reports the job a last time, with how it ended, and removes it. The error
+// is that of the report.
+func (j *MonitoredJob) End(ctx context.Context, e JobExit, more ...Param) error {
+	j.exit.Store(&e)
+	err := j.Report(ctx, more...)
+	j.Remove()
+	return err
+}
+
+// Remove ends the monitoring of the job, without another report.
+func (j *MonitoredJob) Remove() {
+	m := &j.c.monitor
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if i := slices.Index(m.jobs, j); i >= 0 {
+		m.jobs = slices.Delete(m.jobs, i, i+1)
+		for len(j.tasks) > 0 {
+			m.removeLocked(j.tasks[0])
+			j.tasks = j.tasks[1:]
+		}
+		j.proc.Remove()
+		m.rearm()
+	}
+}
+
+// lastJobReport bounds the report of a job that has ended.
+const lastJobReport = 30 * time.Second
+
+// ended reports a job whose roots have ended, unless who started it will.
+func (j *MonitoredJob) ended() {
+	if j.job.Started {
+		return
+	}
+	ctx, stop := context.WithTimeout(j.c.ctx, lastJobReport)
+	defer stop()
+	if err := j.Report(ctx); err != nil && !j.c.closed.Load() {
+		j.c.opt.logger.LogAttrs(ctx, slog.LevelWarn, "last report of a job not sent, or not whole",
+			slog.String("node", j.job.Node), slog.String("error", err.Error()))
+	}
+	j.Remove()
+}
+
+// jobTask reports on a job to one group.
+func (m *monitor) jobTask(j *MonitoredJob, g *group) *task {
+	interval := j.job.Interval
+	if interval == 0 {
+		interval = orDefault(g.opts.JobInterval)
+	}
+	t := &task{name: "job " + j.job.Node, interval: interval, shift: j.shift % interval, group: g, job: j}
+	choose := j.choose(g)
+	var params []Param
+	var prev *procinfo.JobSample
+	t.prime = func() {
+		s, err := j.sample(choose)
+		m.c.notRead(err)
+		prev = &s
+	}
+	t.report = func(ctx context.Context, more []Param) error {
+		s, err := j.sample(choose)
+		m.c.notRead(err)
+		s.Rates(prev)
+		prev = &s
+		params = append(s.Append(params[:0], choose), more...)
+		return m.c.sendReport(ctx, g, Message{Cluster: j.job.Cluster, Node: j.job.Node, Params: params})
+	}
+	t.run = func(ctx context.Context, _ bool) error { return t.report(ctx, nil) }
+	return t
+}

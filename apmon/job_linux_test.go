@@ -1,0 +1,318 @@
+package apmon
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/apmon-go/apmon/conf"
+	"github.com/apmon-go/apmon/xdr"
+)
+
+// child is a process that does nothing until it is let go.
+type child struct {
+	*exec.Cmd
+	in io.Closer
+}
+
+func startChild(t *testing.T) *child {
+	t.Helper()
+	c := &child{Cmd: exec.Command("/bin/sh", "-c", "read x; exit 3")}
+	in, err := c.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.in = in
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.end)
+	return c
+}
+
+func (c *child) end() {
+	c.in.Close()
+	_ = c.Wait()
+}
+
+func addJob(t *testing.T, c *Client, j Job) *MonitoredJob {
+	t.Helper()
+	mj, err := c.AddJob(j)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return mj
+}
+
+// tapped makes a client that shows what it sends, and sends nothing.
+func tapped(t *testing.T, opts ...Option) (*Client, <-chan *xdr.Datagram) {
+	t.Helper()
+	got := make(chan *xdr.Datagram, 10_000)
+	n := &network{}
+	return client(t, config(t, here), append(append(n.options(), noHost, WithTap(func(b []byte) {
+		d, err := xdr.Parse(bytes.Clone(b))
+		if err != nil {
+			t.Error(err)
+		}
+		got <- d
+	})), opts...)...), got
+}
+
+// next returns the parameters of the next datagram by name.
+func next(t *testing.T, got <-chan *xdr.Datagram) (*xdr.Datagram, map[string]*Param) {
+	t.Helper()
+	select {
+	case d := <-got:
+		params := map[string]*Param{}
+		for i := range d.Params {
+			params[d.Params[i].Name] = &d.Params[i]
+		}
+		return d, params
+	case <-time.After(20 * time.Second):
+		t.Fatal("nothing was sent")
+		return nil, nil
+	}
+}
+
+func TestJobIsReported(t *testing.T) {
+	t.Parallel()
+	c, got := tapped(t)
+	p := startChild(t)
+	if err := c.SetBenchmark("db12", 12.5); err != nil {
+		t.Fatal(err)
+	}
+	j := addJob(t, c, Job{PID: p.Process.Pid, WorkDir: t.TempDir(), Cluster: "MySite_Jobs", Node: "123456", NumCPUs: 2, Start: time.Now().Add(-100 * time.Second)})
+	if err := j.Report(t.Context(), String("status", "started")); err != nil {
+		t.Fatal(err)
+	}
+	d, params := next(t, got)
+	equal(t, "cluster", d.Cluster, "MySite_Jobs")
+	equal(t, "node", d.Node, "123456")
+	for _, name := range []string{"cpu_time", "cpu_usage", "cpu_efficiency", "rss", "virtualmem", "processes", "threads", "open_files",
+		"workdir_size", "disk_total", "disk_free", "disk_usage", "read_bytes", "cpu_db12"} {
+		if params[name] == nil {
+			t.Errorf("%s was not sent", name)
+		}
+	}
+	equal(t, "status", params["status"].Text(), "started")
+	equal(t, "processes", params["processes"].Float(), 1)
+	if run := params["run_time"].Float(); run < 100 || run > 200 {
+		t.Errorf("run_time %v, started 100 s ago", run)
+	}
+	equal(t, "run_db12", params["run_db12"].Float(), 12.5*params["run_time"].Float())
+	for _, name := range []string{"pss", "exit_code", "cpu_hs23"} {
+		if params[name] != nil {
+			t.Errorf("%s was sent", name)
+		}
+	}
+	s, err := j.Sample()
+	if err != nil || !s.CPUTime.OK || s.Processes.V != 1 {
+		t.Errorf("Sample: %+v, %v", s, err)
+	}
+	if err := j.End(t.Context(), JobExit{Code: 3}); err != nil {
+		t.Fatal(err)
+	}
+	_, params = next(t, got)
+	equal(t, "exit_code", params["exit_code"].Float(), 3)
+	if params["max_rss"] == nil || params["CS_rate_voluntary"] == nil {
+		t.Error("max_rss or CS_rate_voluntary was not sent in the end")
+	}
+	equal(t, "jobs left", len(c.Stats().Reports), 0)
+}
+
+// A job that ends is reported a last time, however short it was, whether or not
+// monitoring runs.
+func TestJobEnds(t *testing.T) {
+	t.Parallel()
+	c, got := tapped(t)
+	p := startChild(t)
+	addJob(t, c, Job{PID: p.Process.Pid})
+	p.end()
+	d, params := next(t, got)
+	equal(t, "cluster", d.Cluster, DefaultJobCluster)
+	if params["run_time"] == nil || params["cpu_time"] == nil {
+		t.Errorf("sent %+v", d)
+	}
+	deadline := time.Now().Add(20 * time.Second)
+	for len(c.Stats().Reports) > 0 {
+		if time.Now().After(deadline) {
+			t.Fatal("the job is still there")
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+func TestCloseReportsJobs(t *testing.T) {
+	t.Parallel()
+	c, got := tapped(t)
+	p := startChild(t)
+	j := addJob(t, c, Job{PID: p.Process.Pid, Node: "N"})
+	c.Close()
+	if d, _ := next(t, got); d.Node != "N" {
+		t.Errorf("sent %+v", d)
+	}
+	if err := j.Report(t.Context()); !errors.Is(err, ErrClosed) {
+		t.Errorf("Report after Close: %v", err)
+	}
+	if _, err := c.AddJob(Job{PID: p.Process.Pid}); !errors.Is(err, ErrClosed) {
+		t.Errorf("AddJob after Close: %v", err)
+	}
+	j.Remove()
+}
+
+func TestJobParams(t *testing.T) {
+	t.Parallel()
+	c, got := tapped(t, WithMonitoring(func(o *conf.Options) {
+		o.SysMonitoring, o.GeneralInfo = conf.Off, conf.Off
+		o.Params = map[string]conf.Param{"job_rss": {On: false}, "job_threads": {On: false}}
+	}))
+	p := startChild(t)
+	j := addJob(t, c, Job{PID: p.Process.Pid, Params: map[string]bool{"pss": true, "job_total_threads": true, "io": false}})
+	if err := j.Report(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	_, params := next(t, got)
+	for name, want := range map[string]bool{"rss": false, "pss": true, "threads": true, "rchar": false, "cpu_time": true, "workdir_size": false} {
+		if (params[name] != nil) != want {
+			t.Errorf("%s sent: %v, want %v", name, params[name] != nil, want)
+		}
+	}
+}
+
+func TestAddJobRefuses(t *testing.T) {
+	t.Parallel()
+	c, _ := tapped(t)
+	p := startChild(t)
+	pid := p.Process.Pid
+	gone := exec.Command("/bin/true")
+	if err := gone.Run(); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		job  Job
+		want string
+	}{
+		{Job{}, "needs a node"},
+		{Job{Node: "N"}, "process or a cgroup"},
+		{Job{PID: gone.Process.Pid}, "process"},
+		{Job{PID: -1}, "-1"},
+		{Job{PID: pid, Cluster: " "}, "cluster"},
+		{Job{PID: pid, Params: map[string]bool{"nonsense": true}}, `"nonsense"`},
+		{Job{PID: pid, Interval: time.Millisecond}, "interval"},
+		{Job{PID: pid, NumCPUs: -1}, "CPUs"},
+		{Job{Cgroup: "/nonexistent", Node: "N"}, "/nonexistent"},
+	} {
+		if _, err := c.AddJob(tt.job); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("AddJob(%+v): %v, want %q", tt.job, err, tt.want)
+		}
+	}
+	for name, v := range map[string]float64{"db13": 1, "db12": 0, "hs23": -1} {
+		if err := c.SetBenchmark(name, v); err == nil {
+			t.Errorf("SetBenchmark(%q, %v) is taken", name, v)
+		}
+	}
+}
+
+// Each source of configuration has its own intervals and switches for jobs.
+func TestJobsOfSources(t *testing.T) {
+	t.Parallel()
+	var n network
+	var w web
+	w.set(u1, "10.0.0.1\nxApMon_sys_monitoring = off\nxApMon_general_info = off\nxApMon_job_rss = off\n")
+	w.set(u2, "10.0.0.2\nxApMon_sys_monitoring = off\nxApMon_general_info = off\nxApMon_job_monitoring = off\n")
+	c := open(t, &n, &w, []string{u1, u2})
+	p := startChild(t)
+	j := addJob(t, c, Job{PID: p.Process.Pid, Cluster: "C"})
+	if err := j.Report(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	one := n.reports("10.0.0.1:8884", "C")
+	if len(one) != 1 || has(one[0], "rss") || !has(one[0], "cpu_time") {
+		t.Errorf("the first got %+v", one)
+	}
+	equal(t, "messages of the second", len(n.reports("10.0.0.2:8884", "C")), 0)
+
+	w.set(u2, "10.0.0.2\nxApMon_sys_monitoring = off\nxApMon_general_info = off\n")
+	if err := c.Reload(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := j.Report(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if two := n.reports("10.0.0.2:8884", "C"); len(two) != 1 || !has(two[0], "rss") {
+		t.Errorf("after the reload the second got %+v", two)
+	}
+	equal(t, "messages of the first", len(n.reports("10.0.0.1:8884", "C")), 2)
+}
+
+func has(d *xdr.Datagram, name string) bool {
+	for _, p := range d.Params {
+		if p.Name == name {
+			return true
+		}
+	}
+	return false
+}
+
+func TestManyJobsAreSpread(t *testing.T) {
+	t.Parallel()
+	c, _ := tapped(t)
+	for range 4 * jobsPerSecond {
+		addJob(t, c, Job{PID: os.Getpid(), Node: "N", Interval: time.Hour})
+	}
+	slots := map[time.Duration]int{}
+	c.monitor.mu.Lock()
+	for _, task := range c.monitor.tasks {
+		slots[task.next]++
+	}
+	c.monitor.mu.Unlock()
+	equal(t, "slots", len(slots), 4)
+	for _, n := range slots {
+		equal(t, "jobs in one", n, jobsPerSecond)
+	}
+}
+
+func TestAccounting(t *testing.T) {
+	t.Parallel()
+	c, got := tapped(t)
+	p := startChild(t)
+	began := time.Now().Add(-time.Minute)
+	j := addJob(t, c, Job{PID: p.Process.Pid, Node: "123", Start: began})
+	if err := j.Account(t.Context(), Accounting{Group: "alice", User: "jane", CPUMHz: 2600}); err != nil {
+		t.Fatal(err)
+	}
+	d, params := next(t, got)
+	equal(t, "cluster", d.Cluster, "alice")
+	equal(t, "node", d.Node, "#acc_jane")
+	equal(t, "jobid", params["jobid"].Text(), "123")
+	start, stop := params["start"].Float(), params["stop"].Float()
+	if d := start - float64(began.UnixMilli())/1000; d < -1 || d > 1 {
+		t.Errorf("start is off by %v s", d)
+	}
+	if stop < start+60 || stop > start+90 {
+		t.Errorf("start %v, stop %v", start, stop)
+	}
+	equal(t, "cpu_MHz", params["cpu_MHz"].Float(), 2600)
+	for _, name := range []string{"utime", "stime", "rss", "virtualmem"} {
+		if params[name] == nil {
+			t.Errorf("%s was not sent", name)
+		}
+	}
+	for _, a := range []Accounting{
+		{User: "u", JobID: "j", Start: began, Stop: began},
+		{Group: "g", JobID: "j", Start: began, Stop: began},
+		{Group: "g", User: "u", Start: began, Stop: began},
+		{Group: "g", User: "u", JobID: "j", Stop: began},
+		{Group: "g", User: "u", JobID: "j", Start: began, Stop: began.Add(-time.Second)},
+	} {
+		if err := c.SendAccounting(context.Background(), a); err == nil {
+			t.Errorf("%+v is taken", a)
+		}
+	}
+}
