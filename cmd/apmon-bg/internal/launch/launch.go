@@ -28,7 +28,10 @@
 //     "kill $(pidof apmon-bg)" does, looks like one that means everyone: nothing
 //     is forwarded. (pkill and killall do not see the witness: it is called
 //     signal-witness.)
-//   - A command that left our process group gets everything forwarded.
+//   - A command that left our process group gets everything forwarded, and so
+//     does one that is just being started: a duplicate, if it was already there.
+//   - A signal to us alone within 100 ms after the same one to everyone is taken
+//     for the same.
 //   - Without a witness (no process could be made) everything is forwarded.
 //
 // A signal that is ignored when we start stays ignored in the command if it is

@@ -49,7 +49,8 @@ type settings struct {
 	KillOrphans bool
 	Cgroup      string
 	Reraise     bool
-	Hang        bool // Ended does not return
+	Hang        bool   // Ended does not return
+	StartedBy   string // a file that is there once the command runs
 	ToldBy      string
 }
 
@@ -74,7 +75,12 @@ func wrapper(args []string) {
 	var command Command
 	r, err := Run(Options{
 		Args: args[1:], OrphanWait: s.OrphanWait, KillOrphans: s.KillOrphans, CgroupDir: s.Cgroup,
-		Started: func(c Command) { command = c },
+		Started: func(c Command) {
+			command = c
+			if s.StartedBy != "" {
+				os.WriteFile(s.StartedBy, nil, 0o600)
+			}
+		},
 		Ended: func(r Result) {
 			if s.Hang {
 				select {}
@@ -163,13 +169,15 @@ func self(t testing.TB) string {
 // wrapped is a wrapper that was started.
 type wrapped struct {
 	*exec.Cmd
-	t   testing.TB
-	out *bufio.Reader
+	t        testing.TB
+	settings settings
+	out      *bufio.Reader
 }
 
 // wrap makes a wrapper of a command. It leads a process group of its own, which
 // is ended with the test.
 func wrap(t testing.TB, s settings, args ...string) *wrapped {
+	s.StartedBy = filepath.Join(t.TempDir(), "started")
 	b, err := json.Marshal(s)
 	if err != nil {
 		t.Fatal(err)
@@ -177,7 +185,7 @@ func wrap(t testing.TB, s settings, args ...string) *wrapped {
 	cmd := exec.Command(self(t), append([]string{"role=wrapper", string(b)}, args...)...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	cmd.Stderr = os.Stderr
-	return &wrapped{Cmd: cmd, t: t}
+	return &wrapped{Cmd: cmd, t: t, settings: s}
 }
 
 func (w *wrapped) start() {
@@ -210,9 +218,16 @@ func (w *wrapped) line() string {
 	return strings.TrimSpace(line)
 }
 
+// exists tells whether a file is there.
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
 // ready waits for the command that counts, and returns its pid.
 func (w *wrapped) ready() int {
 	w.t.Helper()
+	eventually(w.t, "started", func() bool { return exists(w.settings.StartedBy) })
 	var pid int
 	if _, err := fmt.Sscanf(w.line(), "ready %d", &pid); err != nil {
 		w.t.Fatal(err)
@@ -237,9 +252,7 @@ func (w *wrapped) rest() ([]string, int) {
 
 func (w *wrapped) told() (r told) {
 	w.t.Helper()
-	var s settings
-	json.Unmarshal([]byte(w.Args[2]), &s)
-	b, err := os.ReadFile(s.ToldBy)
+	b, err := os.ReadFile(w.settings.ToldBy)
 	if err == nil {
 		err = json.Unmarshal(b, &r)
 	}
@@ -312,7 +325,7 @@ func TestExitCode(t *testing.T) {
 	write("first/both", "exit 1\n", 0o644)
 	write("other/both", "exit 5\n", 0o755)
 	write("first/half", "exit 1\n", 0o644)
-	path := "PATH=/no/such/dir:" + denied + ":" + first + ":" + other + ":" + os.Getenv("PATH")
+	path := "PATH=/no/such/dir:" + denied + ":" + first + ":" + other + ":/usr/bin:/bin"
 
 	for _, test := range []struct {
 		name string

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
@@ -131,12 +132,34 @@ func TestTerminal(t *testing.T) {
 				t.Skip(err)
 			}
 			term := openTerminal(t, shell...)
-			wrapper := self(t) + " role=wrapper '{}' "
+			started := filepath.Join(t.TempDir(), "started")
+			wrapper := fmt.Sprintf(`%s role=wrapper '{"StartedBy":"%s"}' `, self(t), started)
+			ready := func() (command, us int) {
+				t.Helper()
+				command, _ = strconv.Atoi(term.expect(`ready (\d+)`)[1])
+				eventually(t, "started", func() bool { return exists(started) })
+				os.Remove(started)
+				_, us, _ = stat(command)
+				return command, us
+			}
+			// The shell must have noticed, or it takes the terminal back.
+			stopped := func(command, us int) {
+				t.Helper()
+				eventually(t, "both stop", func() bool { return state(command) == 'T' && state(us) == 'T' })
+				for known := ""; known != "Stopped"; {
+					term.enter("jobs\n")
+					known = term.expect(`Stopped|Running`)[0]
+				}
+			}
+			resumed := func(command, us int) {
+				t.Helper()
+				term.enter("fg\n")
+				eventually(t, "both go on", func() bool { return state(command) != 'T' && state(us) != 'T' })
+			}
 
 			// Each key is one signal.
 			term.enter(wrapper + self(t) + " role=count\n")
-			command, _ := strconv.Atoi(term.expect(`ready (\d+)`)[1])
-			_, us, _ := stat(command)
+			command, us := ready()
 			for key, name := range map[string]string{"\x03": "SIGINT", "\x1c": "SIGQUIT", "\x1a": "SIGTSTP"} {
 				term.enter(key)
 				term.expect(name)
@@ -155,21 +178,16 @@ func TestTerminal(t *testing.T) {
 
 			// We stop and go on with the command.
 			term.enter(wrapper + "sh -c 'echo ready $$; exec sleep 60'\n")
-			command, _ = strconv.Atoi(term.expect(`ready (\d+)`)[1])
-			_, us, _ = stat(command)
+			command, us = ready()
 			for range 2 {
 				term.enter("\x1a")
-				eventually(t, "both stop", func() bool { return state(command) == 'T' && state(us) == 'T' })
-				term.enter("echo at the $((6*7)) prompt\n")
-				term.expect("at the 42 prompt")
-				term.enter("fg\n")
-				eventually(t, "both go on", func() bool { return state(command) != 'T' && state(us) != 'T' })
+				stopped(command, us)
+				resumed(command, us)
 			}
 			// Stopped by itself, as a pager does.
 			kill(t, command, syscall.SIGSTOP)
-			eventually(t, "both stop", func() bool { return state(command) == 'T' && state(us) == 'T' })
-			term.enter("fg\n")
-			eventually(t, "both go on", func() bool { return state(command) != 'T' && state(us) != 'T' })
+			stopped(command, us)
+			resumed(command, us)
 
 			term.enter("\x03")
 			eventually(t, "the end", func() bool { return state(us) == 0 })
@@ -180,9 +198,8 @@ func TestTerminal(t *testing.T) {
 			term.enter(wrapper + "sh -c 'echo ready $$; read line; echo got $line; sleep 0.01' &\n")
 			command, _ = strconv.Atoi(term.expect(`ready (\d+)`)[1])
 			_, us, _ = stat(command)
-			eventually(t, "both stop", func() bool { return state(command) == 'T' && state(us) == 'T' })
-			term.enter("fg\n")
-			eventually(t, "both go on", func() bool { return state(command) != 'T' && state(us) != 'T' })
+			stopped(command, us)
+			resumed(command, us)
 			term.enter("text\n")
 			term.expect("got text")
 		})
@@ -192,10 +209,11 @@ func TestTerminal(t *testing.T) {
 // When the terminal goes away, the command hears it once.
 func TestHangup(t *testing.T) {
 	t.Parallel()
-	file := t.TempDir() + "/told"
-	term := openTerminal(t, "sh", "-c", fmt.Sprintf(`exec %s role=wrapper '{}' sh -c 'trap "echo HUP >>%s" HUP; trap "exit" TERM; echo ready $$; while :; do sleep 0.01; done' 2>/dev/null`, self(t), file))
+	file, started := filepath.Join(t.TempDir(), "hup"), filepath.Join(t.TempDir(), "started")
+	term := openTerminal(t, "sh", "-c", fmt.Sprintf(`exec %s role=wrapper '{"StartedBy":"%s"}' sh -c 'trap "echo HUP >>%s" HUP; trap "exit" TERM; echo ready $$; while :; do sleep 0.01; done' 2>/dev/null`, self(t), started, file))
 	command, _ := strconv.Atoi(term.expect(`ready (\d+)`)[1])
 	_, us, _ := stat(command)
+	eventually(t, "started", func() bool { return exists(started) })
 	term.master.Close()
 	read := func() string { b, _ := os.ReadFile(file); return string(b) }
 	eventually(t, "HUP", func() bool { return read() != "" })

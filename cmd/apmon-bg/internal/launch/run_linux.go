@@ -49,8 +49,10 @@ func Run(o Options) (Result, error) {
 		signals:  make(chan os.Signal, 64),
 		heard:    map[syscall.Signal]time.Time{},
 		timer:    time.NewTimer(0),
+		pause:    time.NewTimer(0),
 	}
 	j.timer.Stop()
+	j.pause.Stop()
 	j.catch()
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		o.Warn(fmt.Errorf("orphans are not seen: %w", err))
@@ -118,8 +120,11 @@ type job struct {
 	waiting, asked []arrival
 	timer          *time.Timer                  // of the one or the other
 	heard          map[syscall.Signal]time.Time // by the witness
-	stop           time.Time                    // when TSTP came
-	stopped        syscall.Signal               // stopped the command, 0 for none
+
+	told    time.Time      // when TSTP came to us
+	stopped syscall.Signal // stopped the command, 0 for none
+	pause   *time.Timer    // until we stop too, at paused
+	paused  time.Time
 
 	ended    bool // the root has
 	reapRoot bool // and may be reaped
@@ -168,6 +173,8 @@ func (j *job) follow() {
 			case j.asked != nil:
 				j.decide()
 			}
+		case <-j.pause.C:
+			j.stopToo()
 		case <-j.timer.C:
 			if j.asked != nil {
 				j.decide() // the witness has been stopped, or worse
@@ -211,15 +218,17 @@ func (j *job) arrived(sig syscall.Signal, now time.Time) {
 	}
 }
 
-// note notes whether we are told to stop.
+// note notes whether we are told to stop, or to go on.
 func (j *job) note(sig syscall.Signal, now time.Time) {
 	switch sig {
 	case syscall.SIGTSTP:
-		j.stop = now
-		j.stopToo() // if the command was quicker
+		j.told = now
 	case syscall.SIGCONT:
-		j.stop = time.Time{}
+		j.told = time.Time{}
+	default:
+		return
 	}
+	j.stopSoon() // it may come before or after what became of the command
 }
 
 // decide forwards what the witness did not get, or the command is not in the
@@ -256,11 +265,24 @@ func (j *job) forward(sig syscall.Signal) {
 	}
 }
 
-// stopToo stops us with the command where that is job control: if we were told
-// to stop too, or it is what a terminal waits for. A command that is stopped
-// alone, as batch systems suspend jobs, goes on alone too, and we would never.
+// stopSoon stops us with a command that is stopped, unless it goes on at once:
+// what has a process group stop or go on reaches one process after the other.
+func (j *job) stopSoon() {
+	if j.stopped != 0 {
+		j.paused = time.Now().Add(settle)
+		j.pause.Reset(settle)
+	}
+}
+
+// stopToo stops us where that is job control: if we were told to stop too, or
+// it is what a terminal waits for. A command that is stopped alone, as batch
+// systems suspend jobs, goes on alone too, and we would never.
 func (j *job) stopToo() {
-	told := j.stopped == syscall.SIGTSTP && time.Since(j.stop) < 10*time.Second
+	if time.Since(j.paused) > settle {
+		j.stopSoon() // something else stopped us meanwhile, and no more
+		return
+	}
+	told := j.stopped == syscall.SIGTSTP && time.Since(j.told) < 10*time.Second
 	if j.stopped == 0 || !told && !foreground() {
 		return
 	}
@@ -308,7 +330,7 @@ func (j *job) reap() {
 		case !ok:
 		case status.Stopped() && pid == j.root:
 			j.stopped = status.StopSignal()
-			j.stopToo()
+			j.stopSoon()
 		case status.Continued() && pid == j.root:
 			j.stopped = 0
 		case !status.Exited() && !status.Signaled() || pid == j.root:
