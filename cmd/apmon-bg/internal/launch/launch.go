@@ -88,8 +88,8 @@ type Command struct {
 	// process that comes from it, dead or alive, waited for by its parent or
 	// not, from its exec on. It comes from an inherited perf event; false if
 	// the kernel refuses that (perf_event_paranoid above 2, seccomp) and once
-	// Run has returned. A program that changes its user (set-user-ID) leaves
-	// the count unless the caller is root, with what comes from it.
+	// Run has returned. A program that changes its user (set-user-ID), or that
+	// its user may not read, leaves the count with what comes from it.
 	CPUTime func() (time.Duration, bool)
 }
 

@@ -40,6 +40,7 @@ func TestMain(m *testing.M) {
 			abandon(os.Args[2:])
 		}
 	}
+	os.Setenv("GORACE", "atexit_sleep_ms=0") // of the race detector, at the end of each process
 	os.Exit(m.Run())
 }
 

@@ -159,7 +159,7 @@ func TestTerminal(t *testing.T) {
 
 			// Each key is one signal.
 			term.enter(wrapper + self(t) + " role=count\n")
-			command, us := ready()
+			_, us := ready()
 			for key, name := range map[string]string{"\x03": "SIGINT", "\x1c": "SIGQUIT", "\x1a": "SIGTSTP"} {
 				term.enter(key)
 				term.expect(name)
@@ -178,7 +178,7 @@ func TestTerminal(t *testing.T) {
 
 			// We stop and go on with the command.
 			term.enter(wrapper + "sh -c 'echo ready $$; exec sleep 60'\n")
-			command, us = ready()
+			command, us := ready()
 			for range 2 {
 				term.enter("\x1a")
 				stopped(command, us)

@@ -37,7 +37,7 @@ func newWitness() (*witness, error) {
 	c.args, c.size = argsMemory()
 
 	// Not a signal may reach the runtime's handlers in the child, where no
-	// runtime is.
+	// runtime is; nor may a fork under way elsewhere leave its pipe there.
 	var all, old unix.Sigset_t
 	for i := range all.Val {
 		all.Val[i]--
