@@ -1,6 +1,7 @@
 package launch
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -34,7 +35,7 @@ const (
 // left to do then is done: see [Reraise], and [signal.Reset].
 func Run(o Options) (Result, error) {
 	if len(o.Args) == 0 {
-		return Result{ExitCode: 127}, fmt.Errorf("no command")
+		return Result{ExitCode: 127}, errors.New("no command")
 	}
 	if o.Warn == nil {
 		o.Warn = func(error) {}
