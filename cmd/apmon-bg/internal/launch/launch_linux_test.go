@@ -1,0 +1,826 @@
+package launch
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// deadline is for whatever a test waits for.
+const deadline = 20 * time.Second
+
+// TestMain lets the test binary be the wrapper, and the command too: Run reaps
+// every child, so it needs a process of its own.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 {
+		switch os.Args[1] {
+		case "role=wrapper":
+			wrapper(os.Args[2:])
+		case "role=count":
+			count()
+		case "role=burn":
+			burn(os.Args[2:])
+		case "role=abandon":
+			abandon(os.Args[2:])
+		}
+	}
+	os.Setenv("GORACE", "atexit_sleep_ms=0") // of the race detector, at the end of each process
+	os.Exit(m.Run())
+}
+
+// settings are the options of a wrapper, and what it tells of its Run in a file.
+type settings struct {
+	OrphanWait  time.Duration
+	KillOrphans bool
+	Cgroup      string
+	Reraise     bool
+	Hang        bool   // Ended does not return
+	StartedBy   string // a file that is there once the command runs
+	ToldBy      string
+}
+
+type told struct {
+	Result    Result
+	Error     string
+	Warnings  []string
+	Ended     Result
+	Zombie    bool // the command was one when Ended was called
+	InCgroup  bool
+	CPU       time.Duration
+	Counted   bool
+	CPUBehind bool // there was a count after Run
+}
+
+func wrapper(args []string) {
+	var s settings
+	if err := json.Unmarshal([]byte(args[0]), &s); err != nil {
+		panic(err)
+	}
+	var t told
+	var command Command
+	r, err := Run(Options{
+		Args: args[1:], OrphanWait: s.OrphanWait, KillOrphans: s.KillOrphans, CgroupDir: s.Cgroup,
+		Started: func(c Command) {
+			command = c
+			if s.StartedBy != "" {
+				os.WriteFile(s.StartedBy, nil, 0o600)
+			}
+		},
+		Ended: func(r Result) {
+			if s.Hang {
+				select {}
+			}
+			t.Ended = r
+			state, _, _ := stat(command.PID)
+			t.Zombie = state == 'Z'
+			t.InCgroup = command.Cgroup
+			t.CPU, t.Counted = command.CPUTime()
+		},
+		Warn: func(err error) { t.Warnings = append(t.Warnings, err.Error()) },
+	})
+	t.Result = r
+	if err != nil {
+		t.Error = err.Error()
+	}
+	if command.CPUTime != nil {
+		_, t.CPUBehind = command.CPUTime()
+	}
+	if s.ToldBy != "" {
+		b, _ := json.Marshal(t)
+		if err := os.WriteFile(s.ToldBy, b, 0o600); err != nil {
+			panic(err)
+		}
+	}
+	if s.Reraise && r.Signal != 0 {
+		Reraise(r.Signal)
+	}
+	os.Exit(r.Code())
+}
+
+// count is a command that prints each signal it gets, and ends on USR2.
+func count() {
+	c := make(chan os.Signal, 100)
+	for _, sig := range forwarded {
+		signal.Notify(c, sig)
+	}
+	fmt.Println("ready", os.Getpid())
+	for sig := range c {
+		fmt.Println(unix.SignalName(sig.(syscall.Signal)))
+		if sig == syscall.SIGUSR2 {
+			os.Exit(0)
+		}
+	}
+}
+
+// burn uses CPU time, and prints how much.
+func burn(args []string) {
+	want, _ := time.ParseDuration(args[0])
+	var ts unix.Timespec
+	buf := make([]byte, 1<<16)
+	zero, _ := os.Open("/dev/zero")
+	for x := 1; time.Duration(ts.Nano()) < want; unix.ClockGettime(unix.CLOCK_PROCESS_CPUTIME_ID, &ts) {
+		if args[1] == "system" {
+			zero.Read(buf)
+		} else {
+			for range 10000 {
+				x ^= x << 7
+			}
+			buf[0] = byte(x)
+		}
+	}
+	fmt.Println(ts.Nano())
+	os.Exit(0)
+}
+
+// abandon runs a command some times and ignores SIGCHLD: nobody waits for it.
+func abandon(args []string) {
+	signal.Ignore(syscall.SIGCHLD)
+	n, _ := strconv.Atoi(args[0])
+	for range n {
+		syscall.ForkExec(args[1], args[1:], &syscall.ProcAttr{Files: []uintptr{0, 1, 2}})
+	}
+	wait4(-1, 0, nil) // until there is none
+	os.Exit(0)
+}
+
+func self(t testing.TB) string {
+	path, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// wrapped is a wrapper that was started.
+type wrapped struct {
+	*exec.Cmd
+	t        testing.TB
+	settings settings
+	out      *bufio.Reader
+}
+
+// wrap makes a wrapper of a command. It leads a process group of its own, which
+// is ended with the test.
+func wrap(t testing.TB, s settings, args ...string) *wrapped {
+	s.StartedBy = filepath.Join(t.TempDir(), "started")
+	b, err := json.Marshal(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(self(t), append([]string{"role=wrapper", string(b)}, args...)...)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Stderr = os.Stderr
+	return &wrapped{Cmd: cmd, t: t, settings: s}
+}
+
+func (w *wrapped) start() {
+	w.t.Helper()
+	out, err := w.StdoutPipe()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.out = bufio.NewReader(out)
+	if err := w.Start(); err != nil {
+		w.t.Fatal(err)
+	}
+	timer := time.AfterFunc(deadline, w.killAll)
+	w.t.Cleanup(func() {
+		timer.Stop()
+		w.killAll()
+		w.Wait()
+	})
+}
+
+func (w *wrapped) killAll() { syscall.Kill(-w.Process.Pid, syscall.SIGKILL) }
+
+// line reads a line of the command.
+func (w *wrapped) line() string {
+	w.t.Helper()
+	line, err := w.out.ReadString('\n')
+	if err != nil {
+		w.t.Fatalf("after %q: %v", line, err)
+	}
+	return strings.TrimSpace(line)
+}
+
+// exists tells whether a file is there.
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}
+
+// ready waits for the command that counts, and returns its pid.
+func (w *wrapped) ready() int {
+	w.t.Helper()
+	eventually(w.t, "started", func() bool { return exists(w.settings.StartedBy) })
+	var pid int
+	if _, err := fmt.Sscanf(w.line(), "ready %d", &pid); err != nil {
+		w.t.Fatal(err)
+	}
+	return pid
+}
+
+// rest reads to the end, and returns the exit code, or minus the signal.
+func (w *wrapped) rest() ([]string, int) {
+	w.t.Helper()
+	b, err := io.ReadAll(w.out)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.Wait()
+	status := w.ProcessState.Sys().(syscall.WaitStatus)
+	if status.Signaled() {
+		return strings.Fields(string(b)), -int(status.Signal())
+	}
+	return strings.Fields(string(b)), status.ExitStatus()
+}
+
+func (w *wrapped) told() (r told) {
+	w.t.Helper()
+	b, err := os.ReadFile(w.settings.ToldBy)
+	if err == nil {
+		err = json.Unmarshal(b, &r)
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return r
+}
+
+// eventually waits for a condition.
+func eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(deadline); !ok(); time.Sleep(2 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("never: %s", what)
+		}
+	}
+}
+
+// state is a process's state, 0 for none.
+func state(pid int) byte {
+	s, _, _ := stat(pid)
+	return s
+}
+
+// gone tells whether a process has ended, reaped or not.
+func gone(pid int) bool { return state(pid) == 0 || state(pid) == 'Z' }
+
+// witnessOf finds the witness of a wrapper.
+func witnessOf(t testing.TB, wrapper int) (pid int) {
+	t.Helper()
+	eventually(t, "a witness", func() bool {
+		for _, pid = range childrenOf(wrapper) {
+			b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+			if string(b) == "signal-witness\n" {
+				return true
+			}
+		}
+		return false
+	})
+	return pid
+}
+
+func kill(t testing.TB, pid int, sig syscall.Signal) {
+	t.Helper()
+	if err := syscall.Kill(pid, sig); err != nil {
+		t.Fatalf("%v to %d: %v", sig, pid, err)
+	}
+}
+
+func TestExitCode(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	write := func(name, text string, mode os.FileMode) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), mode); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	plain := write("plain", "echo \"$0\" \"$@\"; exit 9\n", 0o755)
+	denied := write("denied", "exit 0\n", 0o644)
+	orphaned := write("orphaned", "#!/no/such/shell\n", 0o755)
+	other, first := filepath.Join(dir, "other"), filepath.Join(dir, "first")
+	for _, d := range []string{other, first} {
+		if err := os.Mkdir(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write("first/both", "exit 1\n", 0o644)
+	write("other/both", "exit 5\n", 0o755)
+	write("first/half", "exit 1\n", 0o644)
+	path := "PATH=/no/such/dir:" + denied + ":" + first + ":" + other + ":/usr/bin:/bin"
+
+	for _, test := range []struct {
+		name string
+		args []string
+		code int
+		out  string
+	}{
+		{"none", []string{"true"}, 0, ""},
+		{"its own", []string{"sh", "-c", "exit 3"}, 3, ""},
+		{"of a signal", []string{"sh", "-c", "kill -TERM $$"}, 143, ""},
+		{"of KILL", []string{"sh", "-c", "kill -KILL $$"}, 137, ""},
+		{"not in PATH", []string{"no-such-command"}, 127, ""},
+		{"not there", []string{dir + "/no-such-command"}, 127, ""},
+		{"without a name", []string{""}, 127, ""},
+		{"without its interpreter", []string{orphaned}, 127, ""},
+		{"not executable", []string{denied}, 126, ""},
+		{"not executable, in PATH", []string{"half"}, 126, ""},
+		{"a folder", []string{dir}, 126, ""},
+		{"below a file", []string{plain + "/x"}, 126, ""},
+		{"a script without #!", []string{plain, "a b", "-c"}, 9, plain + " a b -c"},
+		{"executable later in PATH", []string{"both"}, 5, ""},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			w := wrap(t, settings{ToldBy: filepath.Join(t.TempDir(), "told")}, test.args...)
+			w.Env = append(os.Environ(), path)
+			w.start()
+			out, code := w.rest()
+			if got := strings.Join(out, " "); code != test.code || got != test.out {
+				t.Errorf("exit code %d, output %q; want %d, %q", code, got, test.code, test.out)
+			}
+			r := w.told()
+			if failed := r.Error != ""; failed != (code == 126 || code == 127) || failed && !strings.HasPrefix(r.Error, test.args[0]+": ") {
+				t.Errorf("error %q", r.Error)
+			}
+			if r.Warnings != nil {
+				t.Errorf("warnings %q", r.Warnings)
+			}
+		})
+	}
+}
+
+// What a command sees of itself is the same with and without us.
+func TestUntouched(t *testing.T) {
+	t.Parallel()
+	const show = `pwd; umask; nice; env | sort; ulimit -S -a; ulimit -H -a
+		grep -E "^(Sig(Ign|Blk|Cgt|Pnd)|ShdPnd|Cap|NoNewPrivs|Seccomp|THP|Cpus_allowed|CoreDumping)" /proc/self/status
+		cat /proc/self/oom_score_adj /proc/self/timerslack_ns /proc/self/cgroup
+		ls /proc/self/fd; readlink /proc/self/fd/0 /proc/self/fd/7; cut -d" " -f5-8 /proc/self/stat
+		read line; echo "$line"; read line <&7; echo "$line"; echo error >&2; exit 4`
+	for name, prelude := range map[string]string{
+		"plain":           ``,
+		"limits":          `ulimit -S -n 123; ulimit -H -n 4567; ulimit -t 100; umask 027; cd /; renice -n 7 $$ >&2`,
+		"nohup":           `trap "" HUP`,
+		"background":      `trap "" INT QUIT`,
+		"no job control":  `trap "" TSTP TTIN TTOU`,
+		"all soft limits": `ulimit -S -n $(ulimit -H -n)`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			in := filepath.Join(dir, "in")
+			if err := os.WriteFile(in, []byte("one\ntwo\n"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			run := func(args ...string) (string, string) {
+				stdin, err := os.Open(in)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer stdin.Close()
+				var stdout, stderr bytes.Buffer
+				cmd := exec.Command("/bin/sh", append([]string{"-c", "exec 7<" + in + "; " + prelude + "\n" + `exec "$@"`, "sh"}, args...)...)
+				cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, &stdout, &stderr
+				cmd.Env = append(os.Environ(), "LAUNCH=a  b", "EMPTY=")
+				cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+				var exit *exec.ExitError
+				if err := cmd.Run(); !errors.As(err, &exit) || exit.ExitCode() != 4 {
+					t.Fatalf("%v: %s", err, stderr.String())
+				}
+				// Of the fields of stat the groups are the wrapper's pid.
+				group := strconv.Itoa(cmd.Process.Pid)
+				return strings.ReplaceAll(stdout.String(), group+" "+group, "GROUP SESSION"), stderr.String()
+			}
+			want, wantErr := run("/bin/sh", "-c", show)
+			got, gotErr := run(self(t), "role=wrapper", "{}", "/bin/sh", "-c", show)
+			// A shell sets this one.
+			strip := func(s string) string {
+				lines := strings.Split(s, "\n")
+				return strings.Join(slices.DeleteFunc(lines, func(l string) bool { return strings.HasPrefix(l, "_=") }), "\n")
+			}
+			if strip(got) != strip(want) || !strings.Contains(want, "GROUP SESSION") {
+				t.Errorf("got\n%s\nwant\n%s", got, want)
+			}
+			if !strings.HasSuffix(gotErr, "error\n") || !strings.HasSuffix(wantErr, "error\n") {
+				t.Errorf("standard error %q, want %q", gotErr, wantErr)
+			}
+		})
+	}
+}
+
+// names are the names of the forwarded signals, USR2, which ends the command
+// that counts, last.
+func names() (signals []syscall.Signal, names []string) {
+	for _, sig := range forwarded {
+		if sig != syscall.SIGUSR2 {
+			signals = append(signals, sig)
+			names = append(names, unix.SignalName(sig))
+		}
+	}
+	return signals, names
+}
+
+// A signal reaches the command once, to whomever it was sent.
+func TestSignalOnce(t *testing.T) {
+	t.Parallel()
+	for name, send := range map[string]func(t *testing.T, w *wrapped, command int, sig syscall.Signal){
+		"to the wrapper": func(t *testing.T, w *wrapped, _ int, sig syscall.Signal) {
+			kill(t, w.Process.Pid, sig)
+		},
+		"to the process group": func(t *testing.T, w *wrapped, _ int, sig syscall.Signal) {
+			kill(t, -w.Process.Pid, sig)
+		},
+		"to each process, the wrapper first": func(t *testing.T, w *wrapped, command int, sig syscall.Signal) {
+			for _, pid := range []int{w.Process.Pid, command, witnessOf(t, w.Process.Pid)} {
+				kill(t, pid, sig)
+			}
+		},
+		"to each process, the wrapper last": func(t *testing.T, w *wrapped, command int, sig syscall.Signal) {
+			for _, pid := range []int{witnessOf(t, w.Process.Pid), command, w.Process.Pid} {
+				kill(t, pid, sig)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := wrap(t, settings{}, self(t), "role=count")
+			w.start()
+			command := w.ready()
+			signals, names := names()
+			for i, sig := range signals {
+				send(t, w, command, sig)
+				if got := w.line(); got != names[i] {
+					t.Errorf("got %s, want %s", got, names[i])
+				}
+			}
+			// It is forwarded after all that was decided before.
+			kill(t, w.Process.Pid, syscall.SIGUSR2)
+			if rest, code := w.rest(); !slices.Equal(rest, []string{"SIGUSR2"}) || code != 0 {
+				t.Errorf("then got %v, exit code %d", rest, code)
+			}
+		})
+	}
+}
+
+// Several signals at the same moment are told apart.
+func TestSignalsTogether(t *testing.T) {
+	t.Parallel()
+	w := wrap(t, settings{}, self(t), "role=count")
+	w.start()
+	w.ready()
+	kill(t, -w.Process.Pid, syscall.SIGTERM)
+	kill(t, w.Process.Pid, syscall.SIGUSR1)
+	kill(t, -w.Process.Pid, syscall.SIGHUP)
+	got := []string{w.line(), w.line(), w.line()}
+	slices.Sort(got)
+	kill(t, w.Process.Pid, syscall.SIGUSR2)
+	rest, _ := w.rest()
+	if got = append(got, rest...); !slices.Equal(got, []string{"SIGHUP", "SIGTERM", "SIGUSR1", "SIGUSR2"}) {
+		t.Errorf("got %v", got)
+	}
+}
+
+// Without a witness nothing is lost; a command that left the group gets
+// everything.
+func TestSignalForwardedInDoubt(t *testing.T) {
+	t.Parallel()
+	for name, sig := range map[string]syscall.Signal{"killed": syscall.SIGKILL, "stopped": syscall.SIGSTOP} {
+		t.Run("witness "+name, func(t *testing.T) {
+			t.Parallel()
+			w := wrap(t, settings{}, self(t), "role=count")
+			w.start()
+			w.ready()
+			witness := witnessOf(t, w.Process.Pid)
+			kill(t, witness, sig)
+			eventually(t, name, func() bool { return state(witness) == 0 || state(witness) == 'T' })
+			kill(t, w.Process.Pid, syscall.SIGTERM)
+			if got := w.line(); got != "SIGTERM" {
+				t.Errorf("got %s", got)
+			}
+			kill(t, w.Process.Pid, syscall.SIGUSR2)
+			if rest, code := w.rest(); !slices.Equal(rest, []string{"SIGUSR2"}) || code != 0 {
+				t.Errorf("then got %v, exit code %d", rest, code)
+			}
+		})
+	}
+	t.Run("command in another session", func(t *testing.T) {
+		t.Parallel()
+		setsid, err := exec.LookPath("setsid")
+		if err != nil {
+			t.Skip(err)
+		}
+		w := wrap(t, settings{}, setsid, self(t), "role=count")
+		w.start()
+		command := w.ready()
+		defer syscall.Kill(command, syscall.SIGKILL)
+		kill(t, -w.Process.Pid, syscall.SIGTERM)
+		if got := w.line(); got != "SIGTERM" {
+			t.Errorf("got %s", got)
+		}
+		kill(t, w.Process.Pid, syscall.SIGUSR2)
+		w.rest()
+	})
+}
+
+// What is ignored is not forwarded either.
+func TestIgnoredSignal(t *testing.T) {
+	t.Parallel()
+	w := wrap(t, settings{}, "sh", "-c", `trap "echo usr1; exit" USR1; echo ready $$; while :; do sleep 0.01; done`)
+	w.Args = append([]string{"sh", "-c", `trap "" HUP INT; exec "$@"`, "sh", w.Path}, w.Args[1:]...)
+	w.Path = "/bin/sh"
+	w.start()
+	w.ready()
+	for _, sig := range []syscall.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGUSR1} {
+		kill(t, w.Process.Pid, sig)
+	}
+	if rest, code := w.rest(); !slices.Equal(rest, []string{"usr1"}) || code != 0 {
+		t.Errorf("got %v, exit code %d", rest, code)
+	}
+}
+
+func TestWitness(t *testing.T) {
+	t.Parallel()
+	w := wrap(t, settings{}, self(t), "role=count")
+	w.start()
+	command := w.ready()
+	witness := witnessOf(t, w.Process.Pid)
+	var fds []os.DirEntry
+	eventually(t, "one descriptor", func() bool {
+		fds, _ = os.ReadDir(fmt.Sprintf("/proc/%d/fd", witness))
+		return len(fds) == 1
+	})
+	if b, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", witness)); err != nil || string(bytes.TrimRight(b, "\x00")) != "signal-witness" {
+		t.Errorf("command line %q, %v", b, err)
+	}
+
+	// The wrapper gone, the witness goes too, and the job lives on.
+	if err := w.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the witness ends", func() bool { return gone(witness) })
+	kill(t, command, syscall.SIGUSR1)
+	if got := w.line(); got != "SIGUSR1" {
+		t.Errorf("got %s", got)
+	}
+}
+
+// Without a terminal we stop with the command if we were told to, and do not if
+// it was alone.
+func TestStop(t *testing.T) {
+	t.Parallel()
+	w := wrap(t, settings{}, "sh", "-c", "echo ready $$; exec sleep 60")
+	w.start()
+	command := w.ready()
+	wrapper := w.Process.Pid
+	both := func(stopped bool) func() bool {
+		return func() bool { return state(command) == 'T' == stopped && state(wrapper) == 'T' == stopped }
+	}
+
+	kill(t, wrapper, syscall.SIGTSTP)
+	eventually(t, "both stop", both(true))
+	kill(t, wrapper, syscall.SIGCONT)
+	eventually(t, "both go on", both(false))
+	kill(t, -wrapper, syscall.SIGTSTP)
+	eventually(t, "both stop", both(true))
+	kill(t, -wrapper, syscall.SIGCONT)
+	eventually(t, "both go on", both(false))
+
+	kill(t, command, syscall.SIGSTOP)
+	eventually(t, "the command stops", func() bool { return state(command) == 'T' })
+	kill(t, wrapper, syscall.SIGTERM) // pending, and sent by a wrapper that runs
+	eventually(t, "TERM is forwarded", func() bool { return pending(command)&bit(syscall.SIGTERM) != 0 })
+	if s := state(wrapper); s == 'T' {
+		t.Error("the wrapper stopped too")
+	}
+	kill(t, command, syscall.SIGCONT)
+	if _, code := w.rest(); code != 143 {
+		t.Errorf("exit code %d", code)
+	}
+}
+
+// pending are the signals that a process has got and not taken.
+func pending(pid int) (set uint64) {
+	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	_, after, _ := bytes.Cut(b, []byte("\nShdPnd:\t"))
+	fmt.Sscanf(string(after), "%x", &set)
+	return set
+}
+
+func TestOrphans(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "told")
+	burner := self(t) + " role=burn 100ms user"
+
+	t.Run("are waited for and counted", func(t *testing.T) {
+		w := wrap(t, settings{OrphanWait: deadline, ToldBy: file}, "sh", "-c", "("+burner+" &) ; ("+burner+" &) ; exit 3")
+		w.start()
+		out, code := w.rest()
+		r := w.told()
+		if len(out) != 2 || code != 3 || r.Result.Orphans {
+			t.Fatalf("output %q, exit code %d, %+v", out, code, r)
+		}
+		if cpu := r.Result.All.User + r.Result.All.System; cpu < 200*time.Millisecond {
+			t.Errorf("CPU time of all %v", cpu)
+		}
+		if cpu := r.Result.Root.User + r.Result.Root.System; cpu >= 100*time.Millisecond {
+			t.Errorf("CPU time of the command %v", cpu)
+		}
+	})
+	t.Run("are left alone after the wait", func(t *testing.T) {
+		w := wrap(t, settings{OrphanWait: 50 * time.Millisecond, ToldBy: file}, "sh", "-c", "sleep 60 >&- & echo $!")
+		w.start()
+		pid, _ := strconv.Atoi(w.line())
+		if _, code := w.rest(); code != 0 || gone(pid) || !w.told().Result.Orphans {
+			t.Errorf("exit code %d, state %c", code, state(pid))
+		}
+	})
+	t.Run("are not waited for after TERM", func(t *testing.T) {
+		w := wrap(t, settings{OrphanWait: time.Hour, ToldBy: file}, "sh", "-c", "sleep 60 >&- & echo $$; echo $!")
+		w.start()
+		command, _ := strconv.Atoi(w.line())
+		pid, _ := strconv.Atoi(w.line())
+		eventually(t, "the command is reaped", func() bool { return state(command) == 0 })
+		kill(t, w.Process.Pid, syscall.SIGTERM)
+		if _, code := w.rest(); code != 0 || gone(pid) {
+			t.Errorf("exit code %d, state %c", code, state(pid))
+		}
+	})
+	t.Run("are ended", func(t *testing.T) {
+		// One that ends on TERM, one that does not and has a child, one stopped.
+		w := wrap(t, settings{OrphanWait: 10 * time.Millisecond, KillOrphans: true, ToldBy: file}, "sh", "-c", `
+			sleep 60 >&- & echo $!
+			sh -c 'trap "" TERM; sleep 60 & echo $!; exec >&-; wait; sleep 60' & echo $!
+			sleep 60 >&- & echo $!; kill -STOP $!; read line`)
+		stdin, err := w.StdinPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.start()
+		var pids []int
+		for range 4 {
+			pid, _ := strconv.Atoi(w.line())
+			pids = append(pids, pid)
+		}
+		stdin.Close()
+		start := time.Now()
+		w.rest()
+		if r := w.told(); r.Result.Orphans {
+			t.Errorf("%+v", r)
+		}
+		for _, pid := range pids {
+			if !gone(pid) {
+				t.Errorf("%d lives", pid)
+			}
+		}
+		if d := time.Since(start); d > 5*time.Second {
+			t.Errorf("it took %v", d)
+		}
+	})
+}
+
+func TestEnded(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "told")
+	w := wrap(t, settings{ToldBy: file}, self(t), "role=burn", "50ms", "user")
+	w.start()
+	_, code := w.rest()
+	r := w.told()
+	if code != 0 || !r.Zombie || r.Ended.Root.User+r.Ended.Root.System < 50*time.Millisecond || r.Ended.Root.MaxRSS < 1000 {
+		t.Errorf("%+v", r)
+	}
+	if !reflect.DeepEqual(r.Ended, r.Result) {
+		t.Errorf("%+v, then %+v", r.Ended, r.Result)
+	}
+
+	w = wrap(t, settings{ToldBy: file, Hang: true}, "sh", "-c", "exit 6")
+	start := time.Now()
+	w.start()
+	if _, code := w.rest(); code != 6 || len(w.told().Warnings) != 1 {
+		t.Errorf("exit code %d, %+v", code, w.told())
+	}
+	if d := time.Since(start); d < hooks || d > hooks+5*time.Second {
+		t.Errorf("it took %v", d)
+	}
+}
+
+func TestReraise(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL, syscall.SIGSEGV, syscall.SIGQUIT, syscall.SIGHUP, syscall.SIGXCPU, syscall.SIGPIPE} {
+		w := wrap(t, settings{Reraise: true}, "sh", "-c", fmt.Sprintf("ulimit -c 0; kill -%d $$", sig))
+		w.Args = append([]string{"sh", "-c", `ulimit -c unlimited; exec "$@"`, "sh", w.Path}, w.Args[1:]...)
+		w.Path, w.Dir = "/bin/sh", dir
+		w.start()
+		if _, code := w.rest(); code != -int(sig) {
+			t.Errorf("%v: %d", sig, code)
+		}
+		if w.ProcessState.Sys().(syscall.WaitStatus).CoreDump() {
+			t.Errorf("%v: core dumped", sig)
+		}
+	}
+}
+
+func TestCPUTime(t *testing.T) {
+	t.Parallel()
+	probe := newCounter()
+	if probe.file == nil {
+		t.Skip("the kernel refuses an inherited perf event")
+	}
+	probe.close()
+	file := filepath.Join(t.TempDir(), "told")
+	exe := self(t)
+	for name, args := range map[string][]string{
+		"user time":      {exe, "role=burn", "300ms", "user"},
+		"system time":    {exe, "role=burn", "300ms", "system"},
+		"second exec":    {"sh", "-c", "exec " + exe + " role=burn 300ms user"},
+		"not waited for": {exe, "role=abandon", "3", exe, "role=burn", "100ms", "user"},
+	} {
+		w := wrap(t, settings{ToldBy: file}, args...)
+		w.start()
+		out, _ := w.rest()
+		var own time.Duration
+		for _, s := range out {
+			n, _ := strconv.Atoi(s)
+			own += time.Duration(n)
+		}
+		r := w.told()
+		t.Logf("%s: counted %v, burnt %v, waited for %v", name, r.CPU, own, r.Result.Root.User+r.Result.Root.System)
+		// The programs' starts and ends are not in their own measurement.
+		if !r.Counted || own < 300*time.Millisecond || r.CPU < own*8/10 || r.CPU > own*12/10+30*time.Millisecond {
+			t.Errorf("%s: counted %v (%v), the burners %v", name, r.CPU, r.Counted, own)
+		}
+		if lost := r.Result.Root.User+r.Result.Root.System < own/2; lost != (name == "not waited for") {
+			t.Errorf("%s: %+v, the burners %v", name, r.Result, own)
+		}
+		if r.CPUBehind {
+			t.Errorf("%s: there is a count after Run", name)
+		}
+	}
+}
+
+func TestCgroup(t *testing.T) {
+	t.Parallel()
+	own, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil {
+		t.Skip(err)
+	}
+	_, path, ok := strings.Cut(string(own), "0::")
+	if !ok {
+		t.Skip("no cgroup v2")
+	}
+	root := "/sys/fs/cgroup"
+	if _, err := os.Stat(root + "/cgroup.procs"); err != nil {
+		root += "/unified"
+	}
+	dir := filepath.Join(root, strings.TrimSpace(path), fmt.Sprintf("launch-test-%d", os.Getpid()))
+	if err := os.Mkdir(dir, 0o755); err != nil {
+		t.Skip(err)
+	}
+	defer os.Remove(dir)
+	file := filepath.Join(t.TempDir(), "told")
+	w := wrap(t, settings{ToldBy: file, Cgroup: dir}, "sed", "-n", "s/^0:://p", "/proc/self/cgroup")
+	w.start()
+	out, code := w.rest()
+	if r := w.told(); code != 0 || len(out) != 1 || filepath.Base(out[0]) != filepath.Base(dir) || !r.InCgroup || r.Warnings != nil {
+		t.Errorf("%d %q %+v", code, out, r)
+	}
+}
+
+// A cgroup that cannot be used is a warning.
+func TestNoCgroup(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "told")
+	for _, dir := range []string{filepath.Dir(file), "/no/such/cgroup"} {
+		w := wrap(t, settings{ToldBy: file, Cgroup: dir}, "sh", "-c", "exit 3")
+		w.start()
+		_, code := w.rest()
+		if r := w.told(); code != 3 || r.InCgroup || len(r.Warnings) != 1 {
+			t.Errorf("%s: exit code %d, %+v", dir, code, r)
+		}
+		w = wrap(t, settings{ToldBy: file, Cgroup: dir}, "/no/such/command")
+		w.start()
+		if _, code := w.rest(); code != 127 {
+			t.Errorf("%s: exit code %d", dir, code)
+		}
+	}
+}

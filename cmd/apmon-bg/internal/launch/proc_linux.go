@@ -1,0 +1,58 @@
+package launch
+
+import (
+	"bytes"
+	"os"
+	"strconv"
+	"syscall"
+)
+
+// ignoredSignals are the signals that we ignore, as bits.
+func ignoredSignals() uint64 {
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		return 0
+	}
+	_, after, _ := bytes.Cut(status, []byte("\nSigIgn:\t"))
+	line, _, _ := bytes.Cut(after, []byte("\n"))
+	set, err := strconv.ParseUint(string(line), 16, 64)
+	if err != nil {
+		return 0
+	}
+	return set
+}
+
+func bit(sig syscall.Signal) uint64 { return 1 << (sig - 1) }
+
+// stat tells a process's state and its parent, from /proc/PID/stat.
+func stat(pid int) (state byte, ppid int, ok bool) {
+	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return 0, 0, false
+	}
+	// Behind the name, which may hold anything.
+	fields := bytes.Fields(b[bytes.LastIndexByte(b, ')')+1:])
+	if len(fields) < 2 {
+		return 0, 0, false
+	}
+	ppid, err = strconv.Atoi(string(fields[1]))
+	return fields[0][0], ppid, err == nil
+}
+
+// childrenOf lists the children of a process.
+func childrenOf(parent int) (pids []int) {
+	dir, err := os.Open("/proc")
+	if err != nil {
+		return nil
+	}
+	defer dir.Close()
+	names, _ := dir.Readdirnames(-1)
+	for _, name := range names {
+		if pid, err := strconv.Atoi(name); err == nil {
+			if _, ppid, ok := stat(pid); ok && ppid == parent {
+				pids = append(pids, pid)
+			}
+		}
+	}
+	return pids
+}

@@ -1,0 +1,461 @@
+package launch
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"runtime"
+	"slices"
+	"syscall"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// forwarded are the signals that are forwarded.
+var forwarded = []syscall.Signal{
+	syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGUSR1,
+	syscall.SIGUSR2, syscall.SIGCONT, syscall.SIGTSTP, syscall.SIGWINCH,
+}
+
+const (
+	settle  = 20 * time.Millisecond  // from one process to the next, for a sender that takes them one by one
+	earlier = 100 * time.Millisecond // by which the witness may have got a signal before us
+	answer  = time.Second            // for the witness, where the machine is busy
+	grace   = time.Second            // for orphans, after TERM and after KILL
+	hooks   = 2 * time.Second        // for Started and Ended, after the end
+)
+
+// Run runs a command and waits for its end. An error says why it could not be
+// started; the result has the exit code for that too.
+//
+// The signals that Run forwards stay caught after its return, so that what is
+// left to do then is done: see [Reraise], and [signal.Reset].
+func Run(o Options) (Result, error) {
+	if len(o.Args) == 0 {
+		return Result{ExitCode: 127}, errors.New("no command")
+	}
+	if o.Warn == nil {
+		o.Warn = func(error) {}
+	}
+	// The witness ends with this thread, and the counter belongs to it.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+
+	j := job{
+		warn:     o.Warn,
+		children: make(chan os.Signal, 1),
+		signals:  make(chan os.Signal, 64),
+		heard:    map[syscall.Signal]time.Time{},
+		timer:    time.NewTimer(0),
+		pause:    time.NewTimer(0),
+	}
+	j.timer.Stop()
+	j.pause.Stop()
+	j.catch()
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		o.Warn(fmt.Errorf("orphans are not seen: %w", err))
+	}
+	var err error
+	if j.witness, err = newWitness(); err != nil {
+		o.Warn(fmt.Errorf("signals may be delivered twice: %w", err))
+	}
+	count := newCounter()
+	defer count.close()
+	pid, cgroupErr, err := start(o.Args, o.CgroupDir)
+	if err != nil {
+		j.dismiss()
+		code := 126
+		if err == syscall.ENOENT {
+			code = 127
+		}
+		return Result{ExitCode: code}, fmt.Errorf("%s: %w", o.Args[0], err)
+	}
+	j.root = pid
+	if cgroupErr != nil {
+		o.Warn(fmt.Errorf("cannot start in cgroup %s: %w", o.CgroupDir, cgroupErr))
+	}
+	// What came before the command ran, the command did not get.
+	for len(j.signals) > 0 {
+		sig := (<-j.signals).(syscall.Signal)
+		j.note(sig, time.Now())
+		j.forward(sig)
+	}
+
+	ended, done := make(chan Result, 1), make(chan struct{})
+	go func() {
+		defer close(done)
+		if o.Started != nil {
+			o.Started(Command{PID: pid, Cgroup: o.CgroupDir != "" && cgroupErr == nil, CPUTime: count.read})
+		}
+		if r := <-ended; o.Ended != nil {
+			o.Ended(r)
+		}
+	}()
+
+	j.follow()
+	j.dismiss()
+	ended <- j.result
+	j.until(done, hooks)
+
+	j.reapRoot = true
+	if !j.wait(o.OrphanWait) && o.KillOrphans {
+		j.killOrphans()
+	}
+	j.result.Orphans = j.left
+	return j.result, nil
+}
+
+// job is a command that runs.
+type job struct {
+	root     int
+	warn     func(error)
+	witness  *witness
+	children chan os.Signal // SIGCHLD
+	signals  chan os.Signal
+
+	// A signal is waiting until those settle that come with it, and asked
+	// about until the witness has told everything it got.
+	waiting, asked []arrival
+	timer          *time.Timer                  // of the one or the other
+	heard          map[syscall.Signal]time.Time // by the witness
+
+	told    time.Time      // when TSTP came to us
+	stopped syscall.Signal // stopped the command, 0 for none
+	pause   *time.Timer    // until we stop too, at paused
+	paused  time.Time
+
+	ended    bool // the root has
+	reapRoot bool // and may be reaped
+	hurry    bool // a signal said so, after that
+	left     bool // we have children
+	result   Result
+}
+
+// An arrival is a signal that we got.
+type arrival struct {
+	sig syscall.Signal
+	at  time.Time
+}
+
+// catch has the signals come to us that were not ignored: what a handler is set
+// for, exec sets to its default.
+func (j *job) catch() {
+	signal.Notify(j.children, syscall.SIGCHLD)
+	ignored := ignoredSignals()
+	if ignored&bit(syscall.SIGINT) != 0 {
+		signal.Ignore(syscall.SIGQUIT)
+		ignored |= bit(syscall.SIGQUIT)
+	}
+	for _, sig := range forwarded {
+		if ignored&bit(sig) == 0 {
+			signal.Notify(j.signals, sig)
+		}
+	}
+}
+
+// follow forwards signals and reaps, until the root has ended.
+func (j *job) follow() {
+	for j.reap(); !j.ended; {
+		select {
+		case <-j.children:
+			j.reap()
+		case sig := <-j.signals:
+			j.arrived(sig.(syscall.Signal), time.Now())
+		case sig, ok := <-j.tells():
+			switch {
+			case !ok:
+				j.dismiss()
+				j.decide()
+			case sig != mark:
+				j.heard[sig] = time.Now()
+			case j.asked != nil:
+				j.decide()
+			}
+		case <-j.pause.C:
+			j.stopToo()
+		case <-j.timer.C:
+			if j.asked != nil {
+				j.decide() // the witness has been stopped, or worse
+			} else {
+				j.asked, j.waiting = j.waiting, nil
+				j.witness.ask()
+				j.timer.Reset(answer)
+			}
+		}
+	}
+}
+
+// tells is what the witness tells.
+func (j *job) tells() <-chan syscall.Signal {
+	if j.witness == nil {
+		return nil
+	}
+	return j.witness.heard
+}
+
+// dismiss ends the witness.
+func (j *job) dismiss() {
+	if j.witness != nil {
+		j.witness.end()
+		j.witness = nil
+	}
+}
+
+// arrived takes in a signal of ours, which the command may have got or not.
+func (j *job) arrived(sig syscall.Signal, now time.Time) {
+	j.note(sig, now)
+	if j.witness == nil {
+		j.forward(sig)
+		return
+	}
+	if !slices.ContainsFunc(j.waiting, func(a arrival) bool { return a.sig == sig }) {
+		j.waiting = append(j.waiting, arrival{sig, now})
+	}
+	if j.asked == nil && len(j.waiting) == 1 {
+		j.timer.Reset(settle)
+	}
+}
+
+// note notes whether we are told to stop, or to go on.
+func (j *job) note(sig syscall.Signal, now time.Time) {
+	switch sig {
+	case syscall.SIGTSTP:
+		j.told = now
+	case syscall.SIGCONT:
+		j.told = time.Time{}
+	default:
+		return
+	}
+	j.stopSoon() // it may come before or after what became of the command
+}
+
+// decide forwards what the witness did not get, or the command is not in the
+// process group to get.
+func (j *job) decide() {
+	if j.witness == nil {
+		j.asked, j.waiting = append(j.asked, j.waiting...), nil
+	}
+	group, err := unix.Getpgid(j.root)
+	apart := err == nil && group != unix.Getpgrp()
+	for _, a := range j.asked {
+		at := j.heard[a.sig]
+		// The kernel drops the one of these that is pending when the other comes.
+		if pair := (syscall.SIGCONT + syscall.SIGTSTP) - a.sig; a.sig == syscall.SIGCONT || a.sig == syscall.SIGTSTP {
+			if other := j.heard[pair]; other.After(at) {
+				at = other
+			}
+		}
+		if apart || at.Before(a.at.Add(-earlier)) {
+			j.forward(a.sig)
+		}
+	}
+	j.asked = nil
+	if j.timer.Stop(); len(j.waiting) > 0 {
+		j.timer.Reset(settle)
+	}
+}
+
+// forward sends a signal to the command, whose pid is nobody else's until we
+// reap it.
+func (j *job) forward(sig syscall.Signal) {
+	if err := syscall.Kill(j.root, sig); err != nil {
+		j.warn(fmt.Errorf("%v is not forwarded: %w", sig, err))
+	}
+}
+
+// stopSoon stops us with a command that is stopped, unless it goes on at once:
+// what has a process group stop or go on reaches one process after the other.
+func (j *job) stopSoon() {
+	if j.stopped != 0 {
+		j.paused = time.Now().Add(settle)
+		j.pause.Reset(settle)
+	}
+}
+
+// stopToo stops us where that is job control: if we were told to stop too, or
+// it is what a terminal waits for. A command that is stopped alone, as batch
+// systems suspend jobs, goes on alone too, and we would never.
+func (j *job) stopToo() {
+	if time.Since(j.paused) > settle {
+		j.stopSoon() // something else stopped us meanwhile, and no more
+		return
+	}
+	told := j.stopped == syscall.SIGTSTP && time.Since(j.told) < 10*time.Second
+	if j.stopped == 0 || !told && !foreground() {
+		return
+	}
+	if state, _, ok := stat(j.root); ok && state == 'T' { // still
+		syscall.Kill(os.Getpid(), syscall.SIGSTOP)
+	}
+}
+
+// foreground tells whether we are what our terminal waits for.
+func foreground() bool {
+	tty, err := unix.Open("/dev/tty", unix.O_RDONLY|unix.O_NOCTTY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return false
+	}
+	defer unix.Close(tty)
+	group, err := unix.IoctlGetInt(tty, unix.TIOCGPGRP)
+	return err == nil && group == unix.Getpgrp()
+}
+
+// reap takes in what became of our children, orphans that came to us too. The
+// root, when it has ended, is left a zombie until reapRoot; so are all others
+// meanwhile. It is the only place that waits for any child.
+func (j *job) reap() {
+	for j.reapRoot || !j.ended {
+		info, usage, err := peek()
+		if err != nil || info.pid == 0 {
+			j.left = err == nil
+			return
+		}
+		pid := int(info.pid)
+		if end := info.code == cldExited || info.code == cldKilled || info.code == cldDumped; pid == j.root && end && !j.reapRoot {
+			j.ended = true
+			if info.code == cldExited {
+				j.result.ExitCode = int(info.status)
+			} else {
+				j.result.Signal = syscall.Signal(info.status)
+			}
+			j.result.Root.add(usage)
+			j.result.All.add(usage)
+			return
+		}
+		var rusage syscall.Rusage
+		status, ok := wait4(pid, syscall.WNOHANG|syscall.WUNTRACED|unix.WCONTINUED, &rusage)
+		switch {
+		case !ok:
+		case status.Stopped() && pid == j.root:
+			j.stopped = status.StopSignal()
+			j.stopSoon()
+		case status.Continued() && pid == j.root:
+			j.stopped = 0
+		case !status.Exited() && !status.Signaled() || pid == j.root:
+		case j.witness != nil && pid == j.witness.pid:
+			j.witness.pid = 0
+		default:
+			j.result.All.add(rusage)
+		}
+	}
+}
+
+// until waits for done, or for a time.
+func (j *job) until(done <-chan struct{}, d time.Duration) {
+	timeout := time.After(d)
+	for {
+		select {
+		case <-done:
+			return
+		case <-timeout:
+			j.warn(fmt.Errorf("not waited for the last report: it takes over %v", d))
+			return
+		case sig := <-j.signals:
+			j.hurried(sig)
+		}
+	}
+}
+
+// wait reaps until no child is left, or for a time.
+func (j *job) wait(d time.Duration) (none bool) {
+	timeout := time.After(d)
+	for {
+		if j.reap(); !j.left {
+			return true
+		}
+		if j.hurry {
+			return false
+		}
+		select {
+		case <-timeout:
+			return false
+		case <-j.children:
+		case sig := <-j.signals:
+			j.hurried(sig)
+		}
+	}
+}
+
+// hurried takes in a signal that comes after the end of the command: whoever
+// wants it to end does not want to wait for orphans.
+func (j *job) hurried(sig os.Signal) {
+	switch sig {
+	case syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM:
+		j.hurry = true
+	}
+}
+
+// killOrphans ends our children, and theirs as they come to us. Only who is our
+// own child gets a signal: its pid is nobody else's until we reap it.
+func (j *job) killOrphans() {
+	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
+		j.hurry = false
+		sent := map[int]bool{}
+		for deadline := time.Now().Add(grace); time.Now().Before(deadline); {
+			for _, pid := range childrenOf(os.Getpid()) {
+				if !sent[pid] {
+					sent[pid] = true
+					syscall.Kill(pid, sig)
+					syscall.Kill(pid, syscall.SIGCONT)
+				}
+			}
+			if j.wait(min(50*time.Millisecond, time.Until(deadline))) {
+				return
+			}
+			if j.hurry {
+				break
+			}
+		}
+	}
+}
+
+// childInfo is the siginfo_t of waitid(2).
+type childInfo struct {
+	signo, errno, code int32
+	_                  [0]uintptr // what follows is aligned as a pointer
+	pid                int32
+	uid                uint32
+	status             int32
+	_                  [128 - 24]byte
+}
+
+const (
+	cldExited = 1
+	cldKilled = 2
+	cldDumped = 3
+)
+
+// peek tells of a child whose state has changed, and leaves it as it is; pid is
+// 0 if there is none, and the error ECHILD if there is no child.
+func peek() (info childInfo, usage syscall.Rusage, err error) {
+	for {
+		_, _, errno := syscall.Syscall6(syscall.SYS_WAITID, unix.P_ALL, 0, uintptr(unsafe.Pointer(&info)),
+			unix.WEXITED|unix.WSTOPPED|unix.WCONTINUED|unix.WNOHANG|unix.WNOWAIT, uintptr(unsafe.Pointer(&usage)), 0)
+		switch errno {
+		case 0:
+			return info, usage, nil
+		case syscall.EINTR:
+		default:
+			return info, usage, errno
+		}
+	}
+}
+
+// wait4 waits for one child.
+func wait4(pid, options int, usage *syscall.Rusage) (status syscall.WaitStatus, ok bool) {
+	for {
+		got, err := syscall.Wait4(pid, &status, options, usage)
+		if err != syscall.EINTR {
+			return status, err == nil && got == pid
+		}
+	}
+}
+
+func (u *Usage) add(r syscall.Rusage) {
+	u.User += time.Duration(r.Utime.Nano())
+	u.System += time.Duration(r.Stime.Nano())
+	u.MaxRSS = max(u.MaxRSS, int64(r.Maxrss))
+}
