@@ -53,6 +53,8 @@ type Client struct {
 	// for a reload.
 	sourceStats atomic.Pointer[[]SourceStats]
 	rearm       chan struct{} // tells the watching goroutine that times have changed
+	ready       chan struct{} // closed by isReady when the sources have been looked at
+	isReady     func()
 
 	monitor  monitor
 	factors  atomic.Pointer[procinfo.Factors] // of SetBenchmark
@@ -98,6 +100,7 @@ func New(cfg conf.Config, opts ...Option) (*Client, error) {
 		return nil, err
 	}
 	c.apply(c.opt.ctx, []conf.Config{cfg})
+	c.isReady()
 	return c, nil
 }
 
@@ -131,6 +134,7 @@ func newClient(opts []Option) (*Client, error) {
 		dests:   map[string]*destination{},
 		rearm:   make(chan struct{}, 1),
 
+		ready:     make(chan struct{}),
 		resolving: make(chan struct{}, maxLookups),
 		reload:    make(chan struct{}, 1),
 	}
@@ -146,6 +150,7 @@ func newClient(opts []Option) (*Client, error) {
 	if c.instance, err = newInstance(); err != nil {
 		return nil, err
 	}
+	c.isReady = sync.OnceFunc(func() { close(c.ready) })
 	c.monitor.c, c.monitor.phase, c.monitor.wake = c, mathrand.Float64(), make(chan struct{}, 1)
 	c.tap.init(c.opt.tap, c.instance)
 	c.set.Store(c.newSet(nil))

@@ -43,6 +43,8 @@ type Job struct {
 	Params map[string]bool
 	// Start is when the job started, if that was not with its root process.
 	Start time.Time
+	// Also are parameters that are sent with each report.
+	Also []Param
 	// Started and Counter are for who starts the job: see
 	// [procinfo.JobOptions].
 	Started bool
@@ -258,7 +260,7 @@ func (m *monitor) jobTask(j *MonitoredJob, g *group) *task {
 		m.c.notRead(err)
 		s.Rates(prev)
 		prev = &s
-		params = append(s.Append(params[:0], choose), more...)
+		params = append(append(s.Append(params[:0], choose), j.job.Also...), more...)
 		return m.c.sendReport(ctx, g, Message{Cluster: j.job.Cluster, Node: j.job.Node, Params: params})
 	}
 	t.run = func(ctx context.Context, _ bool) error { return t.report(ctx, nil) }

@@ -84,16 +84,35 @@ func OpenSources(ctx context.Context, sources []conf.Source, opts ...Option) (*C
 			stats:  SourceStats{Name: s.Name},
 		})
 	}
-	err = c.recheck(ctx, c.sources)
-	if len(c.set.Load().targets) == 0 && !c.opt.startEmpty {
-		c.Close()
-		if err == nil {
-			err = ErrNoDestination
+	if !c.opt.background { // else every source is due at once
+		err = c.recheck(ctx, c.sources)
+		if len(c.set.Load().targets) == 0 && !c.opt.startEmpty {
+			c.Close()
+			if err == nil {
+				err = ErrNoDestination
+			}
+			return nil, fmt.Errorf("apmon: %w", err)
 		}
-		return nil, fmt.Errorf("apmon: %w", err)
+	}
+	if len(sources) == 0 {
+		c.isReady()
 	}
 	c.wg.Go(c.watch)
 	return c, nil
+}
+
+// Ready waits until the sources have been looked at for the first time, and
+// names looked up, whatever came of it: that may still be under way with
+// [WithOpenInBackground]. The error is [ErrClosed], or the context's.
+func (c *Client) Ready(ctx context.Context) error {
+	select {
+	case <-c.ready:
+		return nil
+	case <-c.ctx.Done():
+		return ErrClosed
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // Reload looks at all sources of [Open] at once, whether it is time or not, and
@@ -244,6 +263,7 @@ func (c *Client) recheck(ctx context.Context, sources []*source) error {
 		t.lookAgain(c.now())
 	}
 	c.startLookups(c.set.Load())
+	c.isReady()
 	return errors.Join(errs...)
 }
 

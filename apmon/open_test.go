@@ -729,3 +729,43 @@ func TestSampleKnowsEveryOption(t *testing.T) {
 		}
 	}
 }
+
+// What opens in the background waits for nothing, not even for a source that
+// hangs, and sends once there is something to send to.
+func TestOpenInBackground(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var n network
+		var w web
+		w.set(u1, "10.0.0.1\n")
+		w.hang(true)
+		start := time.Now()
+		c := open(t, &n, &w, []string{u1}, WithOpenInBackground())
+		equal(t, "time to open", time.Since(start), 0)
+		if err := c.Send("C", "N", Int("x", 1)); !errors.Is(err, ErrNoDestination) {
+			t.Errorf("Send: %v", err)
+		}
+		ctx, stop := context.WithTimeout(t.Context(), time.Second)
+		defer stop()
+		if err := c.Ready(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Ready while a source hangs: %v", err)
+		}
+		w.hang(false)
+		if err := c.Ready(t.Context()); err != nil { // the look that hangs has failed
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Minute)
+		if err := c.Send("C", "N", Int("x", 1)); err != nil {
+			t.Fatal(err)
+		}
+		equalSlices(t, "arrived", n.seqs("10.0.0.1:8884"), []int32{1})
+
+		c = open(t, &n, &w, []string{u1}, WithOpenInBackground())
+		if err := c.Ready(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Send("C", "N", Int("x", 1)); err != nil {
+			t.Fatal(err)
+		}
+	})
+}

@@ -61,6 +61,7 @@ type options struct {
 	adjustOptions func(*conf.Options)
 	tap           func(datagram []byte)
 	startEmpty    bool
+	background    bool // Open returns at once
 	fallback      bool
 	policy        RatePolicy
 	limit         int
@@ -142,6 +143,12 @@ func WithTap(tap func(datagram []byte)) Option { return func(o *options) { o.tap
 // trying: for what may start before the network, and must not fail. Until a
 // source yields one, Send returns [ErrNoDestination].
 func WithStartEmpty() Option { return func(o *options) { o.startEmpty = true } }
+
+// WithOpenInBackground is [WithStartEmpty] for who cannot wait at all: [Open]
+// returns at once, and reads its sources in the background. See [Client.Ready].
+func WithOpenInBackground() Option {
+	return func(o *options) { o.startEmpty, o.background = true, true }
+}
 
 // WithFallback takes the sources of [Open] one by one, in random order, until
 // one yields a destination, and uses that one alone. By default all are merged.

@@ -81,7 +81,7 @@ func (c *sendCommand) messages(cc *cli.Context) (iter.Seq2[apmon.Message, error]
 			if isFlag(args[i]) && !literal {
 				return nil, fmt.Errorf("flag %q stands behind the parameters; flags come first", args[i])
 			}
-			c.add(parseValue(args[i], args[i+1]))
+			c.add(command.ParseValue(args[i], args[i+1]))
 		}
 	} else {
 		for _, arg := range args {
@@ -92,7 +92,7 @@ func (c *sendCommand) messages(cc *cli.Context) (iter.Seq2[apmon.Message, error]
 			if !ok {
 				return nil, fmt.Errorf("%s is not NAME=VALUE", xdr.Quote(arg))
 			}
-			c.add(parseValue(name, value))
+			c.add(command.ParseValue(name, value))
 		}
 	}
 	if c.bad != nil {
@@ -206,7 +206,7 @@ func readKV(r io.Reader, base apmon.Message) (apmon.Message, error) {
 		if i := strings.IndexAny(line.text, " \t"); i >= 0 {
 			name, value = line.text[:i], strings.TrimSpace(line.text[i:])
 		}
-		p, err := parseValue(name, value)
+		p, err := command.ParseValue(name, value)
 		if err != nil {
 			return base, command.Errorf(command.DataErr, "standard input, line %d: %w", line.number, err)
 		}
@@ -234,7 +234,7 @@ func parseLine(line string, m apmon.Message) (apmon.Message, error) {
 		return m, errors.New("CLUSTER/NODE is not followed by pairs of NAME VALUE")
 	}
 	for i := 1; i < len(f); i += 2 {
-		p, err := parseValue(f[i], f[i+1])
+		p, err := command.ParseValue(f[i], f[i+1])
 		if err != nil {
 			return m, err
 		}
@@ -353,18 +353,18 @@ func jsonParam(name, typ string, value any) (apmon.Param, error) {
 	case json.Number:
 		switch typ {
 		case "":
-			return parseValue(name, v.String())
+			return command.ParseValue(name, v.String())
 		case "int32", "int64":
-			return parseInt(name, v.String())
+			return command.ParseInt64(name, v.String())
 		case "real32", "real64":
-			return parseFloat(name, v.String())
+			return command.ParseFloat(name, v.String())
 		}
 	case string:
 		switch typ {
 		case "", "string":
-			return parseText(name, v)
+			return command.ParseText(name, v)
 		case "real32", "real64": // "NaN", "+Inf", "-Inf"
-			return apmon.Param{}, badValue(name, v, "cannot be stored")
+			return apmon.Param{}, command.BadValue(name, v, "cannot be stored")
 		}
 	default:
 		return apmon.Param{}, command.Errorf(command.DataErr, "parameter %s: %w: neither a number nor a text", xdr.Quote(name), apmon.ErrBadValue)

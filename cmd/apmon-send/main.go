@@ -122,9 +122,9 @@ func (c *sendCommand) app() *cli.App {
 			&cli.StringFlag{Name: "node", Aliases: []string{"n"}, Usage: "`NODE` of the parameters (default: $APMON_NODE, else the full host name)"},
 			&cli.StringFlag{Name: "time", Aliases: []string{"t"}, Usage: "`TIME` of the values (default: none, the receiver's own)"},
 			&cli.BoolFlag{Name: "job", DisableDefaultText: true, Usage: "take cluster and node that are not given from the batch system's environment"},
-			&command.Repeat{Forms: []string{"int"}, Value: "NAME=VALUE", Usage: "an integer (repeatable)", Add: typed(parseInt)},
-			&command.Repeat{Forms: []string{"float"}, Value: "NAME=VALUE", Usage: "a floating-point number (repeatable)", Add: typed(parseFloat)},
-			&command.Repeat{Forms: []string{"string"}, Value: "NAME=VALUE", Usage: "a text (repeatable)", Add: typed(parseText)},
+			&command.Repeat{Forms: []string{"int"}, Value: "NAME=VALUE", Usage: "an integer (repeatable)", Add: typed(command.ParseInt64)},
+			&command.Repeat{Forms: []string{"float"}, Value: "NAME=VALUE", Usage: "a floating-point number (repeatable)", Add: typed(command.ParseFloat)},
+			&command.Repeat{Forms: []string{"string"}, Value: "NAME=VALUE", Usage: "a text (repeatable)", Add: typed(command.ParseText)},
 			&command.Repeat{Forms: []string{"param"}, Value: "NAME", Usage: "name of a parameter, -value follows (as in older scripts)", Add: c.addName},
 			&command.Repeat{Forms: []string{"value"}, Value: "VALUE", Usage: "value of the -param before", Add: c.addValue},
 			&cli.StringFlag{Name: "stdin", Usage: "read the parameters from standard input, in this `FORMAT`: kv, json or line"},
@@ -153,7 +153,7 @@ func (c *sendCommand) addValue(s string) error {
 	if c.pendingName == nil {
 		return fmt.Errorf("-value %q has no -param before it", s)
 	}
-	c.add(parseValue(*c.pendingName, s))
+	c.add(command.ParseValue(*c.pendingName, s))
 	c.pendingName = nil
 	return nil
 }

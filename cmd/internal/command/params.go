@@ -1,18 +1,17 @@
-package main
+package command
 
 import (
 	"strconv"
 	"strings"
 
 	"github.com/apmon-go/apmon/apmon"
-	"github.com/apmon-go/apmon/cmd/internal/command"
 	"github.com/apmon-go/apmon/xdr"
 )
 
-// parseValue makes a parameter of a value whose type is not given: a number if
-// it is plain decimal, else text. All errors of this file have the code
-// [command.DataErr].
-func parseValue(name, value string) (apmon.Param, error) {
+// ParseValue makes a parameter of a value whose type is not given: a number if
+// it is plain decimal, else text. The errors of this
+// and the following functions have the code [DataErr].
+func ParseValue(name, value string) (apmon.Param, error) {
 	switch decimal(value) {
 	case integer:
 		if n, err := strconv.ParseInt(value, 10, 64); err == nil {
@@ -20,22 +19,24 @@ func parseValue(name, value string) (apmon.Param, error) {
 		}
 		fallthrough // beyond int64: the nearest double
 	case real:
-		return parseFloat(name, value)
+		return ParseFloat(name, value)
 	}
 	return checked(apmon.String(name, value))
 }
 
-func parseInt(name, value string) (apmon.Param, error) {
+// ParseInt64 makes an integer parameter.
+func ParseInt64(name, value string) (apmon.Param, error) {
 	n, err := strconv.ParseInt(value, 10, 64)
 	if err != nil {
-		return apmon.Param{}, badValue(name, value, "is not an integer of 64 bits")
+		return apmon.Param{}, BadValue(name, value, "is not an integer of 64 bits")
 	}
 	return checked(apmon.Int(name, n))
 }
 
-func parseFloat(name, value string) (apmon.Param, error) {
+// ParseFloat makes a real64 parameter of plain decimal text.
+func ParseFloat(name, value string) (apmon.Param, error) {
 	if strings.Trim(value, "0123456789+-.eE") != "" { // no hex, underscores, inf
-		return apmon.Param{}, badValue(name, value, "is not a decimal number")
+		return apmon.Param{}, BadValue(name, value, "is not a decimal number")
 	}
 	v, err := strconv.ParseFloat(value, 64)
 	if err != nil {
@@ -43,25 +44,27 @@ func parseFloat(name, value string) (apmon.Param, error) {
 		if v != 0 {
 			why = "overflows a double"
 		}
-		return apmon.Param{}, badValue(name, value, why)
+		return apmon.Param{}, BadValue(name, value, why)
 	}
 	return checked(apmon.Float(name, v))
 }
 
-func parseText(name, value string) (apmon.Param, error) {
+// ParseText makes a text parameter.
+func ParseText(name, value string) (apmon.Param, error) {
 	return checked(apmon.String(name, value))
 }
 
 // checked refuses what a receiver would not store.
 func checked(p apmon.Param) (apmon.Param, error) {
 	if err := p.Check(); err != nil {
-		return p, command.Errorf(command.DataErr, "%w", err)
+		return p, Errorf(DataErr, "%w", err)
 	}
 	return p, nil
 }
 
-func badValue(name, value, why string) error {
-	return command.Errorf(command.DataErr, "parameter %s: %w: %s %s", xdr.Quote(name), apmon.ErrBadValue, xdr.Quote(value), why)
+// BadValue is the error of a value that cannot be sent.
+func BadValue(name, value, why string) error {
+	return Errorf(DataErr, "parameter %s: %w: %s %s", xdr.Quote(name), apmon.ErrBadValue, xdr.Quote(value), why)
 }
 
 type kind int
