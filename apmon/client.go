@@ -251,6 +251,9 @@ func (c *Client) apply(ctx context.Context, configs []conf.Config) bool {
 		}
 		d.use()
 		prefix := xdr.AppendPrefix(nil, xdr.Version, cd.Password, c.instance, 0)
+		if groups[name] == nil && len(next.groups) > 0 {
+			groups[name] = next.groups[0] // WithAdjust has added it
+		}
 		next.targets = append(next.targets, target{destination: d, group: groups[name], prefix: prefix})
 		next.room = max(next.room, len(prefix))
 	}
@@ -260,7 +263,7 @@ func (c *Client) apply(ctx context.Context, configs []conf.Config) bool {
 	}
 	c.lookupAll(ctx, next)
 	if old := c.set.Load(); !next.resolved() && old.resolved() {
-		c.opt.logger.LogAttrs(ctx, slog.LevelWarn, "no new destination resolves, the old ones stay", slog.String("new", next.names()))
+		c.opt.logger.LogAttrs(ctx, slog.LevelWarn, "no new destination resolves, the old ones stay", slog.String("new", next.names(nil)))
 		return false
 	}
 	c.twins.Lock()
@@ -286,18 +289,18 @@ func (c *Client) newSet(configs []conf.Config) *set {
 	if old := c.set.Load(); old != nil {
 		there = old.groups
 	}
-	add := func(o conf.Options) {
+	add := func(source string, o conf.Options) {
 		if c.opt.adjustOptions != nil {
 			o.Params = maps.Clone(o.Params)
 			c.opt.adjustOptions(&o)
 		}
-		s.groups = append(s.groups, groupOf(o, s.groups, there))
+		s.groups = append(s.groups, groupOf(source, o, s.groups, there))
 	}
 	for _, cfg := range configs {
-		add(cfg.Options)
+		add(cfg.Source, cfg.Options)
 	}
 	if len(configs) == 0 && c.opt.tap != nil {
-		add(conf.Options{})
+		add("", conf.Options{})
 	}
 	return s
 }

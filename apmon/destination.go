@@ -128,6 +128,7 @@ func (t *target) send(c *Client, enc *xdr.Encoder, from, to int) {
 	d := t.destination
 	var evs []event
 	d.mu.Lock()
+	sent, unsent := d.stats.Sent, d.stats.Unsent
 	if d.sock == nil && !d.closed {
 		d.dial(c, &evs)
 	}
@@ -151,7 +152,12 @@ func (t *target) send(c *Client, enc *xdr.Encoder, from, to int) {
 			d.stats.Bytes += uint64(len(b))
 		}
 	}
+	sent, unsent = d.stats.Sent-sent, d.stats.Unsent-unsent
 	d.mu.Unlock()
+	c.counters.sent.Add(sent)
+	if unsent > 0 {
+		c.counters.unsent.Add(unsent)
+	}
 	c.log(d, evs)
 }
 
@@ -172,6 +178,7 @@ func (d *destination) again(c *Client, b []byte, err error, evs *[]event) error 
 	case errors.Is(err, errRefused):
 		// This speaks of the datagram before; the present one was not sent.
 		d.stats.Refused++
+		c.counters.refused.Add(1)
 		d.note(evs, causeRefused, err, now)
 		if err = d.sock.write(b); err != nil {
 			d.note(evs, causeError, err, now)
@@ -224,6 +231,7 @@ func (d *destination) probe(c *Client) {
 	if d.sock != nil {
 		if err := d.sock.pending(); err != nil {
 			d.stats.Refused++
+			c.counters.refused.Add(1)
 			d.note(&evs, causeRefused, err, now)
 		}
 	}
@@ -281,6 +289,7 @@ func (d *destination) lookup(ctx context.Context, c *Client) (moved bool) {
 	d.stats.Lookups++
 	if err != nil {
 		d.stats.LookupFailures++
+		c.counters.refused.Add(1)
 		d.lookupIn(retryInterval)
 		d.note(&evs, causeLookup, err, now)
 	} else {

@@ -11,7 +11,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/apmon-go/apmon/conf"
 	"github.com/apmon-go/apmon/procinfo"
 )
 
@@ -94,8 +93,11 @@ func (c *Client) AddJob(j Job) (*MonitoredJob, error) {
 	if err := c.Check(Message{Cluster: j.Cluster, Node: j.Node}); err != nil {
 		return nil, fmt.Errorf("job: %w", err)
 	}
-	if j.Interval != 0 && j.Interval < conf.MinInterval || j.NumCPUs < 0 {
-		return nil, fmt.Errorf("apmon: job %s: interval of %v, %v CPUs", j.Node, j.Interval, j.NumCPUs)
+	if err := checkInterval(j.Interval); err != nil {
+		return nil, fmt.Errorf("apmon: job %s: %w", j.Node, err)
+	}
+	if !(j.NumCPUs >= 0) {
+		return nil, fmt.Errorf("apmon: job %s: %v CPUs", j.Node, j.NumCPUs)
 	}
 	params := map[string]bool{}
 	for name, on := range j.Params {

@@ -38,7 +38,7 @@ type SourceOptions struct {
 	Name     string        // in [Stats] and in the log
 	Cluster  string        // empty for the client's default
 	Node     string        // empty for the client's default
-	Interval time.Duration // between two reports; 0 for 120 s
+	Interval time.Duration // between two reports, at least 1 s; 0 for 120 s
 }
 
 // Monitored is a source that is reported in the background.
@@ -88,8 +88,8 @@ func (c *Client) addMessenger(name string, s Messenger, o SourceOptions) (*Monit
 	if o.Name == "" {
 		o.Name = name
 	}
-	if o.Interval < 0 {
-		return nil, fmt.Errorf("apmon: source %s: interval of %v", o.Name, o.Interval)
+	if err := checkInterval(o.Interval); err != nil {
+		return nil, fmt.Errorf("apmon: source %s: %w", o.Name, err)
 	}
 	if err := c.Check(Message{Cluster: o.Cluster, Node: o.Node}); err != nil {
 		return nil, fmt.Errorf("source %s: %w", o.Name, err)
@@ -109,8 +109,19 @@ func (c *Client) addMessenger(name string, s Messenger, o SourceOptions) (*Monit
 }
 
 // Remove ends the reports. It does not wait: what is being collected is not
-// sent.
+// sent, nor is what waits for its turn.
 func (s *Monitored) Remove() { s.m.remove(s.t) }
+
+// maxInterval is more than anybody wants, and far from overflows.
+const maxInterval = 1e9 * time.Second
+
+// checkInterval refuses an interval that is neither 0 nor within bounds.
+func checkInterval(d time.Duration) error {
+	if d != 0 && (d < conf.MinInterval || d > maxInterval) {
+		return fmt.Errorf("interval of %v is not within %v … %v", d, conf.MinInterval, maxInterval)
+	}
+	return nil
+}
 
 // orDefault is an interval, or else the default one.
 func orDefault(interval time.Duration) time.Duration {
@@ -190,9 +201,11 @@ type monitor struct {
 	procs   *procinfo.Jobs     // nil before the first job
 	dirs    *procinfo.WorkDirs // likewise
 	jobs    []*MonitoredJob
-	added   int // jobs so far
-	running bool
-	wake    chan struct{} // what is due next has changed
+	added   int                                // jobs so far
+	running context.Context                    // of the loop; nil while there is none
+	stopped chan struct{}                      // closed when that has ended
+	gone    struct{ skipped, failures uint64 } // of tasks that were removed
+	wake    chan struct{}                      // what is due next has changed
 	busy    sync.WaitGroup
 }
 
@@ -212,13 +225,14 @@ type task struct {
 	shift  time.Duration // of its slots against those of others
 
 	removed atomic.Bool
-	next    time.Duration // on the client's clock
-	done    chan struct{} // while it runs: closed at the end
-	until   time.Duration // on the client's clock: when the run should have ended
-	err     error         // of the last run
-	last    time.Duration // on the client's clock: its end
-	inRow   int           // failures since the last success
-	told    bool          // that it is skipped
+	cancel  context.CancelFunc // ends the context of the run
+	next    time.Duration      // on the client's clock
+	done    chan struct{}      // while it runs: closed at the end
+	until   time.Duration      // on the client's clock: when the run should have ended
+	err     error              // of the last run
+	last    time.Duration      // on the client's clock: its end
+	inRow   int                // failures since the last success
+	told    bool               // that it is skipped
 	stats   ReportStats
 }
 
@@ -254,7 +268,7 @@ func (m *monitor) addLocked(t *task) {
 	t.next = m.first(t, m.c.now())
 	m.tasks = append(m.tasks, t)
 	if t.prime != nil {
-		m.launch(t, func() error { t.prime(); return nil }, nil)
+		m.launch(m.c.ctx, t, func(context.Context) error { t.prime(); return nil }, nil)
 	}
 }
 
@@ -276,10 +290,19 @@ func (m *monitor) remove(t *task) {
 func (m *monitor) removeLocked(t *task) {
 	if i := slices.Index(m.tasks, t); i >= 0 {
 		m.tasks = slices.Delete(m.tasks, i, i+1)
-		t.removed.Store(true)
-		if t.done == nil && t.close != nil {
-			t.close()
-		}
+		m.gone.skipped += t.stats.Skipped
+		m.gone.failures += t.stats.Failures
+		m.retire(t)
+	}
+}
+
+// retire ends a task, once it no longer runs. The caller holds m.mu.
+func (m *monitor) retire(t *task) {
+	t.removed.Store(true)
+	if t.done != nil {
+		t.cancel()
+	} else if t.close != nil {
+		t.close()
 	}
 }
 
@@ -287,16 +310,22 @@ func (m *monitor) removeLocked(t *task) {
 func (m *monitor) start(ctx context.Context) error {
 	ctx, stop := m.c.untilClosed(ctx)
 	m.mu.Lock()
+	for m.running != nil && m.running.Err() != nil { // it is about to end
+		stopped := m.stopped
+		m.mu.Unlock()
+		<-stopped
+		m.mu.Lock()
+	}
 	defer m.mu.Unlock()
 	switch {
 	case m.c.ctx.Err() != nil:
 		stop()
 		return ErrClosed
-	case m.running:
+	case m.running != nil:
 		stop()
 		return ErrMonitoring
 	}
-	m.running = true
+	m.running, m.stopped = ctx, make(chan struct{})
 	now := m.c.now()
 	for _, t := range m.tasks {
 		t.next = m.first(t, now)
@@ -313,88 +342,96 @@ func (m *monitor) start(ctx context.Context) error {
 func (m *monitor) loop(ctx context.Context) {
 	for {
 		m.mu.Lock()
-		next := m.startDue(ctx, m.c.now(), nil)
+		now := m.c.now()
+		due, skipped := m.due(now, true)
+		for _, t := range due {
+			m.launchRun(ctx, t, func(ctx context.Context) error { return t.run(ctx, false) })
+		}
+		next := never
+		for _, t := range m.tasks {
+			next = min(next, t.next-now)
+		}
 		m.mu.Unlock()
-		t := time.NewTimer(next)
+		for _, t := range skipped {
+			m.c.opt.logger.LogAttrs(ctx, slog.LevelWarn, "report skipped, the one before is still under way", slog.String("source", t.name))
+		}
+		timer := time.NewTimer(next)
 		select {
-		case <-t.C:
+		case <-timer.C:
 		case <-m.wake:
-			t.Stop()
+			timer.Stop()
 		case <-ctx.Done():
-			t.Stop()
+			timer.Stop()
 			m.mu.Lock()
-			m.running = false
+			m.running = nil
+			close(m.stopped)
 			m.mu.Unlock()
 			return
 		}
 	}
 }
 
-// startDue starts what is due, appends it to started if that is not nil, and
-// returns how long nothing more is. The caller holds m.mu.
-func (m *monitor) startDue(ctx context.Context, now time.Duration, started *[]*task) time.Duration {
-	next := never
+// due returns what is due and does not run, and of what runs still what is to be
+// told of. Late counts what was due in between. The caller holds m.mu.
+func (m *monitor) due(now time.Duration, late bool) (due, skipped []*task) {
 	for _, t := range m.tasks {
-		if t.next <= now {
-			// Whatever lies between, as after a long pause, is not made up for.
-			late := uint64((now - t.next) / t.interval)
-			t.stats.Skipped += late
-			t.next = m.slot(t, now)
-			if t.done != nil {
-				m.skip(t)
-			} else {
-				m.launchRun(ctx, t, func(ctx context.Context) error { return t.run(ctx, false) })
-				if started != nil {
-					*started = append(*started, t)
-				}
-			}
+		if t.next > now {
+			continue
 		}
-		next = min(next, t.next-now)
+		if late { // as after a long pause; it is not made up for
+			t.stats.Skipped += uint64((now - t.next) / t.interval)
+		}
+		t.next = m.slot(t, now)
+		if t.done == nil {
+			due = append(due, t)
+			continue
+		}
+		t.stats.Skipped++
+		if !t.told {
+			t.told = true
+			skipped = append(skipped, t)
+		}
 	}
-	return next
-}
-
-// skip counts a report that is not made. The caller holds m.mu.
-func (m *monitor) skip(t *task) {
-	t.stats.Skipped++
-	if !t.told {
-		t.told = true
-		m.c.opt.logger.LogAttrs(context.Background(), slog.LevelWarn, "report skipped, the one before is still under way", slog.String("source", t.name))
-	}
+	return due, skipped
 }
 
 // launchRun starts a report; it should end before the next is due. The caller
 // holds m.mu.
 func (m *monitor) launchRun(ctx context.Context, t *task, run func(context.Context) error) {
-	m.launch(t, func() error {
-		ctx, stop := context.WithTimeout(ctx, t.interval)
+	ctx, stop := context.WithTimeout(ctx, t.interval)
+	m.launch(ctx, t, func(ctx context.Context) error {
 		defer stop()
 		return run(ctx)
 	}, m.ended)
 }
 
 // launch runs f for a task that does not run, in a goroutine of its own: who
-// hangs in there, hangs alone. The caller holds m.mu, and so does ended.
-func (m *monitor) launch(t *task, f func() error, ended func(t *task, took time.Duration, err error)) {
+// hangs in there, hangs alone. The caller holds m.mu, and so does ended, which
+// may return something to be done without it.
+func (m *monitor) launch(ctx context.Context, t *task, f func(context.Context) error, ended func(t *task, took time.Duration, err error) func()) {
 	if m.c.ctx.Err() != nil {
 		return // Close waits already
 	}
 	done := make(chan struct{})
 	t.done = done
+	ctx, t.cancel = context.WithCancel(ctx)
 	start := m.c.now()
 	t.until = start + t.interval
 	m.busy.Go(func() {
 		defer close(done)
-		err := safely(f)
+		err := safely(func() error { return f(ctx) })
 		m.mu.Lock()
-		defer m.mu.Unlock()
+		t.cancel()
 		t.done, t.told = nil, false
+		then := func() {}
 		if ended != nil {
-			ended(t, m.c.now()-start, err)
+			then = ended(t, m.c.now()-start, err)
 		}
 		if t.removed.Load() && t.close != nil {
 			t.close()
 		}
+		m.mu.Unlock()
+		then() // a logger may take its time, or ask us something
 	})
 }
 
@@ -408,26 +445,34 @@ func safely(f func() error) (err error) {
 	return f()
 }
 
-// ended notes what came of a report. The caller holds m.mu.
-func (m *monitor) ended(t *task, took time.Duration, err error) {
+// ended notes what came of a report, and returns what logs it. The caller holds
+// m.mu.
+func (m *monitor) ended(t *task, took time.Duration, err error) (log func()) {
 	t.err, t.last = err, m.c.now()
-	if m.c.ctx.Err() != nil {
-		return // the client was closed meanwhile: nothing failed
+	if m.c.ctx.Err() != nil || t.removed.Load() {
+		return func() {} // it was ended: nothing failed
 	}
-	log := m.c.opt.logger
+	logger := m.c.opt.logger
 	t.stats.Reports++
 	t.stats.Took = took
+	inRow := t.inRow
 	if err == nil {
-		if t.inRow > 0 {
-			log.LogAttrs(context.Background(), slog.LevelInfo, "report made again", slog.String("source", t.name), slog.Int("failed", t.inRow))
-		}
 		t.inRow, t.stats.LastError = 0, ""
-		return
+		if inRow == 0 {
+			return func() {}
+		}
+		return func() {
+			logger.LogAttrs(context.Background(), slog.LevelInfo, "report made again", slog.String("source", t.name), slog.Int("failed", inRow))
+		}
 	}
 	t.stats.Failures++
 	t.stats.LastError = err.Error()
-	if t.inRow++; t.inRow == 1 {
-		log.LogAttrs(context.Background(), slog.LevelWarn, "report not made, or not whole", slog.String("source", t.name), slog.String("error", err.Error()))
+	t.inRow++
+	if inRow > 0 {
+		return func() {}
+	}
+	return func() {
+		logger.LogAttrs(context.Background(), slog.LevelWarn, "report not made, or not whole", slog.String("source", t.name), slog.String("error", err.Error()))
 	}
 }
 
@@ -440,16 +485,26 @@ func (m *monitor) report(ctx context.Context, when When) error {
 		m.mu.Unlock()
 		return ErrClosed
 	}
+	first := !m.begun
 	m.begin()
+	tasks := slices.Clone(m.tasks)
 	if when == Now {
-		tasks := slices.Clone(m.tasks)
 		m.mu.Unlock()
 		return m.runNow(ctx, tasks, func(ctx context.Context, t *task) error { return t.run(ctx, true) })
 	}
-	var started []*task
-	m.startDue(ctx, m.c.now(), &started)
+	due, _ := m.due(m.c.now(), false) // who calls seldom misses nothing
+	for _, t := range due {
+		m.launchRun(ctx, t, func(ctx context.Context) error { return t.run(ctx, false) })
+	}
 	m.mu.Unlock()
-	return m.await(ctx, started, nil)
+	if first {
+		for _, t := range tasks { // the first samples
+			if err := m.wait(ctx, t); err != nil {
+				return err
+			}
+		}
+	}
+	return m.await(ctx, due, nil)
 }
 
 // runNow runs tasks, and returns when that is done or ctx has ended. It waits for
@@ -565,8 +620,8 @@ func (m *monitor) lastJobReports() {
 // is left to itself.
 func (m *monitor) close() {
 	m.mu.Lock()
-	for len(m.tasks) > 0 {
-		m.removeLocked(m.tasks[0])
+	for _, t := range m.tasks {
+		m.retire(t)
 	}
 	procs, dirs := m.procs, m.dirs
 	m.mu.Unlock()

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 
 	"github.com/apmon-go/apmon/conf"
@@ -14,11 +15,14 @@ import (
 
 // group is the destinations whose sources want the same reports, so that one
 // collection serves them all. It stays the same one over reloads.
-type group struct{ opts conf.Options }
+type group struct {
+	opts   conf.Options
+	source string // the first that asked for them
+}
 
 // groupOf returns the group for the options of a source: one of those there
 // are, or a new one.
-func groupOf(o conf.Options, there ...[]*group) *group {
+func groupOf(source string, o conf.Options, there ...[]*group) *group {
 	// What has no say in reports shall not part groups.
 	o.LogLevel, o.MaxMsgRate, o.Recheck, o.RecheckInterval = 0, 0, 0, 0
 	for _, groups := range there {
@@ -28,7 +32,7 @@ func groupOf(o conf.Options, there ...[]*group) *group {
 			}
 		}
 	}
-	return &group{o}
+	return &group{o, source}
 }
 
 // optIn are the options that are off unless a configuration says on.
@@ -69,7 +73,7 @@ func (m *monitor) reload() {
 // regroup makes the tasks of the host and of the jobs those of the groups in
 // force. The caller holds m.mu.
 func (m *monitor) regroup() {
-	groups := m.c.set.Load().groups
+	groups := m.c.set.Load().wanted(m.c.opt.tap != nil)
 	for i := 0; i < len(m.tasks); {
 		if t := m.tasks[i]; t.group != nil && !slices.Contains(groups, t.group) {
 			m.removeLocked(t)
@@ -77,12 +81,7 @@ func (m *monitor) regroup() {
 			i++
 		}
 	}
-	done := map[*group]bool{}
 	for _, g := range groups {
-		if done[g] {
-			continue
-		}
-		done[g] = true
 		host := func(t *task) bool { return t.group == g && t.job == nil }
 		if m.begun && (g.opts.SysMonitoring.Or(true) || g.opts.GeneralInfo.Or(true)) && !slices.ContainsFunc(m.tasks, host) {
 			m.addLocked(m.hostTask(g))
@@ -101,11 +100,22 @@ func (m *monitor) regroup() {
 	}
 }
 
+// wanted returns the groups that somebody gets reports for, each once.
+func (s *set) wanted(tapped bool) []*group {
+	var groups []*group
+	for _, g := range s.groups {
+		if (tapped || slices.ContainsFunc(s.targets, func(t target) bool { return t.group == g })) && !slices.Contains(groups, g) {
+			groups = append(groups, g)
+		}
+	}
+	return groups
+}
+
 // hostTask reports on this host to one group.
 func (m *monitor) hostTask(g *group) *task {
 	c := m.c
 	host := procinfo.NewHost(procinfo.DefaultFS(os.Getenv))
-	t := &task{name: "host", interval: orDefault(g.opts.SysInterval), group: g, close: func() { host.Close() }}
+	t := &task{name: strings.TrimSpace("host " + g.source), interval: orDefault(g.opts.SysInterval), group: g, close: func() { host.Close() }}
 	system, general := g.opts.SysMonitoring.Or(true), g.opts.GeneralInfo.Or(true)
 	self := system && g.opts.Self.Or(true)
 	// sample returns how long it took, in ms.
@@ -188,22 +198,20 @@ func (c *Client) notRead(err error) {
 // self is what the client says of itself; a sample of the host took ms.
 func (c *Client) self(ms float64) *procinfo.Self {
 	st := c.Stats()
-	dropped, errs := st.RateLimited, st.BadParameters
-	var sent uint64
-	for _, d := range st.Destinations {
-		sent += d.Sent
-		dropped += d.Unsent
-		errs += d.Refused + d.LookupFailures
-	}
+	dropped, errs := st.RateLimited+c.counters.unsent.Load(), st.BadParameters+c.counters.refused.Load()
 	for _, s := range st.Sources {
 		errs += s.Failures
 	}
+	c.monitor.mu.Lock()
+	dropped += c.monitor.gone.skipped
+	errs += c.monitor.gone.failures
+	c.monitor.mu.Unlock()
 	for _, r := range st.Reports {
 		dropped += r.Skipped
 		errs += r.Failures
 	}
 	return &procinfo.Self{
-		Sent:     procinfo.Known(float64(sent)),
+		Sent:     procinfo.Known(float64(c.counters.sent.Load())),
 		Dropped:  procinfo.Known(float64(dropped)),
 		Errors:   procinfo.Known(float64(errs)),
 		SampleMS: procinfo.Known(ms),

@@ -262,7 +262,7 @@ func (c *Client) recheck(ctx context.Context, sources []*source) error {
 	for _, t := range c.set.Load().targets {
 		t.lookAgain(c.now())
 	}
-	c.startLookups(c.set.Load())
+	c.startLookups(c.set.Load(), nil)
 	c.isReady()
 	return errors.Join(errs...)
 }

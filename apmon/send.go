@@ -115,7 +115,7 @@ func (c *Client) sendTo(ctx context.Context, only *group, policy RatePolicy, clu
 		}
 	}
 	if n > 0 {
-		e := c.reachable(s)
+		e := c.reachable(s, only)
 		if e == nil {
 			e = c.admit(ctx, policy, n)
 		}
@@ -123,7 +123,7 @@ func (c *Client) sendTo(ctx context.Context, only *group, policy RatePolicy, clu
 			// The configuration has changed while the message waited.
 			s = c.set.Load()
 			if n, err = c.encode(s, enc, cluster, node, t, params); n > 0 {
-				e = c.reachable(s)
+				e = c.reachable(s, only)
 			} else {
 				e, err = err, nil // a longer prefix leaves it no room
 			}
@@ -260,27 +260,27 @@ func (c *Client) write(ctx context.Context, s *set, only *group, policy RatePoli
 
 // reachable starts the look-ups that are due, off the sending path, and
 // reports whether there is anybody to send to.
-func (c *Client) reachable(s *set) error {
-	if c.startLookups(s) || c.opt.tap != nil {
+func (c *Client) reachable(s *set, only *group) error {
+	if c.startLookups(s, only) || c.opt.tap != nil {
 		return nil
 	}
 	c.counters.noDestination.Add(1)
 	if len(s.targets) == 0 {
 		return fmt.Errorf("%w: no configuration has been loaded", ErrNoDestination)
 	}
-	return fmt.Errorf("%w has been resolved: %s", ErrNoDestination, s.names())
+	return fmt.Errorf("%w has been resolved: %s", ErrNoDestination, s.names(only))
 }
 
 // startLookups starts the look-ups that are due, and reports whether there is
-// any address.
-func (c *Client) startLookups(s *set) (resolved bool) {
+// any address, in one group, or in all for nil.
+func (c *Client) startLookups(s *set, only *group) (resolved bool) {
 	for i := range s.targets {
 		t := &s.targets[i]
 		ok, due := t.ready(c)
 		if due {
 			c.lookup(t.destination, nil)
 		}
-		resolved = resolved || ok
+		resolved = resolved || ok && (only == nil || t.group == only)
 	}
 	return resolved
 }

@@ -67,6 +67,9 @@ type DestinationStats struct {
 
 type counters struct {
 	messages, rateLimited, noDestination, badParams atomic.Uint64
+	// Of all destinations there ever were: datagrams; refused includes failed
+	// look-ups.
+	sent, unsent, refused atomic.Uint64
 }
 
 // Stats returns a copy of the counters. It may be called at any time, also
@@ -93,10 +96,13 @@ func (c *Client) Stats() Stats {
 	return s
 }
 
-func (s *set) names() string {
-	names := make([]string, len(s.targets))
-	for i, t := range s.targets {
-		names[i] = t.name
+// names returns the destinations of a group, or all for nil.
+func (s *set) names(only *group) string {
+	var names []string
+	for _, t := range s.targets {
+		if only == nil || t.group == only {
+			names = append(names, t.name)
+		}
 	}
 	return strings.Join(names, ", ")
 }

@@ -7,6 +7,10 @@ import (
 	"strings"
 )
 
+// DefaultSource is the name of the source that [FromEnv] has where nothing names
+// one.
+const DefaultSource = "default"
+
 // FromEnv finds the sources of a command that was given none: those of
 // APMON_CONFIG in any of its dialects (see [Sources]), else of MONALISA_HOST or
 // MONALISAHOST, else the file system (usually [SystemFile]) if it is there,
@@ -23,7 +27,7 @@ func FromEnv(getenv func(string) string, system string) ([]Source, error) {
 	if _, err := os.Stat(system); err == nil || !errors.Is(err, os.ErrNotExist) {
 		return []Source{File(system)}, nil
 	}
-	return []Source{List("default", "127.0.0.1")}, nil
+	return []Source{List(DefaultSource, "127.0.0.1")}, nil
 }
 
 // Sources reads a string in any dialect in which APMON_CONFIG is found in the

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -53,9 +54,12 @@ func (a *agent) run(cc *cli.Context) error {
 	}
 
 	// From here on a signal ends the agent in its own way.
-	end := make(chan os.Signal, 2)
-	signal.Notify(end, syscall.SIGTERM, os.Interrupt)
-	defer signal.Stop(end)
+	code := command.OK
+	if cc.Bool("once") {
+		code = interrupted
+	}
+	sig := watchSignals(code)
+	defer sig.release()
 	hup, usr1 := make(chan os.Signal, 1), make(chan os.Signal, 1)
 	if !cc.Bool("once") {
 		signal.Notify(hup, syscall.SIGHUP)
@@ -68,29 +72,27 @@ func (a *agent) run(cc *cli.Context) error {
 	if a.print != nil {
 		a.print.failed = cancel
 	}
-	opened, watched := make(chan struct{}), make(chan struct{})
+	opened := make(chan struct{})
 	go func() {
-		defer close(watched)
 		select {
-		case <-end:
+		case <-sig.stop:
 			cancel(errStopped) // before there is anything to report
 		case <-opened:
 		}
 	}()
 	release, err := a.begin(ctx, cc, opts)
 	close(opened)
-	<-watched
 	defer release()
 	switch {
 	case context.Cause(ctx) == errStopped:
-		return nil
+		return command.Silent(code)
 	case err != nil:
 		return err
 	}
 	if cc.Bool("once") {
-		return a.once(ctx, end)
+		return a.once(ctx, sig)
 	}
-	return a.follow(ctx, end, hup, usr1)
+	return a.follow(ctx, sig, hup, usr1)
 }
 
 // begin takes the pid file and opens the client; release gives back what it
@@ -110,6 +112,54 @@ func (a *agent) begin(ctx context.Context, cc *cli.Context, opts []apmon.Option)
 		release = func() { closeClient(); p.release() }
 	}
 	return release, a.open(ctx, cc, opts)
+}
+
+// interrupted is the exit code of what a signal has ended before it was done.
+const interrupted = 128 + int(syscall.SIGINT)
+
+// endTime is when the process ends after a signal, whatever still hangs, such as
+// standard error that nobody reads.
+const endTime = 1900 * time.Millisecond
+
+// signals are those that end the agent.
+type signals struct {
+	stop  chan struct{} // closed by the first
+	hurry chan struct{} // closed by another interrupt
+	got   chan os.Signal
+	done  chan struct{}
+}
+
+// watchSignals catches what ends the process. It does so in any case, with the
+// code, when the time is over. A write to a pipe that is broken is an error from
+// here on, and not the end.
+func watchSignals(code int) *signals {
+	s := &signals{make(chan struct{}), make(chan struct{}), make(chan os.Signal, 2), make(chan struct{})}
+	signal.Notify(s.got, syscall.SIGTERM, os.Interrupt)
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	go func() {
+		first := true
+		for {
+			select {
+			case sig := <-s.got:
+				if first {
+					first = false
+					close(s.stop)
+					time.AfterFunc(endTime, func() { os.Exit(code) })
+				} else if sig == os.Interrupt {
+					close(s.hurry) // somebody is in a hurry
+					return
+				}
+			case <-s.done:
+				return
+			}
+		}
+	}()
+	return s
+}
+
+func (s *signals) release() {
+	signal.Stop(s.got)
+	close(s.done)
 }
 
 // errStopped is why the agent ends when a signal says so.
@@ -211,22 +261,22 @@ func (a *agent) open(ctx context.Context, cc *cli.Context, opts []apmon.Option) 
 	if a.client, err = apmon.OpenSources(ctx, sources, opts...); err != nil {
 		return command.Errorf(command.Config, "%w", err)
 	}
-	if len(a.client.Stats().Destinations) == 0 && !cc.Bool("print") {
+	switch configs := a.client.Configs(); {
+	case len(configs) == 1 && configs[0].Source == conf.DefaultSource:
+		a.Logger().Warn("no configuration found, reports go to this host; restart when there is one", slog.String("looked_for", a.System))
+	case len(a.client.Stats().Destinations) == 0 && !cc.Bool("print"):
 		a.Logger().Warn("no usable destination yet, the sources are tried again and again")
 	}
 	return nil
 }
 
 // once sends one report.
-func (a *agent) once(ctx context.Context, end <-chan os.Signal) error {
+func (a *agent) once(ctx context.Context, sig *signals) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	stopped := make(chan struct{})
-	defer func() { cancel(nil); <-stopped }()
 	go func() {
-		defer close(stopped)
 		select {
-		case <-end:
+		case <-sig.stop:
 			cancel(errStopped)
 		case <-ctx.Done():
 		}
@@ -239,9 +289,11 @@ func (a *agent) once(ctx context.Context, end <-chan os.Signal) error {
 	err := a.client.Report(ctx, apmon.Now)
 	switch {
 	case context.Cause(ctx) == errStopped:
-		return command.Errorf(128+int(syscall.SIGINT), "interrupted, the report may not have been sent")
-	case a.print != nil && a.print.failure() != nil:
+		return command.Errorf(interrupted, "interrupted, the report may not have been sent")
+	case a.print != nil && a.print.err.Load() != nil:
 		return a.print.failure()
+	case a.print != nil && len(a.Files) > 0 && len(a.client.Configs()) == 0:
+		return command.Silent(command.Config) // the log has said why
 	case err != nil:
 		return command.SendError(err)
 	}
@@ -249,13 +301,13 @@ func (a *agent) once(ctx context.Context, end <-chan os.Signal) error {
 }
 
 // follow reports until a signal ends it.
-func (a *agent) follow(ctx context.Context, end, hup, usr1 <-chan os.Signal) error {
+func (a *agent) follow(ctx context.Context, sig *signals, hup, usr1 <-chan os.Signal) error {
 	service := newService(a.Getenv)
 	defer service.close()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	var reloads sync.WaitGroup
-	defer func() { cancel(); reloads.Wait() }()
+	var helpers sync.WaitGroup
+	defer func() { cancel(); helpers.Wait() }()
 	if err := a.client.Monitor(ctx); err != nil {
 		return err
 	}
@@ -263,21 +315,28 @@ func (a *agent) follow(ctx context.Context, end, hup, usr1 <-chan os.Signal) err
 	tick := time.NewTicker(service.interval())
 	defer tick.Stop()
 	reloaded := make(chan error, 1)
-	reloading := false
+	reloading, again := false, false
+	reload := func() {
+		reloading, again = true, false
+		service.tell("RELOADING=1", "STATUS=reading the configurations")
+		helpers.Go(func() { reloaded <- a.client.Reload(ctx) })
+	}
 	for {
 		select {
 		case <-hup:
-			if reloading {
-				break // it reads what is there now
+			if again = reloading; !again { // the file may have been read already
+				reload()
 			}
-			reloading = true
-			service.tell("RELOADING=1", "STATUS=reading the configurations")
-			reloads.Go(func() { reloaded <- a.client.Reload(ctx) })
 		case err := <-reloaded:
-			reloading = false
-			if err == nil {
+			if err != nil && ctx.Err() == nil {
+				a.Logger().Warn("not all configurations could be read again", slog.String("error", err.Error()))
+			} else {
 				a.Logger().Info("configurations read again")
-			} // else the client has logged what is wrong
+			}
+			if reloading = false; again {
+				reload()
+				break
+			}
 			service.tell("READY=1", a.status())
 		case <-usr1:
 			a.logStatistics()
@@ -289,25 +348,30 @@ func (a *agent) follow(ctx context.Context, end, hup, usr1 <-chan os.Signal) err
 				return a.print.failure()
 			}
 			return nil
-		case <-end:
+		case <-sig.stop:
 			service.tell("STOPPING=1", "STATUS=sending a last report")
-			ctx, stop := context.WithTimeout(ctx, lastReport)
-			defer stop()
-			go func() {
-				select {
-				case <-end:
-					stop() // somebody is in a hurry
-				case <-ctx.Done():
-				}
-			}()
-			if err := a.client.Report(ctx, apmon.Now); err != nil {
-				a.Logger().Warn("last report not sent, or not whole", slog.String("error", err.Error()))
-			}
+			a.lastReport(ctx, sig)
 			if a.print != nil {
 				return a.print.failure()
 			}
 			return nil
 		}
+	}
+}
+
+// lastReport reports before the end.
+func (a *agent) lastReport(ctx context.Context, sig *signals) {
+	ctx, stop := context.WithTimeout(ctx, lastReport)
+	defer stop()
+	go func() {
+		select {
+		case <-sig.hurry:
+			stop()
+		case <-ctx.Done():
+		}
+	}()
+	if err := a.client.Report(ctx, apmon.Now); err != nil {
+		a.Logger().Warn("last report not sent, or not whole", slog.String("error", err.Error()))
 	}
 }
 
@@ -348,34 +412,29 @@ func (a *agent) logStatistics() {
 type printer struct {
 	out    io.Writer
 	failed func(error) // called when nobody can be written to any more
-	mu     sync.Mutex
 	line   []byte
-	err    error // the first
+	err    atomic.Pointer[error] // the first; whoever asks does not wait for a write
 }
 
+// datagram is a tap: calls come one at a time.
 func (p *printer) datagram(b []byte) {
 	d, err := xdr.Parse(b)
-	if err != nil {
-		return // it is our own
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.err != nil {
+	if err != nil || p.err.Load() != nil {
 		return
 	}
 	p.line = append(d.AppendJSON(p.line[:0], ""), '\n')
-	if _, p.err = p.out.Write(p.line); p.err != nil {
-		p.failed(p.err)
+	if _, err := p.out.Write(p.line); err != nil {
+		p.err.Store(&err)
+		p.failed(err)
 	}
 }
 
 // failure is what to exit with because of the output, nil if nobody reads it
 // any more, as of "apmon-bg --print | head".
 func (p *printer) failure() error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if p.err == nil || errors.Is(p.err, syscall.EPIPE) {
+	err := p.err.Load()
+	if err == nil || errors.Is(*err, syscall.EPIPE) {
 		return nil
 	}
-	return command.Errorf(command.IOErr, "standard output: %w", p.err)
+	return command.Errorf(command.IOErr, "standard output: %w", *err)
 }

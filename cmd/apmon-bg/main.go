@@ -36,7 +36,8 @@ processes: use a file, or APMON_PASSWORD_FILE.
 
 With --print, reports are written to standard output as JSON, one object for
 each datagram, as apmon-recv prints them; they are sent to what -d names, and to
-nobody else.
+nobody else. Configurations then only tell what to report: one report for each
+set of options; that for -d has the default ones.
 
 Signals:
    HUP         read the configurations again
@@ -56,6 +57,7 @@ Exit status:
    69  every destination refused (--once); another holds the --pidfile
    74  standard output or the --pidfile could not be written
    75  over the rate limit (--once)   78  configuration
+   130 interrupted (--once)
 
 Examples:
    apmon-bg -d ml.example.org --host-group MySite

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strconv"
 	"syscall"
 	"time"
@@ -38,8 +39,12 @@ func lockPidfile(ctx context.Context, path string, replace bool) (*pidfile, erro
 			switch {
 			case !errors.Is(err, syscall.EAGAIN) && !errors.Is(err, syscall.EACCES):
 				return nil, command.Errorf(command.IOErr, "--pidfile %s: %w", path, err)
-			case !replace:
+			case holder < 0:
+				return nil, errUnseen(path)
+			case !replace && holder > 0:
 				return nil, command.Errorf(command.Unavailable, "--pidfile %s: held by process %d, which runs", path, holder)
+			case !replace:
+				continue // it has just been let go
 			}
 			if _, err := end(ctx, path); err != nil {
 				return nil, err
@@ -67,9 +72,10 @@ func write(f *os.File, s string) error {
 }
 
 // openPidfile opens nothing but a regular file, and follows no link that
-// somebody may have put there.
+// somebody may have put there. A new one is its owner's alone: whoever can read
+// it can lock it, too.
 func openPidfile(path string, flag int) (*os.File, error) {
-	f, err := os.OpenFile(path, flag|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o644)
+	f, err := os.OpenFile(path, flag|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0o600)
 	if err != nil {
 		return nil, command.Errorf(command.IOErr, "--pidfile: %w", err)
 	}
@@ -108,7 +114,7 @@ func end(ctx context.Context, path string) (int, error) {
 	asked := 0
 	for {
 		f, err := openPidfile(path, os.O_RDWR)
-		if errors.Is(err, os.ErrNotExist) {
+		if _, e := os.Stat(filepath.Dir(path)); errors.Is(err, os.ErrNotExist) && e == nil {
 			return asked, nil
 		}
 		if err != nil {
@@ -121,7 +127,7 @@ func end(ctx context.Context, path string) (int, error) {
 			return asked, nil
 		case pid < 0:
 			f.Close()
-			return 0, command.Errorf(command.Unavailable, "--pidfile %s: held by a process that cannot be seen from here", path)
+			return 0, errUnseen(path)
 		case pid != asked:
 			if err := terminate(pid, func() bool { return holder(f) == pid }); err != nil {
 				f.Close()
@@ -139,6 +145,11 @@ func end(ctx context.Context, path string) (int, error) {
 			return 0, command.Errorf(command.Unavailable, "--pidfile %s: process %d has been told to end, and still runs", path, pid)
 		}
 	}
+}
+
+// errUnseen is for a holder in another pid namespace.
+func errUnseen(path string) error {
+	return command.Errorf(command.Unavailable, "--pidfile %s: held by a process that cannot be seen from here", path)
 }
 
 // stopHolder is --stop.

@@ -50,7 +50,7 @@ func (s *service) interval() time.Duration {
 // do anything about.
 func (s *service) tell(assignments ...string) {
 	if s.conn != nil {
-		s.conn.SetWriteDeadline(time.Now().Add(time.Second))
+		s.conn.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
 		_, _ = s.conn.Write([]byte(strings.Join(assignments, "\n")))
 	}
 }
