@@ -209,6 +209,18 @@ func (j *MonitoredJob) End(ctx context.Context, e JobExit, more ...Param) error 
 	return err
 }
 
+// Ended reports whether the job is no longer monitored: its root processes have
+// ended, or it was removed.
+func (j *MonitoredJob) Ended() bool {
+	m := &j.c.monitor
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return !slices.Contains(m.jobs, j)
+}
+
+// Has reports whether a process was of the job when that was last sampled.
+func (j *MonitoredJob) Has(pid int) bool { return j.proc.Has(pid) }
+
 // Remove ends the monitoring of the job, without another report.
 func (j *MonitoredJob) Remove() {
 	m := &j.c.monitor

@@ -27,3 +27,6 @@ func (*Job) Sample(Choice) (JobSample, error) { return JobSample{}, errJobs }
 
 // Remove does nothing.
 func (*Job) Remove() {}
+
+// Has returns false.
+func (*Job) Has(int) bool { return false }

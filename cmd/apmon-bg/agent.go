@@ -32,9 +32,11 @@ const lastReport = 1200 * time.Millisecond
 // agent is the command without a subcommand.
 type agent struct {
 	command.Destinations
+	jobFlags
 	stdout io.Writer
 
 	client *apmon.Client
+	finder *jobFinder
 	print  *printer // nil without --print
 }
 
@@ -179,6 +181,17 @@ func (a *agent) options(cc *cli.Context) ([]apmon.Option, error) {
 			return nil, errors.New("--host-group gives the names, and goes with neither -c nor -n")
 		}
 		cluster, node = g+"_Nodes", procinfo.Hostname()
+		if a.cluster == "" {
+			a.cluster = g + "_Jobs"
+		}
+	}
+	if err := a.jobFlags.check(); err != nil {
+		return nil, err
+	}
+	if node == "" {
+		a.finder = &jobFinder{host: procinfo.Hostname()}
+	} else {
+		a.finder = &jobFinder{host: node}
 	}
 	for what, s := range map[string]string{"-c": cluster, "-n": node} {
 		if s == "" {
@@ -215,9 +228,15 @@ func (a *agent) options(cc *cli.Context) ([]apmon.Option, error) {
 		apmon.WithAdjust(adjust),
 		apmon.WithMonitorNames(cluster, node),
 	}
-	if interval > 0 {
-		opts = append(opts, apmon.WithMonitoring(func(o *conf.Options) { o.SysInterval, o.JobInterval = interval, interval }))
-	}
+	noHost := cc.Bool("no-host")
+	opts = append(opts, apmon.WithMonitoring(func(o *conf.Options) {
+		if interval > 0 {
+			o.SysInterval, o.JobInterval = interval, interval
+		}
+		if noHost {
+			o.SysMonitoring, o.GeneralInfo = conf.Off, conf.Off
+		}
+	}))
 	if cc.Bool("fallback") {
 		opts = append(opts, apmon.WithFallback())
 	}
@@ -267,7 +286,10 @@ func (a *agent) open(ctx context.Context, cc *cli.Context, opts []apmon.Option) 
 	case len(a.client.Stats().Destinations) == 0 && !cc.Bool("print"):
 		a.Logger().Warn("no usable destination yet, the sources are tried again and again")
 	}
-	return nil
+	f := a.finder
+	f.jobFlags, f.client, f.log, f.told = &a.jobFlags, a.client, a.Logger(), map[string]bool{}
+	f.fs = procinfo.DefaultFS(a.Getenv)
+	return f.begin()
 }
 
 // once sends one report.
@@ -311,6 +333,7 @@ func (a *agent) follow(ctx context.Context, sig *signals, hup, usr1 <-chan os.Si
 	if err := a.client.Monitor(ctx); err != nil {
 		return err
 	}
+	helpers.Go(func() { a.finder.run(ctx) })
 	service.tell("READY=1", a.status())
 	tick := time.NewTicker(service.interval())
 	defer tick.Stop()

@@ -53,6 +53,7 @@ Environment:
 Exit status:
    0   stopped by a signal; with --once: sent, and not refused by everyone
    64  usage                          65  bad name
+   66  the process of a --job is not there
    68  no destination could be resolved (--once)
    69  every destination refused (--once); another holds the --pidfile
    74  standard output or the --pidfile could not be written
@@ -74,7 +75,7 @@ func newApp(getenv func(string) string, stdout, stderr io.Writer) *cli.App {
 		Usage:       "monitor a host and its jobs",
 		UsageText:   name + " [-d DEST]... [-f FILE|URL]... [-c CLUSTER] [-n NODE] [--interval 120s] [options]\n" + name + " check [--strict] [SOURCE]...\n" + name + " params [--format text|markdown|json]",
 		Description: description,
-		Flags: append(a.Flags(), []cli.Flag{
+		Flags: append(append(a.Flags(), []cli.Flag{
 			&cli.StringFlag{Name: "cluster", Aliases: []string{"c"}, Usage: "`CLUSTER` of the reports on the host (default: " + apmon.DefaultMonitorCluster + ")"},
 			&cli.StringFlag{Name: "node", Aliases: []string{"n"}, Usage: "`NODE` of the reports on the host (default: the full host name)"},
 			&cli.StringFlag{Name: "host-group", Usage: "names as servMon.sh gives them: cluster `G`_Nodes, node the full host name"},
@@ -82,9 +83,10 @@ func newApp(getenv func(string) string, stdout, stderr io.Writer) *cli.App {
 			&cli.BoolFlag{Name: "once", DisableDefaultText: true, Usage: "send one complete report, of two samples a second apart, and exit"},
 			&cli.BoolFlag{Name: "print", DisableDefaultText: true, Usage: "print reports as JSON, and send them to what -d names only"},
 			&cli.StringFlag{Name: "pidfile", Usage: "hold `FILE` locked, with the process id in it, so that only one runs"},
+			&cli.BoolFlag{Name: "no-host", DisableDefaultText: true, Usage: "report jobs and services only"},
 			&cli.BoolFlag{Name: "replace", DisableDefaultText: true, Usage: "end the one that holds --pidfile first"},
 			&cli.BoolFlag{Name: "stop", DisableDefaultText: true, Usage: "end the one that holds --pidfile, and exit"},
-		}...),
+		}...), a.jobFlags.flags()...),
 		Action: func(cc *cli.Context) error {
 			if cc.Args().Present() {
 				return command.Errorf(command.Usage, "unknown command %q", cc.Args().First())

@@ -1,0 +1,405 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/apmon-go/apmon/apmon"
+	"github.com/apmon-go/apmon/cmd/internal/command"
+	"github.com/apmon-go/apmon/procinfo"
+	"github.com/apmon-go/apmon/xdr"
+)
+
+// findInterval is how often services and cgroups are looked for.
+const findInterval = 10 * time.Second
+
+// jobFlags is what the agent is told of jobs.
+type jobFlags struct {
+	jobs     []apmon.Job
+	services []*watched
+	globs    []*cgroupGlob
+	node     string // template
+	cluster  string
+	factors  []benchmark
+}
+
+type benchmark struct {
+	name   string
+	factor float64
+}
+
+func (f *jobFlags) flags() []cli.Flag {
+	return []cli.Flag{
+		&command.Repeat{Forms: []string{"job"}, Value: "PID[,WORKDIR[,CLUSTER[,NODE]]]", Usage: "monitor the job that this process is the root of (repeatable)", Add: f.addJob},
+		&command.Repeat{Forms: []string{"service"}, Value: "NAME=PID|NAME=PIDFILE|NAME=~REGEX", Usage: "monitor a service as a job of cluster NAME_Services, again when it is restarted; REGEX matches its command line (repeatable)", Add: f.addService},
+		&command.Repeat{Forms: []string{"job-cgroup"}, Value: "GLOB", Usage: "every cgroup that matches is a job, found and dropped as they come and go (repeatable)", Add: f.addGlob},
+		&cli.StringFlag{Name: "job-node", Usage: "`TEMPLATE` of the nodes of --job-cgroup: {1}, {2}... are what its asterisks matched", DefaultText: "the last element of the path", Destination: &f.node},
+		&cli.StringFlag{Name: "job-cluster", Usage: "`CLUSTER` of jobs that name none", DefaultText: "G_Jobs with --host-group G, else " + apmon.DefaultJobCluster, Destination: &f.cluster},
+		f.benchmarkFlag(),
+	}
+}
+
+func (f *jobFlags) benchmarkFlag() cli.Flag {
+	return &command.Repeat{Forms: []string{"benchmark"}, Value: "NAME=FACTOR", Usage: "result of a benchmark for one CPU: ksi2k, db12, hep06 or hs23 (repeatable)", Add: f.addBenchmark}
+}
+
+func (f *jobFlags) addBenchmark(s string) error {
+	name, value, _ := strings.Cut(s, "=")
+	v, err := strconv.ParseFloat(value, 64)
+	if err != nil {
+		return fmt.Errorf("%q is not NAME=FACTOR", s)
+	}
+	var check procinfo.Factors
+	if err := check.Set(name, v); err != nil {
+		return err
+	}
+	f.factors = append(f.factors, benchmark{name, v})
+	return nil
+}
+
+func (f *jobFlags) addJob(s string) error {
+	// A node may hold commas, as it is the last.
+	part := append(strings.SplitN(s, ",", 4), "", "", "")
+	pid, err := strconv.Atoi(part[0])
+	if err != nil || pid <= 0 {
+		return fmt.Errorf("%q is not a process id", part[0])
+	}
+	f.jobs = append(f.jobs, apmon.Job{PID: pid, WorkDir: part[1], Cluster: part[2], Node: part[3]})
+	return nil
+}
+
+func (f *jobFlags) addService(s string) error {
+	name, what, ok := strings.Cut(s, "=")
+	if !ok || name == "" || what == "" {
+		return fmt.Errorf("%q is none of NAME=PID, NAME=PIDFILE, NAME=~REGEX", s)
+	}
+	if err := xdr.CheckName(name); err != nil {
+		return err
+	}
+	sv := &watched{name: name, spec: s}
+	if pid, err := strconv.Atoi(what); err == nil {
+		if pid <= 0 {
+			return fmt.Errorf("%q is not a process id", what)
+		}
+		sv.pid = pid
+	} else if expr, ok := strings.CutPrefix(what, "~"); ok {
+		if sv.expr, err = regexp.Compile(expr); err != nil {
+			return err
+		}
+	} else {
+		sv.file = what
+	}
+	f.services = append(f.services, sv)
+	return nil
+}
+
+func (f *jobFlags) addGlob(s string) error {
+	g, err := newCgroupGlob(s)
+	if err == nil {
+		f.globs = append(f.globs, g)
+	}
+	return err
+}
+
+// check refuses what does not go together.
+func (f *jobFlags) check() error {
+	if f.node != "" && len(f.globs) == 0 {
+		return errors.New("--job-node is for --job-cgroup")
+	}
+	for _, g := range f.globs {
+		if err := g.setTemplate(f.node); err != nil {
+			return err
+		}
+	}
+	if f.cluster != "" {
+		if err := xdr.CheckName(f.cluster); err != nil {
+			return command.Errorf(command.DataErr, "--job-cluster: %w", err)
+		}
+	}
+	return nil
+}
+
+// jobFinder keeps the jobs of a client in step with what is there.
+type jobFinder struct {
+	*jobFlags
+	client *apmon.Client
+	log    *slog.Logger
+	fs     procinfo.FS
+	host   string          // node of services
+	told   map[string]bool // causes
+}
+
+// begin sets the benchmarks and adds the jobs that are named.
+func (f *jobFinder) begin() error {
+	for _, b := range f.factors {
+		if err := f.client.SetBenchmark(b.name, b.factor); err != nil {
+			return err
+		}
+	}
+	for _, j := range f.jobs {
+		if j.Cluster == "" {
+			j.Cluster = f.cluster
+		}
+		if _, err := f.client.AddJob(j); err != nil {
+			return command.Errorf(command.NoInput, "--job: %w", err)
+		}
+	}
+	f.find(context.Background())
+	return nil
+}
+
+// run looks for services and cgroups until ctx ends.
+func (f *jobFinder) run(ctx context.Context) {
+	if len(f.services)+len(f.globs) == 0 {
+		return
+	}
+	tick := time.NewTicker(findInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			f.find(ctx)
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// find looks once.
+func (f *jobFinder) find(ctx context.Context) {
+	for _, sv := range f.services {
+		f.tell("--service "+sv.name, sv.find(f))
+	}
+	for _, g := range f.globs {
+		f.tell("--job-cgroup "+g.pattern, g.find(ctx, f))
+	}
+}
+
+// tell logs an error once, and once more after it was over.
+func (f *jobFinder) tell(what string, err error) {
+	if err == nil {
+		delete(f.told, what)
+		return
+	}
+	if !f.told[what] {
+		f.told[what] = true
+		f.log.Warn("jobs not found", slog.String("by", what), slog.String("error", err.Error()))
+	}
+}
+
+// watched is a service to be monitored.
+type watched struct {
+	name, spec string
+	pid        int
+	file       string // with its pid
+	expr       *regexp.Regexp
+
+	job   *apmon.MonitoredJob // nil while it does not run
+	roots []int
+}
+
+// find looks for the service's processes, and makes them its job.
+func (sv *watched) find(f *jobFinder) error {
+	if sv.job != nil && sv.job.Ended() {
+		sv.job, sv.roots = nil, nil
+	}
+	var pids []int
+	var err error
+	switch {
+	case sv.pid > 0:
+		if sv.job != nil {
+			return nil
+		}
+		pids = []int{sv.pid}
+	case sv.file != "":
+		pids, err = readPID(sv.file)
+	default:
+		pids, err = matching(f.fs, sv.expr, sv.spec)
+	}
+	if err != nil && sv.job == nil {
+		return err
+	}
+	if sv.job != nil {
+		// One that the service has started is of the job already.
+		if !slices.ContainsFunc(pids, func(pid int) bool { return !sv.job.Has(pid) }) {
+			return nil
+		}
+		sv.job.Remove()
+		sv.job = nil
+	}
+	if len(pids) == 0 {
+		return errors.New("no process matches")
+	}
+	job, err := f.client.AddJob(apmon.Job{PIDs: pids, Cluster: sv.name + "_Services", Node: f.host})
+	if err != nil {
+		return err
+	}
+	sv.job, sv.roots = job, pids
+	return nil
+}
+
+// readPID reads a pid file.
+func readPID(file string) ([]int, error) {
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	line, _, _ := strings.Cut(string(b), "\n")
+	pid, err := strconv.Atoi(strings.TrimSpace(line))
+	if err != nil || pid <= 0 {
+		return nil, fmt.Errorf("%s does not begin with a process id", file)
+	}
+	return []int{pid}, nil
+}
+
+// matching returns the processes whose command line matches. Those that hold our
+// own argument are apmon-bg itself, and the shells and wrappers it was started
+// by.
+func matching(fs procinfo.FS, expr *regexp.Regexp, spec string) ([]int, error) {
+	entries, err := os.ReadDir(fs.Proc)
+	if err != nil {
+		return nil, err
+	}
+	var pids []int
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil || pid == os.Getpid() {
+			continue
+		}
+		b, err := os.ReadFile(filepath.Join(fs.Proc, e.Name(), "cmdline"))
+		if err != nil || len(b) == 0 { // gone, or of the kernel
+			continue
+		}
+		line := string(bytes.ReplaceAll(bytes.TrimRight(b, "\x00"), []byte{0}, []byte{' '}))
+		exe, _, _ := strings.Cut(string(b), "\x00")
+		if filepath.Base(exe) != name && !strings.Contains(line, spec) && expr.MatchString(line) {
+			pids = append(pids, pid)
+		}
+	}
+	return pids, nil
+}
+
+// cgroupGlob is a pattern of cgroups that are jobs.
+type cgroupGlob struct {
+	pattern  string
+	expr     *regexp.Regexp // matches the path, a group for each asterisk
+	template string
+	jobs     map[string]*apmon.MonitoredJob // by path
+}
+
+// cgroupRoot is where cgroups are, for patterns that do not begin with a slash.
+const cgroupRoot = "/sys/fs/cgroup"
+
+func newCgroupGlob(pattern string) (*cgroupGlob, error) {
+	if !path.IsAbs(pattern) {
+		pattern = path.Join(cgroupRoot, pattern)
+	}
+	pattern = path.Clean(pattern)
+	if _, err := path.Match(pattern, ""); err != nil {
+		return nil, fmt.Errorf("%q: %w", pattern, err)
+	}
+	var expr strings.Builder
+	expr.WriteString("^")
+	for i := 0; i < len(pattern); i++ {
+		switch c := pattern[i]; c {
+		case '*':
+			expr.WriteString("([^/]*)")
+		case '?':
+			expr.WriteString("[^/]")
+		case '[':
+			end := i + 1 + strings.IndexByte(pattern[i+1:], ']')
+			expr.WriteString(pattern[i : end+1]) // of one syntax, but for what path.Match has refused
+			i = end
+		case '\\':
+			i++
+			expr.WriteString(regexp.QuoteMeta(pattern[i : i+1]))
+		default:
+			expr.WriteString(regexp.QuoteMeta(pattern[i : i+1]))
+		}
+	}
+	expr.WriteString("$")
+	re, err := regexp.Compile(expr.String())
+	if err != nil {
+		return nil, fmt.Errorf("%q: %w", pattern, err)
+	}
+	return &cgroupGlob{pattern: pattern, expr: re, jobs: map[string]*apmon.MonitoredJob{}}, nil
+}
+
+var placeholder = regexp.MustCompile(`\{[^{}]*\}`)
+
+// setTemplate sets the template of node names.
+func (g *cgroupGlob) setTemplate(template string) error {
+	for _, p := range placeholder.FindAllString(template, -1) {
+		n, err := strconv.Atoi(strings.Trim(p, "{}"))
+		if err != nil || n < 1 || n > g.expr.NumSubexp() {
+			return fmt.Errorf("--job-node %q: %s is not of %s, which has %d asterisks", template, p, g.pattern, g.expr.NumSubexp())
+		}
+	}
+	g.template = template
+	return nil
+}
+
+// node returns the node name of a cgroup.
+func (g *cgroupGlob) node(dir string) string {
+	m := g.expr.FindStringSubmatch(dir)
+	if g.template == "" || m == nil {
+		return path.Base(dir)
+	}
+	return placeholder.ReplaceAllStringFunc(g.template, func(p string) string {
+		n, _ := strconv.Atoi(strings.Trim(p, "{}"))
+		return m[n]
+	})
+}
+
+// find adds the cgroups that have come, and drops those that have gone.
+func (g *cgroupGlob) find(ctx context.Context, f *jobFinder) error {
+	dirs, err := filepath.Glob(g.pattern)
+	if err != nil {
+		return err
+	}
+	var errs []error
+	there := map[string]bool{}
+	for _, dir := range dirs {
+		if _, err := os.Stat(dir + "/cgroup.procs"); err != nil {
+			continue // not a cgroup (any more)
+		}
+		there[dir] = true
+		if g.jobs[dir] != nil {
+			continue
+		}
+		job, err := f.client.AddJob(apmon.Job{Cgroup: dir, Cluster: f.cluster, Node: g.node(dir)})
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		g.jobs[dir] = job
+	}
+	for dir, job := range g.jobs {
+		if there[dir] {
+			continue
+		}
+		delete(g.jobs, dir)
+		go func() { // many may go at once, and wait for the rate limit
+			ctx, stop := context.WithTimeout(ctx, time.Minute)
+			defer stop()
+			if err := job.Report(ctx); err != nil {
+				f.log.Warn("last report of a job not sent", slog.String("cgroup", dir), slog.String("error", err.Error()))
+			}
+			job.Remove()
+		}()
+	}
+	return errors.Join(errs...)
+}
