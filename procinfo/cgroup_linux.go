@@ -1,6 +1,7 @@
 package procinfo
 
 import (
+	"bytes"
 	"errors"
 	"io/fs"
 	"os"
@@ -203,7 +204,7 @@ var errStranger = errors.New("a process of another")
 func (j *Job) judge(d *cgroupDir) (n int, err error) {
 	s := j.set
 	seen := 0
-	err = walkCgroup(d.path, func(pid int) bool {
+	err = s.walkCgroup(d.path, func(pid int) bool {
 		n++
 		p := s.procs[pid]
 		switch {
@@ -253,19 +254,40 @@ func (j *Job) enter(pid int) {
 }
 
 // walkCgroup calls visit for every process in a cgroup and those below, until
-// it says false.
-func walkCgroup(dir string, visit func(pid int) bool) error {
-	b, err := os.ReadFile(dir + "/cgroup.procs")
-	if err != nil && !errors.Is(err, syscall.EOPNOTSUPP) { // a threaded one
+// it says false. It reads no more than it has to: a daemon's or a session's may
+// be large.
+func (s *Jobs) walkCgroup(dir string, visit func(pid int) bool) error {
+	fd, err := open(dir + "/cgroup.procs")
+	if err != nil {
 		return err
 	}
-	stopped := false
-	parsePIDs(b, func(pid int) bool {
-		stopped = !visit(pid)
-		return !stopped
-	})
-	if stopped {
-		return errStranger
+	defer syscall.Close(fd)
+	buf, n := s.scanner.ents[:], 0
+	for {
+		m, err := syscall.Read(fd, buf[n:])
+		switch {
+		case err == syscall.EINTR:
+			continue
+		case err == syscall.EOPNOTSUPP: // a threaded one
+			m = 0
+		case err != nil:
+			return err
+		}
+		if m <= 0 {
+			break
+		}
+		whole := bytes.LastIndexByte(buf[:n+m], '\n') + 1
+		stopped := false
+		parsePIDs(buf[:whole], func(pid int) bool {
+			stopped = !visit(pid)
+			return !stopped
+		})
+		if stopped {
+			return errStranger
+		}
+		if n = copy(buf, buf[whole:n+m]); n == len(buf) {
+			return nil // lines of that length hold no pids
+		}
 	}
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -275,7 +297,7 @@ func walkCgroup(dir string, visit func(pid int) bool) error {
 		if !e.IsDir() {
 			continue
 		}
-		if err := walkCgroup(dir+"/"+e.Name(), visit); err != nil && !gone(err) {
+		if err := s.walkCgroup(dir+"/"+e.Name(), visit); err != nil && !gone(err) {
 			return err
 		}
 	}

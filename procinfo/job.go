@@ -71,11 +71,11 @@ type JobSample struct {
 	ProcessesTotal Value // all that were ever seen
 	Samples        Value // how many there were, with this
 
-	PageFaultsMin, PageFaultsMaj     Value // with those of children that were waited for
-	CSVoluntary, CSNonvoluntary      Value // context switches
-	CSRateVoluntary, CSRateNonvolunt Value // 1/s, since the previous report; see Rates
-	ReadBytes, WriteBytes            Value // bytes from and to storage
-	RChar, WChar                     Value // bytes through read(2), write(2) and the like
+	PageFaultsMin, PageFaultsMaj        Value // with those of children that were waited for
+	CSVoluntary, CSNonvoluntary         Value // context switches
+	CSRateVoluntary, CSRateNonvoluntary Value // 1/s, since the previous report; see Rates
+	ReadBytes, WriteBytes               Value // bytes from and to storage
+	RChar, WChar                        Value // bytes through read(2), write(2) and the like
 
 	// Of the job's own cgroup, with those below it.
 	CgroupMem, CgroupMemPeak, CgroupMemAnon Value // KiB
@@ -97,7 +97,7 @@ type JobSample struct {
 // Rates sets the rates of s from the sample of the previous report, nil for
 // none. They are unknown then, and where no time has passed.
 func (s *JobSample) Rates(prev *JobSample) {
-	s.InstantCPUUsage, s.CSRateVoluntary, s.CSRateNonvolunt = Value{}, Value{}, Value{}
+	s.InstantCPUUsage, s.CSRateVoluntary, s.CSRateNonvoluntary = Value{}, Value{}, Value{}
 	if prev == nil {
 		return
 	}
@@ -110,7 +110,7 @@ func (s *JobSample) Rates(prev *JobSample) {
 	}
 	s.InstantCPUUsage = per(s.CPUTime, prev.CPUTime).scaled(100)
 	s.CSRateVoluntary = per(s.CSVoluntary, prev.CSVoluntary)
-	s.CSRateNonvolunt = per(s.CSNonvoluntary, prev.CSNonvoluntary)
+	s.CSRateNonvoluntary = per(s.CSNonvoluntary, prev.CSNonvoluntary)
 }
 
 // Append appends the parameters that are known and chosen.
@@ -175,7 +175,7 @@ var jobRows = func() []row[JobSample] {
 		num("context_switches", "CS_voluntary_total", "count", "context switches: the thread had to wait", status, func(s *S) Value { return s.CSVoluntary }),
 		num("context_switches", "CS_nonvoluntary_total", "count", "context switches: the thread's time was up", status, func(s *S) Value { return s.CSNonvoluntary }),
 		num("context_switches", "CS_rate_voluntary", "1/s", "same since the last report", status, func(s *S) Value { return s.CSRateVoluntary }),
-		num("context_switches", "CS_rate_nonvoluntary", "1/s", "same since the last report", status, func(s *S) Value { return s.CSRateNonvolunt }),
+		num("context_switches", "CS_rate_nonvoluntary", "1/s", "same since the last report", status, func(s *S) Value { return s.CSRateNonvoluntary }),
 		num("io", "read_bytes", "bytes", "read from storage", pidIO, func(s *S) Value { return s.ReadBytes }),
 		num("io", "write_bytes", "bytes", "written to storage", pidIO, func(s *S) Value { return s.WriteBytes }),
 		num("io", "rchar", "bytes", "read by system calls", pidIO, func(s *S) Value { return s.RChar }),

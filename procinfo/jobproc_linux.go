@@ -36,7 +36,8 @@ func (c *counters) add(d *counters) {
 // knows.
 const tick = 10 * time.Millisecond
 
-func ticks(n uint64) int64 { return int64(n) * int64(tick) }
+// ticks returns clock ticks in ns: at most 174 years.
+func ticks(n uint64) int64 { return int64(min(n, 1<<39)) * int64(tick) }
 
 // slack is by how much what a process is known to have taken over from its
 // children may exceed what the kernel says: there CPU time is cut down to ticks,

@@ -380,6 +380,10 @@ func (s *Jobs) visit(pid int, stat []byte) {
 		s.unwaited(p, p.setStat(&st))
 		return
 	}
+	if p != nil { // the pid is another's now
+		s.vanished = append(s.vanished, p)
+		delete(s.procs, pid)
+	}
 	if st.start >= s.oldest {
 		s.strangers = append(s.strangers, stranger{pid, st.ppid, st.session, st.start})
 	}
