@@ -37,8 +37,8 @@ type Jobs struct {
 
 	procs      map[int]*proc
 	generation uint64
-	scanned    time.Time
-	scanTick   uint64 // when it began, in clock ticks since boot
+	scanned    time.Time // when the last scan began
+	scanTick   uint64    // the same in clock ticks since boot
 	scanErr    error
 	told       map[string]bool
 	strangers  []stranger // processes of this scan that are of no job so far
@@ -77,6 +77,7 @@ type Job struct {
 	start   time.Duration // since boot
 	hasEnd  bool          // all roots have ended,
 	end     time.Time     // and when that was noticed
+	over    bool      // nothing is left of it, since the last sample
 	removed bool
 
 	members  []*proc // parents before children
@@ -313,6 +314,7 @@ func (s *Jobs) scan(notBefore time.Time) error {
 		return s.scanErr
 	}
 	s.generation++
+	s.scanned = s.clock()
 	s.strangers = s.strangers[:0]
 	s.vanished = s.vanished[:0]
 	if s.reaper != nil {
@@ -358,7 +360,6 @@ func (s *Jobs) scan(notBefore time.Time) error {
 			s.reaper.settle(0, treeCounters)
 		}
 	}
-	s.scanned = s.clock()
 	return s.scanErr
 }
 
@@ -633,15 +634,16 @@ func (j *Job) sample(want func(option string) bool) (JobSample, error) {
 	if j.options.NumCPUs > 0 {
 		sample.NumCPUs = Known(j.options.NumCPUs)
 	}
-	if j.hasEnd && !j.alive() {
+	over := j.hasEnd && !j.alive()
+	if over {
 		boot -= now.Sub(j.end)
 	}
-	if hasBoot && boot >= j.start {
+	if hasBoot && boot >= j.start && !j.over {
 		if v := (boot - j.start).Seconds(); !j.ran.OK || v > j.ran.V {
 			j.ran = Known(v)
 		}
 	}
-	sample.RunTime = j.ran
+	sample.RunTime, j.over = j.ran, over
 	j.sum(&sample, d)
 	if len(j.errs) == 0 {
 		return sample, nil
@@ -690,8 +692,11 @@ func (j *Job) sum(to *JobSample, d details) {
 		exact = true
 		all[cntCPU] = max(all[cntCPU], cpu)
 	}
-	if c := j.cgroup.cpu; c.ok {
-		better(int64(c.n) - j.cgroup.cpuBaseline)
+	if c := &j.cgroup; c.cpu.ok {
+		better(int64(c.cpu.n) - c.cpuBaseline)
+		if c.system.ok {
+			all[cntSystem] = max(all[cntSystem], int64(c.system.n)-c.systemBaseline)
+		}
 	}
 	if j.options.Counter != nil {
 		if cpu, ok := j.options.Counter(); ok {

@@ -209,6 +209,46 @@ func TestJobCPUTimeAttached(t *testing.T) {
 	}
 }
 
+// Sampled at any moment, nothing is counted twice, and nothing goes down: what
+// the root's parent is told by the kernel is never exceeded.
+func TestJobAttachedNeverCountsTwice(t *testing.T) {
+	t.Parallel()
+	for _, args := range []string{"seq 60 3", "par 60 3", "tree 60 3", "exec 20"} {
+		t.Run(strings.Fields(args)[0], func(t *testing.T) {
+			t.Parallel()
+			b := burn(t, nil, strings.Fields(args)...)
+			exited := make(chan struct{})
+			j := addJob(t, liveJobs(t), JobOptions{PIDs: []int{b.cmd.Process.Pid}, Exited: func() { close(exited) }})
+			b.release()
+			var last JobSample
+			for done := false; !done; {
+				select {
+				case <-exited:
+					done = true
+				default:
+				}
+				now := sampleNow(t, j, nil)
+				if now.CPUTime.V < last.CPUTime.V || now.RChar.V < last.RChar.V || now.PageFaultsMin.V < last.PageFaultsMin.V || now.CSVoluntary.V < last.CSVoluntary.V {
+					t.Errorf("from %+v to %+v", last, now)
+				}
+				last = now
+			}
+			b.end()
+			want := b.cmd.ProcessState.UserTime() + b.cmd.ProcessState.SystemTime()
+			if d := last.CPUTime.V - want.Seconds(); d > .0005 || d < -.021 {
+				t.Errorf("CPU time %v, the kernel says %v", last.CPUTime, want)
+			}
+			ru := b.cmd.ProcessState.SysUsage().(*syscall.Rusage)
+			if last.PageFaultsMin.V > float64(ru.Minflt) {
+				t.Errorf("%v page faults, the kernel says %d", last.PageFaultsMin, ru.Minflt)
+			}
+			if last.LowerBound {
+				t.Error("a lower bound")
+			}
+		})
+	}
+}
+
 func TestJobIgnoredSIGCHLDIsALowerBound(t *testing.T) {
 	t.Parallel()
 	b := burn(t, nil, "ignore", "5", "20")
