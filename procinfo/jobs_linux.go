@@ -77,7 +77,7 @@ type Job struct {
 	start   time.Duration // since boot
 	hasEnd  bool          // all roots have ended,
 	end     time.Time     // and when that was noticed
-	over    bool      // nothing is left of it, since the last sample
+	over    bool          // nothing is left of it, since the last sample
 	removed bool
 
 	members  []*proc // parents before children
