@@ -2,6 +2,7 @@ package procinfo
 
 import (
 	"cmp"
+	"os"
 	"slices"
 	"time"
 )
@@ -72,6 +73,10 @@ type proc struct {
 	adopted            bool   // by the scan under way
 
 	own, c, lost, taken, base, seen counters
+
+	// io is the io file of a root, opened while it lived: when it has ended,
+	// only the superuser may open it.
+	io *os.File
 
 	threads, vsize, rss  uint64 // vsize in bytes, rss in pages
 	peakRSS              uint64 // KiB

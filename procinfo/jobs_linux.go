@@ -191,12 +191,14 @@ func (s *Jobs) Add(o JobOptions) (*Job, error) {
 			p.setStat(&r.stat)
 			p.settle(0, treeCounters)
 		}
+		s.openIO(p)
 		// A start is not told to the tick.
 		if !o.Start.IsZero() && ticksSinceBoot(p.start) < given-5*tick {
 			for i, c := range p.c {
 				j.baseline[i] += c
 			}
-			if io := s.io(p.pid); io.rchar.ok {
+			if b, errno := s.io(p); errno == 0 {
+				io := parseProcIO(b)
 				for i, c := range [...]count{io.rchar, io.wchar, io.read, io.written} {
 					j.baseline[cntRChar+i] += int64(c.n)
 				}
@@ -259,7 +261,33 @@ func (s *Jobs) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.scanner.dir.close()
+	for _, p := range s.procs {
+		p.closeIO()
+	}
 	return nil
+}
+
+// openIO opens the io file of a root.
+func (s *Jobs) openIO(p *proc) {
+	if p.io != nil {
+		return
+	}
+	f, err := os.Open(s.fs.proc(strconv.Itoa(p.pid) + "/io"))
+	if err != nil {
+		return
+	}
+	if st, err := s.stat(p.pid); err != nil || st.start != p.start {
+		f.Close()
+		return
+	}
+	p.io = f
+}
+
+func (p *proc) closeIO() {
+	if p.io != nil {
+		p.io.Close()
+		p.io = nil
+	}
 }
 
 // join makes a process a member of a job.
@@ -279,8 +307,11 @@ func (s *Jobs) join(p *proc, j *Job) {
 // leave makes a process no member of a job any more.
 func (s *Jobs) leave(p *proc, j *Job) {
 	p.jobs = slices.DeleteFunc(p.jobs, func(k *Job) bool { return k == j })
-	if len(p.jobs) == 0 && s.procs[p.pid] == p {
-		delete(s.procs, p.pid)
+	if len(p.jobs) == 0 {
+		p.closeIO()
+		if s.procs[p.pid] == p {
+			delete(s.procs, p.pid)
+		}
 	}
 }
 
@@ -511,6 +542,7 @@ func (s *Jobs) forget() {
 	bury(s.vanished)
 	now := s.clock()
 	for _, p := range s.vanished {
+		p.closeIO()
 		if s.procs[p.pid] == p {
 			delete(s.procs, p.pid)
 		}

@@ -228,8 +228,10 @@ func TestJobAttachedNeverCountsTwice(t *testing.T) {
 				default:
 				}
 				now := sampleNow(t, j, nil)
-				if now.CPUTime.V < last.CPUTime.V || now.RChar.V < last.RChar.V || now.PageFaultsMin.V < last.PageFaultsMin.V || now.CSVoluntary.V < last.CSVoluntary.V {
-					t.Errorf("from %+v to %+v", last, now)
+				for _, v := range [][2]Value{{last.CPUTime, now.CPUTime}, {last.RChar, now.RChar}, {last.PageFaultsMin, now.PageFaultsMin}, {last.CSVoluntary, now.CSVoluntary}} {
+					if v[1].V < v[0].V {
+						t.Errorf("from %v to %v", v[0], v[1])
+					}
 				}
 				last = now
 			}
@@ -774,6 +776,36 @@ func TestJobExits(t *testing.T) {
 	first, again := sampleNow(t, j, nil), sampleNow(t, j, nil)
 	if first.RunTime != again.RunTime || first.Processes.V != 1 {
 		t.Errorf("%v processes, run time %v then %v", first.Processes, first.RunTime, again.RunTime)
+	}
+}
+
+// The processes of another pid namespace have no clocks and no pidfds for us.
+func TestJobByTicks(t *testing.T) {
+	t.Parallel()
+	b := burn(t, nil, "held", "5", "40")
+	s := liveJobs(t)
+	s.own = false
+	told := make(chan struct{})
+	j := addJob(t, s, JobOptions{PIDs: []int{b.cmd.Process.Pid}, Exited: func() { close(told) }})
+	want := b.reports(6)
+	got := sampleNow(t, j, nil)
+	if d := want.Seconds() - got.CPUTime.V; d < -.002 || d > 6*.021 {
+		t.Errorf("CPU time %v, want up to %v", got.CPUTime, want)
+	}
+	if math.Mod(got.CPUTime.V*100+1e-6, 1) > 1e-5 {
+		t.Errorf("CPU time %v is not of ticks", got.CPUTime)
+	}
+	b.release()
+	for deadline := time.Now().Add(30 * time.Second); ; {
+		sampleNow(t, j, nil)
+		select {
+		case <-told:
+			return
+		default:
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the scans do not notice the exit")
+		}
 	}
 }
 
