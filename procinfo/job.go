@@ -18,8 +18,9 @@ type JobOptions struct {
 	Cgroup string
 	// NumCPUs is how many CPUs the job was given; 0 for unknown.
 	NumCPUs float64
-	// Start is when the job started; zero for when its oldest root did. If a
-	// root is older, what its children used before Add is not the job's.
+	// Start is when the job started; zero for when its oldest root did, or,
+	// without a root, the oldest process of the cgroup. If a root is older,
+	// what its children used before Add is not the job's.
 	Start time.Time
 	// Started says that this process started the root itself, is its parent
 	// and a child subreaper (prctl(2)). All that it reaps from then on is the

@@ -160,6 +160,11 @@ func (s *Jobs) Add(o JobOptions) (*Job, error) {
 		if err != nil {
 			return nil, fmt.Errorf("procinfo: process %d: %w", pid, err)
 		}
+		if b, errno := s.scanner.read(pid, "status"); errno == 0 {
+			if tgid := parseTgid(b); tgid.ok && tgid.n != uint64(pid) {
+				return nil, fmt.Errorf("procinfo: %d is a thread of process %d", pid, tgid.n)
+			}
+		}
 		if o.Started && st.ppid != s.self {
 			return nil, fmt.Errorf("procinfo: process %d is not a child of this one", pid)
 		}
@@ -370,6 +375,7 @@ func (s *Jobs) scan(notBefore time.Time) error {
 	}
 	// The process's own time is read when all numbers of what was taken over
 	// have been: whoever is still there cannot be in one of them.
+	complete := true
 	for _, p := range s.procs {
 		switch {
 		case p.generation == s.generation:
@@ -378,12 +384,14 @@ func (s *Jobs) scan(notBefore time.Time) error {
 			}
 		case s.scanErr == nil || s.isGone(p):
 			s.vanished = append(s.vanished, p)
+		default:
+			complete = false
 		}
 	}
 	if len(s.vanished) > 0 {
 		s.forget()
 	}
-	if s.scanErr == nil {
+	if complete {
 		for _, p := range s.procs {
 			p.settle(0, treeCounters)
 		}
@@ -652,6 +660,9 @@ func (j *Job) sample(want func(option string) bool) (JobSample, error) {
 	boot, hasBoot := s.boot()
 	if want("job_cgroup") || j.cgroup.given || want("job_cpu_time") {
 		j.sampleCgroup()
+	}
+	if len(j.roots) == 0 && j.options.Start.IsZero() && j.samples == 0 && len(j.members) > 0 {
+		j.start = ticksSinceBoot(j.members[0].start)
 	}
 	for _, p := range j.roots { // where there is no pidfd
 		if p.zombie {

@@ -349,6 +349,12 @@ func TestJobErrors(t *testing.T) {
 	if len(s.procs) != 0 {
 		t.Errorf("%d processes kept of jobs that are not", len(s.procs))
 	}
+	f.put(fake{pid: 12, ppid: 10, start: 1000})
+	f.write("proc/12/status", "Name:\ta\nTgid:\t10\n")
+	if _, err := s.Add(JobOptions{PIDs: []int{12}}); err == nil || !strings.Contains(err.Error(), "12 is a thread of process 10") {
+		t.Errorf("a thread: %v", err)
+	}
+	f.kill(12)
 	j := addJob(t, s, JobOptions{PIDs: []int{10}})
 	// One that cannot be read makes the sum unknown, while it lives; the
 	// cause is told once.
@@ -582,6 +588,7 @@ func FuzzJob(f *testing.F) {
 			p.setSwitches([]threadSwitches{{10, [2]uint64{status.voluntary.n, status.nonvoluntary.n}}})
 			pss, swap := parseSmaps(b)
 			parseKeyed(b, "usage_usec")
+			parseTgid(b)
 			parsePIDs(b, func(pid int) bool { return pid >= 0 })
 			now := JobSample{At: time.Unix(int64(2+i), 0), PSS: pss.value(), SwapPSS: swap.value()}
 			j.sum(&now, details{true, true, true, true})
