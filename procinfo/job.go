@@ -28,7 +28,7 @@ type JobOptions struct {
 	Started bool
 	// Counter returns the CPU time of everything in the job as measured
 	// otherwise, such as by an inherited perf counter; nil for none. It is
-	// called by Sample.
+	// called by Sample, and may not use Jobs.
 	Counter func() (cpu time.Duration, ok bool)
 	// Exited, if not nil, is called once when all roots have ended, from a
 	// goroutine of Jobs. It must not block.

@@ -186,6 +186,9 @@ func (p *proc) setIO(io *procIO) {
 	}
 }
 
+// maxDepth ends the way up a tree that has no root, in a /proc that lies.
+const maxDepth = 1 << 15
+
 // bury hands what vanished processes leave to those who reaped them, or to
 // their jobs.
 func bury(vanished []*proc) {
@@ -206,8 +209,10 @@ func bury(vanished []*proc) {
 	for _, p := range vanished {
 		total := p.total()
 		to := p.parent
-		for to != nil && to.dead {
-			to = to.parent
+		for n := 0; to != nil && to.dead; n++ {
+			if to = to.parent; n > maxDepth {
+				to = nil
+			}
 		}
 		for _, j := range p.jobs {
 			if to == nil || !to.member(j) {
@@ -240,7 +245,9 @@ func bury(vanished []*proc) {
 		to.inherit(&total)
 	}
 	for _, in := range second {
-		for a := in.to.parent; a != nil; a = a.parent {
+		n := 0
+		for a := in.to.parent; a != nil && n < maxDepth; a = a.parent {
+			n++
 			if a.dead || a.dying || !sameJobs(a, in.to) {
 				continue
 			}

@@ -36,6 +36,7 @@ type Jobs struct {
 	sizedFD bool // the size of PID/fd is how many there are
 
 	procs      map[int]*proc
+	ioFiles    int // that are open
 	generation uint64
 	scanned    time.Time // when the last scan began
 	scanTick   uint64    // the same in clock ticks since boot
@@ -267,14 +268,17 @@ func (s *Jobs) Close() error {
 	defer s.mu.Unlock()
 	s.scanner.dir.close()
 	for _, p := range s.procs {
-		p.closeIO()
+		s.closeIO(p)
 	}
 	return nil
 }
 
+// maxIOFiles is how many io files are kept open: others need descriptors, too.
+const maxIOFiles = 256
+
 // openIO opens the io file of a root.
 func (s *Jobs) openIO(p *proc) {
-	if p.io != nil {
+	if p.io != nil || s.ioFiles >= maxIOFiles {
 		return
 	}
 	f, err := os.Open(s.fs.proc(strconv.Itoa(p.pid) + "/io"))
@@ -286,12 +290,14 @@ func (s *Jobs) openIO(p *proc) {
 		return
 	}
 	p.io = f
+	s.ioFiles++
 }
 
-func (p *proc) closeIO() {
+func (s *Jobs) closeIO(p *proc) {
 	if p.io != nil {
 		p.io.Close()
 		p.io = nil
+		s.ioFiles--
 	}
 }
 
@@ -313,7 +319,7 @@ func (s *Jobs) join(p *proc, j *Job) {
 func (s *Jobs) leave(p *proc, j *Job) {
 	p.jobs = slices.DeleteFunc(p.jobs, func(k *Job) bool { return k == j })
 	if len(p.jobs) == 0 {
-		p.closeIO()
+		s.closeIO(p)
 		if s.procs[p.pid] == p {
 			delete(s.procs, p.pid)
 		}
@@ -550,7 +556,7 @@ func (s *Jobs) forget() {
 	bury(s.vanished)
 	now := s.clock()
 	for _, p := range s.vanished {
-		p.closeIO()
+		s.closeIO(p)
 		if s.procs[p.pid] == p {
 			delete(s.procs, p.pid)
 		}

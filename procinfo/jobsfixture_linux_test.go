@@ -167,6 +167,12 @@ func TestJobTree(t *testing.T) {
 			{put: []fake{root, {pid: 9, ppid: 30, start: 4000, utime: 7}, {pid: 30, ppid: 8, start: 3500, utime: 2}, {pid: 8, ppid: 10, start: 3000, utime: 1}},
 				processes: 4, ticks: 20},
 		},
+		"a circle": {
+			{put: []fake{{pid: 10, ppid: 12, start: 1000, utime: 1}, {pid: 11, ppid: 10, start: 1000, utime: 10}, {pid: 12, ppid: 11, start: 1000, utime: 100},
+				{pid: 13, ppid: 12, start: 1000, utime: 1000}, {pid: 14, ppid: 13, start: 1000, utime: 10000}}, processes: 5, ticks: 11111},
+			{kill: []int{13, 14}, processes: 3, ticks: 11111},
+			{kill: []int{10, 11, 12}, processes: 0, ticks: 11111},
+		},
 		"a session of the root": {
 			{put: []fake{with(root, func(f *fake) { f.session = 10 }), with(child, func(f *fake) { f.session = 10 }),
 				{pid: 40, ppid: 1, session: 10, start: 1100, utime: 5}, {pid: 41, ppid: 1, session: 11, start: 1100, utime: 5000}}, processes: 3, ticks: 165},
