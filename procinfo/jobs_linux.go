@@ -41,9 +41,8 @@ type Jobs struct {
 	scanned    time.Time // when the last scan began
 	scanTick   uint64    // the same in clock ticks since boot
 	scanErr    error
-	told       map[string]bool
 	strangers  []stranger // processes of this scan that are of no job so far
-	vanished   []*proc
+	vanished   []*proc    // that are to be buried
 	switches   []threadSwitches
 	tids       []int
 	oldest     uint64 // no process of a job started before
@@ -103,7 +102,7 @@ type Job struct {
 // NewJobs returns an empty set of jobs on the host with these trees. It opens
 // nothing yet.
 func NewJobs(fs FS) *Jobs {
-	s := &Jobs{fs: fs, clock: time.Now, procs: map[int]*proc{}, sessions: map[int][]*Job{}, told: map[string]bool{}}
+	s := &Jobs{fs: fs, clock: time.Now, procs: map[int]*proc{}, sessions: map[int][]*Job{}}
 	s.scanner.dir.path = fs.Proc
 	s.self, s.own = ownProcesses(fs)
 	s.boot = s.uptime
@@ -192,6 +191,9 @@ func (s *Jobs) Add(o JobOptions) (*Job, error) {
 	for _, r := range roots {
 		p := s.procs[r.pid]
 		if p == nil || p.start != r.stat.start {
+			if p != nil {
+				s.vanished = append(s.vanished, p)
+			}
 			p = &proc{pid: r.pid, start: r.stat.start, generation: s.generation}
 			s.procs[r.pid] = p
 			p.setStat(&r.stat)
@@ -200,15 +202,11 @@ func (s *Jobs) Add(o JobOptions) (*Job, error) {
 		s.openIO(p)
 		// A start is not told to the tick.
 		if !o.Start.IsZero() && ticksSinceBoot(p.start) < given-5*tick {
-			for i, c := range p.c {
-				j.baseline[i] += c
-			}
 			if b, errno := s.io(p); errno == 0 {
 				io := parseProcIO(b)
-				for i, c := range [...]count{io.rchar, io.wchar, io.read, io.written} {
-					j.baseline[cntRChar+i] += int64(c.n)
-				}
+				p.setIO(&io)
 			}
+			j.baseline.add(&p.taken)
 		}
 		s.join(p, j)
 		j.roots = append(j.roots, p)
@@ -216,7 +214,7 @@ func (s *Jobs) Add(o JobOptions) (*Job, error) {
 			s.sessions[r.pid] = append(s.sessions[r.pid], j)
 		}
 	}
-	if s.reaper != nil && s.reaper.jobs[0] == j {
+	if s.started == j {
 		for _, p := range j.roots {
 			p.parent = s.reaper
 		}
@@ -358,7 +356,6 @@ func (s *Jobs) scan(notBefore time.Time) error {
 	s.generation++
 	s.scanned = s.clock()
 	s.strangers = s.strangers[:0]
-	s.vanished = s.vanished[:0]
 	if s.reaper != nil {
 		// Before anything else: what is reaped from here on is still seen
 		// as it was, or missed, but never counted twice.

@@ -304,6 +304,27 @@ func TestJobStartedLaterThanItsRoot(t *testing.T) {
 	got = sampleNow(t, j, nil)
 	near(t, "cpu_time", got.CPUTime, 1.1, 1e-9)
 	near(t, "rchar", got.RChar, 50, 0)
+	// The next payload of the same pilot.
+	l := addJob(t, s, JobOptions{PIDs: []int{10}, Start: time.Now()})
+	got = sampleNow(t, l, nil)
+	near(t, "cpu_time of the next", got.CPUTime, .1, 1e-9)
+	near(t, "rchar of the next", got.RChar, 0, 0)
+}
+
+// A pid that is used again may become a root before a scan has noticed.
+func TestJobRootWithAPidUsedAgain(t *testing.T) {
+	t.Parallel()
+	f := newFakeProc(t)
+	f.put(fake{pid: 10, ppid: 1, start: 1000, utime: 1}, fake{pid: 20, ppid: 10, start: 2000, utime: 10})
+	s := f.jobs()
+	j := addJob(t, s, JobOptions{PIDs: []int{10}})
+	near(t, "before", sampleNow(t, j, nil).CPUTime, .11, 1e-9)
+	f.put(fake{pid: 20, ppid: 1, start: 5000, utime: 100})
+	k := addJob(t, s, JobOptions{PIDs: []int{20}})
+	got := sampleNow(t, j, nil)
+	near(t, "after", got.CPUTime, .11, 1e-9)
+	near(t, "processes", got.Processes, 1, 0)
+	near(t, "the other", sampleNow(t, k, nil).CPUTime, 1, 1e-9)
 }
 
 // A job inside another has its own account.
