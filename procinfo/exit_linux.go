@@ -145,6 +145,9 @@ func (e *exits) handle(id int32) {
 	defer s.mu.Unlock()
 	p := w.proc
 	p.ended = true
+	// What it took over may be counted as its children's, too, until the next
+	// scan.
+	s.scanned = time.Time{}
 	if ok && stat.start == p.start && !p.dead {
 		s.unwaited(p, p.setStat(&stat))
 		if timed {

@@ -498,7 +498,10 @@ func TestLongJobTree(t *testing.T) {
 	done := make(chan time.Duration)
 	go func() { done <- b.reports(n + 1) }()
 	last := Value{}
-	for {
+	for deadline := time.Now().Add(time.Minute); ; {
+		if time.Now().After(deadline) {
+			t.Fatal("the tree does not report")
+		}
 		got := sampleNow(t, j, nil)
 		if got.CPUTime.V < last.V {
 			t.Errorf("from %v to %v", last, got.CPUTime)
