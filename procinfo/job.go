@@ -24,7 +24,8 @@ type JobOptions struct {
 	Start time.Time
 	// Started says that this process started the root itself, is its parent
 	// and a child subreaper (prctl(2)). All that it reaps from then on is the
-	// job's, so there can be one such job in a process.
+	// job's, so there can be one such job in a process, and this process
+	// cannot be in another job at the same time.
 	Started bool
 	// Counter returns the CPU time of everything in the job as measured
 	// otherwise, such as by an inherited perf counter; nil for none. It is
