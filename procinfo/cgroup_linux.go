@@ -1,6 +1,7 @@
 package procinfo
 
 import (
+	"bytes"
 	"errors"
 	"io/fs"
 	"os"
@@ -28,9 +29,9 @@ type jobCgroup struct {
 	dirs  [nCgControllers]cgroupDir
 	text  string // the root's /proc/PID/cgroup that dirs are from
 
-	cpu         count // ns
-	cpuBaseline int64 // what of it is not the job's
-	based       bool
+	cpu, system                 count // ns; system is part of cpu
+	cpuBaseline, systemBaseline int64 // what of them is not the job's
+	based                       bool
 
 	mem, memPeak, memAnon, throttled, oomKills, procs Value
 }
@@ -42,6 +43,7 @@ type cgroupDir struct {
 	top   bool   // the root of what is mounted: never a job's own
 	own   bool   // it holds nothing but the job
 	since uint64 // as is known since then, in ticks since boot
+	other int    // one of the processes in it that are not the job's
 }
 
 // give sets the cgroup that the caller says is the job's.
@@ -133,7 +135,7 @@ func (j *Job) sampleCgroup() {
 					if d.path != c.dirs[i].path {
 						c.dirs[i] = d
 						if i == cgCPUAcct {
-							c.cpu, c.based = count{}, false
+							c.cpu, c.system, c.based = count{}, count{}, false
 						}
 					}
 				}
@@ -188,7 +190,7 @@ func (c *jobCgroup) forget(controller int) {
 	case cgMemory:
 		c.mem, c.memPeak, c.memAnon, c.oomKills, c.procs = Value{}, Value{}, Value{}, Value{}, Value{}
 	case cgCPUAcct:
-		c.cpu, c.based = count{}, false
+		c.cpu, c.system, c.based = count{}, count{}, false
 	case cgCPU:
 		c.throttled = Value{}
 	}
@@ -202,9 +204,19 @@ var errStranger = errors.New("a process of another")
 // them. It returns how many there are.
 func (j *Job) judge(d *cgroupDir) (n int, err error) {
 	s := j.set
-	seen := 0
-	err = walkCgroup(d.path, func(pid int) bool {
+	if d.other > 0 {
+		// With thousands of jobs in one cgroup: is it still there?
+		p := s.procs[d.other]
+		b, errno := s.scanner.read(d.other, "cgroup")
+		if errno == 0 && string(b) == j.cgroup.text && (p == nil || !p.member(j)) {
+			return 0, nil
+		}
+		d.other = 0
+	}
+	seen, last := 0, 0
+	err = s.walkCgroup(d.path, func(pid int) bool {
 		n++
+		last = pid
 		p := s.procs[pid]
 		switch {
 		case p != nil && p.member(j):
@@ -232,6 +244,9 @@ func (j *Job) judge(d *cgroupDir) (n int, err error) {
 	if j.cgroup.given || err != nil && err != errStranger {
 		return n, err
 	}
+	if err == errStranger {
+		d.other = last
+	}
 	if own := err == nil && (d.own || seen > 0); own != d.own {
 		d.own, d.since = own, s.scanTick
 	}
@@ -253,19 +268,40 @@ func (j *Job) enter(pid int) {
 }
 
 // walkCgroup calls visit for every process in a cgroup and those below, until
-// it says false.
-func walkCgroup(dir string, visit func(pid int) bool) error {
-	b, err := os.ReadFile(dir + "/cgroup.procs")
-	if err != nil && !errors.Is(err, syscall.EOPNOTSUPP) { // a threaded one
+// it says false. It reads no more than it has to: a daemon's or a session's may
+// be large.
+func (s *Jobs) walkCgroup(dir string, visit func(pid int) bool) error {
+	fd, err := open(dir + "/cgroup.procs")
+	if err != nil {
 		return err
 	}
-	stopped := false
-	parsePIDs(b, func(pid int) bool {
-		stopped = !visit(pid)
-		return !stopped
-	})
-	if stopped {
-		return errStranger
+	defer syscall.Close(fd)
+	buf, n := s.scanner.ents[:], 0
+	for {
+		m, err := syscall.Read(fd, buf[n:])
+		switch {
+		case err == syscall.EINTR:
+			continue
+		case err == syscall.EOPNOTSUPP: // a threaded one
+			m = 0
+		case err != nil:
+			return err
+		}
+		if m <= 0 {
+			break
+		}
+		whole := bytes.LastIndexByte(buf[:n+m], '\n') + 1
+		stopped := false
+		parsePIDs(buf[:whole], func(pid int) bool {
+			stopped = !visit(pid)
+			return !stopped
+		})
+		if stopped {
+			return errStranger
+		}
+		if n = copy(buf, buf[whole:n+m]); n == len(buf) {
+			return nil // lines of that length hold no pids
+		}
 	}
 	entries, err := os.ReadDir(dir)
 	if err != nil {
@@ -275,7 +311,7 @@ func walkCgroup(dir string, visit func(pid int) bool) error {
 		if !e.IsDir() {
 			continue
 		}
-		if err := walkCgroup(dir+"/"+e.Name(), visit); err != nil && !gone(err) {
+		if err := s.walkCgroup(dir+"/"+e.Name(), visit); err != nil && !gone(err) {
 			return err
 		}
 	}
@@ -319,38 +355,45 @@ func (c *jobCgroup) readCPU(j *Job) {
 	if !d.own {
 		return
 	}
-	var usage count
+	var usage, system count
 	if d.v2 {
-		usage = parseKeyed(readSmall(d.path+"/cpu.stat"), "usage_usec")
+		b := readSmall(d.path + "/cpu.stat")
+		usage, system = parseKeyed(b, "usage_usec"), parseKeyed(b, "system_usec")
 		usage.n *= 1000
+		system.n *= 1000
 	} else {
-		line, _ := nextLine(readSmall(d.path + "/cpuacct.usage"))
-		usage = parseUint(line)
+		number := func(name string) count {
+			line, _ := nextLine(readSmall(d.path + name))
+			return parseUint(line)
+		}
+		usage, system = number("/cpuacct.usage"), number("/cpuacct.usage_sys")
 	}
 	if !usage.ok || usage.n > 1<<62 {
 		return
 	}
+	system.ok = system.ok && system.n <= usage.n
 	if !c.based {
 		// A cgroup that was given belongs to the job from its first moment,
 		// unless the job began later. What another had in it before is not
 		// known: the job has used what its processes say.
 		c.based = true
-		c.cpuBaseline = 0
+		c.cpuBaseline, c.systemBaseline = 0, 0
 		if !c.given || !j.options.Start.IsZero() && len(j.members) > 0 && ticksSinceBoot(j.members[0].start) < j.start-100*tick {
-			c.cpuBaseline = int64(usage.n) - j.treeCPU()
+			c.cpuBaseline = int64(usage.n) - j.known(cntCPU)
+			c.systemBaseline = int64(system.n) - j.known(cntSystem)
 		}
 	}
-	c.cpu = usage
+	c.cpu, c.system = usage, system
 }
 
-// treeCPU returns the CPU time that the job's processes tell of, in ns.
-func (j *Job) treeCPU() int64 {
-	sum := j.gone[cntCPU] - j.baseline[cntCPU]
+// known returns a counter of the job as its processes tell it.
+func (j *Job) known(i int) int64 {
+	sum := j.gone[i] - j.baseline[i]
 	if s := j.set; s.reaper != nil && s.started == j {
-		sum += s.reaper.taken[cntCPU]
+		sum += s.reaper.taken[i]
 	}
 	for _, p := range j.members {
-		sum += p.own[cntCPU] + p.taken[cntCPU]
+		sum += p.own[i] + p.taken[i]
 	}
 	return sum
 }

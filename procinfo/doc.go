@@ -15,11 +15,26 @@
 //		params = h.System.Append(params[:0], nil)
 //	}
 //
-// [System] and [General] are plain structs in which a [Value] may be unknown;
+// Jobs follows trees of processes, with what those that have ended used:
+//
+//	jobs := procinfo.NewJobs(procinfo.DefaultFS(os.Getenv))
+//	defer jobs.Close()
+//	h.Jobs = jobs // one scan of /proc serves both
+//	job, err := jobs.Add(procinfo.JobOptions{PIDs: []int{pid}})
+//	if err != nil {
+//		return err // the process is not there
+//	}
+//	now, err := job.Sample(nil)
+//	now.Rates(previous)
+//	fmt.Println(now.CPUTime, now.RSS, now.LowerBound)
+//	params = now.Append(params[:0], nil)
+//
+// [System], [General] and [JobSample] are plain structs in which a [Value] may be unknown;
 // what is unknown is not sent. One table for each maps their fields to
 // parameters, and [Metrics] and [Markdown] tell what is in it. To add a metric:
 // 1. a field, 2. a line of the table, 3. a parser, which is pure, never panics
-// and ignores what it does not know, 4. a call of it in host_linux.go.
+// and ignores what it does not know, 4. a call of it in host_linux.go or
+// jobfiles_linux.go.
 //
 // # Other systems
 //

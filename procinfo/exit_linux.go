@@ -28,6 +28,7 @@ type watchedRoot struct {
 	job   *Job
 	proc  *proc
 	pidfd int
+	io    *os.File // see proc
 }
 
 // pidfdOpen is pidfd_open(2), which has one number on all architectures but
@@ -61,7 +62,7 @@ func (e *exits) watch(s *Jobs, j *Job) {
 			syscall.Close(pidfd)
 			continue
 		}
-		e.roots[e.last] = watchedRoot{j, p, pidfd}
+		e.roots[e.last] = watchedRoot{j, p, pidfd, p.io}
 	}
 }
 
@@ -132,13 +133,21 @@ func (e *exits) handle(id int32) {
 	}
 	cpu, timed := processClock(w.proc.pid)
 	stat, ok := parseProcStat(read("stat"))
-	io := parseProcIO(read("io"))
+	var io procIO
+	if w.io != nil {
+		b := make([]byte, 4096)
+		n, _ := w.io.ReadAt(b, 0)
+		io = parseProcIO(b[:n])
+	}
 	status := parseProcStatus(read("status"))
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	p := w.proc
 	p.ended = true
+	// What it took over may be counted as its children's, too, until the next
+	// scan.
+	s.scanned = time.Time{}
 	if ok && stat.start == p.start && !p.dead {
 		s.unwaited(p, p.setStat(&stat))
 		if timed {

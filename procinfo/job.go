@@ -18,16 +18,18 @@ type JobOptions struct {
 	Cgroup string
 	// NumCPUs is how many CPUs the job was given; 0 for unknown.
 	NumCPUs float64
-	// Start is when the job started; zero for when its oldest root did. If a
-	// root is older, what its children used before Add is not the job's.
+	// Start is when the job started; zero for when its oldest root did, or,
+	// without a root, the oldest process of the cgroup. If a root is older,
+	// what its children used before Add is not the job's.
 	Start time.Time
 	// Started says that this process started the root itself, is its parent
 	// and a child subreaper (prctl(2)). All that it reaps from then on is the
-	// job's, so there can be one such job in a process.
+	// job's, so there can be one such job in a process, and this process
+	// cannot be in another job at the same time.
 	Started bool
 	// Counter returns the CPU time of everything in the job as measured
 	// otherwise, such as by an inherited perf counter; nil for none. It is
-	// called by Sample.
+	// called by Sample, and may not use Jobs.
 	Counter func() (cpu time.Duration, ok bool)
 	// Exited, if not nil, is called once when all roots have ended, from a
 	// goroutine of Jobs. It must not block.
@@ -71,11 +73,11 @@ type JobSample struct {
 	ProcessesTotal Value // all that were ever seen
 	Samples        Value // how many there were, with this
 
-	PageFaultsMin, PageFaultsMaj     Value // with those of children that were waited for
-	CSVoluntary, CSNonvoluntary      Value // context switches
-	CSRateVoluntary, CSRateNonvolunt Value // 1/s, since the previous report; see Rates
-	ReadBytes, WriteBytes            Value // bytes from and to storage
-	RChar, WChar                     Value // bytes through read(2), write(2) and the like
+	PageFaultsMin, PageFaultsMaj        Value // with those of children that were waited for
+	CSVoluntary, CSNonvoluntary         Value // context switches
+	CSRateVoluntary, CSRateNonvoluntary Value // 1/s, since the previous report; see Rates
+	ReadBytes, WriteBytes               Value // bytes from and to storage
+	RChar, WChar                        Value // bytes through read(2), write(2) and the like
 
 	// Of the job's own cgroup, with those below it.
 	CgroupMem, CgroupMemPeak, CgroupMemAnon Value // KiB
@@ -105,7 +107,7 @@ func (s *JobSample) SetWorkDir(u WorkDirUsage) error {
 // Rates sets the rates of s from the sample of the previous report, nil for
 // none. They are unknown then, and where no time has passed.
 func (s *JobSample) Rates(prev *JobSample) {
-	s.InstantCPUUsage, s.CSRateVoluntary, s.CSRateNonvolunt = Value{}, Value{}, Value{}
+	s.InstantCPUUsage, s.CSRateVoluntary, s.CSRateNonvoluntary = Value{}, Value{}, Value{}
 	if prev == nil {
 		return
 	}
@@ -118,7 +120,7 @@ func (s *JobSample) Rates(prev *JobSample) {
 	}
 	s.InstantCPUUsage = per(s.CPUTime, prev.CPUTime).scaled(100)
 	s.CSRateVoluntary = per(s.CSVoluntary, prev.CSVoluntary)
-	s.CSRateNonvolunt = per(s.CSNonvoluntary, prev.CSNonvoluntary)
+	s.CSRateNonvoluntary = per(s.CSNonvoluntary, prev.CSNonvoluntary)
 }
 
 // Append appends the parameters that are known and chosen.
@@ -183,7 +185,7 @@ var jobRows = func() []row[JobSample] {
 		num("context_switches", "CS_voluntary_total", "count", "context switches: the thread had to wait", status, func(s *S) Value { return s.CSVoluntary }),
 		num("context_switches", "CS_nonvoluntary_total", "count", "context switches: the thread's time was up", status, func(s *S) Value { return s.CSNonvoluntary }),
 		num("context_switches", "CS_rate_voluntary", "1/s", "same since the last report", status, func(s *S) Value { return s.CSRateVoluntary }),
-		num("context_switches", "CS_rate_nonvoluntary", "1/s", "same since the last report", status, func(s *S) Value { return s.CSRateNonvolunt }),
+		num("context_switches", "CS_rate_nonvoluntary", "1/s", "same since the last report", status, func(s *S) Value { return s.CSRateNonvoluntary }),
 		num("io", "read_bytes", "bytes", "read from storage", pidIO, func(s *S) Value { return s.ReadBytes }),
 		num("io", "write_bytes", "bytes", "written to storage", pidIO, func(s *S) Value { return s.WriteBytes }),
 		num("io", "rchar", "bytes", "read by system calls", pidIO, func(s *S) Value { return s.RChar }),

@@ -25,23 +25,12 @@ func (s *Jobs) details(j *Job, d details) {
 			s.readStatus(j, p, d.switches)
 		}
 		if d.io {
-			b, errno := s.scanner.read(p.pid, "io")
-			switch {
-			case errno == 0:
-				io := parseProcIO(b)
-				p.ioKnown = true
-				p.setIO(&io)
-			case gone(errno):
-				p.fading = true
-			default:
-				p.ioKnown = false
-				j.fail("io", s.pathError(p.pid, "io", errno))
-			}
+			s.readIO(j, p)
 		}
 		if d.files {
 			n, errno := s.files(p.pid)
 			p.files, p.filesKnown = uint64(max(0, n)), true
-			if errno != 0 && !gone(errno) {
+			if errno != 0 && !s.over(p, errno) {
 				p.filesKnown = false
 				j.fail("fd", s.pathError(p.pid, "fd", errno))
 			}
@@ -62,13 +51,49 @@ func (s *Jobs) details(j *Job, d details) {
 	}
 }
 
-// io reads the io file of a process.
-func (s *Jobs) io(pid int) procIO {
-	b, errno := s.scanner.read(pid, "io")
-	if errno != 0 {
-		return procIO{}
+// readIO reads the io file of a process.
+func (s *Jobs) readIO(j *Job, p *proc) {
+	b, errno := s.io(p)
+	switch {
+	case errno == 0:
+		io := parseProcIO(b)
+		p.ioKnown = true
+		p.setIO(&io)
+	case gone(errno):
+		p.fading = true
+	case s.over(p, errno):
+		p.ioKnown = true // as far as it was seen
+	default:
+		p.ioKnown = false
+		j.fail("io", s.pathError(p.pid, "io", errno))
 	}
-	return parseProcIO(b)
+}
+
+// io reads the io file of a process, a root's from the file that is kept open.
+func (s *Jobs) io(p *proc) ([]byte, syscall.Errno) {
+	if p.io == nil {
+		return s.scanner.read(p.pid, "io")
+	}
+	n, err := p.io.ReadAt(s.scanner.buf[:], 0)
+	if n == 0 && err != nil {
+		var errno syscall.Errno
+		if !errors.As(err, &errno) {
+			errno = syscall.ESRCH
+		}
+		return nil, errno
+	}
+	return s.scanner.buf[:n], 0
+}
+
+// over reports whether an error of reading a process's file comes of its end:
+// from the moment when it gives up its memory, before it is a zombie, its files
+// belong to the superuser.
+func (s *Jobs) over(p *proc, errno syscall.Errno) bool {
+	if gone(errno) || p.zombie || p.ended {
+		return true
+	}
+	st, err := s.stat(p.pid)
+	return err != nil || st.start != p.start || st.dead() || st.vsize == 0
 }
 
 // files returns how many files a process has open.
@@ -228,7 +253,9 @@ func (m *jobMemory) sample(j *Job, to *JobSample) (err error) {
 		m.todo = m.todo[:0]
 		s.mu.Lock()
 		for _, p := range j.members {
-			m.todo = append(m.todo, p.pid)
+			if !p.zombie && !p.ended {
+				m.todo = append(m.todo, p.pid)
+			}
 		}
 		s.mu.Unlock()
 		m.pss, m.swapPSS, m.bad, m.running, m.cost = 0, 0, false, true, 0
@@ -245,6 +272,9 @@ func (m *jobMemory) sample(j *Job, to *JobSample) (err error) {
 		case e == nil:
 			m.bad = true
 		case !gone(e):
+			if st, ok := parseProcStat(readSmall(s.fs.proc(strconv.Itoa(pid) + "/stat"))); !ok || st.dead() || st.vsize == 0 {
+				break // see over
+			}
 			m.bad = true
 			err = errors.Join(err, s.memoryError(j, e))
 		}

@@ -128,6 +128,19 @@ func parseProcStatus(b []byte) (p procStatus) {
 	return p
 }
 
+// parseTgid reads from /proc/PID/status which process a thread is of.
+func parseTgid(b []byte) count {
+	for len(b) > 0 {
+		var line []byte
+		line, b = nextLine(b)
+		if f, ok := bytes.CutPrefix(line, []byte("Tgid:")); ok {
+			c, _ := nextUint(f)
+			return c
+		}
+	}
+	return count{}
+}
+
 // parseSmaps reads /proc/PID/smaps_rollup: KiB.
 func parseSmaps(b []byte) (pss, swapPss count) {
 	for len(b) > 0 {

@@ -2,6 +2,7 @@ package procinfo
 
 import (
 	"cmp"
+	"os"
 	"slices"
 	"time"
 )
@@ -36,7 +37,8 @@ func (c *counters) add(d *counters) {
 // knows.
 const tick = 10 * time.Millisecond
 
-func ticks(n uint64) int64 { return int64(n) * int64(tick) }
+// ticks returns clock ticks in ns: at most 174 years.
+func ticks(n uint64) int64 { return int64(min(n, 1<<39)) * int64(tick) }
 
 // slack is by how much what a process is known to have taken over from its
 // children may exceed what the kernel says: there CPU time is cut down to ticks,
@@ -71,6 +73,10 @@ type proc struct {
 	adopted            bool   // by the scan under way
 
 	own, c, lost, taken, base, seen counters
+
+	// io is the io file of a root, opened while it lived: when it has ended,
+	// only the superuser may open it.
+	io *os.File
 
 	threads, vsize, rss  uint64 // vsize in bytes, rss in pages
 	peakRSS              uint64 // KiB
@@ -180,6 +186,9 @@ func (p *proc) setIO(io *procIO) {
 	}
 }
 
+// maxDepth ends the way up a tree that has no root, in a /proc that lies.
+const maxDepth = 1 << 15
+
 // bury hands what vanished processes leave to those who reaped them, or to
 // their jobs.
 func bury(vanished []*proc) {
@@ -200,8 +209,10 @@ func bury(vanished []*proc) {
 	for _, p := range vanished {
 		total := p.total()
 		to := p.parent
-		for to != nil && to.dead {
-			to = to.parent
+		for n := 0; to != nil && to.dead; n++ {
+			if to = to.parent; n > maxDepth {
+				to = nil
+			}
 		}
 		for _, j := range p.jobs {
 			if to == nil || !to.member(j) {
@@ -234,7 +245,9 @@ func bury(vanished []*proc) {
 		to.inherit(&total)
 	}
 	for _, in := range second {
-		for a := in.to.parent; a != nil; a = a.parent {
+		n := 0
+		for a := in.to.parent; a != nil && n < maxDepth; a = a.parent {
+			n++
 			if a.dead || a.dying || !sameJobs(a, in.to) {
 				continue
 			}

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strconv"
 	"sync"
-	"syscall"
 	"time"
 )
 
@@ -36,13 +35,13 @@ type Jobs struct {
 	sizedFD bool // the size of PID/fd is how many there are
 
 	procs      map[int]*proc
+	ioFiles    int // that are open
 	generation uint64
-	scanned    time.Time
-	scanTick   uint64 // when it began, in clock ticks since boot
+	scanned    time.Time // when the last scan began
+	scanTick   uint64    // the same in clock ticks since boot
 	scanErr    error
-	told       map[string]bool
 	strangers  []stranger // processes of this scan that are of no job so far
-	vanished   []*proc
+	vanished   []*proc    // that are to be buried
 	switches   []threadSwitches
 	tids       []int
 	oldest     uint64 // no process of a job started before
@@ -59,15 +58,6 @@ type Jobs struct {
 	exits exits
 }
 
-// stranger is a process of which it is not known (yet) whose it is.
-type stranger struct {
-	pid, ppid, session int
-	start              uint64
-}
-
-// scanAge is how old a scan may be to serve another sample.
-const scanAge = 500 * time.Millisecond
-
 // A Job is a job that is followed.
 type Job struct {
 	set     *Jobs
@@ -77,6 +67,7 @@ type Job struct {
 	start   time.Duration // since boot
 	hasEnd  bool          // all roots have ended,
 	end     time.Time     // and when that was noticed
+	over    bool          // nothing is left of it, since the last sample
 	removed bool
 
 	members  []*proc // parents before children
@@ -101,7 +92,7 @@ type Job struct {
 // NewJobs returns an empty set of jobs on the host with these trees. It opens
 // nothing yet.
 func NewJobs(fs FS) *Jobs {
-	s := &Jobs{fs: fs, clock: time.Now, procs: map[int]*proc{}, sessions: map[int][]*Job{}, told: map[string]bool{}}
+	s := &Jobs{fs: fs, clock: time.Now, procs: map[int]*proc{}, sessions: map[int][]*Job{}}
 	s.scanner.dir.path = fs.Proc
 	s.self, s.own = ownProcesses(fs)
 	s.boot = s.uptime
@@ -159,6 +150,11 @@ func (s *Jobs) Add(o JobOptions) (*Job, error) {
 		if err != nil {
 			return nil, fmt.Errorf("procinfo: process %d: %w", pid, err)
 		}
+		if b, errno := s.scanner.read(pid, "status"); errno == 0 {
+			if tgid := parseTgid(b); tgid.ok && tgid.n != uint64(pid) {
+				return nil, fmt.Errorf("procinfo: %d is a thread of process %d", pid, tgid.n)
+			}
+		}
 		if o.Started && st.ppid != s.self {
 			return nil, fmt.Errorf("procinfo: process %d is not a child of this one", pid)
 		}
@@ -185,21 +181,22 @@ func (s *Jobs) Add(o JobOptions) (*Job, error) {
 	for _, r := range roots {
 		p := s.procs[r.pid]
 		if p == nil || p.start != r.stat.start {
+			if p != nil {
+				s.vanished = append(s.vanished, p)
+			}
 			p = &proc{pid: r.pid, start: r.stat.start, generation: s.generation}
 			s.procs[r.pid] = p
 			p.setStat(&r.stat)
 			p.settle(0, treeCounters)
 		}
+		s.openIO(p)
 		// A start is not told to the tick.
 		if !o.Start.IsZero() && ticksSinceBoot(p.start) < given-5*tick {
-			for i, c := range p.c {
-				j.baseline[i] += c
+			if b, errno := s.io(p); errno == 0 {
+				io := parseProcIO(b)
+				p.setIO(&io)
 			}
-			if io := s.io(p.pid); io.rchar.ok {
-				for i, c := range [...]count{io.rchar, io.wchar, io.read, io.written} {
-					j.baseline[cntRChar+i] += int64(c.n)
-				}
-			}
+			j.baseline.add(&p.taken)
 		}
 		s.join(p, j)
 		j.roots = append(j.roots, p)
@@ -207,7 +204,7 @@ func (s *Jobs) Add(o JobOptions) (*Job, error) {
 			s.sessions[r.pid] = append(s.sessions[r.pid], j)
 		}
 	}
-	if s.reaper != nil && s.reaper.jobs[0] == j {
+	if s.started == j {
 		for _, p := range j.roots {
 			p.parent = s.reaper
 		}
@@ -258,28 +255,37 @@ func (s *Jobs) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.scanner.dir.close()
+	for _, p := range s.procs {
+		s.closeIO(p)
+	}
 	return nil
 }
 
-// join makes a process a member of a job.
-func (s *Jobs) join(p *proc, j *Job) {
-	if p.member(j) {
+// maxIOFiles is how many io files are kept open: others need descriptors, too.
+const maxIOFiles = 256
+
+// openIO opens the io file of a root.
+func (s *Jobs) openIO(p *proc) {
+	if p.io != nil || s.ioFiles >= maxIOFiles {
 		return
 	}
-	p.jobs = append(p.jobs, j)
-	i, _ := slices.BinarySearchFunc(j.members, p, older)
-	j.members = slices.Insert(j.members, i, p)
-	j.total++
-	if len(s.procs) == 1 || p.start < s.oldest {
-		s.oldest = p.start
+	f, err := os.Open(s.fs.proc(strconv.Itoa(p.pid) + "/io"))
+	if err != nil {
+		return
 	}
+	if st, err := s.stat(p.pid); err != nil || st.start != p.start {
+		f.Close()
+		return
+	}
+	p.io = f
+	s.ioFiles++
 }
 
-// leave makes a process no member of a job any more.
-func (s *Jobs) leave(p *proc, j *Job) {
-	p.jobs = slices.DeleteFunc(p.jobs, func(k *Job) bool { return k == j })
-	if len(p.jobs) == 0 && s.procs[p.pid] == p {
-		delete(s.procs, p.pid)
+func (s *Jobs) closeIO(p *proc) {
+	if p.io != nil {
+		p.io.Close()
+		p.io = nil
+		s.ioFiles--
 	}
 }
 
@@ -294,265 +300,6 @@ func (s *Jobs) stat(pid int) (procStat, error) {
 		return procStat{}, errors.New("its stat file cannot be understood")
 	}
 	return st, nil
-}
-
-// processes returns the counts of a scan for the host.
-func (s *Jobs) processes() (processCounts, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return processCounts{}, errJobsClosed
-	}
-	err := s.scan(s.clock().Add(-scanAge))
-	return s.scanner.counts, err
-}
-
-// scan looks at all processes of the host, unless that was done after notBefore.
-func (s *Jobs) scan(notBefore time.Time) error {
-	if s.generation > 0 && s.scanned.After(notBefore) {
-		return s.scanErr
-	}
-	s.generation++
-	s.strangers = s.strangers[:0]
-	s.vanished = s.vanished[:0]
-	if s.reaper != nil {
-		// Before anything else: what is reaped from here on is still seen
-		// as it was, or missed, but never counted twice.
-		usage := childrenUsage()
-		s.unwaited(s.reaper, s.reaper.setReaped(&usage))
-	}
-	if boot, ok := s.boot(); ok {
-		s.scanTick = uint64(boot / tick)
-	}
-	s.scanErr = s.scanner.scan(s.visit)
-	s.adopt()
-	for _, p := range s.procs {
-		if p.generation == s.generation {
-			s.link(p)
-		}
-	}
-	if s.grown {
-		s.share()
-		s.grown = false
-	}
-	// The process's own time is read when all numbers of what was taken over
-	// have been: whoever is still there cannot be in one of them.
-	for _, p := range s.procs {
-		switch {
-		case p.generation == s.generation:
-			if !s.readClock(p) {
-				s.vanished = append(s.vanished, p)
-			}
-		case s.scanErr == nil || s.isGone(p):
-			s.vanished = append(s.vanished, p)
-		}
-	}
-	if len(s.vanished) > 0 {
-		s.forget()
-	}
-	if s.scanErr == nil {
-		for _, p := range s.procs {
-			p.settle(0, treeCounters)
-		}
-		if s.reaper != nil {
-			s.reaper.settle(0, treeCounters)
-		}
-	}
-	s.scanned = s.clock()
-	return s.scanErr
-}
-
-// visit is given every process of a scan.
-func (s *Jobs) visit(pid int, stat []byte) {
-	if len(s.procs) == 0 && s.reaper == nil {
-		return
-	}
-	p := s.procs[pid]
-	st, ok := parseProcStat(stat)
-	if !ok {
-		if p != nil { // something is there: what, the next scan may tell
-			p.generation = s.generation
-		}
-		return
-	}
-	if p != nil && p.start == st.start {
-		p.generation = s.generation
-		s.unwaited(p, p.setStat(&st))
-		return
-	}
-	if st.start >= s.oldest {
-		s.strangers = append(s.strangers, stranger{pid, st.ppid, st.session, st.start})
-	}
-}
-
-// unwaited notes that children of a process were waited for by nobody.
-func (s *Jobs) unwaited(p *proc, lost bool) {
-	if lost {
-		for _, j := range p.jobs {
-			j.unwaited = true
-		}
-	}
-}
-
-// adopt finds the strangers that belong to jobs.
-func (s *Jobs) adopt() {
-	for again := true; again; {
-		again = false
-		for i := range s.strangers {
-			x := &s.strangers[i]
-			if x.pid == 0 {
-				continue
-			}
-			from := s.current(x.ppid, x.start)
-			sessions := s.sessions[x.session]
-			if from == nil && len(sessions) == 0 {
-				continue
-			}
-			var jobs []*Job
-			if from != nil {
-				jobs = append(jobs, from.jobs...)
-			}
-			for _, j := range sessions {
-				if !slices.Contains(jobs, j) && s.leads(j, x) {
-					jobs = append(jobs, j)
-				}
-			}
-			if len(jobs) > 0 {
-				again = s.enter(x.pid, x.start, jobs) || again
-				x.pid = 0
-			}
-		}
-	}
-}
-
-// current returns the process with this pid as this scan saw it, if it may be
-// the parent of one that started then: it is of some job, and not younger.
-func (s *Jobs) current(pid int, start uint64) *proc {
-	if s.reaper != nil && pid == s.self && len(s.started.roots) > 0 && start >= s.started.roots[0].start {
-		return s.reaper
-	}
-	if p := s.procs[pid]; p != nil && p.generation == s.generation && p.start <= start {
-		return p
-	}
-	return nil
-}
-
-// leads reports whether a root of the job leads the stranger's session. While
-// there is anyone in a session its number is not given away; a member that was
-// in it before and still is shows that it is the same.
-func (s *Jobs) leads(j *Job, x *stranger) bool {
-	for _, p := range j.members {
-		if p.session == x.session && p.generation == s.generation && !p.adopted && p.start <= x.start {
-			return true
-		}
-	}
-	return false
-}
-
-// enter makes a process a member of jobs, unless it is gone or another.
-func (s *Jobs) enter(pid int, start uint64, jobs []*Job) bool {
-	st, err := s.stat(pid)
-	if err != nil || st.start != start {
-		return false
-	}
-	p := &proc{pid: pid, start: start, generation: s.generation, adopted: true}
-	p.setStat(&st)
-	s.procs[pid] = p
-	for _, j := range jobs {
-		s.join(p, j)
-	}
-	return true
-}
-
-// link finds the parent of a process.
-func (s *Jobs) link(p *proc) {
-	p.adopted = false
-	p.parent = nil
-	if q := s.current(p.ppid, p.start); q != p {
-		p.parent = q
-	}
-}
-
-// share makes processes that jobs know already members of those added since.
-func (s *Jobs) share() {
-	for again := true; again; {
-		again = false
-		for _, p := range s.procs {
-			if p.parent == nil || p.parent == s.reaper {
-				continue
-			}
-			for _, j := range p.parent.jobs {
-				if !p.member(j) {
-					s.join(p, j)
-					again = true
-				}
-			}
-		}
-	}
-}
-
-// isGone reports whether a process that a scan did not see is surely gone.
-func (s *Jobs) isGone(p *proc) bool {
-	b, errno := s.scanner.read(p.pid, "stat")
-	if errno != 0 {
-		return gone(errno)
-	}
-	st, ok := parseProcStat(b)
-	return ok && st.start != p.start
-}
-
-// forget buries the vanished.
-func (s *Jobs) forget() {
-	bury(s.vanished)
-	now := s.clock()
-	for _, p := range s.vanished {
-		if s.procs[p.pid] == p {
-			delete(s.procs, p.pid)
-		}
-		for _, j := range p.jobs {
-			if i, ok := slices.BinarySearchFunc(j.members, p, older); ok {
-				j.members = slices.Delete(j.members, i, i+1)
-			}
-			s.checkEnd(j, now)
-		}
-	}
-	clear(s.vanished)
-	s.vanished = s.vanished[:0]
-}
-
-// checkEnd notes when all roots of a job have ended.
-func (s *Jobs) checkEnd(j *Job, now time.Time) {
-	if j.hasEnd || len(j.roots) == 0 {
-		return
-	}
-	for _, p := range j.roots {
-		if !p.dead && !p.zombie && !p.ended {
-			return
-		}
-	}
-	j.hasEnd, j.end = true, now
-	s.exits.ended(j)
-}
-
-// readClock reads the CPU time of a process. It reports whether it is there.
-func (s *Jobs) readClock(p *proc) bool {
-	if s.own {
-		cpu, ok := processClock(p.pid)
-		if ok {
-			p.setCPU(cpu)
-		}
-		return ok
-	}
-	st, err := s.stat(p.pid)
-	if err != nil {
-		return !gone(err)
-	}
-	if st.start != p.start {
-		return false
-	}
-	p.utime, p.stime, p.ticked = st.utime, st.stime, st.utime+st.stime
-	p.setCPU(ticks(p.ticked))
-	return true
 }
 
 // Sample takes a sample of what is chosen, nil for everything that is not
@@ -616,6 +363,9 @@ func (j *Job) sample(want func(option string) bool) (JobSample, error) {
 	if want("job_cgroup") || j.cgroup.given || want("job_cpu_time") {
 		j.sampleCgroup()
 	}
+	if len(j.roots) == 0 && j.options.Start.IsZero() && j.samples == 0 && len(j.members) > 0 {
+		j.start = ticksSinceBoot(j.members[0].start)
+	}
 	for _, p := range j.roots { // where there is no pidfd
 		if p.zombie {
 			s.checkEnd(j, now)
@@ -629,15 +379,16 @@ func (j *Job) sample(want func(option string) bool) (JobSample, error) {
 	if j.options.NumCPUs > 0 {
 		sample.NumCPUs = Known(j.options.NumCPUs)
 	}
-	if j.hasEnd && !j.alive() {
+	over := j.hasEnd && !j.alive()
+	if over {
 		boot -= now.Sub(j.end)
 	}
-	if hasBoot && boot >= j.start {
+	if hasBoot && boot >= j.start && !j.over {
 		if v := (boot - j.start).Seconds(); !j.ran.OK || v > j.ran.V {
 			j.ran = Known(v)
 		}
 	}
-	sample.RunTime = j.ran
+	sample.RunTime, j.over = j.ran, over
 	j.sum(&sample, d)
 	if len(j.errs) == 0 {
 		return sample, nil
@@ -686,8 +437,11 @@ func (j *Job) sum(to *JobSample, d details) {
 		exact = true
 		all[cntCPU] = max(all[cntCPU], cpu)
 	}
-	if c := j.cgroup.cpu; c.ok {
-		better(int64(c.n) - j.cgroup.cpuBaseline)
+	if c := &j.cgroup; c.cpu.ok {
+		better(int64(c.cpu.n) - c.cpuBaseline)
+		if c.system.ok {
+			all[cntSystem] = max(all[cntSystem], int64(c.system.n)-c.systemBaseline)
+		}
 	}
 	if j.options.Counter != nil {
 		if cpu, ok := j.options.Counter(); ok {
@@ -767,31 +521,4 @@ func (j *Job) fail(what string, err error) {
 // pathError is an error about a file of a process.
 func (s *Jobs) pathError(pid int, name string, err error) error {
 	return &fs.PathError{Op: "read", Path: s.fs.proc(strconv.Itoa(pid) + "/" + name), Err: err}
-}
-
-// setReaped notes what this process took over from its children.
-func (p *proc) setReaped(usage *counters) (lost bool) {
-	for i, c := range usage {
-		if i >= cntRChar && i <= cntWritten {
-			continue // getrusage(2) does not tell
-		}
-		if l := p.tookOver(i, c); l && i == cntCPU {
-			lost = true
-		}
-	}
-	return lost
-}
-
-// childrenUsage returns what the children that this process waited for have
-// used, with theirs.
-func childrenUsage() (c counters) {
-	var ru syscall.Rusage
-	if syscall.Getrusage(syscall.RUSAGE_CHILDREN, &ru) != nil {
-		return c
-	}
-	c[cntCPU] = ru.Utime.Nano() + ru.Stime.Nano()
-	c[cntSystem] = ru.Stime.Nano()
-	c[cntMinFlt], c[cntMajFlt] = int64(ru.Minflt), int64(ru.Majflt)
-	c[cntVoluntary], c[cntNonvoluntary] = int64(ru.Nvcsw), int64(ru.Nivcsw)
-	return c
 }
