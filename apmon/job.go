@@ -44,9 +44,10 @@ type Job struct {
 	Start time.Time
 	// Also are parameters that are sent with each report.
 	Also []Param
-	// Started and Counter are for who starts the job: see
+	// Started, Not and Counter are for who starts the job: see
 	// [procinfo.JobOptions].
 	Started bool
+	Not     []int
 	Counter func() (cpu time.Duration, ok bool)
 }
 
@@ -122,7 +123,7 @@ func (c *Client) AddJob(j Job) (*MonitoredJob, error) {
 	mj := &MonitoredJob{c: c, job: j}
 	var err error
 	mj.proc, err = m.procs.Add(procinfo.JobOptions{
-		PIDs: j.PIDs, Cgroup: j.Cgroup, NumCPUs: j.NumCPUs, Start: j.Start, Started: j.Started, Counter: j.Counter,
+		PIDs: j.PIDs, Cgroup: j.Cgroup, NumCPUs: j.NumCPUs, Start: j.Start, Started: j.Started, Not: j.Not, Counter: j.Counter,
 		Exited: func() { go mj.ended() },
 	})
 	if err != nil {

@@ -27,6 +27,9 @@ type JobOptions struct {
 	// job's, so there can be one such job in a process, and this process
 	// cannot be in another job at the same time.
 	Started bool
+	// Not are other children of this process, which are not the job's though
+	// it reaps them, too. For a job that was Started.
+	Not []int
 	// Counter returns the CPU time of everything in the job as measured
 	// otherwise, such as by an inherited perf counter; nil for none. It is
 	// called by Sample, and may not use Jobs.

@@ -345,7 +345,10 @@ func (j *Job) sample(want func(option string) bool) (JobSample, error) {
 	if j.added.After(notBefore) {
 		notBefore = j.added
 	}
-	if j.hasEnd && j.end.After(notBefore) {
+	switch {
+	case j.hasEnd && j.options.Started:
+		notBefore = s.clock() // this process may have reaped something since
+	case j.hasEnd && j.end.After(notBefore):
 		notBefore = j.end
 	}
 	before := s.generation
@@ -432,7 +435,7 @@ func (j *Job) sum(to *JobSample, d details) {
 			j.maxRSS = Known(peak)
 		}
 	}
-	exact := false
+	exact, lost := false, j.unheired || j.unwaited || j.ignored
 	better := func(cpu int64) {
 		exact = true
 		all[cntCPU] = max(all[cntCPU], cpu)
@@ -445,7 +448,12 @@ func (j *Job) sum(to *JobSample, d details) {
 	}
 	if j.options.Counter != nil {
 		if cpu, ok := j.options.Counter(); ok {
-			better(int64(cpu))
+			// It may be off by a few percent, so it counts only where the
+			// tree is known to lack something, or lacks far more than that.
+			if lost || int64(cpu) > all[cntCPU]+all[cntCPU]/16+int64(50*time.Millisecond) {
+				better(int64(cpu))
+			}
+			exact = true
 		}
 	}
 	for i := range all {
@@ -465,7 +473,7 @@ func (j *Job) sum(to *JobSample, d details) {
 	if to.RunTime.OK {
 		to.CPUUsage = percent(to.CPUTime.V, to.RunTime.V)
 	}
-	to.LowerBound = !exact && (j.unheired || j.unwaited || j.ignored)
+	to.LowerBound = lost && !exact
 	to.PageFaultsMin, to.PageFaultsMaj = number(cntMinFlt, true), number(cntMajFlt, true)
 	to.RChar, to.WChar = number(cntRChar, ioKnown), number(cntWChar, ioKnown)
 	to.ReadBytes, to.WriteBytes = number(cntRead, ioKnown), number(cntWritten, ioKnown)

@@ -110,7 +110,7 @@ func (s *Jobs) scan(notBefore time.Time) error {
 
 // visit is given every process of a scan.
 func (s *Jobs) visit(pid int, stat []byte) {
-	if len(s.procs) == 0 && s.reaper == nil {
+	if len(s.procs) == 0 && s.reaper == nil || s.started != nil && slices.Contains(s.started.options.Not, pid) {
 		return
 	}
 	p := s.procs[pid]

@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/signal"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -201,7 +200,7 @@ func (a *agent) options(cc *cli.Context) ([]apmon.Option, error) {
 			return nil, command.Errorf(command.DataErr, "%s: %w", what, err)
 		}
 	}
-	interval, err := a.interval(cc)
+	interval, err := interval(cc, a.Getenv)
 	if err != nil {
 		return nil, err
 	}
@@ -248,24 +247,6 @@ func (a *agent) options(cc *cli.Context) ([]apmon.Option, error) {
 		opts = append(opts, apmon.WithStartEmpty())
 	}
 	return opts, nil
-}
-
-// interval is what flag or environment say, 0 for nothing.
-func (a *agent) interval(cc *cli.Context) (time.Duration, error) {
-	what, s := "--interval", cc.String("interval")
-	if !cc.IsSet("interval") {
-		if what, s = "APMON_INTERVAL", a.Getenv("APMON_INTERVAL"); s == "" {
-			return 0, nil
-		}
-	}
-	d, err := time.ParseDuration(s)
-	if seconds, e := strconv.ParseFloat(s, 64); e == nil && seconds < 1e9 {
-		d, err = time.Duration(seconds*float64(time.Second)), nil
-	}
-	if err != nil || d < conf.MinInterval {
-		return 0, command.Errorf(command.Usage, "%s %q is not a time of at least 1 s, such as 120s or 2m", what, s)
-	}
-	return d, nil
 }
 
 // open makes the client.

@@ -84,11 +84,15 @@ type Command struct {
 	PID    int
 	Cgroup bool // it was started in Options.CgroupDir
 
+	// Witness is the process beside us in our group, 0 for none: a child of
+	// ours that is not the command's.
+	Witness int
+
 	// CPUTime is the CPU time, user and system, of the command and of every
 	// process that comes from it, dead or alive, waited for by its parent or
-	// not, from its exec on. It comes from an inherited perf event; false if
-	// the kernel refuses that (perf_event_paranoid above 2, seccomp) and once
-	// Run has returned. A program that changes its user (set-user-ID), or that
+	// not, from its exec on, until Run returns. It comes from an inherited
+	// perf event; false if the kernel refuses that (perf_event_paranoid above
+	// 2, seccomp). A program that changes its user (set-user-ID), or that
 	// its user may not read, leaves the count with what comes from it.
 	CPUTime func() (time.Duration, bool)
 }
@@ -105,7 +109,7 @@ type Result struct {
 // Usage is what the kernel counted for processes that have ended: wait4(2).
 type Usage struct {
 	User, System time.Duration
-	MaxRSS       int64 // KB, of the largest single process
+	MaxRSS       int64 // KB, of the largest single process; 0 if none was larger than we are
 }
 
 // Code is the exit code that tells of the end as a shell does: the command's

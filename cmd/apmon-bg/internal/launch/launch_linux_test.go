@@ -705,7 +705,7 @@ func TestEnded(t *testing.T) {
 	w.start()
 	_, code := w.rest()
 	r := w.told()
-	if code != 0 || !r.Zombie || r.Ended.Root.User+r.Ended.Root.System < 50*time.Millisecond || r.Ended.Root.MaxRSS < 1000 {
+	if code != 0 || !r.Zombie || r.Ended.Root.User+r.Ended.Root.System < 50*time.Millisecond {
 		t.Errorf("%+v", r)
 	}
 	if !reflect.DeepEqual(r.Ended, r.Result) {
@@ -772,8 +772,8 @@ func TestCPUTime(t *testing.T) {
 		if lost := r.Result.Root.User+r.Result.Root.System < own/2; lost != (name == "not waited for") {
 			t.Errorf("%s: %+v, the burners %v", name, r.Result, own)
 		}
-		if r.CPUBehind {
-			t.Errorf("%s: there is a count after Run", name)
+		if !r.CPUBehind {
+			t.Errorf("%s: there is no count after Run", name)
 		}
 	}
 }

@@ -85,10 +85,14 @@ func Run(o Options) (Result, error) {
 	}
 
 	ended, done := make(chan Result, 1), make(chan struct{})
+	witness := 0
+	if j.witness != nil {
+		witness = j.witness.pid
+	}
 	go func() {
 		defer close(done)
 		if o.Started != nil {
-			o.Started(Command{PID: pid, Cgroup: o.CgroupDir != "" && cgroupErr == nil, CPUTime: count.read})
+			o.Started(Command{PID: pid, Cgroup: o.CgroupDir != "" && cgroupErr == nil, Witness: witness, CPUTime: count.read})
 		}
 		if r := <-ended; o.Ended != nil {
 			o.Ended(r)
@@ -457,5 +461,10 @@ func wait4(pid, options int, usage *syscall.Rusage) (status syscall.WaitStatus, 
 func (u *Usage) add(r syscall.Rusage) {
 	u.User += time.Duration(r.Utime.Nano())
 	u.System += time.Duration(r.Stime.Nano())
-	u.MaxRSS = max(u.MaxRSS, int64(r.Maxrss))
+	// It includes what the process was before it became the command: a copy of
+	// us.
+	var us syscall.Rusage
+	if syscall.Getrusage(syscall.RUSAGE_SELF, &us) == nil && r.Maxrss > us.Maxrss {
+		u.MaxRSS = max(u.MaxRSS, int64(r.Maxrss))
+	}
 }

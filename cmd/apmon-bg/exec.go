@@ -1,0 +1,331 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/signal"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/apmon-go/apmon/apmon"
+	"github.com/apmon-go/apmon/cmd/apmon-bg/internal/launch"
+	"github.com/apmon-go/apmon/cmd/internal/command"
+	"github.com/apmon-go/apmon/conf"
+	"github.com/apmon-go/apmon/procinfo"
+	"github.com/apmon-go/apmon/xdr"
+)
+
+const execDescription = `Runs CMD as if it stood there alone, and monitors it as a job: a report at the
+start (status=started), one each interval, a last one (status=ended) with exit
+code, totals and peaks.
+
+CMD has our standard streams, environment, process group and limits. Signals to
+the group reach it as they are, those to us alone are forwarded. We stop and go
+on with it. Orphans that it leaves behind are counted, and waited for as long as
+--orphan-wait tells. If we are killed, CMD lives on.
+
+Monitoring never makes the job fail: a broken configuration, a destination that
+cannot be reached, a summary that cannot be written are warnings. It delays the
+end by 2 s at most, and the start not at all.
+
+The node is the first there is of -n, APMON_NODE, MonitorJobID, ALIEN_PROC_ID,
+what _CONDOR_JOB_AD names, SLURM_JOB_ID, PBS_JOBID, LSB_JOBID, GRID_GLOBAL_JOBID;
+the cluster of -c, APMON_CLUSTER, MonitorID, else ` + apmon.DefaultJobCluster + `.
+
+Where a cgroup of version 2 is ours to divide, CMD gets one of its own, and its
+CPU time is exact whatever it does; else see docs/jobs.md.
+
+Environment:
+` + command.Environment + `
+   APMON_INTERVAL       interval, if --interval is not given
+
+Exit status: that of CMD, or 128+N if signal N ended it; 126 if it cannot be
+executed, 127 if it is not there; 64 if we were called wrongly.
+
+Examples:
+   apmon-bg exec -d ml.example.org -c MySite_Jobs -n 123456 -- ./analysis run 7
+   apmon-bg exec --summary usage.json --workdir . --cpus 4 -- ./analysis`
+
+// sampleInterval is how often a job that we run is sampled beside its reports, so
+// that peaks are seen.
+const sampleInterval = 10 * time.Second
+
+// afterEnd is what of the 2 s after the end of a job is for its last report; the
+// rest is for what closes.
+const afterEnd = 1300 * time.Millisecond
+
+// runner runs a job. Nothing in it waits for what hangs: at the end the process
+// does not, either.
+type runner struct {
+	command.Destinations
+	jobFlags
+	set     []apmon.Param // of --set
+	setErr  error
+	getenv  func(string) string
+	client  *apmon.Client
+	log     *slog.Logger
+	options apmon.Job
+
+	ctx   context.Context                    // ends when all is over
+	job   atomic.Pointer[apmon.MonitoredJob] // nil where it cannot be followed
+	first chan struct{}                      // closed when the first report has been made
+}
+
+func execCommand(getenv func(string) string, stderr interface{ Write([]byte) (int, error) }) *cli.Command {
+	r := &runner{
+		Destinations: command.Destinations{Name: name, Getenv: getenv, Stderr: stderr, System: conf.SystemFile},
+		getenv:       getenv,
+	}
+	return &cli.Command{
+		Name:            "exec",
+		Usage:           "run a job, and monitor it",
+		UsageText:       name + " exec [options] -- CMD ARG...",
+		Description:     execDescription,
+		HideHelpCommand: true, // a command called "help" is a command
+		OnUsageError:    func(_ *cli.Context, err error, _ bool) error { return err },
+		Flags: append(r.Flags(), []cli.Flag{
+			&cli.StringFlag{Name: "cluster", Aliases: []string{"c"}, Usage: "`CLUSTER` of the job"},
+			&cli.StringFlag{Name: "node", Aliases: []string{"n"}, Usage: "`NODE` of the job, usually its id"},
+			&cli.StringFlag{Name: "interval", Usage: "report every `TIME`, such as 120s or 2m; a number is seconds", DefaultText: "of the configuration, else 120s"},
+			&cli.StringFlag{Name: "workdir", Usage: "report size and file system of this `DIR`"},
+			&cli.Float64Flag{Name: "cpus", Usage: "`N` CPUs were given to the job", DefaultText: "unknown"},
+			&cli.StringFlag{Name: "summary", Usage: "write what the job used to `FILE`, as JSON"},
+			&cli.StringFlag{Name: "accounting", Usage: "send an accounting record for `GROUP/USER` in the end"},
+			&command.Repeat{Forms: []string{"set"}, Value: "NAME=VALUE", Usage: "send this with each report (repeatable)", Add: r.addSet},
+			&cli.DurationFlag{Name: "orphan-wait", Value: 2 * time.Second, Usage: "wait `TIME` for processes that outlive CMD"},
+			&cli.BoolFlag{Name: "kill-orphans", DisableDefaultText: true, Usage: "end them then"},
+			&cli.BoolFlag{Name: "cgroup", DisableDefaultText: true, Usage: "warn if CMD cannot have a cgroup of its own"},
+			&cli.BoolFlag{Name: "reraise", DisableDefaultText: true, Usage: "end by the signal that ended CMD"},
+			r.benchmarkFlag(),
+		}...),
+		Action: r.run,
+	}
+}
+
+func (r *runner) addSet(s string) error {
+	name, value, ok := strings.Cut(s, "=")
+	if !ok {
+		return fmt.Errorf("%q is not NAME=VALUE", s)
+	}
+	p, err := command.ParseValue(name, value)
+	if err != nil {
+		if r.setErr == nil {
+			r.setErr = err // that it has a code would be forgotten on the way
+		}
+		return nil
+	}
+	r.set = append(r.set, p)
+	return nil
+}
+
+func (r *runner) run(cc *cli.Context) error {
+	if !cc.Args().Present() {
+		return errors.New("no command to run")
+	}
+	if cc.Float64("cpus") < 0 || cc.Duration("orphan-wait") < 0 {
+		return errors.New("--cpus and --orphan-wait are not negative")
+	}
+	if group, user, ok := strings.Cut(cc.String("accounting"), "/"); cc.IsSet("accounting") && (!ok || group == "" || user == "") {
+		return fmt.Errorf("--accounting %q is not GROUP/USER", cc.String("accounting"))
+	}
+	if r.setErr != nil {
+		return r.setErr
+	}
+	// Log lines may go where nobody reads: that must not end us.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	r.log = r.Logger()
+	r.open(cc)
+	defer r.client.Close()
+
+	ctx, stop := context.WithCancel(cc.Context)
+	defer stop()
+	r.ctx, r.first = ctx, make(chan struct{})
+	dir, err := makeCgroup()
+	if err != nil && cc.Bool("cgroup") {
+		r.log.Warn("no cgroup for the job", slog.String("error", err.Error()))
+	}
+	s := summary{Command: cc.Args().Slice(), Start: time.Now()}
+	result, err := launch.Run(launch.Options{
+		Args:        s.Command,
+		OrphanWait:  cc.Duration("orphan-wait"),
+		KillOrphans: cc.Bool("kill-orphans"),
+		CgroupDir:   dir.path(),
+		Started: func(c launch.Command) {
+			s.PID.Store(int64(c.PID))
+			r.begin(c, dir)
+		},
+		Ended: func(launch.Result) {
+			if job := r.job.Load(); job != nil {
+				_, _ = job.Sample() // it counts what is known only while the root is there
+			}
+		},
+		Warn: func(err error) { r.log.Warn("running the job", slog.String("error", err.Error())) },
+	})
+	if err != nil {
+		dir.remove()
+		return command.Errorf(result.Code(), "%w", err)
+	}
+	s.Ended = time.Now()
+	last := r.end(cc, result)
+	if file := cc.String("summary"); file != "" {
+		if err := s.write(file, result, &last); err != nil {
+			r.log.Warn("summary not written", slog.String("error", err.Error()))
+		}
+	}
+	stop()
+	r.client.Close()
+	dir.remove()
+	if result.Signal != 0 && cc.Bool("reraise") {
+		launch.Reraise(result.Signal)
+	}
+	return command.Silent(result.Code())
+}
+
+// open makes the client. Whatever is wrong is a warning, and nothing is waited
+// for.
+func (r *runner) open(cc *cli.Context) {
+	warn := func(err error) {
+		if err != nil {
+			r.log.Warn("monitoring", slog.String("error", err.Error()))
+		}
+	}
+	warn(r.Check(cc))
+	adjust, err := r.Adjust()
+	if warn(err); err != nil {
+		adjust = func(*conf.Config) {}
+	}
+	interval, err := interval(cc, r.getenv)
+	warn(err)
+	sources, err := r.Sources()
+	warn(err)
+	cluster, node := conf.JobNames(r.getenv, cc.String("cluster"), cc.String("node"))
+	for _, name := range []*string{&cluster, &node} {
+		if *name != "" {
+			if err := xdr.CheckName(*name); err != nil {
+				warn(fmt.Errorf("name of the job: %w", err))
+				*name = ""
+			}
+		}
+	}
+	r.options = apmon.Job{Cluster: cluster, Node: node, WorkDir: cc.String("workdir"), NumCPUs: cc.Float64("cpus"), Interval: interval, Also: r.set}
+	opts := []apmon.Option{
+		apmon.WithOpenInBackground(),
+		apmon.WithLogger(r.log),
+		apmon.WithRatePolicy(apmon.Wait),
+		apmon.WithAdjust(adjust),
+		apmon.WithMonitoring(func(o *conf.Options) { o.SysMonitoring, o.GeneralInfo = conf.Off, conf.Off }),
+	}
+	if cc.Bool("fallback") {
+		opts = append(opts, apmon.WithFallback())
+	}
+	if r.client, err = apmon.OpenSources(cc.Context, sources, opts...); err != nil {
+		warn(err)
+		r.client, err = apmon.OpenSources(cc.Context, nil, apmon.WithOpenInBackground())
+		warn(err)
+	}
+	for _, b := range r.factors {
+		warn(r.client.SetBenchmark(b.name, b.factor))
+	}
+}
+
+// begin follows the job.
+func (r *runner) begin(c launch.Command, dir *ownCgroup) {
+	j := r.options
+	j.PID, j.Started, j.Counter = c.PID, true, c.CPUTime
+	if c.Witness != 0 {
+		j.Not = []int{c.Witness}
+	}
+	if c.Cgroup {
+		j.Cgroup = dir.path()
+	}
+	job, err := r.client.AddJob(j)
+	if err != nil {
+		r.log.Warn("the job is not monitored", slog.String("error", err.Error()))
+		return
+	}
+	if err := r.client.Monitor(r.ctx); err != nil {
+		r.log.Warn("the job is not monitored", slog.String("error", err.Error()))
+	}
+	r.job.Store(job)
+	go func() {
+		defer close(r.first)
+		if r.client.Ready(r.ctx) == nil {
+			if err := job.Report(r.ctx, apmon.String("status", "started")); err != nil && r.ctx.Err() == nil {
+				r.log.Warn("first report not sent", slog.String("error", err.Error()))
+			}
+		}
+	}()
+	go func() {
+		tick := time.NewTicker(sampleInterval)
+		defer tick.Stop()
+		for {
+			select {
+			case <-tick.C:
+				_, _ = job.Sample() // for the peaks; reports say what cannot be read
+			case <-r.ctx.Done():
+				return
+			}
+		}
+	}()
+}
+
+// end reports a last time, and returns what was reported. The job has been
+// reaped with all that is waited for.
+func (r *runner) end(cc *cli.Context, result launch.Result) (last procinfo.JobSample) {
+	job := r.job.Load()
+	if job == nil {
+		return last
+	}
+	ctx, stop := context.WithTimeout(r.ctx, afterEnd)
+	defer stop()
+	last, _ = job.Sample()
+	if result.Signal != 0 {
+		last.ExitSignal = procinfo.Known(float64(result.Signal))
+	} else {
+		last.ExitCode = procinfo.Known(float64(result.ExitCode))
+	}
+	if err := r.client.Ready(ctx); err != nil {
+		r.log.Warn("nothing was reported: no configuration was read in time")
+		return last
+	}
+	select {
+	case <-r.first:
+	case <-time.After(afterEnd / 2): // the last report is worth more
+	}
+	if group, user, ok := strings.Cut(cc.String("accounting"), "/"); ok {
+		if err := job.Account(ctx, apmon.Accounting{Group: group, User: user}); err != nil {
+			r.log.Warn("accounting record not sent", slog.String("error", err.Error()))
+		}
+	}
+	exit := apmon.JobExit{Code: result.ExitCode, Signal: int(result.Signal)}
+	if err := job.End(ctx, exit, apmon.String("status", "ended")); err != nil {
+		r.log.Warn("last report not sent, or not whole", slog.String("error", err.Error()))
+	}
+	return last
+}
+
+// interval is what --interval or APMON_INTERVAL say, 0 for nothing.
+func interval(cc *cli.Context, getenv func(string) string) (time.Duration, error) {
+	what, s := "--interval", cc.String("interval")
+	if !cc.IsSet("interval") {
+		if what, s = "APMON_INTERVAL", getenv("APMON_INTERVAL"); s == "" {
+			return 0, nil
+		}
+	}
+	d, err := time.ParseDuration(s)
+	if seconds, e := strconv.ParseFloat(s, 64); e == nil && seconds < 1e9 {
+		d, err = time.Duration(seconds*float64(time.Second)), nil
+	}
+	if err != nil || d < conf.MinInterval {
+		return 0, command.Errorf(command.Usage, "%s %q is not a time of at least 1 s, such as 120s or 2m", what, s)
+	}
+	return d, nil
+}

@@ -1,0 +1,291 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/apmon-go/apmon/apmon/apmontest"
+	"github.com/apmon-go/apmon/internal/burner"
+	"github.com/apmon-go/apmon/xdr"
+)
+
+// wrapped runs apmon-bg exec with a shell script to its end.
+func wrapped(t *testing.T, env []string, args ...string) *process {
+	t.Helper()
+	p := start(t, env, append([]string{"exec"}, args...)...)
+	select {
+	case <-p.ended:
+	case <-time.After(patience):
+		t.Fatal("does not end")
+	}
+	return p
+}
+
+func TestExecExitCodes(t *testing.T) {
+	t.Parallel()
+	recv := apmontest.New(t)
+	dir := t.TempDir()
+	script := filepath.Join(dir, "script") // without #!
+	if err := os.WriteFile(script, []byte("exit $(($1 + 1))\n"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		args []string
+		code int
+	}{
+		{[]string{"--", "true"}, 0},
+		{[]string{"--", "sh", "-c", "exit 7"}, 7},
+		{[]string{"sh", "-c", "exit 7"}, 7},
+		{[]string{"--", "sh", "-c", "kill -KILL $$"}, 137},
+		{[]string{"--", script, "4"}, 5},
+		{[]string{"--", filepath.Join(dir, "none")}, 127},
+		{[]string{"--", "no-such-command"}, 127},
+		{[]string{"--", dir}, 126},
+		{nil, 64},
+		{[]string{"--nonsense", "--", "true"}, 64},
+		{[]string{"--accounting", "me", "--", "true"}, 64},
+		{[]string{"--set", "x", "--", "true"}, 64},
+		{[]string{"--set", "x=", "--", "true"}, 65},
+		{[]string{"--cpus", "-1", "--", "true"}, 64},
+	} {
+		p := wrapped(t, nil, append([]string{"-d", recv.Addr()}, tt.args...)...)
+		if got := p.ProcessState.ExitCode(); got != tt.code {
+			t.Errorf("%v: exit code %d, want %d\n%s", tt.args, got, tt.code, p.stderr.String())
+		}
+	}
+	p := wrapped(t, nil, "-d", recv.Addr(), "--reraise", "--", "sh", "-c", "kill -TERM $$")
+	if ws := p.ProcessState.Sys().(syscall.WaitStatus); !ws.Signaled() || ws.Signal() != syscall.SIGTERM {
+		t.Errorf("--reraise: %v", p.ProcessState)
+	}
+}
+
+// A job that does nothing is reported all the same.
+func TestExecReports(t *testing.T) {
+	t.Parallel()
+	recv := apmontest.New(t)
+	dir := t.TempDir()
+	file := filepath.Join(dir, "summary.json")
+	p := wrapped(t, []string{"SLURM_JOB_ID=4711", "APMON_CLUSTER=MySite_Jobs"}, "-d", recv.Addr(), "--set", "run=12", "--set", "tag=a b",
+		"--workdir", dir, "--cpus", "2", "--accounting", "alice/jane", "--benchmark", "db12=10", "--summary", file, "--", "sh", "-c", "echo out; echo err >&2; exit 3")
+	p.exits(3)
+	if p.stdout.String() != "out\n" || p.stderr.String() != "err\n" {
+		t.Errorf("printed %q and %q", p.stdout.String(), p.stderr.String())
+	}
+	status := func(want string) *xdr.Datagram {
+		return recv.WaitFor(func(d *xdr.Datagram) bool {
+			return d.Cluster == "MySite_Jobs" && d.Node == "4711" && text(d, "status") == want
+		})
+	}
+	first, last := status("started"), status("ended")
+	for _, d := range []*xdr.Datagram{first, last} {
+		for _, name := range []string{"run", "tag", "cpu_time", "run_time", "workdir_size", "disk_free", "cpu_db12", "cpu_efficiency"} {
+			if !has(d, name) {
+				t.Errorf("no %s in %v", name, d.Params)
+			}
+		}
+	}
+	if has(first, "exit_code") || !has(last, "exit_code") || !has(last, "max_rss") {
+		t.Errorf("first %v\nlast %v", first.Params, last.Params)
+	}
+	recv.WaitFor(func(d *xdr.Datagram) bool {
+		return d.Cluster == "alice" && d.Node == "#acc_jane" && text(d, "jobid") == "4711" && has(d, "utime")
+	})
+
+	var s map[string]any
+	b, err := os.ReadFile(file)
+	if err == nil {
+		err = json.Unmarshal(b, &s)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"command", "pid", "exit_code", "signal", "start", "run_time", "cpu_time", "cpu_user", "cpu_sys", "cpu_time_lower_bound",
+		"max_rss_kb", "max_pss_kb", "read_bytes", "write_bytes", "processes_total", "samples", "last"} {
+		if _, ok := s[name]; !ok {
+			t.Errorf("no %s in the summary", name)
+		}
+	}
+	if s["exit_code"] != 3. || s["signal"] != nil || s["processes_total"] != 1. || s["max_pss_kb"] != nil {
+		t.Errorf("summary %s", b)
+	}
+	if left, _ := filepath.Glob(filepath.Join(dir, ".*")); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+}
+
+func text(d *xdr.Datagram, name string) string {
+	for _, p := range d.Params {
+		if p.Name == name && p.Type() == xdr.TypeString {
+			return p.Text()
+		}
+	}
+	return ""
+}
+
+// Whatever is wrong with monitoring, the job runs, and its end is not delayed by
+// more than 2 s.
+func TestExecNeverFailsTheJob(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0") // takes connections, and says nothing
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	full := "/dev/full"
+	for _, tt := range []struct {
+		env  []string
+		args []string
+		says string
+	}{
+		{nil, []string{"-f", "http://" + l.Addr().String() + "/conf"}, "no configuration was read in time"},
+		{nil, []string{"-d", "no-such-host.invalid"}, ""},
+		{nil, []string{"-d", "h:port"}, "port"},
+		{nil, []string{"-f", "/nonexistent"}, "/nonexistent"},
+		{[]string{"APMON_CONFIG={broken"}, nil, "APMON_CONFIG"},
+		{[]string{"APMON_PASSWORD_FILE=/nonexistent"}, []string{"-d", "127.0.0.1:9"}, "APMON_PASSWORD_FILE"},
+		{[]string{"APMON_DEBUG_LEVEL=LOUD"}, []string{"-d", "127.0.0.1:9"}, "LOUD"},
+		{[]string{"APMON_INTERVAL=never"}, []string{"-d", "127.0.0.1:9"}, "never"},
+		{nil, []string{"-d", "127.0.0.1:9", "-c", " "}, "name of the job"},
+		{nil, []string{"-d", "127.0.0.1:9", "--summary", "/nonexistent/summary"}, "summary not written"},
+		{nil, []string{"-d", "127.0.0.1:9", "--summary", full}, "summary not written"},
+	} {
+		p := start(t, tt.env, append(append([]string{"exec"}, tt.args...), "--", "sh", "-c", "date +%s%N; exit 4")...)
+		p.exits(4)
+		var ended int64
+		if _, err := fmt.Sscan(p.stdout.String(), &ended); err != nil {
+			t.Fatalf("%v: it did not run: %v", tt.args, err)
+		}
+		if d := time.Since(time.Unix(0, ended)); d > 2200*time.Millisecond {
+			t.Errorf("%v %v: ended %v after the job", tt.env, tt.args, d)
+		}
+		if !strings.Contains(p.stderr.String(), tt.says) {
+			t.Errorf("%v %v: said %q, nothing of %q", tt.env, tt.args, p.stderr.String(), tt.says)
+		}
+	}
+}
+
+func TestExecOrphans(t *testing.T) {
+	t.Parallel()
+	recv := apmontest.New(t)
+	pidfile := filepath.Join(t.TempDir(), "pid")
+	began := time.Now()
+	p := wrapped(t, nil, "-d", recv.Addr(), "--orphan-wait", "100ms", "--", "sh", "-c", "sleep 60 >/dev/null 2>&1 & echo $! >"+pidfile)
+	p.exits(0)
+	if d := time.Since(began); d > 5*time.Second {
+		t.Errorf("waited %v for a daemon", d)
+	}
+	var pid int
+	b, _ := os.ReadFile(pidfile)
+	fmt.Sscan(string(b), &pid)
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		t.Errorf("the orphan: %v", err)
+	}
+	p = wrapped(t, nil, "-d", recv.Addr(), "--orphan-wait", "0s", "--kill-orphans", "--", "sh", "-c", "sleep 60 >/dev/null 2>&1 & echo $! >"+pidfile)
+	p.exits(0)
+	b, _ = os.ReadFile(pidfile)
+	fmt.Sscan(string(b), &pid)
+	eventually(t, "the end of the orphan", func() bool { return syscall.Kill(pid, 0) == syscall.ESRCH })
+}
+
+var (
+	burnerOnce sync.Once
+	burnerPath string
+	burnerErr  error
+)
+
+// TestExecCountsCPUTime: what the processes of a job say they have used is what
+// is billed.
+func TestExecCountsCPUTime(t *testing.T) {
+	t.Parallel()
+	burnerOnce.Do(func() {
+		dir, err := os.MkdirTemp("", "burner")
+		if err != nil {
+			burnerErr = err
+			return
+		}
+		burnerPath, burnerErr = burner.Build(dir)
+	})
+	if burnerErr != nil {
+		t.Skip(burnerErr)
+	}
+	t.Cleanup(func() { os.RemoveAll(filepath.Dir(burnerPath)) })
+	for _, tt := range []struct {
+		args    string
+		reports int
+	}{
+		{"self 200", 1}, {"seq 5 60", 6}, {"par 4 60", 5}, {"orphans 3 60", 4}, {"daemon 200", 2}, {"threads 3 60", 1},
+		{"exec 100", 1}, {"ignore 4 60", 5}, {"rootdies 3 60", 3}, {"held 4 60", 5}, {"tree 12 10", 13},
+	} {
+		t.Run(tt.args, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "summary")
+			exe, _ := os.Executable()
+			cmd := exec.Command(exe, append([]string{"exec", "-d", "127.0.0.1:9", "--orphan-wait", "10s", "--summary", file, "--", burnerPath}, strings.Fields(tt.args)...)...)
+			cmd.Args[0] = name
+			in, err := cmd.StdinPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			out, err := cmd.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			var stderr bytes.Buffer
+			cmd.Stderr = &stderr
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			kill := time.AfterFunc(patience, func() { cmd.Process.Kill() })
+			defer kill.Stop()
+			var sum time.Duration
+			for i := range tt.reports {
+				r, err := burner.Read(out)
+				if err != nil {
+					t.Errorf("report %d: %v", i+1, err)
+				}
+				sum += r.CPU
+			}
+			in.Close()
+			_, _ = io.Copy(io.Discard, out)
+			if err := cmd.Wait(); err != nil {
+				t.Errorf("%v\n%s", err, stderr.String())
+			}
+			var s struct {
+				CPUTime    float64 `json:"cpu_time"`
+				LowerBound bool    `json:"cpu_time_lower_bound"`
+			}
+			b, err := os.ReadFile(file)
+			if err == nil {
+				err = json.Unmarshal(b, &s)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			allowed := sum.Seconds()/100 + .002*float64(tt.reports)
+			diff := s.CPUTime - sum.Seconds()
+			t.Logf("they say %.4f s, we say %.4f s (lower bound: %v)", sum.Seconds(), s.CPUTime, s.LowerBound)
+			switch {
+			case strings.HasPrefix(tt.args, "ignore") && s.LowerBound:
+				if diff > allowed {
+					t.Errorf("a lower bound of %v s for %v", s.CPUTime, sum)
+				}
+			case strings.HasPrefix(tt.args, "ignore"): // by a counter, or a cgroup
+				if max(diff, -diff) > sum.Seconds()/10+allowed {
+					t.Errorf("billed %v s for %v", s.CPUTime, sum)
+				}
+			case max(diff, -diff) > allowed || s.LowerBound:
+				t.Errorf("billed %v s for %v, lower bound: %v", s.CPUTime, sum, s.LowerBound)
+			}
+		})
+	}
+}

@@ -1,0 +1,116 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"math"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"time"
+
+	"github.com/apmon-go/apmon/cmd/apmon-bg/internal/launch"
+	"github.com/apmon-go/apmon/procinfo"
+	"github.com/apmon-go/apmon/xdr"
+)
+
+// summary is what --summary writes.
+type summary struct {
+	Command      []string
+	PID          atomic.Int64
+	Start, Ended time.Time
+}
+
+// write writes the summary of a job: what was sampled last, and what the kernel
+// told of its end. The file is there as a whole, or as it was before.
+func (s *summary) write(path string, r launch.Result, last *procinfo.JobSample) error {
+	number := func(v procinfo.Value) any {
+		if !v.OK {
+			return nil
+		}
+		return v.V
+	}
+	integer := func(v procinfo.Value) any {
+		if !v.OK {
+			return nil
+		}
+		return int64(math.Round(v.V))
+	}
+	seconds := func(d time.Duration) procinfo.Value { return procinfo.Known(d.Seconds()) }
+	// Where the job was not followed there is still what was waited for.
+	or := func(v, otherwise procinfo.Value) procinfo.Value {
+		if v.OK {
+			return v
+		}
+		return otherwise
+	}
+	var code, signal any
+	if r.Signal != 0 {
+		signal = int(r.Signal)
+	} else {
+		code = r.ExitCode
+	}
+	rss := last.MaxRSS
+	if v := float64(r.All.MaxRSS); v > 0 && (!rss.OK || v > rss.V) {
+		rss = procinfo.Known(v)
+	}
+	values := map[string]any{}
+	for _, p := range last.Append(nil, nil) {
+		if p.Type() == xdr.TypeString {
+			values[p.Name] = p.Text()
+		} else {
+			values[p.Name] = p.Float()
+		}
+	}
+	b, err := json.Marshal(struct {
+		Command        []string       `json:"command"`
+		PID            int64          `json:"pid"`
+		ExitCode       any            `json:"exit_code"`
+		Signal         any            `json:"signal"`
+		Start          time.Time      `json:"start"`
+		RunTime        any            `json:"run_time"`
+		CPUTime        any            `json:"cpu_time"`
+		CPUUser        any            `json:"cpu_user"`
+		CPUSys         any            `json:"cpu_sys"`
+		LowerBound     bool           `json:"cpu_time_lower_bound"`
+		MaxRSS         any            `json:"max_rss_kb"`
+		MaxPSS         any            `json:"max_pss_kb"`
+		ReadBytes      any            `json:"read_bytes"`
+		WriteBytes     any            `json:"write_bytes"`
+		ProcessesTotal any            `json:"processes_total"`
+		Samples        any            `json:"samples"`
+		Last           map[string]any `json:"last"`
+	}{
+		s.Command, s.PID.Load(), code, signal, s.Start.UTC().Truncate(time.Millisecond),
+		number(or(last.RunTime, seconds(s.Ended.Sub(s.Start)))),
+		number(or(last.CPUTime, seconds(r.All.User+r.All.System))),
+		number(or(last.CPUUser, seconds(r.All.User))), number(or(last.CPUSystem, seconds(r.All.System))),
+		last.LowerBound || r.Orphans, integer(rss), integer(last.MaxPSS), integer(last.ReadBytes), integer(last.WriteBytes),
+		integer(last.ProcessesTotal), integer(last.Samples), values,
+	})
+	if err != nil {
+		return err
+	}
+	return writeFile(path, append(b, '\n'))
+}
+
+// writeFile writes a file in one step: who reads it sees the old one or the new.
+// What is not a file, such as /dev/stdout, is written to.
+func writeFile(path string, b []byte) error {
+	if st, err := os.Stat(path); err == nil && !st.Mode().IsRegular() {
+		return os.WriteFile(path, b, 0o644)
+	}
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	err = errors.Join(err, f.Chmod(0o644), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		os.Remove(f.Name())
+	}
+	return err
+}
