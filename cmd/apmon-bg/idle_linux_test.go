@@ -1,0 +1,76 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/apmon-go/apmon/apmon/apmontest"
+	"github.com/apmon-go/apmon/xdr"
+)
+
+// TestLongIdle: the agent as it is shipped stays small, and what a report costs
+// is next to nothing by the time the next one is due.
+func TestLongIdle(t *testing.T) {
+	if os.Getenv("APMON_LONG_TESTS") == "" {
+		t.Skip("set APMON_LONG_TESTS=1 for tests of minutes")
+	}
+	t.Parallel()
+	exe := filepath.Join(t.TempDir(), name)
+	build := exec.Command("go", "build", "-o", exe, ".")
+	build.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	recv := apmontest.New(t)
+	cmd := exec.Command(exe, "-d", recv.Addr(), "--interval", "1")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { cmd.Process.Kill(); cmd.Wait() }()
+	reports := func() (n int) {
+		for _, d := range recv.Datagrams() {
+			if has(d, "load1") {
+				n++
+			}
+		}
+		return n
+	}
+	cpu := func() (total time.Duration) {
+		files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", cmd.Process.Pid))
+		for _, file := range files {
+			b, _ := os.ReadFile(file)
+			ns, _ := strconv.Atoi(strings.Fields(string(b) + " 0")[0])
+			total += time.Duration(ns)
+		}
+		return total
+	}
+	recv.Timeout = time.Minute
+	recv.WaitFor(func(d *xdr.Datagram) bool { return has(d, "load1") })
+	n, used := reports(), cpu()
+	recv.WaitFor(func(d *xdr.Datagram) bool { return has(d, "load1") && reports() >= n+30 })
+	n, used = reports()-n, cpu()-used
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", cmd.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := bytes.Cut(b, []byte("VmHWM:"))
+	rss, err := strconv.Atoi(strings.Fields(string(rest))[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	share := 100 * (used / time.Duration(n)).Seconds() / 120
+	t.Logf("%d reports: %v of CPU each, %.4f %% of one at the default interval; at most %d KB resident", n, used/time.Duration(n), share, rss)
+	if rss > 12<<10 {
+		t.Errorf("%d KB resident, more than 12 MB", rss)
+	}
+	if share > .05 {
+		t.Errorf("%.3f %% of a CPU, more than 0.05", share)
+	}
+}
