@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"syscall"
 	"time"
 )
 
@@ -147,6 +148,9 @@ func (s *Jobs) Add(o JobOptions) (*Job, error) {
 			continue
 		}
 		st, err := s.stat(pid)
+		if gone(err) {
+			err = syscall.ESRCH // rather than that a file is missing
+		}
 		if err != nil {
 			return nil, fmt.Errorf("procinfo: process %d: %w", pid, err)
 		}
