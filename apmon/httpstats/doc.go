@@ -39,7 +39,8 @@
 // and http.Pusher where the original does, and only there; the rest is reached
 // with http.ResponseController, through Unwrap. (The deprecated
 // http.CloseNotifier is not offered: a request's context tells the same.) What is
-// written past the wrapper, by unwrapping it, is not seen. ReadFrom hands the
+// written past the wrapper, by unwrapping it, is not seen, nor is a connection
+// hijacked that way. ReadFrom hands the
 // source to the original in pieces of 64 KiB that the kernel can still send by
 // itself (sendfile), and a large Write is written in such pieces, so that the
 // bytes of a long answer count while it lasts.

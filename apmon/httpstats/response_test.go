@@ -607,6 +607,70 @@ func TestReadFromLeavesTheFileToTheKernel(t *testing.T) {
 	}
 }
 
+// watched is a listener whose connections note what they are given to send.
+type watched struct {
+	net.Listener
+	sent chan string
+}
+
+type watchedConn struct {
+	*net.TCPConn
+	sent chan string
+}
+
+func (l watched) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return watchedConn{c.(*net.TCPConn), l.sent}, nil
+}
+
+func (c watchedConn) ReadFrom(src io.Reader) (int64, error) {
+	kind := fmt.Sprintf("%T", src)
+	if l, ok := src.(*io.LimitedReader); ok {
+		if _, ok := l.R.(syscall.Conn); ok {
+			kind = "limited file"
+		}
+	}
+	n, err := c.TCPConn.ReadFrom(src)
+	c.sent <- fmt.Sprint(kind, " ", n)
+	return n, err
+}
+
+// A file gets to the connection as a file, through net/http, so that the kernel
+// sends it.
+func TestFileReachesTheConnection(t *testing.T) {
+	t.Parallel()
+	data := bytes.Repeat([]byte("0123456789abcdef"), piece/16)
+	data = append(append(data, data...), "end"...)
+	path := filepath.Join(t.TempDir(), "data")
+	if err := os.WriteFile(path, data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := New()
+	server := httptest.NewUnstartedServer(s.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { http.ServeFile(w, r, path) })))
+	sent := make(chan string, 10)
+	server.Listener = watched{server.Listener, sent}
+	server.Start()
+	t.Cleanup(server.Close)
+	resp, err := server.Client().Get(server.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if got, err := io.ReadAll(resp.Body); !bytes.Equal(got, data) || err != nil {
+		t.Errorf("%d bytes, %v", len(got), err)
+	}
+	// Of the first piece, net/http itself reads what tells the type.
+	for _, want := range []int{piece - 512, piece, 3} {
+		if got := <-sent; got != fmt.Sprint("limited file ", want) {
+			t.Errorf("connection: %s, want %d", got, want)
+		}
+	}
+	eventually(t, s, map[string]float64{"total_bytes_sent": float64(len(data)), "resp_2xx": 1, "current_request_count": 0})
+}
+
 // A file that is being sent to a client that stops reading counts as far as it
 // has got.
 func TestBytesOfAFileInProgress(t *testing.T) {
