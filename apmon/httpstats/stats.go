@@ -56,7 +56,9 @@ func WithPrefix(prefix string) Option { return func(s *Stats) { s.prefix = prefi
 // request. The request's context ends with [ErrIdle] as its cause. When the
 // handler has returned, the connection is closed; of an HTTP/2 connection only the
 // stream ends, reset. A handler that neither reads, writes nor looks at the context
-// goes on, and its request with it. Hijacked connections are not ended.
+// goes on, and its request with it. Hijacked connections are not ended. Long writes
+// go in pieces of 64 KiB: a client that takes one in less than the limit is not
+// idle.
 func WithIdleLimit(d time.Duration) Option { return func(s *Stats) { s.idleLimit = d } }
 
 // WithLog adds loggers, which get a record of each request that has ended, in
