@@ -1,0 +1,5 @@
+//go:build race
+
+package httpstats
+
+const raceEnabled = true

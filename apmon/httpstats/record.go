@@ -1,0 +1,192 @@
+package httpstats
+
+import (
+	"cmp"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// Record is a request that has ended, for the access log. All texts are as the
+// client sent them, and so may hold anything: [AppendJSON] and [AppendCombined]
+// escape what needs it. Cookies and the Authorization header are no part of it; the
+// query and the referer are, with whatever secrets they hold, unless a logger
+// before blanks them, see [WithLog].
+type Record struct {
+	Client    string // address without the port; "unix:" for a unix socket
+	Method    string
+	URI       string // the path as it was sent, without the query
+	Query     string // behind the question mark
+	Protocol  string // such as "HTTP/1.1"
+	Status    int    // 0 if none was sent, or none is known
+	Bytes     int64  // sent of the body
+	Referer   string
+	UserAgent string
+	Duration  time.Duration
+	Size      int64     // of the resource, in bytes, from Content-Length or Content-Range; -1 if unknown
+	First     int64     // the range that was sent, of one: its first byte, from Content-Range; -1 without
+	Last      int64     // and its last
+	Time      time.Time // when it ended, UTC
+	User      string    // see [WithUser]
+}
+
+// log hands the record of a request to the loggers.
+func (w *response) log(r *http.Request, now time.Time, took time.Duration) {
+	client := r.RemoteAddr
+	if w.client.IsValid() {
+		bare := w.client.WithZone("") // networks have none
+		for _, p := range w.s.noLog {
+			if p.Contains(bare) {
+				return
+			}
+		}
+		client = w.client.String()
+	} else if onUnixSocket(r) {
+		client = "unix:"
+	}
+	rec := &Record{
+		Client: client, Method: cmp.Or(r.Method, http.MethodGet), Protocol: r.Proto,
+		Status: w.status, Bytes: w.bytes, Referer: r.Referer(), UserAgent: r.UserAgent(),
+		Duration: took, Size: w.size, First: w.first, Last: w.last, Time: now.UTC(),
+	}
+	uri, query, _ := strings.Cut(r.RequestURI, "?")
+	if !strings.HasPrefix(uri, "/") && uri != "*" && r.Method != http.MethodConnect {
+		// A request made by a program, or a whole URL, in which there may be a
+		// password.
+		uri, query = r.URL.EscapedPath(), r.URL.RawQuery
+	}
+	rec.URI, rec.Query = uri, query
+	if w.s.user != nil {
+		rec.User = w.s.user(r)
+	}
+	for _, log := range w.s.loggers {
+		log(rec)
+	}
+}
+
+// AppendJSON appends a record as one JSON object, without a line end:
+//
+//	client method url query protocol status bytes-sent referer ua duration size range-first range-last time user
+//
+// Client, url, status, time, ua and bytes-sent are what package accesslog reads.
+// Duration is in seconds, time is RFC 3339 in UTC with milliseconds. What is
+// unknown or empty is left out, but for client, url and ua; accesslog counts a line
+// without a status as a bad one. Control characters are
+// escaped, and bytes that are no UTF-8 become U+FFFD.
+func AppendJSON(b []byte, r *Record) []byte {
+	b = append(b, '{')
+	b = appendText(b, "client", r.Client)
+	b = appendOptional(b, "method", r.Method)
+	b = appendText(b, "url", r.URI)
+	b = appendOptional(b, "query", r.Query)
+	b = appendOptional(b, "protocol", r.Protocol)
+	if r.Status > 0 {
+		b = appendNumber(b, "status", int64(r.Status))
+	}
+	b = appendNumber(b, "bytes-sent", r.Bytes)
+	b = appendOptional(b, "referer", r.Referer)
+	b = appendText(b, "ua", r.UserAgent)
+	b = appendKey(b, "duration")
+	b = strconv.AppendFloat(b, r.Duration.Seconds(), 'f', 6, 64)
+	if r.Size >= 0 {
+		b = appendNumber(b, "size", r.Size)
+	}
+	if r.First >= 0 {
+		b = appendNumber(b, "range-first", r.First)
+		b = appendNumber(b, "range-last", r.Last)
+	}
+	b = appendKey(b, "time")
+	b = append(r.Time.UTC().AppendFormat(append(b, '"'), "2006-01-02T15:04:05.000Z07:00"), '"')
+	b = appendOptional(b, "user", r.User)
+	return append(b, '}')
+}
+
+func appendKey(b []byte, name string) []byte {
+	if b[len(b)-1] != '{' {
+		b = append(b, ',')
+	}
+	return append(append(append(b, '"'), name...), '"', ':')
+}
+
+func appendNumber(b []byte, name string, v int64) []byte {
+	return strconv.AppendInt(appendKey(b, name), v, 10)
+}
+
+func appendOptional(b []byte, name, v string) []byte {
+	if v == "" {
+		return b
+	}
+	return appendText(b, name, v)
+}
+
+const hex = "0123456789abcdef"
+
+func appendText(b []byte, name, v string) []byte {
+	b = append(appendKey(b, name), '"')
+	for _, c := range v { // what is no UTF-8 comes as U+FFFD
+		switch {
+		case c == '"' || c == '\\':
+			b = append(b, '\\', byte(c))
+		case c < 0x20 || c >= 0x7f && c < 0xa0 || c == '\u2028' || c == '\u2029':
+			b = append(b, '\\', 'u', hex[c>>12], hex[c>>8&15], hex[c>>4&15], hex[c&15])
+		default:
+			b = utf8.AppendRune(b, c)
+		}
+	}
+	return append(b, '"')
+}
+
+// AppendCombined appends a record in Combined Log Format, without a line end:
+//
+//	192.0.2.1 - user [21/Nov/2026:03:27:57 +0000] "GET /a?b=c HTTP/1.1" 200 1234 "referer" "user agent"
+//
+// What is unknown is "-". Quotes, backslashes and all bytes that are not printable
+// ASCII become \xHH, as nginx writes them, and so do blanks in the client and the
+// user.
+func AppendCombined(b []byte, r *Record) []byte {
+	b = appendEscaped(b, r.Client, ' ')
+	b = append(b, " - "...)
+	b = appendEscaped(b, r.User, ' ')
+	b = r.Time.UTC().AppendFormat(b, " [02/Jan/2006:15:04:05 -0700] \"")
+	b = appendEscaped(b, r.Method, ' ')
+	b = append(b, ' ')
+	b = appendEscaped(b, r.URI, 0)
+	if r.Query != "" {
+		b = append(b, '?')
+		b = appendEscaped(b, r.Query, 0)
+	}
+	b = append(b, ' ')
+	b = appendEscaped(b, r.Protocol, ' ')
+	b = append(b, "\" "...)
+	if r.Status > 0 {
+		b = strconv.AppendInt(b, int64(r.Status), 10)
+	} else {
+		b = append(b, '-')
+	}
+	b = append(b, ' ')
+	b = strconv.AppendInt(b, r.Bytes, 10)
+	b = append(b, " \""...)
+	b = appendEscaped(b, r.Referer, 0)
+	b = append(b, "\" \""...)
+	b = appendEscaped(b, r.UserAgent, 0)
+	return append(b, '"')
+}
+
+// appendEscaped appends a text of one line without quotes and without the byte
+// also, or "-" for none.
+func appendEscaped(b []byte, s string, also byte) []byte {
+	if s == "" {
+		return append(b, '-')
+	}
+	const upper = "0123456789ABCDEF"
+	for i := range len(s) {
+		if c := s[i]; c < 0x20 || c >= 0x7f || c == '"' || c == '\\' || c == also {
+			b = append(b, '\\', 'x', upper[c>>4], upper[c&15])
+		} else {
+			b = append(b, c)
+		}
+	}
+	return b
+}

@@ -1,0 +1,263 @@
+package httpstats
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+// piece is how much is written at once at most, in bytes: what a slow client
+// takes in a few seconds.
+const piece = 64 << 10
+
+// Wrap returns a handler that calls h and counts its requests, see the package's
+// documentation.
+func (s *Stats) Wrap(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		w := &response{rw: rw, s: s, head: r.Method == http.MethodHead, began: time.Now(), size: -1, first: -1, last: -1}
+		var local, private bool
+		w.client, local, private = origin(r)
+		s.begun(w.began, local, private)
+		if s.idleLimit > 0 {
+			r = w.watch(r)
+		}
+		defer w.finish(r)
+		h.ServeHTTP(w.offer(), r)
+		w.returned = true
+		if w.idle.stop() {
+			panic(http.ErrAbortHandler) // the connection is of no use any more
+		}
+	})
+}
+
+// response stands between a handler and its ResponseWriter.
+type response struct {
+	rw     http.ResponseWriter
+	s      *Stats
+	idle   *idle // nil without a limit
+	client netip.Addr
+	began  time.Time
+
+	head     bool
+	hijacked bool
+	returned bool // the handler: it did not panic
+	status   int  // 0 before there is one
+	bytes    int64
+
+	// What the header said of the resource, -1 for unknown.
+	size, first, last int64
+
+	// Of a ReadFrom that goes on.
+	limited io.LimitedReader
+	source  io.Reader
+	read    int64 // by the last Read of source
+	counted int64 // of all that was read
+}
+
+func (w *response) Header() http.Header         { return w.rw.Header() }
+func (w *response) Unwrap() http.ResponseWriter { return w.rw }
+
+func (w *response) WriteHeader(status int) {
+	final := w.status == 0 && !w.hijacked && (status >= 200 || status == http.StatusSwitchingProtocols)
+	if final {
+		w.readHeader(status)
+	}
+	w.rw.WriteHeader(status) // panics if there is no such status
+	if final {
+		w.status = status
+	}
+}
+
+// implicit notes the status of an answer that begins without one.
+func (w *response) implicit() {
+	if w.status == 0 && !w.hijacked {
+		w.readHeader(http.StatusOK)
+		w.status = http.StatusOK
+	}
+}
+
+// readHeader notes what the header says of the resource. It comes before
+// WriteHeader: net/http copies the header when it is asked for after that.
+func (w *response) readHeader(status int) {
+	switch status {
+	case http.StatusOK:
+		if v := w.rw.Header()["Content-Length"]; len(v) > 0 {
+			w.size = number(v[0])
+		}
+	case http.StatusPartialContent:
+		if v := w.rw.Header()["Content-Range"]; len(v) > 0 {
+			w.first, w.last, w.size = parseRange(v[0])
+		}
+	}
+}
+
+// parseRange reads a Content-Range; what it does not say is -1.
+func parseRange(s string) (first, last, size int64) {
+	s, ok := strings.CutPrefix(s, "bytes ")
+	span, total, ok2 := strings.Cut(s, "/")
+	a, b, ok3 := strings.Cut(span, "-")
+	first, last = number(a), number(b)
+	if !ok || !ok2 || !ok3 || first < 0 || last < first {
+		return -1, -1, -1
+	}
+	return first, last, number(total)
+}
+
+// number is a decimal number, or -1.
+func number(s string) int64 {
+	n, err := strconv.ParseUint(s, 10, 63)
+	if err != nil {
+		return -1
+	}
+	return int64(n)
+}
+
+func (w *response) Write(p []byte) (int, error) {
+	w.implicit()
+	for n := 0; ; {
+		m, err := w.rw.Write(p[n:min(len(p), n+piece)])
+		w.sent(int64(m))
+		if n += m; n >= len(p) || err != nil || m <= 0 {
+			return n, err
+		}
+	}
+}
+
+func (w *response) WriteString(s string) (int, error) {
+	w.implicit()
+	for n := 0; ; {
+		m, err := io.WriteString(w.rw, s[n:min(len(s), n+piece)])
+		w.sent(int64(m))
+		if n += m; n >= len(s) || err != nil || m <= 0 {
+			return n, err
+		}
+	}
+}
+
+// sent counts bytes that were written.
+func (w *response) sent(n int64) {
+	if n <= 0 || w.head { // net/http takes the body of an answer to HEAD, and sends none
+		return
+	}
+	w.bytes += n
+	now := time.Now()
+	if w.idle != nil {
+		w.idle.wrote.Store(int64(now.Sub(w.began)))
+	}
+	w.s.sent(now, n)
+}
+
+// readFrom is ReadFrom of an original that has it.
+func (w *response) readFrom(src io.Reader) (n int64, err error) {
+	to := w.rw.(io.ReaderFrom)
+	from, left := src, int64(-1)
+	limited, _ := src.(*io.LimitedReader)
+	if limited != nil {
+		from, left = limited.R, limited.N
+	}
+	if w.status == 0 && !w.hijacked {
+		w.readHeader(http.StatusOK) // in case that something comes
+	}
+	if _, ok := from.(syscall.Conn); !ok {
+		w.source, w.read, w.counted = src, 0, 0
+		n, err = to.ReadFrom((*source)(w))
+		if w.source = nil; n > 0 {
+			w.implicit()
+		}
+		w.sent(n - w.counted)
+		return n, err
+	}
+	// The kernel can do it where it is given a file or a connection, at most
+	// behind one LimitedReader.
+	for {
+		w.limited = io.LimitedReader{R: from, N: piece}
+		if left >= 0 {
+			w.limited.N = min(piece, left)
+		}
+		asked := w.limited.N
+		m, err := to.ReadFrom(&w.limited)
+		if limited != nil {
+			limited.N -= asked - w.limited.N
+			left = limited.N
+		}
+		if n += m; n > 0 {
+			w.implicit()
+		}
+		w.sent(m)
+		if err != nil || m < asked || left == 0 {
+			w.limited.R = nil
+			return n, err
+		}
+	}
+}
+
+// source is what a ReadFrom reads. Who asks for more has written what was read
+// before.
+type source response
+
+func (s *source) Read(p []byte) (n int, err error) {
+	w := (*response)(s)
+	if w.read > 0 {
+		w.implicit()
+		w.sent(w.read)
+		w.counted += w.read
+	}
+	n, err = w.source.Read(p)
+	w.read = int64(n)
+	return n, err
+}
+
+func (w *response) hijack() (net.Conn, *bufio.ReadWriter, error) {
+	if w.idle != nil {
+		w.idle.mu.Lock()
+		defer w.idle.mu.Unlock()
+	}
+	conn, buf, err := w.rw.(http.Hijacker).Hijack()
+	if err == nil {
+		w.hijacked = true
+		if w.idle != nil {
+			w.idle.done = true
+		}
+	}
+	return conn, buf, err
+}
+
+func (w *response) flush() error {
+	w.implicit()
+	if f, ok := w.rw.(interface{ FlushError() error }); ok {
+		return f.FlushError()
+	}
+	w.rw.(http.Flusher).Flush()
+	return nil
+}
+
+// finish counts the request as ended, and logs it. The handler may have panicked.
+func (w *response) finish(r *http.Request) {
+	now := time.Now()
+	w.idle.stop()
+	switch {
+	case w.status > 0 || w.hijacked:
+	case !w.returned:
+		w.status = http.StatusInternalServerError
+	case r.Context().Err() == nil:
+		w.implicit()
+	}
+	took := now.Sub(w.began)
+	share := -1.0
+	if w.size > largeResource && !w.head {
+		share = min(1, float64(w.bytes)/float64(w.size))
+	}
+	w.s.finished(now, w.status, took, share)
+	if w.idle != nil {
+		w.idle.cancel(nil)
+	}
+	if len(w.s.loggers) > 0 {
+		w.log(r, now, took)
+	}
+}

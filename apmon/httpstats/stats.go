@@ -1,0 +1,217 @@
+package httpstats
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/apmon-go/apmon/xdr"
+)
+
+// DefaultPrefix is what the names of all parameters begin with.
+const DefaultPrefix = "http_"
+
+// Stats counts the requests of a server. It is a source of apmon's background
+// monitor, and safe for concurrent use.
+type Stats struct {
+	prefix    string
+	names     []string // the parameters', with the prefix
+	idleLimit time.Duration
+	loggers   []func(*Record)
+	noLog     []netip.Prefix
+	user      func(*http.Request) string
+
+	start time.Time
+
+	mu sync.Mutex
+	window
+	totals
+}
+
+// totals are kept from the start on.
+type totals struct {
+	requests           uint64
+	bytes              int64
+	classes            [6]uint64 // by the first digit of the status
+	localhost, private uint64
+
+	peakCount, peakRate, peakBitrate peak
+}
+
+// Option changes what a [Stats] does.
+type Option func(*Stats)
+
+// WithPrefix sets what the names of all parameters begin with, empty included.
+func WithPrefix(prefix string) Option { return func(s *Stats) { s.prefix = prefix } }
+
+// WithIdleLimit ends a request when nothing of its answer has been written for so
+// long; 0 is never, the default. It is meant for servers that stream to
+// clients that may stall: a request whose answer has not begun, such as a long
+// upload, is ended too.
+//
+// A write that is under way, and every later one, fails; so does reading the
+// request. The request's context ends with [ErrIdle] as its cause. When the
+// handler has returned, the connection is closed; of an HTTP/2 connection only the
+// stream ends, reset. A handler that neither reads, writes nor looks at the context
+// goes on, and its request with it. Hijacked connections are not ended. Long writes
+// go in pieces of 64 KiB: a client that takes one in less than the limit is not
+// idle.
+func WithIdleLimit(d time.Duration) Option { return func(s *Stats) { s.idleLimit = d } }
+
+// WithLog adds loggers, which get a record of each request that has ended, in
+// the goroutine that served it, one after the other: what one changes of the record
+// (such as a query that must not be kept), those after it see changed. They may
+// keep it.
+func WithLog(loggers ...func(*Record)) Option {
+	return func(s *Stats) { s.loggers = append(s.loggers, loggers...) }
+}
+
+// WithoutLogOf has requests of clients in these networks not logged; they are
+// counted. IPv4 networks may be written as IPv4-mapped. Clients on unix sockets
+// are in no network.
+func WithoutLogOf(networks ...netip.Prefix) Option {
+	return func(s *Stats) {
+		for _, p := range networks {
+			if a := p.Addr(); a.Is4In6() && p.Bits() >= 96 {
+				p = netip.PrefixFrom(a.Unmap(), p.Bits()-96)
+			}
+			s.noLog = append(s.noLog, p)
+		}
+	}
+}
+
+// WithUser tells who made a request, for the log, when it has ended; empty is
+// unknown. By default nobody is known: the Authorization header is never read,
+// since what stands for the name there may well be a secret. The request is the one
+// the wrapped handler was called with.
+func WithUser(user func(*http.Request) string) Option { return func(s *Stats) { s.user = user } }
+
+// New begins to count.
+func New(options ...Option) *Stats {
+	s := &Stats{prefix: DefaultPrefix, start: time.Now()}
+	for _, o := range options {
+		o(s)
+	}
+	for i := range rows {
+		s.names = append(s.names, s.prefix+rows[i].Name)
+	}
+	return s
+}
+
+// Collect appends all of [Metrics] that is known. The error is nil.
+func (s *Stats) Collect(_ context.Context, params []xdr.Param) ([]xdr.Param, error) {
+	v := s.sample()
+	for i := range rows {
+		if n, ok := rows[i].get(&v); ok {
+			params = append(params, xdr.Float(s.names[i], n))
+		}
+	}
+	return params, nil
+}
+
+// sample is everything that is known at one moment.
+type sample struct {
+	totals
+	uptime     time.Duration
+	inProgress int64
+	seconds    int    // whole ones in the window
+	last       slot   // the last of them
+	sum        slot   // of them
+	ended      ending // in them and in the second that goes on
+}
+
+func (s *Stats) sample() sample {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.advance(time.Now())
+	v := sample{totals: s.totals, uptime: s.at, inProgress: s.inProgress, seconds: int(min(s.second, windowSeconds))}
+	v.ended = s.slot(s.second).ended
+	for back := range v.seconds {
+		one := s.slot(s.second - 1 - int64(back))
+		if back == 0 {
+			v.last = *one
+		}
+		v.sum.begun += one.begun
+		v.sum.bytes += one.bytes
+		v.sum.busy += one.busy
+		v.ended.add(&one.ended)
+	}
+	return v
+}
+
+// begun counts a request that begins now.
+func (s *Stats) begun(now time.Time, local, private bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.advance(now)
+	s.slot(s.second).begun++
+	s.requests++
+	s.inProgress++
+	s.peakCount.raise(s.inProgress, now)
+	switch {
+	case local:
+		s.localhost++
+	case private:
+		s.private++
+	}
+}
+
+// sent counts bytes that were written now.
+func (s *Stats) sent(now time.Time, n int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.advance(now)
+	s.slot(s.second).bytes += n
+	s.bytes += n
+}
+
+// finished counts a request that ends now. Status 0 is none; share is that of the
+// resource that was read, negative if it does not count.
+func (s *Stats) finished(now time.Time, status int, took time.Duration, share float64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.advance(now)
+	s.inProgress--
+	if class := status / 100; class < len(s.classes) {
+		s.classes[class]++
+	}
+	one := ending{count: 1, took: took, least: took, most: took}
+	if share >= 0 {
+		one.large, one.shares = 1, share
+	}
+	s.slot(s.second).ended.add(&one)
+}
+
+// advance brings the window to now, and notes the peaks of the seconds that have
+// gone by. A moment before the last is taken for that one: whoever read the clock
+// first may come second. The caller holds s.mu.
+func (s *Stats) advance(now time.Time) {
+	at := now.Sub(s.start)
+	whole := func(second int64, one *slot) {
+		began := now.Add(time.Duration(second)*time.Second - at)
+		s.peakRate.raise(one.begun, began)
+		s.peakBitrate.raise(8*one.bytes, began)
+	}
+	s.window.advance(at, whole)
+}
+
+// origin tells who a request comes from; the address is invalid if that is not
+// an IP address.
+func origin(r *http.Request) (addr netip.Addr, local, private bool) {
+	if ap, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
+		addr = ap.Addr().Unmap()
+	} else if addr, err = netip.ParseAddr(r.RemoteAddr); err == nil {
+		addr = addr.Unmap() // a handler around us has put it there without a port
+	} else {
+		return addr, onUnixSocket(r), false
+	}
+	return addr, addr.IsLoopback(), addr.IsPrivate() || addr.IsLinkLocalUnicast()
+}
+
+func onUnixSocket(r *http.Request) bool {
+	server, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+	return ok && server.Network() == "unix"
+}

@@ -1,0 +1,214 @@
+package httpstats
+
+import (
+	"io"
+	"log"
+	"math"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+var quiet = log.New(io.Discard, "", 0)
+
+const none = -1
+
+// do has a request served by a wrapped handler, in this goroutine.
+func do(s *Stats, h http.HandlerFunc) *httptest.ResponseRecorder {
+	w := httptest.NewRecorder()
+	s.Wrap(h).ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
+	return w
+}
+
+func TestNothingIsKnownOfTheFirstSecond(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := New()
+		unknown := map[string]float64{
+			"current_request_count": 0, "total_request_count": 0, "request_count_peak": 0, "request_count_peak_time": none,
+			"mean_request_count": none, "current_request_rate": none, "mean_request_rate": none,
+			"request_rate_peak": none, "request_rate_peak_time": none, "total_bytes_sent": 0,
+			"current_bitrate": none, "mean_bitrate": none, "bitrate_peak": none, "bitrate_peak_time": none,
+			"mean_read_ratio": none, "resp_2xx": 0, "resp_3xx": 0, "resp_4xx": 0, "resp_5xx": 0,
+			"duration_min": none, "duration_avg": none, "duration_max": none,
+			"localhost_requests": 0, "private_requests": 0, "server_uptime": 0,
+		}
+		expect(t, s, unknown)
+		if len(unknown) != len(Metrics()) {
+			t.Errorf("%d parameters, want %d", len(Metrics()), len(unknown))
+		}
+		time.Sleep(time.Second - 1)
+		expect(t, s, map[string]float64{"mean_request_rate": none})
+		time.Sleep(time.Nanosecond)
+		expect(t, s, map[string]float64{
+			"mean_request_count": 0, "current_request_rate": 0, "mean_request_rate": 0, "request_rate_peak": 0,
+			"request_rate_peak_time": none, "current_bitrate": 0, "mean_bitrate": 0, "bitrate_peak": 0,
+			"bitrate_peak_time": none, "duration_min": none, "server_uptime": 1,
+		})
+	})
+}
+
+func TestRatesOverTheWindow(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		s := New()
+		send := func(n, bytes int) {
+			for range n {
+				do(s, func(w http.ResponseWriter, _ *http.Request) { w.Write(make([]byte, bytes)) })
+			}
+		}
+		send(3, 100)
+		time.Sleep(time.Second)
+		send(5, 10) // second 1
+		time.Sleep(time.Second)
+		send(1, 1) // second 2, which is not over
+		expect(t, s, map[string]float64{
+			"current_request_rate": 5, "mean_request_rate": 4, "request_rate_peak": 5,
+			"request_rate_peak_time": float64(start.Unix() + 1),
+			"current_bitrate":        400, "mean_bitrate": 8 * 350 / 2, "bitrate_peak": 2400,
+			"bitrate_peak_time":   float64(start.Unix()),
+			"total_request_count": 9, "total_bytes_sent": 351, "resp_2xx": 9,
+		})
+		time.Sleep(8 * time.Second) // seconds 0 to 9
+		expect(t, s, map[string]float64{"current_request_rate": 0, "mean_request_rate": 0.9, "mean_bitrate": 8 * 35.1})
+		time.Sleep(time.Second) // 1 to 10
+		expect(t, s, map[string]float64{"mean_request_rate": 0.6, "mean_bitrate": 8 * 5.1})
+		time.Sleep(time.Second) // 2 to 11
+		expect(t, s, map[string]float64{"mean_request_rate": 0.1, "mean_bitrate": 0.8})
+		time.Sleep(time.Hour)
+		send(5, 300/5)
+		time.Sleep(time.Second)
+		expect(t, s, map[string]float64{
+			"current_request_rate": 5, "mean_request_rate": 0.5, "mean_bitrate": 240,
+			// The first time counts.
+			"request_rate_peak_time": float64(start.Unix() + 1), "bitrate_peak_time": float64(start.Unix()),
+		})
+	})
+}
+
+// The seconds between two reports are not lost to the peak.
+func TestPeakBetweenReports(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := New()
+		time.Sleep(40*time.Second + 300*time.Millisecond)
+		began := time.Now().Unix()
+		for range 7 {
+			do(s, func(http.ResponseWriter, *http.Request) {})
+		}
+		time.Sleep(2 * time.Minute)
+		expect(t, s, map[string]float64{"request_rate_peak": 7, "request_rate_peak_time": float64(began), "mean_request_rate": 0})
+	})
+}
+
+func TestRequestsInProgress(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := New()
+		time.Sleep(500 * time.Millisecond)
+		lasting := func(d time.Duration) {
+			go do(s, func(http.ResponseWriter, *http.Request) { time.Sleep(d) })
+		}
+		lasting(2 * time.Second) // 0.5 to 2.5
+		lasting(time.Second)     // 0.5 to 1.5
+		synctest.Wait()
+		at := time.Now().Unix()
+		time.Sleep(500 * time.Millisecond)
+		expect(t, s, map[string]float64{"current_request_count": 2, "mean_request_count": 1, "request_count_peak": 2})
+		time.Sleep(2 * time.Second)
+		expect(t, s, map[string]float64{
+			"current_request_count": 0, "mean_request_count": 1, "request_count_peak": 2, "request_count_peak_time": float64(at),
+			"duration_min": 1000, "duration_avg": 1500, "duration_max": 2000,
+		})
+		time.Sleep(9 * time.Second) // of the ten seconds only the first still lies in
+		expect(t, s, map[string]float64{"mean_request_count": 0.05, "duration_min": 2000, "duration_max": 2000})
+		time.Sleep(time.Second)
+		expect(t, s, map[string]float64{"mean_request_count": 0, "duration_min": none, "duration_avg": none, "duration_max": none})
+
+		lasting(10 * time.Minute)
+		time.Sleep(5 * time.Minute)
+		expect(t, s, map[string]float64{"current_request_count": 1, "mean_request_count": 1, "total_request_count": 3, "resp_2xx": 2})
+		time.Sleep(5 * time.Minute)
+	})
+}
+
+func TestBytesCountAsTheyAreWritten(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		s := New()
+		go do(s, func(w http.ResponseWriter, _ *http.Request) {
+			for range 20 {
+				io.WriteString(w, strings.Repeat("x", 1000))
+				time.Sleep(time.Second)
+			}
+		})
+		time.Sleep(12*time.Second + 1)
+		expect(t, s, map[string]float64{"current_bitrate": 8000, "mean_bitrate": 8000, "total_bytes_sent": 13000, "resp_2xx": 0})
+		time.Sleep(20 * time.Second)
+		expect(t, s, map[string]float64{"current_bitrate": 0, "bitrate_peak": 8000, "total_bytes_sent": 20000, "resp_2xx": 1})
+	})
+}
+
+func TestTimeGoesBack(t *testing.T) {
+	t.Parallel()
+	s := New()
+	// Whoever read the clock first comes second.
+	s.begun(s.start.Add(3*time.Second+500*time.Millisecond), false, false)
+	s.begun(s.start.Add(2*time.Second+900*time.Millisecond), false, false)
+	if one := s.slot(3); one.begun != 2 || s.at != 3500*time.Millisecond {
+		t.Errorf("%+v at %v", one, s.at)
+	}
+}
+
+func TestReadRatio(t *testing.T) {
+	t.Parallel()
+	s := New()
+	get := func(method string, status int, header, value string, bytes int) {
+		w := httptest.NewRecorder()
+		s.Wrap(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set(header, value)
+			if status != 200 {
+				w.WriteHeader(status)
+			}
+			w.Write(make([]byte, bytes))
+		})).ServeHTTP(w, httptest.NewRequest(method, "/", nil))
+	}
+	get("GET", 200, "Content-Length", "65536", 10)
+	get("GET", 200, "X-Other", "1", 100_000)
+	get("HEAD", 200, "Content-Length", "100000", 100)
+	get("GET", 404, "Content-Length", "100000", 100)
+	get("GET", 206, "Content-Range", "bytes 0-99/*", 100)
+	get("GET", 206, "Content-Range", "bytes 0-9999/bad", 100)
+	expect(t, s, map[string]float64{"mean_read_ratio": none})
+	get("GET", 200, "Content-Length", "100000", 50_000)
+	expect(t, s, map[string]float64{"mean_read_ratio": 0.5})
+	get("GET", 206, "Content-Range", "bytes 0-249999/1000000", 250_000)
+	expect(t, s, map[string]float64{"mean_read_ratio": 0.375})
+	get("GET", 200, "Content-Length", "100000", 200_000) // more than there is
+	if got := values(t, s)["mean_read_ratio"]; math.Abs(got-1.75/3) > 1e-12 {
+		t.Errorf("ratio %v", got)
+	}
+}
+
+func TestContentRange(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string][3]int64{
+		"bytes 0-99/1234": {0, 99, 1234},
+		"bytes 5-5/*":     {5, 5, -1},
+		"bytes */1234":    {-1, -1, -1},
+		"bytes 9-5/10":    {-1, -1, -1},
+		"bytes -1-5/10":   {-1, -1, -1},
+		"lines 0-1/2":     {-1, -1, -1},
+		"":                {-1, -1, -1},
+		"bytes 0-99":      {-1, -1, -1},
+		"bytes 0-99999999999999999999/99999999999999999999 ": {-1, -1, -1},
+	} {
+		if a, b, c := parseRange(in); [3]int64{a, b, c} != want {
+			t.Errorf("%q: %d %d %d", in, a, b, c)
+		}
+	}
+}
