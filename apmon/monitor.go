@@ -111,6 +111,38 @@ func (c *Client) addMessenger(name string, s Messenger, o SourceOptions) (*Monit
 // sent.
 func (s *Monitored) Remove() { s.m.remove(s.t) }
 
+// Report reports the source now, and returns when that is done, ctx has ended, or
+// the source has taken longer than its interval. The errors are those of
+// [Client.Report]; a source that was removed is not reported.
+func (s *Monitored) Report(ctx context.Context) error {
+	m, t := s.m, s.t
+	ctx, stop := m.c.untilClosed(ctx)
+	defer stop()
+	// What it collects now may be of before.
+	if err := m.wait(ctx, t); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	if m.c.ctx.Err() != nil {
+		m.mu.Unlock()
+		return ErrClosed
+	}
+	if t.removed.Load() {
+		m.mu.Unlock()
+		return nil
+	}
+	if t.done == nil {
+		m.launchRun(ctx, t, true)
+	}
+	m.mu.Unlock()
+	if err := m.wait(ctx, t); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return t.err
+}
+
 // orDefault is an interval, or else the default one.
 func orDefault(interval time.Duration) time.Duration {
 	if interval <= 0 {
