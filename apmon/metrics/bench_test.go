@@ -2,6 +2,7 @@ package metrics
 
 import (
 	"fmt"
+	"sync/atomic"
 	"testing"
 )
 
@@ -26,6 +27,12 @@ func bench(b *testing.B, f func()) {
 func BenchmarkCounterAdd(b *testing.B) {
 	c := New().Counter("c")
 	bench(b, func() { c.Add(1) })
+}
+
+// What a counter would cost without shards.
+func BenchmarkCounterOfOneNumber(b *testing.B) {
+	var n atomic.Int64
+	bench(b, func() { n.Add(1) })
 }
 
 func BenchmarkGaugeSet(b *testing.B) {
