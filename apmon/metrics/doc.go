@@ -43,7 +43,7 @@
 // reader's own: the publisher and each path of a status page have one, and take
 // nothing from each other. Whoever reads takes the sums and extremes that have
 // gathered, and leaves a copy with every other reader, so counting costs the same
-// however many readers there are, and a reader that never reads holds 56 bytes
+// however many readers there are, and a reader that never reads holds 48 bytes
 // for each metric. A reader that the program has forgotten is forgotten here.
 //
 // The publisher has no goroutine and no clock: it is a source of the client's

@@ -3,6 +3,7 @@ package metrics
 import (
 	"context"
 	"errors"
+	"math"
 	"slices"
 	"strings"
 	"sync"
@@ -283,7 +284,7 @@ func TestPublishRefuses(t *testing.T) {
 			{Options{Interval: -time.Second}, "interval of -1s"},
 			{Options{RefreshEvery: 90}, "refresh every 90 reports of 10s"},
 			{Options{RefreshEvery: -1}, "refresh every -1"},
-			{Options{RefreshEvery: 1 << 62}, "refresh every"},
+			{Options{RefreshEvery: math.MaxInt}, "refresh every"},
 			{Options{Cluster: " "}, `cluster " "`},
 		} {
 			reg := New()

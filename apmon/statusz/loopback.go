@@ -17,7 +17,7 @@ import (
 // The peer of a unix socket is this machine's, whoever may open the socket; its
 // headers are held to the same. Another address of this machine is not loopback.
 // A proxy on this machine that adds no header cannot be told from a local
-// client.
+// client, and a browser on this machine is one, whatever page it shows.
 func Loopback(r *http.Request) bool {
 	if !localPeer(r) {
 		return false
