@@ -178,11 +178,12 @@ func TestPublishChangesOnly(t *testing.T) {
 				t.Errorf("report %d: %q, want %q", i, got, tt.want)
 			}
 		}
+		n := len(s.all())
 		if err := p.Stop(t.Context()); err != nil {
 			t.Error(err)
 		}
-		if got := strings.Join(s.all()[len(s.all())-1], " "); got != everything {
-			t.Errorf("last report: %q", got)
+		if last := s.all()[n:]; len(last) != 1 || strings.Join(last[0], " ") != everything {
+			t.Errorf("last report: %q", last)
 		}
 	})
 }
@@ -234,7 +235,24 @@ func TestPublishSurvives(t *testing.T) {
 	})
 }
 
-func TestStopWaitsForTheReportUnderWay(t *testing.T) {
+func TestNothingIsReadAfterTheLastReport(t *testing.T) {
+	t.Parallel()
+	reg := New()
+	reg.Measure("m").Observe(0)
+	w := &publication{reader: reg.NewReader()}
+	w.stop()
+	var got []int
+	for _, e := range []error{errors.New("not sent"), nil, nil} {
+		w.Messages(t.Context(), func(m apmon.Message) error { got = append(got, len(m.Params)); return e })
+		reg.Measure("m").Observe(1)
+	}
+	if len(got) != 2 {
+		t.Errorf("%d reports, want another only after the one that was not sent", len(got))
+	}
+	want(t, read(t, w.reader), map[string]float64{"m_cnt": 2})
+}
+
+func TestNothingIsLostAtTheStop(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		c, s := client(t)
@@ -245,29 +263,48 @@ func TestStopWaitsForTheReportUnderWay(t *testing.T) {
 		p := publish(t, c, reg, Options{})
 		c.Monitor(t.Context())
 		m.Observe(1)
-		<-started
+		<-started // of a report that has read the measure and is not sent
 		m.Observe(2)
-
-		// While a function hangs, Stop ends with its context …
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
 		stopped := make(chan error)
-		go func() { stopped <- p.Stop(ctx) }()
-		if err := <-stopped; !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("Stop: %v", err)
-		}
-		close(release)
-		synctest.Wait()
-
-		// … and else nothing is lost between the two last reports.
-		p = publish(t, c, reg, Options{Cluster: "Second"})
-		m.Observe(4)
 		go func() { stopped <- p.Stop(t.Context()) }()
+		synctest.Wait()
+		m.Observe(4)
+		close(release)
 		if err := <-stopped; err != nil {
 			t.Error(err)
 		}
-		if got := s.value("m_sum"); got != 4 {
-			t.Errorf("m_sum %v", got)
+		sum := 0.
+		for _, d := range s.datagrams {
+			for _, p := range d.Params {
+				if p.Name == "m_sum" {
+					sum += p.Float()
+				}
+			}
+		}
+		if sum != 7 || len(s.all()) != 2 {
+			t.Errorf("sum of %d reports: %v", len(s.all()), sum)
+		}
+	})
+}
+
+func TestStopEndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c, s := client(t)
+		reg := New()
+		release := make(chan struct{})
+		reg.Func(func(func(apmon.Param)) { <-release })
+		p := publish(t, c, reg, Options{})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		start := time.Now()
+		if err := p.Stop(ctx); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != time.Second {
+			t.Errorf("Stop after %v: %v", time.Since(start), err)
+		}
+		close(release)
+		synctest.Wait()
+		if n := len(s.all()); n != 0 {
+			t.Errorf("%d reports of what was stopped", n)
 		}
 	})
 }
