@@ -15,7 +15,8 @@ import (
 
 // Imports point one way: cmd → apmon → {procinfo, conf} → xdr → standard
 // library. What is below apmon does not know it, procinfo and conf do not know
-// each other, and apmon knows none of its own sub-packages.
+// each other, and apmon knows none of its own sub-packages. Of those, the ones
+// that an application uses on itself know apmon and what is below it.
 func TestImportsPointOneWay(t *testing.T) {
 	t.Parallel()
 	const module = "github.com/apmon-go/apmon/"
@@ -26,6 +27,8 @@ func TestImportsPointOneWay(t *testing.T) {
 		"apmon":    {"xdr", "conf", "procinfo"},
 
 		"apmon/httpstats": {"xdr"},
+		"apmon/metrics":   {"apmon", "xdr", "procinfo"},
+		"apmon/statusz":   {"apmon", "apmon/metrics", "xdr", "procinfo"},
 	}
 	// Beyond the standard library; other systems' packages stand behind build
 	// tags in files of their own.

@@ -112,6 +112,16 @@ func (c *Client) addMessenger(name string, s Messenger, o SourceOptions) (*Monit
 // sent, nor is what waits for its turn.
 func (s *Monitored) Remove() { s.m.remove(s.t) }
 
+// Report reports the source now, and returns when that is done or ctx has ended.
+// The errors are those of [Client.Report]; a source that was removed is not
+// reported.
+func (s *Monitored) Report(ctx context.Context) error {
+	if s.m.c.closed.Load() {
+		return ErrClosed
+	}
+	return s.m.runNow(ctx, []*task{s.t}, func(ctx context.Context, t *task) error { return t.run(ctx, true) })
+}
+
 // maxInterval is more than anybody wants, and far from overflows.
 const maxInterval = 1e9 * time.Second
 

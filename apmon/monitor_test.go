@@ -715,3 +715,51 @@ func TestTap(t *testing.T) {
 	equal(t, "shown", len(seen), 1)
 	equal(t, "password shown", seen[0].Password, "")
 }
+
+func TestReportOneSource(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c, n := monitored(t, noHost)
+		a, b := &ticker{}, &ticker{}
+		started, release := make(chan struct{}, 10), make(chan struct{})
+		slow := &ticker{collect: func(_ context.Context, p []Param) ([]Param, error) {
+			started <- struct{}{}
+			<-release
+			return append(p, Int("x", 1)), errors.New("half of it")
+		}}
+		ma := add(t, c, a, SourceOptions{Cluster: "A", Interval: time.Hour})
+		add(t, c, b, SourceOptions{Cluster: "B", Interval: time.Hour})
+		ms := add(t, c, slow, SourceOptions{Name: "slow", Cluster: "S", Interval: time.Minute})
+		for range 2 {
+			if err := ma.Report(t.Context()); err != nil {
+				t.Error(err)
+			}
+		}
+		equal(t, "reports of the one", len(n.reports(here, "A")), 2)
+		equal(t, "of the other", b.asked(), 0)
+
+		// One under way is waited for, and another made.
+		both := make(chan error, 2)
+		go func() { both <- ms.Report(t.Context()) }()
+		<-started
+		go func() { both <- ms.Report(t.Context()) }()
+		synctest.Wait()
+		close(release)
+		for range 2 {
+			if err := <-both; err == nil || err.Error() != "half of it" {
+				t.Errorf("Report: %v", err)
+			}
+		}
+		equal(t, "reports of the slow one", len(n.reports(here, "S")), 2)
+
+		ms.Remove()
+		if err := ms.Report(t.Context()); err != nil {
+			t.Errorf("removed: %v", err)
+		}
+		equal(t, "reports after it was removed", len(n.reports(here, "S")), 2)
+		c.Close()
+		if err := ma.Report(t.Context()); !errors.Is(err, ErrClosed) {
+			t.Errorf("Report after Close: %v", err)
+		}
+	})
+}

@@ -1,0 +1,102 @@
+package metrics_test
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/apmon-go/apmon/apmon"
+	"github.com/apmon-go/apmon/apmon/metrics"
+	"github.com/apmon-go/apmon/conf"
+	"github.com/apmon-go/apmon/xdr"
+)
+
+func Example() {
+	show := apmon.WithTap(func(datagram []byte) {
+		d, err := xdr.Parse(datagram)
+		if err != nil {
+			return
+		}
+		for _, p := range d.Params {
+			switch p.Name {
+			case "requests", "queue_len", "queue_len_min", "queue_len_max", "lookup_cnt", "lookup_avg":
+				fmt.Println(d.Cluster, d.Node, p.Name, p.Float())
+			}
+		}
+	})
+	onlyOurs := apmon.WithMonitoring(func(o *conf.Options) { o.SysMonitoring, o.GeneralInfo = conf.Off, conf.Off })
+	client, err := apmon.New(conf.Config{Destinations: []conf.Destination{{Host: "192.0.2.1"}}}, show, onlyOurs)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer client.Close()
+	ctx := context.Background()
+	if err := client.Monitor(ctx); err != nil { // reports in the background
+		fmt.Println(err)
+		return
+	}
+
+	reg := metrics.New()
+	pub, err := metrics.Publish(client, reg, metrics.Options{Cluster: "MySite_Services", Node: "catalogue"})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	requests, queue, lookup := reg.Counter("requests"), reg.Gauge("queue_len"), reg.Measure("lookup")
+	for i := range 3 {
+		requests.Add(1)
+		queue.Set(float64(7 - i))
+		lookup.Observe(2 * float64(i)) // ms; or: timer := lookup.Start(); …; timer.Stop()
+	}
+	if err := pub.Stop(ctx); err != nil { // reports a last time
+		fmt.Println(err)
+	}
+	// Output:
+	// MySite_Services catalogue requests 3
+	// MySite_Services catalogue queue_len 5
+	// MySite_Services catalogue queue_len_min 5
+	// MySite_Services catalogue queue_len_max 7
+	// MySite_Services catalogue lookup_cnt 3
+	// MySite_Services catalogue lookup_avg 2
+}
+
+func ExampleRegistry_Func() {
+	reg := metrics.New()
+	sessions := map[string]bool{"a": true, "b": true}
+	reg.Func(func(add func(apmon.Param)) {
+		add(apmon.Int("sessions", len(sessions)))
+		add(apmon.String("state", "RUNNING"))
+	})
+	values, err := reg.NewReader().Read()
+	for _, v := range values {
+		if v.Text() != "" {
+			fmt.Println(v.Name, v.Text())
+		} else {
+			fmt.Println(v.Name, v.Float())
+		}
+	}
+	fmt.Println(err)
+	// Output:
+	// sessions 2
+	// state RUNNING
+	// <nil>
+}
+
+func ExampleCache() {
+	reg := metrics.New()
+	rd := reg.NewReader()
+	names := reg.Cache("names")
+	names.Hit()
+	names.Hit()
+	names.Hit()
+	names.Miss()
+	values, _ := rd.Read()
+	for _, v := range values {
+		if v.Suffix == "_hits" || v.Suffix == "_hit_percent" {
+			fmt.Println(v.Name, v.Float(), v.Unit)
+		}
+	}
+	// Output:
+	// names_hits 3 count
+	// names_hit_percent 75 %
+}

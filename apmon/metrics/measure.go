@@ -1,0 +1,90 @@
+package metrics
+
+import (
+	"math"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Measure gathers single values: how long something took, how large it was.
+// Make one with [Registry.Measure].
+type Measure struct {
+	cells [shards]struct {
+		mu sync.Mutex
+		span
+		_ [cacheLine - 40]byte
+	}
+	ignored *atomic.Uint64
+}
+
+// span is what was measured in a stretch of time.
+type span struct {
+	sum, cnt, min, max float64
+}
+
+// empty is a stretch in which nothing was measured.
+var empty = span{min: math.Inf(1), max: math.Inf(-1)}
+
+// add adds what was measured in another stretch.
+func (s *span) add(o span) {
+	s.sum += o.sum
+	s.cnt += o.cnt
+	s.min = min(s.min, o.min)
+	s.max = max(s.max, o.max)
+}
+
+func newMeasure(ignored *atomic.Uint64) *Measure {
+	m := &Measure{ignored: ignored}
+	m.cut()
+	return m
+}
+
+// Observe adds one value. NaN and infinities are ignored and counted, see
+// [Stats].
+func (m *Measure) Observe(v float64) {
+	if v-v != 0 { // NaN for NaN and infinities alike
+		m.ignored.Add(1)
+		return
+	}
+	c := &m.cells[shard()]
+	c.mu.Lock()
+	c.sum += v
+	c.cnt++
+	if v < c.min {
+		c.min = v
+	}
+	if v > c.max {
+		c.max = v
+	}
+	c.mu.Unlock()
+}
+
+// Start starts a timer: defer m.Start().Stop() measures a function, in ms.
+func (m *Measure) Start() Timer { return Timer{m, time.Now()} }
+
+// Timer measures how long something takes.
+type Timer struct {
+	m     *Measure
+	start time.Time
+}
+
+// Stop observes the time since the start, in ms, and returns it. Each call does.
+func (t Timer) Stop() time.Duration {
+	took := time.Since(t.start)
+	t.m.Observe(took.Seconds() * 1000)
+	return took
+}
+
+// cut returns what was observed since the last cut.
+func (m *Measure) cut() span {
+	s := empty
+	for i := range m.cells {
+		c := &m.cells[i]
+		c.mu.Lock()
+		s.add(c.span)
+		c.span = empty
+		c.mu.Unlock()
+	}
+	return s
+}

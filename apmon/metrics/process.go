@@ -1,0 +1,75 @@
+package metrics
+
+import (
+	"runtime"
+	runtimemetrics "runtime/metrics"
+	"time"
+
+	"github.com/apmon-go/apmon/procinfo"
+	"github.com/apmon-go/apmon/xdr"
+)
+
+// Process is what the kernel and Go's runtime know of this process. What is
+// unknown is not sent.
+type Process struct {
+	Uptime     procinfo.Value // s
+	RSS        procinfo.Value // bytes
+	VSZ        procinfo.Value // bytes
+	UserTime   procinfo.Value // s
+	SystemTime procinfo.Value // s
+	Threads    procinfo.Value
+	OpenFiles  procinfo.Value
+	Goroutines procinfo.Value
+	Heap       procinfo.Value // bytes of objects, with those not yet swept
+}
+
+// started is about when the process did, for systems that do not tell.
+var started = time.Now()
+
+// ReadProcess reads it. On other systems than Linux Uptime (since this package
+// was loaded), Goroutines, Heap and, with Go 1.26, Threads (of Go) are known.
+func ReadProcess() Process {
+	p := Process{Uptime: procinfo.Known(time.Since(started).Seconds())}
+	p.Goroutines = procinfo.Known(float64(runtime.NumGoroutine()))
+	samples := []runtimemetrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}, {Name: "/sched/threads/total:threads"}}
+	runtimemetrics.Read(samples)
+	for i, to := range []*procinfo.Value{&p.Heap, &p.Threads} {
+		if v := samples[i].Value; v.Kind() == runtimemetrics.KindUint64 {
+			*to = procinfo.Known(float64(v.Uint64()))
+		}
+	}
+	p.readKernel("/proc/self")
+	return p
+}
+
+// processRow is a line of the table of the process.
+type processRow struct {
+	name, source string
+	Row
+	get   func(*Process) procinfo.Value
+	scale float64
+}
+
+// processRows is what [Registry.Runtime] adds by reading; KB is KiB.
+var processRows = []processRow{
+	{"process_uptime", "/proc/self/stat", Row{"", "s", "time since the process started", false}, func(p *Process) procinfo.Value { return p.Uptime }, 1},
+	{"process_rss", "/proc/self/stat", Row{"", "KB", "resident memory", false}, func(p *Process) procinfo.Value { return p.RSS }, 1. / 1024},
+	{"process_vsz", "/proc/self/stat", Row{"", "KB", "virtual memory", false}, func(p *Process) procinfo.Value { return p.VSZ }, 1. / 1024},
+	{"process_user_time", "/proc/self/stat", Row{"", "s", "CPU time in user mode", true}, func(p *Process) procinfo.Value { return p.UserTime }, 1},
+	{"process_system_time", "/proc/self/stat", Row{"", "s", "CPU time in the kernel", true}, func(p *Process) procinfo.Value { return p.SystemTime }, 1},
+	{"process_threads", "/proc/self/stat", Row{"", "count", "threads", false}, func(p *Process) procinfo.Value { return p.Threads }, 1},
+	{"process_open_files", "/proc/self/fd", Row{"", "count", "open file descriptors", false}, func(p *Process) procinfo.Value { return p.OpenFiles }, 1},
+	{"go_goroutines", "runtime", Row{"", "count", "goroutines", false}, func(p *Process) procinfo.Value { return p.Goroutines }, 1},
+	{"go_heap", "runtime/metrics", Row{"", "KB", "objects on the heap, with those not yet swept", false}, func(p *Process) procinfo.Value { return p.Heap }, 1. / 1024},
+}
+
+// append appends what is known and has a name of its own.
+func (p *Process) append(values []Value, sends func(param string) string) []Value {
+	for i := range processRows {
+		r := &processRows[i]
+		if v := r.get(p); v.OK && sends(r.name) == processOwner {
+			values = append(values, Value{xdr.Float(r.name, v.V*r.scale), r.name, KindProcess, r.Row})
+		}
+	}
+	return values
+}

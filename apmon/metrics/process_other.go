@@ -1,0 +1,6 @@
+//go:build !linux
+
+package metrics
+
+// readKernel reads nothing: there is no /proc.
+func (p *Process) readKernel(string) {}

@@ -1,0 +1,208 @@
+package metrics
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"time"
+	"weak"
+
+	"github.com/apmon-go/apmon/apmon"
+	"github.com/apmon-go/apmon/xdr"
+)
+
+// Reader is one who reads a registry: rates, extremes and what else is "since
+// the last report" are this reader's own. Make one with [Registry.NewReader]. It
+// is an [apmon.Source], and safe for concurrent use; two who share one share its
+// periods.
+type Reader struct {
+	r *Registry
+	// Under the registry's reading:
+	last time.Time
+	seen []seen // by the number of the entry
+}
+
+// seen is what a reader needs to know of a metric until it reads.
+type seen struct {
+	span         // what others have cut since
+	total, other int64
+}
+
+// Value is one parameter of a reading.
+type Value struct {
+	apmon.Param        // as it is sent
+	Metric      string // the name it begins with; the same for functions and the process
+	Kind        Kind
+	Row
+}
+
+// NewReader returns a reader whose first period begins now.
+func (r *Registry) NewReader() *Reader {
+	rd := &Reader{r: r}
+	r.reading.Lock()
+	defer r.reading.Unlock()
+	r.readers = append(r.readers, weak.Make(rd))
+	rd.read(nil)
+	return rd
+}
+
+// Read returns all that is known, each parameter once. The error joins
+// [Registry.Err] and what was wrong with functions; the values are good all the
+// same.
+func (rd *Reader) Read() ([]Value, error) {
+	r := rd.r
+	r.mu.RLock()
+	n, probe, funcs := len(r.entries), r.probe, r.funcs
+	r.mu.RUnlock()
+	values := make([]Value, 0, 4*n+len(processRows))
+	r.reading.Lock()
+	values = rd.read(values)
+	r.reading.Unlock()
+	if probe != nil {
+		p := ReadProcess()
+		values = p.append(values, r.sends)
+	}
+	if len(funcs) == 0 {
+		return values, r.Err()
+	}
+	errs := []error{r.Err()}
+	added := map[string]bool{}
+	for _, f := range funcs {
+		var err error
+		values, err = r.call(f, values, added)
+		errs = append(errs, err)
+	}
+	return values, errors.Join(errs...)
+}
+
+// Collect appends all that is known, as [apmon.Source] has it.
+func (rd *Reader) Collect(_ context.Context, params []apmon.Param) ([]apmon.Param, error) {
+	values, err := rd.Read()
+	for i := range values {
+		params = append(params, values[i].Param)
+	}
+	return params, err
+}
+
+// read appends what is known of the metrics and begins a new period. The caller
+// holds the registry's reading.
+func (rd *Reader) read(values []Value) []Value {
+	r := rd.r
+	others := r.others(rd)
+	r.mu.RLock()
+	entries := r.entries
+	r.mu.RUnlock()
+	now := time.Now()
+	p := period{seconds: now.Sub(rd.last).Seconds()}
+	if p.seconds <= 0 {
+		now = rd.last // no time has passed, and what came belongs to the next rate
+	}
+	for i, e := range entries {
+		s := rd.at(i)
+		p.age = now.Sub(e.made).Seconds()
+		switch m := e.metric.(type) {
+		case *Counter:
+			total := m.Total()
+			p.total, p.delta = float64(total), float64(total-s.total)
+			if now != rd.last {
+				s.total = total
+			}
+		case *Cache:
+			hits, misses := m.hits.total(), m.misses.total()
+			p.absHits, p.absMisses = float64(hits), float64(misses)
+			p.hits, p.misses = float64(hits-s.total), float64(misses-s.other)
+			s.total, s.other = hits, misses
+		case *Gauge:
+			cut := m.cut()
+			for _, o := range others {
+				o.at(i).add(cut)
+			}
+			p.span, s.span = s.span, empty
+			p.add(cut)
+			// What it is now, it has been in this period, and will be in the next.
+			if p.value = m.load(); !math.IsNaN(p.value) {
+				s.min, s.max = p.value, p.value
+				p.add(s.span)
+			}
+		case *Measure:
+			cut := m.cut()
+			for _, o := range others {
+				o.at(i).add(cut)
+			}
+			p.span, s.span = s.span, empty
+			p.add(cut)
+		}
+		rows := tables[e.kind]
+		for j := range rows {
+			if v := rows[j].get(&p); v-v == 0 {
+				values = append(values, Value{xdr.Float(e.params[j], v), e.name, e.kind, rows[j].Row})
+			}
+		}
+	}
+	rd.last = now
+	return values
+}
+
+// at returns what the reader needs to know of the i-th metric.
+func (rd *Reader) at(i int) *seen {
+	for len(rd.seen) <= i {
+		rd.seen = append(rd.seen, seen{span: empty}) // a counter was 0 when it was made
+	}
+	return &rd.seen[i]
+}
+
+// others returns the readers but one, and forgets those that the program has
+// forgotten. The caller holds r.reading.
+func (r *Registry) others(but *Reader) (others []*Reader) {
+	kept := r.readers[:0]
+	for _, w := range r.readers {
+		if rd := w.Value(); rd != nil {
+			kept = append(kept, w)
+			if rd != but {
+				others = append(others, rd)
+			}
+		}
+	}
+	clear(r.readers[len(kept):])
+	r.readers = kept
+	return others
+}
+
+// call appends what a function adds. Added are the names that functions have
+// added so far.
+func (r *Registry) call(f func(add func(apmon.Param)), values []Value, added map[string]bool) (all []Value, err error) {
+	all = values
+	defer func() {
+		if p := recover(); p != nil {
+			r.panics.Add(1)
+			err = errors.Join(err, fmt.Errorf("metrics: panic of a function: %v", p))
+		}
+	}()
+	f(func(p apmon.Param) {
+		if p.Type() != xdr.TypeString {
+			p = xdr.Float(p.Name, p.Float())
+		}
+		e := p.Check()
+		if e == nil && (added[p.Name] || r.sends(p.Name) != "") {
+			e = fmt.Errorf("parameter %s is sent already", xdr.Quote(p.Name))
+		}
+		if e != nil {
+			r.ignored.Add(1)
+			if err == nil { // one is enough to find the function
+				err = fmt.Errorf("metrics: of a function: %w", e)
+			}
+			return
+		}
+		added[p.Name] = true
+		all = append(all, Value{Param: p, Metric: p.Name, Row: Row{Meaning: "added by a function"}})
+	})
+	return all, err
+}
+
+// sends returns the metric that sends a parameter of this name, empty for none.
+func (r *Registry) sends(param string) string {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.sent[param]
+}

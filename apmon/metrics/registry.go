@@ -1,0 +1,156 @@
+package metrics
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+	"weak"
+
+	"github.com/apmon-go/apmon/apmon"
+	"github.com/apmon-go/apmon/xdr"
+)
+
+// Registry holds metrics by name. Make one with [New]; it is safe for concurrent
+// use.
+type Registry struct {
+	ignored, panics atomic.Uint64
+	published       atomic.Bool
+
+	mu      sync.RWMutex // for what follows; held while nothing else is done
+	byName  map[string]*entry
+	sent    map[string]string // by the parameter: the metric that sends it
+	entries []*entry          // only appended to
+	funcs   []func(add func(apmon.Param))
+	errs    []error
+	probe   *probe // nil without Runtime
+
+	reading sync.Mutex // one reads at a time
+	readers []weak.Pointer[Reader]
+}
+
+// entry is a metric with its name.
+type entry struct {
+	name   string
+	kind   Kind
+	params []string // the names it sends, one for each line of its table
+	made   time.Time
+	metric any // *Counter, *Gauge, *Measure or *Cache
+}
+
+// New returns an empty registry.
+func New() *Registry {
+	return &Registry{byName: map[string]*entry{}, sent: map[string]string{}}
+}
+
+// Counter returns the counter of this name; see [Registry.Err] for bad names.
+func (r *Registry) Counter(name string) *Counter {
+	return lookup(r, name, KindCounter, func() *Counter { return &Counter{ignored: &r.ignored} })
+}
+
+// Gauge returns the gauge of this name; see [Registry.Err] for bad names.
+func (r *Registry) Gauge(name string) *Gauge {
+	return lookup(r, name, KindGauge, func() *Gauge { return newGauge(&r.ignored) })
+}
+
+// Measure returns the measure of this name; see [Registry.Err] for bad names.
+func (r *Registry) Measure(name string) *Measure {
+	return lookup(r, name, KindMeasure, func() *Measure { return newMeasure(&r.ignored) })
+}
+
+// Cache returns the cache of this name; see [Registry.Err] for bad names.
+func (r *Registry) Cache(name string) *Cache {
+	return lookup(r, name, KindCache, func() *Cache { return new(Cache) })
+}
+
+// Func has f called by every reading, to add parameters that it gets from
+// elsewhere. Numbers travel as real64. What cannot travel, or has the name of
+// another parameter of the reading, is ignored and counted; a panic is recovered
+// and counted, and what was added before it stands.
+//
+// Two readers may call f at the same time. While it does not return, the reader
+// that called it does not, but counting goes on.
+func (r *Registry) Func(f func(add func(apmon.Param))) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.funcs = append(r.funcs, f)
+}
+
+// Err returns what is wrong with the names that metrics were asked for, nil for
+// nothing; errors of names that cannot travel wrap [apmon.ErrBadName].
+func (r *Registry) Err() error {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return errors.Join(r.errs...)
+}
+
+// Stats is what went wrong in a registry's use since it was made.
+type Stats struct {
+	Ignored uint64 // NaN, infinite or negative input, parameters of functions that cannot be sent
+	Panics  uint64 // of functions
+}
+
+// Stats returns a copy of the counters.
+func (r *Registry) Stats() Stats { return Stats{r.ignored.Load(), r.panics.Load()} }
+
+// lookup returns the metric of this name and kind, made if there is none.
+func lookup[M any](r *Registry, name string, kind Kind, fresh func() *M) *M {
+	r.mu.RLock()
+	e := r.byName[name]
+	r.mu.RUnlock()
+	if e != nil {
+		if m, ok := e.metric.(*M); ok {
+			return m
+		}
+	}
+	m := fresh()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	err := r.add(name, kind, m)
+	if e = r.byName[name]; e != nil {
+		if m, ok := e.metric.(*M); ok {
+			return m // perhaps another goroutine's, made since
+		}
+	}
+	r.note(err)
+	return m
+}
+
+// add adds a metric. The caller holds r.mu.
+func (r *Registry) add(name string, kind Kind, m any) error {
+	if err := xdr.CheckName(name); err != nil {
+		return fmt.Errorf("metrics: %s %s: %w", kind, xdr.Quote(name), err)
+	}
+	if e := r.byName[name]; e != nil {
+		return fmt.Errorf("metrics: %s %s is a %s already", kind, xdr.Quote(name), e.kind)
+	}
+	e := &entry{name: name, kind: kind, made: time.Now(), metric: m}
+	for i := range tables[kind] {
+		param := name + tables[kind][i].Suffix
+		if err := xdr.CheckName(param); err != nil {
+			return fmt.Errorf("metrics: %s %s: %w", kind, xdr.Quote(param), err)
+		}
+		if other, ok := r.sent[param]; ok {
+			return fmt.Errorf("metrics: %s %s would send %s, which is sent by %s already", kind, xdr.Quote(name), xdr.Quote(param), xdr.Quote(other))
+		}
+		e.params = append(e.params, param)
+	}
+	for _, param := range e.params {
+		r.sent[param] = name
+	}
+	r.byName[name] = e
+	r.entries = append(r.entries, e)
+	return nil
+}
+
+// maxErrors is how many different errors are kept.
+const maxErrors = 10
+
+// note keeps an error of a name. The caller holds r.mu.
+func (r *Registry) note(err error) {
+	if len(r.errs) < maxErrors && !slices.ContainsFunc(r.errs, func(e error) bool { return e.Error() == err.Error() }) {
+		r.errs = append(r.errs, err)
+	}
+}

@@ -1,0 +1,96 @@
+package metrics
+
+import (
+	"fmt"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/apmon-go/apmon/xdr"
+)
+
+// What the probe measures.
+const (
+	latencyName   = "go_sched_latency"
+	pauseName     = "go_gc_pause"
+	probeInterval = 100 * time.Millisecond
+)
+
+// Runtime adds what there is to know of the process: uptime, memory, CPU time,
+// threads, open file descriptors, goroutines, heap (see [Process]), pauses of the
+// garbage collector, and how late a goroutine runs that had asked to be woken in
+// 100 ms. For the latter two it starts a goroutine, which [Registry.Close] ends.
+// A second call does nothing.
+//
+// A metric of the program that has one of these names stays, and what would have
+// had it is not reported: see [Registry.Err].
+func (r *Registry) Runtime() {
+	r.mu.Lock()
+	if r.probe != nil {
+		r.mu.Unlock()
+		return
+	}
+	p := &probe{stop: make(chan struct{}), ended: make(chan struct{})}
+	r.probe = p
+	for i := range processRows {
+		name := processRows[i].name
+		if other, ok := r.sent[name]; ok {
+			r.note(fmt.Errorf("metrics: Runtime would send %s, which is sent by %s already", name, xdr.Quote(other)))
+			continue
+		}
+		r.sent[name] = processOwner
+	}
+	r.mu.Unlock()
+	p.latency, p.pauses = r.Gauge(latencyName), r.Measure(pauseName)
+	go p.run()
+}
+
+// processOwner is whom [Registry.sent] names for the parameters of the process.
+const processOwner = "Runtime"
+
+// Close ends what [Registry.Runtime] has started, and waits for it. The metrics
+// go on. It may be called more than once, and returns nil.
+func (r *Registry) Close() error {
+	r.mu.RLock()
+	p := r.probe
+	r.mu.RUnlock()
+	if p != nil {
+		p.once.Do(func() { close(p.stop) })
+		<-p.ended
+	}
+	return nil
+}
+
+// probe measures what only somebody who runs all the time can.
+type probe struct {
+	latency     *Gauge   // ms
+	pauses      *Measure // ms
+	once        sync.Once
+	stop, ended chan struct{}
+}
+
+func (p *probe) run() {
+	defer close(p.ended)
+	defer p.latency.unset()
+	var gc debug.GCStats
+	debug.ReadGCStats(&gc)
+	seen := gc.NumGC
+	timer := time.NewTimer(probeInterval)
+	defer timer.Stop()
+	for {
+		asked := time.Now()
+		timer.Reset(probeInterval)
+		select {
+		case <-timer.C:
+		case <-p.stop:
+			return
+		}
+		p.latency.Set(max(0, time.Since(asked)-probeInterval).Seconds() * 1000)
+		// The runtime keeps the last 256 pauses, the latest first.
+		debug.ReadGCStats(&gc)
+		for i := range min(gc.NumGC-seen, int64(len(gc.Pause))) {
+			p.pauses.Observe(gc.Pause[i].Seconds() * 1000)
+		}
+		seen = gc.NumGC
+	}
+}

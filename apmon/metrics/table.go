@@ -1,0 +1,122 @@
+package metrics
+
+import (
+	"fmt"
+	"strings"
+)
+
+// Kind is a kind of metric.
+type Kind int
+
+// The kinds. To add one: 1. a code and its name here, 2. its table, 3. a case of
+// [Reader.Read].
+const (
+	KindFunc Kind = iota // a parameter that a function has added
+	KindCounter
+	KindGauge
+	KindMeasure
+	KindCache
+	KindProcess // a parameter of [Registry.Runtime]
+)
+
+// String returns the name: func, counter, gauge, measure, cache or process.
+func (k Kind) String() string {
+	if k < 0 || int(k) >= len(kindNames) {
+		return fmt.Sprintf("kind %d", int(k))
+	}
+	return kindNames[k]
+}
+
+var kindNames = [...]string{"func", "counter", "gauge", "measure", "cache", "process"}
+
+// Row describes a parameter that a kind sends.
+type Row struct {
+	Suffix  string // behind the metric's name
+	Unit    string // empty for that of what is measured
+	Meaning string
+	Total   bool // only goes up while the program runs
+}
+
+// row is a line of a kind's table. What get returns is not sent if it is NaN or
+// infinite: as what is divided by no time, or is the least of nothing.
+type row struct {
+	Row
+	get func(*period) float64
+}
+
+// period is what a reader sees of a metric.
+type period struct {
+	seconds      float64 // since it last read
+	age          float64 // s, of the metric
+	total, delta float64 // of a counter; since it last read
+	hits, misses float64 // of a cache; since it last read
+	absHits      float64
+	absMisses    float64
+	value        float64 // of a gauge
+	span                 // of a gauge or measure, since it last read
+}
+
+// tables has the parameters of each kind, in the order in which they are sent.
+var tables = [...][]row{
+	KindCounter: {
+		{Row{"", "count", "total since the start", true}, func(p *period) float64 { return p.total }},
+		{Row{"_R", "1/s", "rate since the last report", false}, func(p *period) float64 { return p.delta / p.seconds }},
+	},
+	KindGauge: {
+		{Row{"", "", "value now", false}, func(p *period) float64 { return p.value }},
+		{Row{"_min", "", "least value since the last report", false}, func(p *period) float64 { return p.min }},
+		{Row{"_max", "", "greatest value since the last report", false}, func(p *period) float64 { return p.max }},
+	},
+	KindMeasure: {
+		{Row{"_sum", "", "sum of what was observed since the last report", false}, func(p *period) float64 { return p.sum }},
+		{Row{"_cnt", "count", "observations since the last report", false}, func(p *period) float64 { return p.cnt }},
+		{Row{"_avg", "", "mean since the last report; absent without observations", false}, func(p *period) float64 { return p.sum / p.cnt }},
+		{Row{"_min", "", "least since the last report; absent without observations", false}, func(p *period) float64 { return p.min }},
+		{Row{"_max", "", "greatest since the last report; absent without observations", false}, func(p *period) float64 { return p.max }},
+		{Row{"_R", "1/s", "rate of the sum since the last report", false}, func(p *period) float64 { return p.sum / p.seconds }},
+		{Row{"_cnt_R", "1/s", "rate of observations since the last report", false}, func(p *period) float64 { return p.cnt / p.seconds }},
+	},
+	KindCache: {
+		{Row{"_hits", "count", "hits since the last report", false}, func(p *period) float64 { return p.hits }},
+		{Row{"_misses", "count", "misses since the last report", false}, func(p *period) float64 { return p.misses }},
+		{Row{"_total", "count", "accesses since the last report", false}, func(p *period) float64 { return p.hits + p.misses }},
+		{Row{"_hit_percent", "%", "hits of the accesses since the last report; absent without accesses", false}, func(p *period) float64 { return 100 * p.hits / (p.hits + p.misses) }},
+		{Row{"_miss_percent", "%", "misses of the accesses since the last report; absent without accesses", false}, func(p *period) float64 { return 100 * p.misses / (p.hits + p.misses) }},
+		{Row{"_hits_R", "1/s", "rate of hits since the last report", false}, func(p *period) float64 { return p.hits / p.seconds }},
+		{Row{"_misses_R", "1/s", "rate of misses since the last report", false}, func(p *period) float64 { return p.misses / p.seconds }},
+		{Row{"_total_R", "1/s", "rate of accesses since the last report", false}, func(p *period) float64 { return (p.hits + p.misses) / p.seconds }},
+		{Row{"_abs_hits", "count", "hits since the start", true}, func(p *period) float64 { return p.absHits }},
+		{Row{"_abs_misses", "count", "misses since the start", true}, func(p *period) float64 { return p.absMisses }},
+		{Row{"_abs_total", "count", "accesses since the start", true}, func(p *period) float64 { return p.absHits + p.absMisses }},
+		{Row{"_abs_hit_percent", "%", "hits of all accesses; absent without accesses", false}, func(p *period) float64 { return 100 * p.absHits / (p.absHits + p.absMisses) }},
+		{Row{"_abs_miss_percent", "%", "misses of all accesses; absent without accesses", false}, func(p *period) float64 { return 100 * p.absMisses / (p.absHits + p.absMisses) }},
+		{Row{"_abs_hits_R", "1/s", "mean rate of hits since the start", false}, func(p *period) float64 { return p.absHits / p.age }},
+		{Row{"_abs_misses_R", "1/s", "mean rate of misses since the start", false}, func(p *period) float64 { return p.absMisses / p.age }},
+		{Row{"_abs_total_R", "1/s", "mean rate of accesses since the start", false}, func(p *period) float64 { return (p.absHits + p.absMisses) / p.age }},
+	},
+}
+
+// Markdown returns the parameters of all kinds, and those of [Registry.Runtime],
+// as tables for the documentation.
+func Markdown() string {
+	var b strings.Builder
+	line := func(cells ...string) { b.WriteString("| " + strings.Join(cells, " | ") + " |\n") }
+	for kind, rows := range tables {
+		if len(rows) == 0 {
+			continue
+		}
+		fmt.Fprintf(&b, "## %s\n\n| sent as | unit | meaning |\n|---|---|---|\n", kindNames[kind])
+		for i := range rows {
+			line("NAME"+rows[i].Suffix, rows[i].Unit, rows[i].Meaning)
+		}
+		b.WriteByte('\n')
+	}
+	b.WriteString("## process (Registry.Runtime)\n\n| sent as | unit | meaning | source |\n|---|---|---|---|\n")
+	for i := range processRows {
+		r := &processRows[i]
+		line(r.name, r.Unit, r.Meaning, r.source)
+	}
+	line(latencyName+", _min, _max", "ms", "how late a goroutine ran that had asked for "+probeInterval.String()+": a gauge", "its own clock")
+	line(pauseName+"_sum, _cnt, …", "ms", "pauses of the garbage collector: a measure", "runtime/debug")
+	return b.String()
+}

@@ -1,0 +1,142 @@
+package statusz
+
+import (
+	"encoding/json"
+	"net/http"
+	"path"
+
+	"github.com/apmon-go/apmon/apmon"
+	"github.com/apmon-go/apmon/apmon/metrics"
+	"github.com/apmon-go/apmon/procinfo"
+	"github.com/apmon-go/apmon/xdr"
+)
+
+// Options say what a page shows, and to whom.
+type Options struct {
+	// Client is whose statistics are shown; nil for none.
+	Client *apmon.Client
+	// Filter reports whether a request is answered; nil for [Loopback].
+	Filter func(*http.Request) bool
+}
+
+// Page is an [http.Handler]. Make one with [New].
+type Page struct {
+	reg              *metrics.Registry
+	opt              Options
+	json, prometheus *metrics.Reader
+}
+
+// New returns the status page of a registry.
+func New(reg *metrics.Registry, o Options) *Page {
+	if o.Filter == nil {
+		o.Filter = Loopback
+	}
+	return &Page{reg: reg, opt: o, json: reg.NewReader(), prometheus: reg.NewReader()}
+}
+
+// ServeHTTP answers GET and HEAD: with Prometheus's text format where the last
+// element of the path is "metrics", and with JSON anywhere else. Other methods
+// get 405, and whom the filter refuses gets 403.
+func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if !p.opt.Filter(r) {
+		http.Error(w, "not from here", http.StatusForbidden)
+		return
+	}
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		w.Header().Set("Allow", "GET, HEAD")
+		http.Error(w, "GET and HEAD only", http.StatusMethodNotAllowed)
+		return
+	}
+	write, contentType := p.writeJSON, "application/json"
+	if path.Base(r.URL.Path) == "metrics" {
+		write, contentType = p.writePrometheus, "text/plain; version=0.0.4; charset=utf-8"
+	}
+	w.Header().Set("Content-Type", contentType)
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	if r.Method == http.MethodHead {
+		return // and no period ends
+	}
+	_, _ = w.Write(write()) // who has gone needs no answer
+}
+
+// status is the JSON form of a page.
+type status struct {
+	Process   process            `json:"process"`
+	Counters  map[string]float64 `json:"counters"`
+	Gauges    map[string]float64 `json:"gauges"`
+	MaxGauges map[string]float64 `json:"max_gauges"`
+	MinGauges map[string]float64 `json:"min_gauges"`
+	Texts     map[string]string  `json:"texts,omitempty"`
+	Registry  registry           `json:"registry"`
+	Sender    *apmon.Stats       `json:"sender,omitempty"`
+}
+
+type process struct {
+	Uptime  *float64 `json:"uptime,omitempty"`
+	NumFDs  *float64 `json:"num_fds,omitempty"`
+	MemInfo struct {
+		RSS *float64 `json:"rss_bytes,omitempty"`
+		VSZ *float64 `json:"vsz_bytes,omitempty"`
+	} `json:"meminfo"`
+	CPU struct {
+		User    *float64 `json:"user_time,omitempty"`
+		System  *float64 `json:"system_time,omitempty"`
+		Threads *float64 `json:"num_threads,omitempty"`
+	} `json:"cpu"`
+}
+
+type registry struct {
+	Ignored uint64 `json:"ignored"`
+	Panics  uint64 `json:"panics"`
+	Error   string `json:"error,omitempty"`
+}
+
+// known returns nil for what is unknown.
+func known(v procinfo.Value) *float64 {
+	if !v.OK {
+		return nil
+	}
+	return &v.V
+}
+
+func (p *Page) writeJSON() []byte {
+	s := status{Counters: map[string]float64{}, Gauges: map[string]float64{}, MaxGauges: map[string]float64{}, MinGauges: map[string]float64{}}
+	proc := metrics.ReadProcess()
+	s.Process.Uptime, s.Process.NumFDs = known(proc.Uptime), known(proc.OpenFiles)
+	s.Process.MemInfo.RSS, s.Process.MemInfo.VSZ = known(proc.RSS), known(proc.VSZ)
+	s.Process.CPU.User, s.Process.CPU.System, s.Process.CPU.Threads = known(proc.UserTime), known(proc.SystemTime), known(proc.Threads)
+	values, err := p.json.Read()
+	for i := range values {
+		v := &values[i]
+		switch {
+		case v.Type() == xdr.TypeString:
+			if s.Texts == nil {
+				s.Texts = map[string]string{}
+			}
+			s.Texts[v.Name] = v.Text()
+		case v.Total:
+			s.Counters[v.Name] = v.Float()
+		case v.Kind == metrics.KindGauge && v.Suffix == "_max":
+			s.MaxGauges[v.Metric] = v.Float()
+		case v.Kind == metrics.KindGauge && v.Suffix == "_min":
+			s.MinGauges[v.Metric] = v.Float()
+		default:
+			s.Gauges[v.Name] = v.Float()
+		}
+	}
+	st := p.reg.Stats()
+	s.Registry = registry{Ignored: st.Ignored, Panics: st.Panics}
+	if err != nil {
+		s.Registry.Error = err.Error()
+	}
+	if p.opt.Client != nil {
+		stats := p.opt.Client.Stats()
+		s.Sender = &stats
+	}
+	b, err := json.MarshalIndent(&s, "", "  ")
+	if err != nil {
+		panic(err) // of finite numbers and texts
+	}
+	return append(b, '\n')
+}

@@ -1,0 +1,376 @@
+package statusz
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"runtime"
+	"strconv"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/apmon-go/apmon/apmon"
+	"github.com/apmon-go/apmon/apmon/metrics"
+	"github.com/apmon-go/apmon/conf"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// get asks a page from loopback.
+func get(t testing.TB, h http.Handler, path string) string {
+	t.Helper()
+	r := httptest.NewRequest("GET", path, nil)
+	r.RemoteAddr = "127.0.0.1:4711"
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, r)
+	if w.Code != http.StatusOK {
+		t.Fatalf("%s: %d %s", path, w.Code, w.Body)
+	}
+	return w.Body.String()
+}
+
+// page is the JSON as its readers see it.
+type page struct {
+	Process          map[string]any
+	Counters, Gauges map[string]float64
+	MaxGauges        map[string]float64 `json:"max_gauges"`
+	MinGauges        map[string]float64 `json:"min_gauges"`
+	Texts            map[string]string
+	Registry         map[string]any
+	Sender           *apmon.Stats
+}
+
+func getJSON(t testing.TB, h http.Handler) (p page) {
+	t.Helper()
+	d := json.NewDecoder(strings.NewReader(get(t, h, "/status")))
+	d.DisallowUnknownFields()
+	if err := d.Decode(&p); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func client(t *testing.T) *apmon.Client {
+	t.Helper()
+	quiet := apmon.WithMonitoring(func(o *conf.Options) { o.SysMonitoring, o.GeneralInfo = conf.Off, conf.Off })
+	c, err := apmon.New(conf.Config{Destinations: []conf.Destination{{Host: "127.0.0.1", Port: 1, Password: "s3cret"}}}, quiet)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+func TestJSON(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		reg := metrics.New()
+		c := client(t)
+		p := New(reg, Options{Client: c})
+		reg.Counter("requests").Add(20)
+		reg.Gauge("queue_len").Set(9)
+		reg.Gauge("queue_len").Set(2)
+		reg.Gauge("queue_len").Set(7)
+		reg.Measure("lookup").Observe(4)
+		reg.Cache("names").Hit()
+		reg.Func(func(add func(apmon.Param)) {
+			add(apmon.Int("sessions", 3))
+			add(apmon.String("state", "RUNNING"))
+			panic("oops")
+		})
+		reg.Gauge("queue_len").Set(math.NaN())
+		reg.Gauge("requests")
+		if err := c.Send("C", "N", apmon.Int("x", 1)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(10 * time.Second)
+		got := getJSON(t, p)
+		for _, tt := range []struct {
+			in   map[string]float64
+			name string
+			want float64
+		}{
+			{got.Counters, "requests", 20}, {got.Gauges, "requests_R", 2}, {got.Counters, "names_abs_hits", 1}, {got.Gauges, "names_hit_percent", 100},
+			{got.Gauges, "queue_len", 7}, {got.MinGauges, "queue_len", 2}, {got.MaxGauges, "queue_len", 9},
+			{got.Gauges, "lookup_avg", 4}, {got.Gauges, "lookup_min", 4}, {got.Gauges, "sessions", 3},
+		} {
+			if v, ok := tt.in[tt.name]; !ok || v != tt.want {
+				t.Errorf("%s: %v, want %v", tt.name, v, tt.want)
+			}
+		}
+		if len(got.Counters) != 4 || len(got.MaxGauges) != 1 || len(got.MinGauges) != 1 || got.Texts["state"] != "RUNNING" {
+			t.Errorf("%+v", got)
+		}
+		if e := fmt.Sprint(got.Registry["error"]); got.Registry["ignored"] != 1. || got.Registry["panics"] != 1. ||
+			!strings.Contains(e, "oops") || !strings.Contains(e, `gauge "requests" is a counter already`) {
+			t.Errorf("%+v", got.Registry)
+		}
+		if got.Sender == nil || got.Sender.Messages != 1 || got.Sender.Destinations[0].Name != "127.0.0.1:1" {
+			t.Errorf("%+v", got.Sender)
+		}
+		if runtime.GOOS == "linux" {
+			cpu := got.Process["cpu"].(map[string]any)
+			mem := got.Process["meminfo"].(map[string]any)
+			if got.Process["num_fds"].(float64) < 1 || mem["rss_bytes"].(float64) < 1<<20 || mem["vsz_bytes"].(float64) < mem["rss_bytes"].(float64) ||
+				cpu["num_threads"].(float64) < 1 || cpu["user_time"] == nil || cpu["system_time"] == nil || got.Process["uptime"] == nil {
+				t.Errorf("%+v", got.Process)
+			}
+		}
+		// Neither the other format nor another reader takes what this one has not seen.
+		reg.Gauge("queue_len").Set(100)
+		reg.Gauge("queue_len").Set(5)
+		get(t, p, "/metrics")
+		reg.NewReader()
+		if got := getJSON(t, p); got.MaxGauges["queue_len"] != 100 || got.MinGauges["queue_len"] != 5 {
+			t.Errorf("%+v", got)
+		}
+		if got := getJSON(t, p); got.MaxGauges["queue_len"] != 5 {
+			t.Errorf("%+v", got)
+		}
+	})
+}
+
+func TestNoPasswords(t *testing.T) {
+	t.Parallel()
+	web := httptest.NewServer(http.NotFoundHandler())
+	defer web.Close()
+	url := strings.Replace(web.URL, "http://", "http://user:s3cret@", 1) + "/conf"
+	c, err := apmon.OpenWith(t.Context(), []string{url}, apmon.WithStartEmpty())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	for _, c := range []*apmon.Client{c, client(t)} {
+		p := New(metrics.New(), Options{Client: c})
+		for _, path := range []string{"/status", "/metrics"} {
+			if body := get(t, p, path); strings.Contains(body, "s3cret") || !strings.Contains(body, "127.0.0.1") && path == "/status" {
+				t.Errorf("%s: %s", path, body)
+			}
+		}
+	}
+	http.DefaultClient.CloseIdleConnections()
+}
+
+func TestMethodsAndFilter(t *testing.T) {
+	t.Parallel()
+	reg := metrics.New()
+	local := New(reg, Options{})
+	open := New(reg, Options{Filter: func(r *http.Request) bool { return r.Header.Get("Token") == "x" }})
+	for _, tt := range []struct {
+		page                *Page
+		method, path, peer  string
+		header, value       string
+		code                int
+		contentType, inBody string
+	}{
+		{local, "GET", "/", "127.0.0.1:1", "", "", 200, "application/json", `"process"`},
+		{local, "GET", "/a/metrics", "[::1]:1", "", "", 200, "text/plain; version=0.0.4; charset=utf-8", "# TYPE apmon_metrics_ignored_total counter\n"},
+		{local, "HEAD", "/metrics", "127.0.0.1:1", "", "", 200, "text/plain; version=0.0.4; charset=utf-8", ""},
+		{local, "HEAD", "/", "127.0.0.1:1", "", "", 200, "application/json", ""},
+		{local, "POST", "/", "127.0.0.1:1", "", "", 405, "", "GET and HEAD"},
+		{local, "OPTIONS", "/", "127.0.0.1:1", "", "", 405, "", ""},
+		{local, "DELETE", "/metrics", "127.0.0.1:1", "", "", 405, "", ""},
+		{local, "GET", "/", "192.0.2.1:1", "", "", 403, "", ""},
+		{local, "POST", "/", "192.0.2.1:1", "", "", 403, "", ""},
+		{local, "GET", "/metrics", "127.0.0.1:1", "X-Forwarded-For", "192.0.2.1", 403, "", ""},
+		{local, "GET", "/", "127.0.0.1:1", "Forwarded", "for=_hidden", 403, "", ""},
+		{local, "GET", "/", "127.0.0.1:1", "X-Real-Ip", "::1%lo", 403, "", ""},
+		{open, "GET", "/", "192.0.2.1:1", "Token", "x", 200, "application/json", ""},
+		{open, "GET", "/", "127.0.0.1:1", "Token", "y", 403, "", ""},
+	} {
+		r := httptest.NewRequest(tt.method, tt.path, nil)
+		r.RemoteAddr = tt.peer
+		if tt.header != "" {
+			r.Header.Set(tt.header, tt.value)
+		}
+		w := httptest.NewRecorder()
+		tt.page.ServeHTTP(w, r)
+		if w.Code != tt.code || tt.contentType != "" && w.Header().Get("Content-Type") != tt.contentType || !strings.Contains(w.Body.String(), tt.inBody) {
+			t.Errorf("%+v: %d %v %s", tt, w.Code, w.Header(), w.Body)
+		}
+		if tt.code == 405 && w.Header().Get("Allow") != "GET, HEAD" || tt.method == "HEAD" && w.Body.Len() > 0 {
+			t.Errorf("%+v: %v %s", tt, w.Header(), w.Body)
+		}
+	}
+}
+
+// Through a real server, over TCP and over a unix socket.
+func TestServed(t *testing.T) {
+	t.Parallel()
+	for network, addr := range map[string]string{"tcp": "127.0.0.1:0", "unix": filepath.Join(t.TempDir(), "s")} {
+		l, err := net.Listen(network, addr)
+		if err != nil {
+			t.Skip(err)
+		}
+		server := &http.Server{Handler: New(metrics.New(), Options{})}
+		served := make(chan struct{})
+		go func() { server.Serve(l); close(served) }()
+		transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, network, l.Addr().String())
+		}}
+		for header, want := range map[string]int{"": 200, "127.0.0.1": 200, "8.8.8.8": 403} {
+			r, _ := http.NewRequest("GET", "http://app/status", nil)
+			if header != "" {
+				r.Header.Set("X-Forwarded-For", header)
+			}
+			resp, err := transport.RoundTrip(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			io.Copy(io.Discard, resp.Body)
+			resp.Body.Close()
+			if resp.StatusCode != want {
+				t.Errorf("%s, forwarded for %q: %d", network, header, resp.StatusCode)
+			}
+		}
+		transport.CloseIdleConnections()
+		server.Close()
+		<-served
+	}
+}
+
+// hostile is a page of names that Prometheus does not take as they are.
+func hostile(c *apmon.Client) *Page {
+	reg := metrics.New()
+	p := New(reg, Options{Client: c})
+	for _, name := range []string{"requests", "a b", "a-b", "a_b", "a_b_2", "1st", "Größe", "x\ny\\", "bad\xffutf8", "with:colon", `quote"d`, "sum_total", "process_open_fds", "apmon_messages"} {
+		reg.Counter(name).Add(3)
+	}
+	reg.Gauge("requests_total").Set(-1.5e300)
+	reg.Gauge("a.b").Set(0.1)
+	reg.Measure("lookup").Observe(2)
+	reg.Cache("names").Hit()
+	reg.Func(func(add func(apmon.Param)) {
+		add(apmon.Int("a+b", 1))
+		add(apmon.String("state", "not a number"))
+	})
+	return p
+}
+
+func TestPrometheus(t *testing.T) {
+	t.Parallel()
+	c := client(t)
+	for range 2 {
+		if _, err := metrics.Publish(c, metrics.New(), metrics.Options{}); err != nil { // two sources of one name
+			t.Fatal(err)
+		}
+	}
+	p := hostile(c)
+	body := get(t, p, "/metrics")
+	got := parseExposition(t, body)
+	for series, want := range map[string]float64{
+		"requests_total": 3, "a_b_total": 3, "a_b_total_2": 3, "a_b_total_3": 3, "a_b_2_total": 3, "_1st_total": 3, "Gr__e_total": 3, "x_y__total": 3,
+		"bad_utf8_total": 3, "with_colon_total": 3, "quote_d_total": 3, "sum_total": 3, "process_open_fds_total": 3, "requests_total_2": -1.5e300,
+		"a_b": 0.1, "a_b_2": 1, "lookup_sum": 2, "lookup_cnt": 1, "names_abs_hits_total": 1,
+		`apmon_destination_sent_total{destination="127.0.0.1:1"}`: 0, "apmon_messages_total": 0, `apmon_reports_total{source="metrics"}`: 0,
+	} {
+		if v, ok := got[series]; !ok || v != want {
+			t.Errorf("%s: %v (there: %v), want %v", series, v, ok, want)
+		}
+	}
+	if strings.Contains(body, "state") {
+		t.Error("a text in it")
+	}
+	for _, w := range []string{`# HELP x_y__total x\ny\\: total since the start (count)`, "# TYPE requests_total counter\n", "# TYPE lookup_sum gauge\n"} {
+		if !strings.Contains(body, w) {
+			t.Errorf("no %q in\n%s", w, body)
+		}
+	}
+}
+
+func TestLabelsAreEscaped(t *testing.T) {
+	t.Parallel()
+	e := &exposition{used: map[string]bool{}}
+	e.sender(apmon.Stats{
+		Destinations: []apmon.DestinationStats{{Name: "a\"b\\c\nd\xff", Sent: 7}},
+		Reports:      []apmon.ReportStats{{Name: "s", Reports: 1}, {Name: "s", Reports: 2, Skipped: 1}},
+	})
+	got := parseExposition(t, e.String())
+	if got[`apmon_destination_sent_total{destination="a\"b\\c\nd`+"\ufffd"+`"}`] != 7 || got[`apmon_reports_total{source="s"}`] != 3 || got[`apmon_reports_skipped_total{source="s"}`] != 1 {
+		t.Errorf("%v", got)
+	}
+}
+
+var (
+	helpLine   = regexp.MustCompile(`^# HELP ([a-zA-Z_:][a-zA-Z0-9_:]*) (?:[^\\\n]|\\\\|\\n)*$`)
+	typeLine   = regexp.MustCompile(`^# TYPE ([a-zA-Z_:][a-zA-Z0-9_:]*) (counter|gauge)$`)
+	sampleLine = regexp.MustCompile(`^(([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{[a-zA-Z_][a-zA-Z0-9_]*="(?:[^"\\\n]|\\\\|\\n|\\")*"\})?) ([^ ]+)$`)
+)
+
+// parseExposition is stricter than the format: each family is one block of HELP,
+// TYPE and samples, no family and no series comes twice, and every value is a
+// number.
+func parseExposition(t testing.TB, text string) map[string]float64 {
+	t.Helper()
+	series, families := map[string]float64{}, map[string]bool{}
+	if !strings.HasSuffix(text, "\n") {
+		t.Error("no newline at the end")
+	}
+	family, helped, samples := "", "", 1
+	for line := range strings.SplitSeq(strings.TrimSuffix(text, "\n"), "\n") {
+		if m := helpLine.FindStringSubmatch(line); m != nil {
+			helped = m[1]
+			if families[helped] || samples == 0 {
+				t.Errorf("%q: comes twice, or after a family without samples", line)
+			}
+			families[helped] = true
+		} else if m := typeLine.FindStringSubmatch(line); m != nil {
+			family, samples = m[1], 0
+			if family != helped {
+				t.Errorf("%q without its HELP", line)
+			}
+		} else if m := sampleLine.FindStringSubmatch(line); m != nil {
+			v, err := strconv.ParseFloat(m[3], 64)
+			if _, twice := series[m[1]]; twice || m[2] != family || err != nil || math.IsInf(v, 0) || math.IsNaN(v) {
+				t.Errorf("%q: twice (%v), not in its family (%s), or no number (%v)", line, twice, family, err)
+			}
+			series[m[1]] = v
+			samples++
+		} else {
+			t.Errorf("neither HELP nor TYPE nor sample: %q", line)
+		}
+	}
+	return series
+}
+
+func TestPromtool(t *testing.T) {
+	t.Parallel()
+	promtool, err := exec.LookPath("promtool")
+	if err != nil {
+		t.Skip("promtool is not installed: ", err)
+	}
+	cmd := exec.Command(promtool, "check", "metrics")
+	cmd.Stdin = strings.NewReader(get(t, hostile(client(t)), "/metrics"))
+	out, err := cmd.CombinedOutput()
+	// 3 is for its taste in names, which are the program's here.
+	if exit, ok := err.(*exec.ExitError); err != nil && !(ok && exit.ExitCode() == 3) {
+		t.Errorf("%v: %s", err, out)
+	}
+}
+
+func TestNothingOnTheDefaultMux(t *testing.T) {
+	r := httptest.NewRequest("GET", "/debug/pprof/", nil)
+	if _, pattern := http.DefaultServeMux.Handler(r); pattern != "" {
+		t.Errorf("%s is registered", pattern)
+	}
+}
+
+func BenchmarkJSON(b *testing.B) {
+	p := hostile(nil)
+	b.ReportAllocs()
+	for b.Loop() {
+		get(b, p, "/status")
+	}
+}
