@@ -319,17 +319,24 @@ func TestReadPipe(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("/dev/fd differs between systems")
 	}
-	r, w, err := os.Pipe()
+	silent, quiet, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer r.Close()
-	name := "/dev/fd/" + itoa(r.Fd())
+	defer silent.Close()
+	defer quiet.Close()
+	name := "/dev/fd/" + itoa(silent.Fd())
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(10*time.Millisecond, cancel)
 	if _, _, _, err := (&Reader{Source: File(name)}).Read(ctx); !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), name) {
 		t.Errorf("a pipe that nobody writes to: %v", err)
 	}
+	r, w, err := os.Pipe() // another: the one before is still being read
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	name = "/dev/fd/" + itoa(r.Fd())
 	go func() {
 		for _, s := range []string{"a\nb", " p"} {
 			w.WriteString(s)

@@ -441,7 +441,7 @@ func TestAgentEndsThoughItsOutputIsStuck(t *testing.T) {
 		cmd.Process.Signal(syscall.SIGTERM)
 		select {
 		case err := <-ended:
-			if took := time.Since(began); err != nil || took > 2500*time.Millisecond {
+			if took := time.Since(began); err != nil || took > 5*time.Second { // 1.9 s, on a machine that has time
 				t.Errorf("%s is stuck: ended after %v, %v", which, took, err)
 			}
 		case <-time.After(patience):
