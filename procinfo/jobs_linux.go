@@ -48,6 +48,7 @@ type Jobs struct {
 	oldest     uint64 // no process of a job started before
 	grown      bool   // a job was added since the last scan
 
+	reaped   counters       // what this process had reaped before the last scan
 	sessions map[int][]*Job // by the roots that lead one
 	started  *Job           // the one that this process started
 	reaper   *proc          // this process, while there is such a job
@@ -350,8 +351,8 @@ func (j *Job) sample(want func(option string) bool) (JobSample, error) {
 		notBefore = j.added
 	}
 	switch {
-	case j.hasEnd && j.options.Started:
-		notBefore = s.clock() // this process may have reaped something since
+	case j.hasEnd && j.options.Started && childrenUsage() != s.reaped:
+		notBefore = s.clock() // this process has reaped something since
 	case j.hasEnd && j.end.After(notBefore):
 		notBefore = j.end
 	}

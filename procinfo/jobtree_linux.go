@@ -63,6 +63,7 @@ func (s *Jobs) scan(notBefore time.Time) error {
 		// Before anything else: what is reaped from here on is still seen
 		// as it was, or missed, but never counted twice.
 		usage := childrenUsage()
+		s.reaped = usage
 		s.unwaited(s.reaper, s.reaper.setReaped(&usage))
 	}
 	if boot, ok := s.boot(); ok {

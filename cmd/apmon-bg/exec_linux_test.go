@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -198,28 +197,14 @@ func TestExecOrphans(t *testing.T) {
 	eventually(t, "the end of the orphan", func() bool { return syscall.Kill(pid, 0) == syscall.ESRCH })
 }
 
-var (
-	burnerOnce sync.Once
-	burnerPath string
-	burnerErr  error
-)
-
 // TestExecCountsCPUTime: what the processes of a job say they have used is what
 // is billed.
 func TestExecCountsCPUTime(t *testing.T) {
 	t.Parallel()
-	burnerOnce.Do(func() {
-		dir, err := os.MkdirTemp("", "burner")
-		if err != nil {
-			burnerErr = err
-			return
-		}
-		burnerPath, burnerErr = burner.Build(dir)
-	})
-	if burnerErr != nil {
-		t.Skip(burnerErr)
+	burnerPath, err := burner.Build(t.TempDir())
+	if err != nil {
+		t.Skip(err)
 	}
-	t.Cleanup(func() { os.RemoveAll(filepath.Dir(burnerPath)) })
 	for _, tt := range []struct {
 		args      string
 		reports   int
