@@ -48,7 +48,7 @@ type Jobs struct {
 	oldest     uint64 // no process of a job started before
 	grown      bool   // a job was added since the last scan
 
-	reaped   counters       // what this process had reaped before the last scan
+	pids     []int          // of refresh
 	sessions map[int][]*Job // by the roots that lead one
 	started  *Job           // the one that this process started
 	reaper   *proc          // this process, while there is such a job
@@ -215,6 +215,10 @@ func (s *Jobs) Add(o JobOptions) (*Job, error) {
 		}
 	}
 	s.grown = true
+	if o.Started && s.generation == 0 {
+		// It has just begun: there is nobody else to be found.
+		s.generation, s.scanned = 1, j.added
+	}
 	s.exits.watch(s, j)
 	return j, nil
 }
@@ -346,18 +350,20 @@ func (j *Job) sample(want func(option string) bool) (JobSample, error) {
 		return JobSample{}, errJobRemoved
 	}
 	j.errs = j.errs[:0]
-	notBefore := s.clock().Add(-scanAge)
-	if j.added.After(notBefore) {
-		notBefore = j.added
-	}
-	switch {
-	case j.hasEnd && j.options.Started && childrenUsage() != s.reaped:
-		notBefore = s.clock() // this process has reaped something since
-	case j.hasEnd && j.end.After(notBefore):
-		notBefore = j.end
-	}
 	before := s.generation
-	j.fail("", s.scan(notBefore))
+	notBefore := s.clock().Add(-scanAge)
+	if j.options.Started && s.generation > 0 && s.scanned.After(notBefore) {
+		// Of who has come since, what matters is in what this process reaps.
+		s.refresh()
+	} else {
+		if j.added.After(notBefore) {
+			notBefore = j.added
+		}
+		if j.hasEnd && j.end.After(notBefore) {
+			notBefore = j.end
+		}
+		j.fail("", s.scan(notBefore))
+	}
 	if before == s.generation && s.own {
 		for _, p := range j.members {
 			// Gone is noticed by the next scan.

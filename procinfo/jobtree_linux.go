@@ -56,20 +56,43 @@ func (s *Jobs) scan(notBefore time.Time) error {
 	if s.generation > 0 && s.scanned.After(notBefore) {
 		return s.scanErr
 	}
-	s.generation++
 	s.scanned = s.clock()
+	return s.pass(func() error { return s.scanner.scan(s.visit) })
+}
+
+// refresh looks at the processes that are known. Whatever else there is may wait
+// for the next scan.
+func (s *Jobs) refresh() {
+	err := s.scanErr
+	s.pass(func() error {
+		s.pids = s.pids[:0]
+		for pid := range s.procs {
+			s.pids = append(s.pids, pid)
+		}
+		for _, pid := range s.pids {
+			if b, errno := s.scanner.read(pid, "stat"); errno == 0 {
+				s.visit(pid, b)
+			}
+		}
+		return nil
+	})
+	s.scanErr = err
+}
+
+// pass takes in what visit is shown of the processes.
+func (s *Jobs) pass(show func() error) error {
+	s.generation++
 	s.strangers = s.strangers[:0]
 	if s.reaper != nil {
 		// Before anything else: what is reaped from here on is still seen
 		// as it was, or missed, but never counted twice.
 		usage := childrenUsage()
-		s.reaped = usage
 		s.unwaited(s.reaper, s.reaper.setReaped(&usage))
 	}
 	if boot, ok := s.boot(); ok {
 		s.scanTick = uint64(boot / tick)
 	}
-	s.scanErr = s.scanner.scan(s.visit)
+	s.scanErr = show()
 	s.adopt()
 	for _, p := range s.procs {
 		if p.generation == s.generation {

@@ -90,10 +90,12 @@ type Command struct {
 
 	// CPUTime is the CPU time, user and system, of the command and of every
 	// process that comes from it, dead or alive, waited for by its parent or
-	// not, from its exec on, until Run returns. It comes from an inherited
-	// perf event; false if the kernel refuses that (perf_event_paranoid above
-	// 2, seccomp). A program that changes its user (set-user-ID), or that
-	// its user may not read, leaves the count with what comes from it.
+	// not, until Run returns. It comes from inherited perf events, which are
+	// attached some 20 ms after the start: what ended before, and was not waited
+	// for, is missing. It is false before that, and where the kernel
+	// refuses (perf_event_paranoid above 2, seccomp). A program that changes
+	// its user (set-user-ID), or that its user may not read, leaves the count
+	// with what comes from it.
 	CPUTime func() (time.Duration, bool)
 }
 

@@ -40,7 +40,7 @@ func Run(o Options) (Result, error) {
 	if o.Warn == nil {
 		o.Warn = func(error) {}
 	}
-	// The witness ends with this thread, and the counter belongs to it.
+	// The witness ends with this thread.
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 
@@ -58,10 +58,6 @@ func Run(o Options) (Result, error) {
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		o.Warn(fmt.Errorf("orphans are not seen: %w", err))
 	}
-	var err error
-	if j.witness, err = newWitness(); err != nil {
-		o.Warn(fmt.Errorf("signals may be delivered twice: %w", err))
-	}
 	count := newCounter()
 	defer count.close()
 	pid, cgroupErr, err := start(o.Args, o.CgroupDir)
@@ -73,11 +69,16 @@ func Run(o Options) (Result, error) {
 		}
 		return Result{ExitCode: code}, fmt.Errorf("%s: %w", o.Args[0], err)
 	}
+	go count.attach(pid)
 	j.root = pid
 	if cgroupErr != nil {
 		o.Warn(fmt.Errorf("cannot start in cgroup %s: %w", o.CgroupDir, cgroupErr))
 	}
-	// What came before the command ran, the command did not get.
+	// The witness comes after, so that the command need not wait for it. What
+	// came before the command ran, the command did not get.
+	if j.witness, err = newWitness(); err != nil {
+		o.Warn(fmt.Errorf("signals may be delivered twice: %w", err))
+	}
 	for len(j.signals) > 0 {
 		sig := (<-j.signals).(syscall.Signal)
 		j.note(sig, time.Now())
