@@ -7,6 +7,7 @@ import (
 	"hash/maphash"
 	"io"
 	"log/slog"
+	"net/http"
 	"slices"
 	"sync"
 	"time"
@@ -63,7 +64,8 @@ type Options struct {
 type Log struct {
 	opt     Options
 	input   func(ctx context.Context)
-	name    string // of the input, without a password
+	name    string       // of the input, without a password
+	client  *http.Client // of an input by HTTP
 	match   matcher
 	window  int64         // in s
 	grace   time.Duration // how long a window stays open after its end

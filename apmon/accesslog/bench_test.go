@@ -61,24 +61,24 @@ func appendLine(b []byte, i, n int, at time.Time) []byte {
 	return append(b, "}\n"...)
 }
 
-// BenchmarkMillionLines is what 1 000 000 lines take, of which each has a URL and
-// a client of its own. The lines are made beforehand.
-func BenchmarkMillionLines(b *testing.B) {
-	const n, part = 1_000_000, 100_000
+// readsLines returns a Log, and what has it read n lines. They are made beforehand,
+// 100 000 with a URL and a client each.
+func readsLines(tb testing.TB) (l *Log, read func(n int)) {
+	const ready, part = 100_000, 1000
 	l, err := New(Options{Input: "-", Host: "h", IDs: []string{contents(100)}, Window: time.Hour})
 	if err != nil {
-		b.Fatal(err)
+		tb.Fatal(err)
 	}
 	l.begin()
-	var text []byte
-	for i := range part {
-		text = appendLine(text, i, 100, time.Now())
+	var parts [ready / part][]byte
+	for i := range ready {
+		parts[i/part] = appendLine(parts[i/part], i, 100, time.Now())
 	}
-	b.SetBytes(int64(n / part * len(text)))
-	b.ReportAllocs()
-	for b.Loop() {
+	s, next := newLines(l), 0
+	return l, func(n int) {
 		for range n / part {
-			s, r := newLines(l), bytes.NewReader(text)
+			r := bytes.NewReader(parts[next%len(parts)])
+			next++
 			for {
 				if _, err := s.read(r); err != nil {
 					break
@@ -86,9 +86,32 @@ func BenchmarkMillionLines(b *testing.B) {
 			}
 		}
 	}
-	b.ReportMetric(b.Elapsed().Seconds()/float64(b.N), "s/1e6-lines")
+}
+
+// BenchmarkLines reads 1000 lines.
+func BenchmarkLines(b *testing.B) {
+	l, read := readsLines(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		read(1000)
+	}
+	b.ReportMetric(b.Elapsed().Seconds()/float64(b.N)*1000, "s/1e6-lines")
 	if l.own != (own{}) {
 		b.Errorf("lines not counted: %+v", l.own)
+	}
+}
+
+func TestLongMillionLines(t *testing.T) {
+	if os.Getenv("APMON_LONG_TESTS") == "" {
+		t.Skip("APMON_LONG_TESTS is not set")
+	}
+	_, read := readsLines(t)
+	start := time.Now()
+	read(1_000_000)
+	took := time.Since(start)
+	t.Logf("1 000 000 lines take %v", took)
+	if took > 2*time.Second {
+		t.Error("that is more than 2 s")
 	}
 }
 

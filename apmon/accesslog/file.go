@@ -34,7 +34,7 @@ type file struct {
 	offset  int64
 	fromEnd bool      // that what is there at first is not read
 	rotated time.Time // when another file was found at the path; zero if not
-	grown   time.Time // when the file last did
+	gone    time.Time // when there was none any more, or when the file grew since; zero if there is
 }
 
 // follow reads a file as it grows, and what takes its place.
@@ -61,7 +61,7 @@ func (f *file) close() {
 		f.f.Close()
 		f.lines.end(false)
 	}
-	f.f, f.rotated = nil, time.Time{}
+	f.f, f.rotated, f.gone = nil, time.Time{}, time.Time{}
 }
 
 // poll reads what has been written since, to the end. An error says that there
@@ -77,19 +77,20 @@ func (f *file) poll(ctx context.Context) error {
 		f.close()
 		return err
 	}
-	if f.offset != before {
-		f.grown = time.Now()
-	}
 	quiet := f.offset == before
 
 	switch there, err := os.Stat(f.path); {
 	case errors.Is(err, fs.ErrNotExist):
 		// Renamed, and the new one is not there yet; or deleted.
 		f.rotated = time.Time{}
-		if time.Since(f.grown) >= letGo {
-			f.close()
-			return err
+		if f.gone.IsZero() || !quiet {
+			f.gone = time.Now()
 		}
+		if time.Since(f.gone) >= letGo {
+			f.close()
+			return f.poll(ctx)
+		}
+		return nil
 	case err != nil || os.SameFile(there, f.info):
 		f.rotated = time.Time{}
 	case f.rotated.IsZero():
@@ -99,6 +100,7 @@ func (f *file) poll(ctx context.Context) error {
 		f.close()
 		return f.poll(ctx)
 	}
+	f.gone = time.Time{}
 	return nil
 }
 
@@ -121,7 +123,7 @@ func (f *file) open() error {
 		opened.Close()
 		return err
 	}
-	f.f, f.info, f.grown, f.fromEnd = opened, info, time.Now(), false
+	f.f, f.info, f.fromEnd = opened, info, false
 	return nil
 }
 

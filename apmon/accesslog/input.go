@@ -48,9 +48,9 @@ func (l *Log) newInput() (func(context.Context), error) {
 			return nil, errors.New("accesslog: the input is no http or https URL")
 		}
 		l.name = u.Redacted()
-		client := newClient()
+		l.client = newClient()
 		return func(ctx context.Context) {
-			l.again(ctx, func(ctx context.Context) error { return l.download(ctx, client, in) })
+			l.again(ctx, func(ctx context.Context) error { return l.download(ctx, in) })
 		}, nil
 	}
 	return func(ctx context.Context) { l.follow(ctx, in) }, nil
@@ -127,12 +127,12 @@ func newClient() *http.Client {
 }
 
 // download reads a response to its end, which is an error.
-func (l *Log) download(ctx context.Context, client *http.Client, from string) error {
+func (l *Log) download(ctx context.Context, from string) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, from, nil)
 	if err != nil {
 		return errors.New("not a URL")
 	}
-	resp, err := client.Do(req)
+	resp, err := l.client.Do(req)
 	if err != nil {
 		return plain(err)
 	}
