@@ -24,6 +24,8 @@ func TestImportsPointOneWay(t *testing.T) {
 		"conf":     {"xdr"},
 		"procinfo": {"xdr"},
 		"apmon":    {"xdr", "conf", "procinfo"},
+
+		"apmon/accesslog": {"apmon", "xdr", "procinfo"},
 	}
 	// Beyond the standard library; other systems' packages stand behind build
 	// tags in files of their own.

@@ -165,6 +165,9 @@ func New(o Options) (*Log, error) {
 	return l, nil
 }
 
+// Window is the length of a window: how often there is something to report.
+func (l *Log) Window() time.Duration { return l.opt.Window }
+
 // addStream adds an identity, if it is new.
 func (l *Log) addStream(id identity) (*stream, error) {
 	key := string(id.appendKey(nil))

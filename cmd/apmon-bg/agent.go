@@ -35,6 +35,7 @@ type agent struct {
 
 	client *apmon.Client
 	print  *printer // nil without --print
+	log    accessLog
 }
 
 func (a *agent) run(cc *cli.Context) error {
@@ -50,6 +51,10 @@ func (a *agent) run(cc *cli.Context) error {
 		return errors.New("--replace and --stop exclude each other")
 	case stop:
 		return stopHolder(cc.Context, file, a.Stderr)
+	}
+
+	if err := a.log.check(cc); err != nil {
+		return err
 	}
 
 	// From here on a signal ends the agent in its own way.
@@ -158,6 +163,7 @@ func (a *agent) options(cc *cli.Context) ([]apmon.Option, error) {
 			cfg.Destinations = slices.DeleteFunc(slices.Clone(cfg.Destinations), func(d conf.Destination) bool { return !given[d.Name()] })
 		}
 	}
+	adjust = a.log.configured(adjust)
 	opts := []apmon.Option{
 		apmon.WithContext(cc.Context),
 		apmon.WithLogger(a.Logger()),
@@ -189,14 +195,19 @@ func (a *agent) interval(cc *cli.Context) (time.Duration, error) {
 			return 0, nil
 		}
 	}
-	d, err := time.ParseDuration(s)
-	if seconds, e := strconv.ParseFloat(s, 64); e == nil && seconds < 1e9 {
-		d, err = time.Duration(seconds*float64(time.Second)), nil
-	}
+	d, err := duration(s)
 	if err != nil || d < conf.MinInterval {
 		return 0, command.Errorf(command.Usage, "%s %q is not a time of at least 1 s, such as 120s or 2m", what, s)
 	}
 	return d, nil
+}
+
+// duration reads a time, of which a number is seconds.
+func duration(s string) (time.Duration, error) {
+	if seconds, err := strconv.ParseFloat(s, 64); err == nil && seconds < 1e9 {
+		return time.Duration(seconds * float64(time.Second)), nil
+	}
+	return time.ParseDuration(s)
 }
 
 // open makes the client.
@@ -259,6 +270,7 @@ func (a *agent) follow(ctx context.Context, end, hup, usr1 <-chan os.Signal) err
 	if err := a.client.Monitor(ctx); err != nil {
 		return err
 	}
+	reloads.Go(func() { a.log.follow(ctx, a.client, a.Logger()) })
 	service.tell("READY=1", a.status())
 	tick := time.NewTicker(service.interval())
 	defer tick.Stop()

@@ -38,6 +38,7 @@ With --print, reports are written to standard output as JSON, one object for
 each datagram, as apmon-recv prints them; they are sent to what -d names, and to
 nobody else.
 
+` + accessLogHelp + `
 Signals:
    HUP         read the configurations again
    TERM, INT   send a last report, and exit with 0 within 2 s
@@ -72,7 +73,7 @@ func newApp(getenv func(string) string, stdout, stderr io.Writer) *cli.App {
 		Usage:       "monitor a host and its jobs",
 		UsageText:   name + " [-d DEST]... [-f FILE|URL]... [-c CLUSTER] [-n NODE] [--interval 120s] [options]\n" + name + " check [--strict] [SOURCE]...\n" + name + " params [--format text|markdown|json]",
 		Description: description,
-		Flags: append(a.Flags(), []cli.Flag{
+		Flags: append(a.Flags(), append([]cli.Flag{
 			&cli.StringFlag{Name: "cluster", Aliases: []string{"c"}, Usage: "`CLUSTER` of the reports on the host (default: " + apmon.DefaultMonitorCluster + ")"},
 			&cli.StringFlag{Name: "node", Aliases: []string{"n"}, Usage: "`NODE` of the reports on the host (default: the full host name)"},
 			&cli.StringFlag{Name: "host-group", Usage: "names as servMon.sh gives them: cluster `G`_Nodes, node the full host name"},
@@ -82,7 +83,7 @@ func newApp(getenv func(string) string, stdout, stderr io.Writer) *cli.App {
 			&cli.StringFlag{Name: "pidfile", Usage: "hold `FILE` locked, with the process id in it, so that only one runs"},
 			&cli.BoolFlag{Name: "replace", DisableDefaultText: true, Usage: "end the one that holds --pidfile first"},
 			&cli.BoolFlag{Name: "stop", DisableDefaultText: true, Usage: "end the one that holds --pidfile, and exit"},
-		}...),
+		}, a.log.flags()...)...),
 		Action: func(cc *cli.Context) error {
 			if cc.Args().Present() {
 				return command.Errorf(command.Usage, "unknown command %q", cc.Args().First())
