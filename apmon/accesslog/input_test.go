@@ -139,6 +139,7 @@ func TestFile(t *testing.T) {
 		o := twoStreams()
 		o.Input, o.Window = path, time.Hour
 		l, _ := running(t, o)
+		time.Sleep(maxPoll / 2) // not in the moment in which it looks
 		total := 0
 		expect := func(what string, n int, own string) {
 			t.Helper()
@@ -385,6 +386,7 @@ func TestHTTPReconnects(t *testing.T) {
 			t.Errorf("counted %s", got)
 		}
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		if got, want := fmt.Sprint(asked), "[0s 3s 6s 19s 22s]"; got != want {
 			t.Errorf("asked after %v, want %v", got, want)
 		}

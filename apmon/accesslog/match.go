@@ -105,7 +105,7 @@ func declared(declarations []string) ([]identity, error) {
 		rest, quality, ok := cutLast(d, "/")
 		content, format, more := cutLast(rest, "/")
 		if !ok || !more {
-			return nil, fmt.Errorf("accesslog: ids %s is not of the form content,.../format,.../quality,...", xdr.Quote(d))
+			return nil, fmt.Errorf("accesslog: ids %s is not of the form content,.../format,.../quality,... as in a,b/hls/720p", xdr.Quote(d))
 		}
 		n := 1
 		for i, list := range []string{content, format, quality} {

@@ -54,7 +54,7 @@ func TestWindows(t *testing.T) {
 		time.Sleep(6*time.Second - 1) // 5 s of grace
 		feed(l, logLine("1", urlA, at(14), 5))
 		equal(t, "before the end of the grace", messages(t, l), nil)
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		equal(t, "after it", messages(t, l), []string{
 			streamReport("h_a_hls_hi", at(0), 3, 155, 6),
 			streamReport("h_b_hls_hi", at(0), 0, 0, 0),
@@ -214,6 +214,7 @@ func TestStreamsThatAreNotDeclared(t *testing.T) {
 		for i := range 3000 {
 			feed(l, logLine("1", url("c"+strings.Repeat("i", i%100)+strings.Repeat("j", i/100)), time.Now(), 1))
 		}
+		synctest.Wait()
 		if n := len(l.byKey); n != MaxStreams {
 			t.Errorf("%d streams", n)
 		}
@@ -222,6 +223,7 @@ func TestStreamsThatAreNotDeclared(t *testing.T) {
 			feed(l, logLine("1", url("a"), time.Now(), 1))
 			messages(t, l)
 		}
+		synctest.Wait()
 		if len(l.byKey) != 2 || len(l.byNode) != 1 || len(l.streams) != 1 {
 			t.Errorf("%d, %d, %d streams after an hour", len(l.byKey), len(l.byNode), len(l.streams))
 		}
