@@ -11,6 +11,7 @@ import (
 	"slices"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/apmon-go/apmon/apmon"
 	"github.com/apmon-go/apmon/procinfo"
@@ -288,7 +289,7 @@ const maxKey = 200
 // printable reports whether an identity, with its zeros between the parts, can
 // be shown.
 func printable(key []byte) bool {
-	return !slices.ContainsFunc(key, func(c byte) bool { return c < ' ' && c != 0 || c == 0x7f })
+	return utf8.Valid(key) && !slices.ContainsFunc(key, func(c byte) bool { return c < ' ' && c != 0 || c == 0x7f })
 }
 
 // bad counts a line that cannot be used. The caller holds l.mu, and logs it

@@ -59,9 +59,10 @@
 // an input (a file that is not there, a server that does not answer) streams say
 // nothing, and windows_lost counts it. One that was seen in part, as the first one,
 // is reported with what was seen. When standard input has ended, or the context of
-// [Log.Run], the open window is the last. If the clock is set by more than a window,
-// what is open is closed, and it goes on with the new time: what lies between is
-// neither reported nor lost.
+// [Log.Run], the open window is the last; a program that ends before that window
+// is over does not report it. If the clock is set by more than a window, what is
+// open is closed, and it goes on with the new time: what lies between is neither
+// reported nor lost.
 //
 // # How many clients
 //

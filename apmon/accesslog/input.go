@@ -117,12 +117,13 @@ func newClient() *http.Client {
 	// A peer that has vanished is noticed after 25 s, also if it has nothing to say.
 	dialer := &net.Dialer{Timeout: dialTimeout, KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 5 * time.Second, Count: 3}}
 	return &http.Client{Transport: &http.Transport{
-		Proxy:                 proxy,
-		DialContext:           dialer.DialContext,
-		TLSHandshakeTimeout:   dialTimeout,
-		ResponseHeaderTimeout: dialTimeout,
-		DisableKeepAlives:     true,
-		DisableCompression:    true, // it would hold lines back
+		Proxy:                  proxy,
+		DialContext:            dialer.DialContext,
+		TLSHandshakeTimeout:    dialTimeout,
+		ResponseHeaderTimeout:  dialTimeout,
+		MaxResponseHeaderBytes: maxLine,
+		DisableKeepAlives:      true,
+		DisableCompression:     true, // it would hold lines back
 	}}
 }
 

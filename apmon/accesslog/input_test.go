@@ -463,8 +463,13 @@ func TestUnixgram(t *testing.T) {
 
 	o := twoStreams()
 	o.Input, o.Window = "unixgram:"+path, 24*time.Hour
-	l, _ := running(t, o)
+	l, j := running(t, o)
 	conn := dialUnixgram(t, addr)
+	for deadline := time.Now().Add(20 * time.Second); !strings.Contains(j.String(), "is read"); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("it is not read")
+		}
+	}
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o660 {
 		t.Errorf("%v, %v", info.Mode(), err)
 	}
@@ -496,6 +501,34 @@ func TestUnixgram(t *testing.T) {
 	}
 	if b, _ := os.ReadFile(file); string(b) != "keep" {
 		t.Errorf("the file holds %q", b)
+	}
+}
+
+// A socket that nobody can reach any more is given up, to be made anew.
+func TestUnixgramRemoved(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS == "windows" {
+		t.Skip("no unix datagram sockets")
+	}
+	path := filepath.Join(socketDir(t), "log")
+	o := twoStreams()
+	o.Input = "unixgram:" + path
+	l := newLog(t, o)
+	ended := make(chan error, 1)
+	ctx, stop := context.WithTimeout(context.Background(), 20*time.Second)
+	defer stop()
+	go func() { ended <- l.receive(ctx, path) }()
+	for connected := false; !connected; time.Sleep(time.Millisecond) {
+		l.mu.Lock()
+		connected = l.connected || ctx.Err() != nil
+		l.mu.Unlock()
+	}
+	do(t, os.Rename(path, path+".gone"), os.WriteFile(path, nil, 0o600))
+	if err := <-ended; err == nil || !strings.Contains(err.Error(), "was removed") {
+		t.Error(err)
+	}
+	if _, err := os.Lstat(path); err != nil {
+		t.Errorf("what took its place: %v", err)
 	}
 }
 

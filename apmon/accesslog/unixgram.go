@@ -9,7 +9,11 @@ import (
 	"net"
 	"os"
 	"syscall"
+	"time"
 )
+
+// checkSocket is how long nothing has come when a socket is looked after.
+const checkSocket = time.Second
 
 // receive takes datagrams of a socket at a path, of one line or several. That of
 // a syslog, as nginx sends it with access_log syslog:server=unix:PATH, loses its
@@ -25,12 +29,19 @@ func (l *Log) receive(ctx context.Context, path string) error {
 	}
 	defer conn.Close()
 	made, err := os.Lstat(path)
+	if err == nil && made.Mode().Type() != fs.ModeSocket {
+		err = fmt.Errorf("%s was removed", path)
+	}
 	if err != nil {
 		return err
 	}
+	// Somebody may have removed it since, or made another one.
+	ours := func() bool {
+		is, err := os.Lstat(path)
+		return err == nil && os.SameFile(is, made)
+	}
 	defer func() {
-		// Somebody may have made another one since.
-		if is, err := os.Lstat(path); err == nil && os.SameFile(is, made) {
+		if ours() {
 			os.Remove(path)
 		}
 	}()
@@ -43,11 +54,18 @@ func (l *Log) receive(ctx context.Context, path string) error {
 	l.state(nil)
 	b := make([]byte, maxLine+1)
 	for {
-		n, _, err := conn.ReadFromUnix(b)
-		if err != nil {
+		if err := conn.SetReadDeadline(time.Now().Add(checkSocket)); err != nil {
 			return err
 		}
-		l.datagram(b[:n])
+		n, _, err := conn.ReadFromUnix(b)
+		switch {
+		case err == nil:
+			l.datagram(b[:n])
+		case !errors.Is(err, os.ErrDeadlineExceeded):
+			return err
+		case !ours():
+			return fmt.Errorf("%s was removed", path)
+		}
 	}
 }
 

@@ -206,10 +206,11 @@ func TestStreamsThatAreNotDeclared(t *testing.T) {
 			logLine("1", url("c"), t0.Add(-time.Second), 4), // late: not taken
 			logLine("1", url(strings.Join(long, "")), t0, 8),
 			logLine("1", url("a\x1b[2J"), t0, 8),
+			strings.Replace(logLine("1", url("X"), t0, 8), "X", "\xff", 1),
 		)
 		time.Sleep(20 * time.Second)
 		equal(t, "taken", messages(t, l), []string{
-			streamReport("a", t0, 1, 3, 2), streamReport("b", t0, 1, 4, 1), ownReport(t0, 2, 1, 0, 0),
+			streamReport("a", t0, 1, 3, 2), streamReport("b", t0, 1, 4, 1), ownReport(t0, 3, 1, 0, 0),
 		})
 		for i := range 3000 {
 			feed(l, logLine("1", url("c"+strings.Repeat("i", i%100)+strings.Repeat("j", i/100)), time.Now(), 1))
