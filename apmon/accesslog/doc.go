@@ -93,5 +93,8 @@
 // or fails; half a line at its end is a bad one. A socket is made with mode 0660
 // and the user's group, so that the server needs to be in that; one that was left
 // behind is replaced, and anything else at its path is left alone. A datagram holds
-// lines, of which the last needs no end, and may have a syslog header.
+// lines, of which the last needs no end, and may have a syslog header. The kernel
+// keeps few of them for a reader that is busy (sysctl net.unix.max_dgram_qlen, often
+// 10), and a server that does not wait, such as nginx, drops the others unseen:
+// where every request counts, a file is better.
 package accesslog

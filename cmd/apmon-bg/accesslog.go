@@ -38,7 +38,8 @@ const accessLogHelp = `Access log:
    to the clock, by the lines' own times. FILE is followed from its end on,
    across rotation; - is standard input; a URL (http, https) is read as it is
    sent, and asked for again 3 s after it ends; unixgram:PATH makes a unix
-   datagram socket, as for nginx's "access_log syslog:server=unix:PATH,nohostname".
+   datagram socket, as for nginx's "access_log syslog:server=unix:PATH,nohostname";
+   of a burst of more than net.unix.max_dgram_qlen lines nginx drops some.
 
    A line is JSON with client, ua, url, status, time and bytes-sent, or of the
    Combined Log Format. For nginx:
