@@ -61,7 +61,7 @@ func matchExpr(re *regexp.Regexp) matcher {
 }
 
 // matchDefault is the matcher of [DefaultMatch], by hand: package regexp takes
-// some µs for it, many times what all the rest of a line takes.
+// several times as long for it as all the rest of a line takes.
 func matchDefault(url []byte) (id identity, ok bool) {
 	for i := bytes.IndexByte(url, '/'); i >= 0; {
 		n := bytes.IndexByte(url[i+1:], '/')
