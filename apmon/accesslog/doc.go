@@ -73,7 +73,7 @@
 // collide. Either takes 8 KiB at most, so that the memory is bounded by the number
 // of streams, which is 1000 at most: 24 MB for all windows that may be open,
 // whatever the number of clients. (A process that has counted 10 000 000 clients in
-// each of two open windows has 12 MB with 1 stream, and 37 MB with 1000.)
+// each of two open windows takes 12 MB with 1 stream, and 37 to 41 MB with 1000.)
 //
 // # Inputs
 //
