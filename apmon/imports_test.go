@@ -29,6 +29,7 @@ func TestImportsPointOneWay(t *testing.T) {
 		"apmon/httpstats": {"xdr"},
 		"apmon/metrics":   {"apmon", "xdr", "procinfo"},
 		"apmon/statusz":   {"apmon", "apmon/metrics", "xdr", "procinfo"},
+		"apmon/accesslog": {"apmon", "xdr", "procinfo"},
 	}
 	// Beyond the standard library; other systems' packages stand behind build
 	// tags in files of their own.

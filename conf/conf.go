@@ -57,6 +57,9 @@ func (c *Config) Merge(other Config) {
 	first(&c.JobInterval, o.JobInterval)
 	first(&c.GeneralInfo, o.GeneralInfo)
 	first(&c.Self, o.Self)
+	if c.AccessLog.Input == "" {
+		c.AccessLog = o.AccessLog
+	}
 	for name, p := range o.Params {
 		if _, ok := c.Params[name]; !ok {
 			c.setParam(name, p)
@@ -254,6 +257,9 @@ func (c Config) Format(secrets bool) []byte {
 			continue
 		}
 		if v := d.get(&c.Options); v != "" {
+			if !secrets && strings.Contains(v, "://") {
+				v = redact(v)
+			}
 			fmt.Fprintf(&b, prefix+"%s = %s\n", d.name, v)
 		} else {
 			fmt.Fprintf(&b, "# "+prefix+"%s = %s\n", d.name, d.byDefault)

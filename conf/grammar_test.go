@@ -238,7 +238,8 @@ func TestFormat(t *testing.T) {
 		Options: Options{
 			LogLevel: LevelOff, MaxMsgRate: 12.5, Recheck: Off, RecheckInterval: 90 * time.Second, SysMonitoring: On, SysInterval: 1500 * time.Millisecond,
 			JobMonitoring: Off, JobInterval: time.Second, GeneralInfo: On, Self: Off,
-			Params: map[string]Param{"sys_pages_in": {true, "sys_blocks_in"}, "job_rss": {}},
+			Params:    map[string]Param{"sys_pages_in": {true, "sys_blocks_in"}, "job_rss": {}},
+			AccessLog: AccessLog{Input: "http://u:hunter2@h/log", Match: "(", IDs: "a/b/c d/e/f", Window: "60", Status: "200", Format: "combined", Cluster: "C", Node: "N"},
 		},
 	}
 	want := `# /etc/x?xApMon_self = off
@@ -252,6 +253,14 @@ xApMon_job_monitoring = off
 xApMon_job_interval = 1
 xApMon_general_info = on
 xApMon_self = off
+xApMon_accesslog = http://u:hunter2@h/log
+xApMon_accesslog_match = (
+xApMon_accesslog_ids = a/b/c d/e/f
+xApMon_accesslog_window = 60
+xApMon_accesslog_status = 200
+xApMon_accesslog_format = combined
+xApMon_accesslog_cluster = C
+xApMon_accesslog_node = N
 xApMon_job_rss = off
 xApMon_sys_blocks_in = on
 a:8884

@@ -395,3 +395,19 @@ func TestSlowServers(t *testing.T) {
 		})
 	}
 }
+
+// TestURLNamesNoAccessLog: whoever serves a configuration must not choose the
+// files that are read here.
+func TestURLNamesNoAccessLog(t *testing.T) {
+	t.Parallel()
+	s := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		io.WriteString(w, "h\nxApMon_accesslog = /etc/shadow\nxApMon_accesslog_match = (.*)\n")
+	})
+	c, problems, _, err := (&Reader{Source: URL(s.URL)}).Read(t.Context())
+	if err != nil || c.AccessLog != (AccessLog{}) || len(c.Destinations) != 1 {
+		t.Errorf("got %+v, %v", c, err)
+	}
+	if len(problems) != 1 || problems[0].Warning || !strings.Contains(problems[0].Error(), "access log") {
+		t.Errorf("problems %v", problems)
+	}
+}

@@ -1,6 +1,7 @@
 package conf
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"maps"
@@ -34,6 +35,15 @@ type Options struct {
 	// Params switches single parameters; the key is the canonical name of the
 	// option, such as "sys_load1", "job_rss" or "cpu_MHz".
 	Params map[string]Param
+	// AccessLog is an access log that apmon-bg shall sum up. Of several sources
+	// the first that names one counts; one from a URL may name none.
+	AccessLog AccessLog
+}
+
+// AccessLog holds the directives xApMon_accesslog and xApMon_accesslog_NAME as
+// they were written, empty for the default: they mean what the flags of apmon-bg do.
+type AccessLog struct {
+	Input, Match, IDs, Window, Status, Format, Cluster, Node string
 }
 
 // Param is the switch of one monitored parameter.
@@ -153,6 +163,14 @@ var directives = []directive{
 	interval("job_interval", DefaultInterval, MinInterval, func(o *Options) *time.Duration { return &o.JobInterval }),
 	boolean("general_info", func(o *Options) *Switch { return &o.GeneralInfo }),
 	boolean("self", func(o *Options) *Switch { return &o.Self }),
+	text("accesslog", "none", func(o *Options) *string { return &o.AccessLog.Input }),
+	text("accesslog_match", `/[^/]+/(?P<format>hls|dash)/(?P<content>.+)-(?P<quality>[^-]+)/.*`, func(o *Options) *string { return &o.AccessLog.Match }),
+	text("accesslog_ids", "all", func(o *Options) *string { return &o.AccessLog.IDs }),
+	text("accesslog_window", "15", func(o *Options) *string { return &o.AccessLog.Window }),
+	text("accesslog_status", "200,206", func(o *Options) *string { return &o.AccessLog.Status }),
+	text("accesslog_format", "json", func(o *Options) *string { return &o.AccessLog.Format }),
+	text("accesslog_cluster", "ApMon_AccessLog", func(o *Options) *string { return &o.AccessLog.Cluster }),
+	text("accesslog_node", "{host}_{content}_{format}_{quality}", func(o *Options) *string { return &o.AccessLog.Node }),
 	{"auto_disable", "", func(*Options, string) error { return warning("is of older clients, and ignored") }, nil},
 	// Not settings: older clients keep here, in their own copy of the
 	// configuration, when they last sent.
@@ -176,6 +194,22 @@ func boolean(name string, field func(*Options) *Switch) directive {
 			return err
 		},
 		func(o *Options) string { return field(o).String() }}
+}
+
+// text is a directive that is not looked into here. Its default is left empty.
+func text(name, byDefault string, field func(*Options) *string) directive {
+	return directive{name, byDefault,
+		func(o *Options, v string) error {
+			switch v {
+			case "":
+				return errors.New("it is empty")
+			case byDefault:
+				v = ""
+			}
+			*field(o) = v
+			return nil
+		},
+		func(o *Options) string { return *field(o) }}
 }
 
 func interval(name string, byDefault, least time.Duration, field func(*Options) *time.Duration) directive {

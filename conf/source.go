@@ -153,6 +153,12 @@ func (r *Reader) Read(ctx context.Context) (c Config, problems []Problem, change
 			problems = append(problems, parseInto(&a, p.name, p.text, r.Known)...)
 		}
 	}
+	if r.Source.kind == remote && c.AccessLog != (AccessLog{}) {
+		// Whoever serves it could have any file of this host read, and what it
+		// finds in there sent as names.
+		c.AccessLog = AccessLog{}
+		problems = append(problems, Problem{Source: r.Source.Name, Err: errors.New("an access log cannot be configured from a URL")})
+	}
 	if len(c.Destinations) == 0 {
 		return c, problems, changed, ErrNoDestination
 	}

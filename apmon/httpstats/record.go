@@ -72,9 +72,8 @@ func (w *response) log(r *http.Request, now time.Time, took time.Duration) {
 //
 // Client, url, status, time, ua and bytes-sent are what package accesslog reads.
 // Duration is in seconds, time is RFC 3339 in UTC with milliseconds. What is
-// unknown or empty is left out, but for client, url and ua; accesslog counts a line
-// without a status as a bad one. Control characters are
-// escaped, and bytes that are no UTF-8 become U+FFFD.
+// unknown or empty is left out, but for client, url and ua; accesslog passes over a
+// line without a status. Control characters are escaped, and bytes that are no UTF-8 become U+FFFD.
 func AppendJSON(b []byte, r *Record) []byte {
 	b = append(b, '{')
 	b = appendText(b, "client", r.Client)

@@ -37,6 +37,7 @@ type agent struct {
 	client *apmon.Client
 	finder *jobFinder
 	print  *printer // nil without --print
+	log    accessLog
 }
 
 func (a *agent) run(cc *cli.Context) error {
@@ -52,6 +53,10 @@ func (a *agent) run(cc *cli.Context) error {
 		return errors.New("--replace and --stop exclude each other")
 	case stop:
 		return stopHolder(cc.Context, file, a.Stderr)
+	}
+
+	if err := a.log.check(cc); err != nil {
+		return err
 	}
 
 	// From here on a signal ends the agent in its own way.
@@ -220,6 +225,7 @@ func (a *agent) options(cc *cli.Context) ([]apmon.Option, error) {
 			cfg.Destinations = slices.DeleteFunc(slices.Clone(cfg.Destinations), func(d conf.Destination) bool { return !given[d.Name()] })
 		}
 	}
+	adjust = a.log.configured(adjust)
 	opts := []apmon.Option{
 		apmon.WithContext(cc.Context),
 		apmon.WithLogger(a.Logger()),
@@ -315,6 +321,7 @@ func (a *agent) follow(ctx context.Context, sig *signals, hup, usr1 <-chan os.Si
 		return err
 	}
 	helpers.Go(func() { a.finder.run(ctx) })
+	helpers.Go(func() { a.log.follow(ctx, a.client, a.Logger()) })
 	service.tell("READY=1", a.status())
 	tick := time.NewTicker(service.interval())
 	defer tick.Stop()

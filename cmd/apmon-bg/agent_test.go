@@ -38,6 +38,12 @@ type process struct {
 // start starts apmon-bg: this test binary, which TestMain lets be that.
 func start(t *testing.T, env []string, args ...string) *process {
 	t.Helper()
+	return startWith(t, nil, env, args...)
+}
+
+// startWith starts it with a standard input, nil for none.
+func startWith(t *testing.T, stdin *os.File, env []string, args ...string) *process {
+	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -45,6 +51,9 @@ func start(t *testing.T, env []string, args ...string) *process {
 	p := &process{Cmd: exec.Command(exe, args...), t: t, ended: make(chan struct{}), changed: make(chan struct{})}
 	p.Args[0] = name
 	p.Env = append([]string{"HOME=/nonexistent", "PATH=" + os.Getenv("PATH")}, env...)
+	if stdin != nil {
+		p.Stdin = stdin
+	}
 	p.Stdout, p.Stderr = &p.stdout, writer(p.log)
 	if err := p.Start(); err != nil {
 		t.Fatal(err)

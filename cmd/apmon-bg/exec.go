@@ -320,12 +320,17 @@ func interval(cc *cli.Context, getenv func(string) string) (time.Duration, error
 			return 0, nil
 		}
 	}
-	d, err := time.ParseDuration(s)
-	if seconds, e := strconv.ParseFloat(s, 64); e == nil && seconds < 1e9 {
-		d, err = time.Duration(seconds*float64(time.Second)), nil
-	}
+	d, err := duration(s)
 	if err != nil || d < conf.MinInterval {
 		return 0, command.Errorf(command.Usage, "%s %q is not a time of at least 1 s, such as 120s or 2m", what, s)
 	}
 	return d, nil
+}
+
+// duration reads a time, of which a number is seconds.
+func duration(s string) (time.Duration, error) {
+	if seconds, err := strconv.ParseFloat(s, 64); err == nil && seconds < 1e9 {
+		return time.Duration(seconds * float64(time.Second)), nil
+	}
+	return time.ParseDuration(s)
 }

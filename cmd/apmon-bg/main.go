@@ -39,6 +39,7 @@ each datagram, as apmon-recv prints them; they are sent to what -d names, and to
 nobody else. Configurations then only tell what to report: one report for each
 set of options; that for -d has the default ones.
 
+` + accessLogHelp + `
 Signals:
    HUP         read the configurations again
    TERM, INT   send a last report, and exit with 0 within 2 s
@@ -75,7 +76,7 @@ func newApp(getenv func(string) string, stdout, stderr io.Writer) *cli.App {
 		Usage:       "monitor a host and its jobs",
 		UsageText:   name + " [-d DEST]... [-f FILE|URL]... [-c CLUSTER] [-n NODE] [--interval 120s] [options]\n" + name + " exec [options] -- CMD ARG...\n" + name + " check [--strict] [SOURCE]...\n" + name + " params [--format text|markdown|json]",
 		Description: description,
-		Flags: append(append(a.Flags(), []cli.Flag{
+		Flags: append(append(append(a.Flags(), []cli.Flag{
 			&cli.StringFlag{Name: "cluster", Aliases: []string{"c"}, Usage: "`CLUSTER` of the reports on the host (default: " + apmon.DefaultMonitorCluster + ")"},
 			&cli.StringFlag{Name: "node", Aliases: []string{"n"}, Usage: "`NODE` of the reports on the host (default: the full host name)"},
 			&cli.StringFlag{Name: "host-group", Usage: "names as servMon.sh gives them: cluster `G`_Nodes, node the full host name"},
@@ -86,7 +87,7 @@ func newApp(getenv func(string) string, stdout, stderr io.Writer) *cli.App {
 			&cli.BoolFlag{Name: "no-host", DisableDefaultText: true, Usage: "report jobs and services only"},
 			&cli.BoolFlag{Name: "replace", DisableDefaultText: true, Usage: "end the one that holds --pidfile first"},
 			&cli.BoolFlag{Name: "stop", DisableDefaultText: true, Usage: "end the one that holds --pidfile, and exit"},
-		}...), a.jobFlags.flags()...),
+		}...), a.jobFlags.flags()...), a.log.flags()...),
 		Action: func(cc *cli.Context) error {
 			if cc.Args().Present() {
 				return command.Errorf(command.Usage, "unknown command %q", cc.Args().First())

@@ -1,0 +1,250 @@
+package accesslog
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Format is how the lines of a log are written.
+type Format string
+
+const (
+	// JSON is one object per line, with the fields client, ua, url, status,
+	// time and bytes-sent; the others are passed over, whatever they hold. Ua
+	// may be missing. Status and bytes-sent are integers; the time is seconds
+	// since 1970, with or without a fraction, or text as of RFC 3339 or of the
+	// Combined Log Format. A number may as well stand in quotes.
+	JSON Format = "json"
+	// Combined is the Combined Log Format of Apache and nginx; the Common one,
+	// which ends after the bytes sent, does as well.
+	Combined Format = "combined"
+)
+
+// What is wrong with a line. (Made once: there may be many such lines.)
+var (
+	errLong     = fmt.Errorf("longer than %d bytes", maxLine)
+	errCut      = errors.New("not whole")
+	errJSON     = errors.New("not a JSON object")
+	errDepth    = fmt.Errorf("nested deeper than %d", maxDepth)
+	errCombined = errors.New("not in Combined Log Format")
+	errClient   = errors.New("no client, or none that is text")
+	errAgent    = errors.New("ua is not text")
+	errURL      = errors.New("no url, or none that is text")
+	errStatus   = errors.New("status is none of 100 to 999")
+	errBytes    = errors.New("no bytes-sent, or none of 0 to 2^50")
+	errTime     = errors.New("no time, or none in a known form")
+	errFuture   = errors.New("its time is in the future")
+)
+
+// maxBytes is the most bytes that are believed of one request.
+const maxBytes = 1 << 50
+
+// entry is what is of interest of a line. The slices are valid until the next.
+type entry struct {
+	client, ua, url []byte
+	status          int64
+	bytes           int64
+	time            int64 // in s since 1970, rounded down
+}
+
+// parser reads lines.
+type parser struct {
+	scratch []byte // what had to be unescaped
+	// The time that was read last: most lines have that of the line before.
+	timeText []byte
+	time     int64
+}
+
+// parse reads a line.
+func (p *parser) parse(format Format, line []byte, e *entry) error {
+	p.scratch = p.scratch[:0]
+	if format == Combined {
+		return p.combined(line, e)
+	}
+	return p.json(line, e)
+}
+
+// json reads a line that is a JSON object.
+func (p *parser) json(line []byte, e *entry) error {
+	s := scanner{b: line, scratch: p.scratch}
+	err := s.line()
+	p.scratch = s.scratch
+	if err != nil {
+		return err
+	}
+	client, ua, url := &s.fields[fieldClient], &s.fields[fieldAgent], &s.fields[fieldURL]
+	switch {
+	case client.kind != text || len(client.b) == 0:
+		return errClient
+	case ua.kind != text && ua.kind != absent:
+		return errAgent
+	case url.kind != text:
+		return errURL
+	}
+	e.client, e.ua, e.url = client.b, ua.b, url.b
+	return p.numbers(e, s.fields[fieldStatus].digits(), s.fields[fieldBytes].digits(), s.fields[fieldTime].digits())
+}
+
+// combined reads a line like
+//
+//	192.0.2.7 - - [10/Oct/2000:13:55:36 -0700] "GET /a HTTP/1.1" 200 2326 "REFERER" "USER AGENT"
+//
+// The user is what the client said that it is, with blanks and brackets: what
+// can be relied upon is that nobody's quotation marks come unescaped.
+func (p *parser) combined(line []byte, e *entry) error {
+	before, request, after, ok := cutQuoted(line)
+	const stamp = len("[10/Oct/2000:13:55:36 -0700] ")
+	if !ok || len(before) < stamp || before[len(before)-stamp] != '[' || before[len(before)-2] != ']' {
+		return errCombined
+	}
+	at := before[len(before)-stamp+1 : len(before)-2]
+	e.client, _, _ = bytes.Cut(before[:len(before)-stamp], []byte(" "))
+	if len(e.client) == 0 {
+		return errClient
+	}
+	// What is no request, such as the first bytes of TLS, has no URL.
+	_, e.url, _ = bytes.Cut(request, []byte(" "))
+	if i := bytes.LastIndex(e.url, []byte(" HTTP/")); i >= 0 {
+		e.url = e.url[:i]
+	}
+	e.url = p.unescape(e.url)
+	status, after, _ := bytes.Cut(bytes.TrimPrefix(after, []byte(" ")), []byte(" "))
+	sent, after, more := bytes.Cut(after, []byte(" "))
+	if len(sent) == 1 && sent[0] == '-' {
+		sent = []byte("0")
+	}
+	e.ua = nil
+	if more {
+		if before, _, after, ok = cutQuoted(after); !ok || len(before) > 0 { // the referer
+			return errCombined
+		}
+		if before, e.ua, _, ok = cutQuoted(after); !ok || len(before) != 1 {
+			return errCombined
+		}
+	}
+	return p.numbers(e, status, sent, at)
+}
+
+// cutQuoted cuts at the first text in quotation marks.
+func cutQuoted(b []byte) (before, quoted, after []byte, ok bool) {
+	start := quote(b)
+	if start < 0 {
+		return nil, nil, nil, false
+	}
+	rest := b[start+1:]
+	end := quote(rest)
+	if end < 0 {
+		return nil, nil, nil, false
+	}
+	return b[:start], rest[:end], rest[end+1:], true
+}
+
+// quote is where the first quotation mark stands that is not escaped, or −1.
+func quote(b []byte) int {
+	for i := 0; i < len(b); i++ {
+		switch b[i] {
+		case '\\':
+			i++
+		case '"':
+			return i
+		}
+	}
+	return -1
+}
+
+// unescape replaces \xHH, as nginx and Apache write what is not printable, and
+// \" and \\, as Apache does.
+func (p *parser) unescape(b []byte) []byte {
+	if bytes.IndexByte(b, '\\') < 0 {
+		return b
+	}
+	from := len(p.scratch)
+	for i := 0; i < len(b); i++ {
+		c := b[i]
+		if c == '\\' && i+1 < len(b) {
+			i++
+			c = b[i]
+			if c == 'x' && i+2 < len(b) {
+				if n, ok := hex(b[i+1 : i+3]); ok {
+					c, i = byte(n), i+2
+				}
+			}
+		}
+		p.scratch = append(p.scratch, c)
+	}
+	return p.scratch[from:]
+}
+
+// hex reads hexadecimal digits.
+func hex(b []byte) (n rune, ok bool) {
+	for _, c := range b {
+		switch {
+		case '0' <= c && c <= '9':
+			c -= '0'
+		case 'a' <= c && c <= 'f':
+			c -= 'a' - 10
+		case 'A' <= c && c <= 'F':
+			c -= 'A' - 10
+		default:
+			return 0, false
+		}
+		n = n<<4 | rune(c)
+	}
+	return n, true
+}
+
+// numbers reads what is a number in both formats.
+func (p *parser) numbers(e *entry, status, sent, at []byte) error {
+	var ok bool
+	if len(status) == 0 || string(status) == "-" {
+		e.status = 0 // the client left before there was one, or took over the connection
+	} else if e.status, ok = decimal(status); !ok || e.status < 100 || e.status > 999 {
+		return errStatus
+	}
+	if e.bytes, ok = decimal(sent); !ok || e.bytes > maxBytes {
+		return errBytes
+	}
+	if len(at) == 0 || !bytes.Equal(at, p.timeText) {
+		t, ok := parseTime(at)
+		if !ok {
+			return errTime
+		}
+		p.timeText, p.time = append(p.timeText[:0], at...), t
+	}
+	e.time = p.time
+	return nil
+}
+
+// decimal reads a number of at most 18 digits.
+func decimal(b []byte) (n int64, ok bool) {
+	for _, c := range b {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		n = 10*n + int64(c-'0')
+	}
+	return n, len(b) > 0 && len(b) <= 18
+}
+
+// parseTime reads a time in any of its forms, and returns it in s since 1970,
+// rounded down.
+func parseTime(b []byte) (int64, bool) {
+	if len(b) > 40 {
+		return 0, false
+	}
+	whole, fraction, _ := bytes.Cut(b, []byte("."))
+	if n, ok := decimal(whole); ok && len(whole) <= 11 {
+		_, ok = decimal(fraction)
+		return n, ok || len(fraction) == 0
+	}
+	var t time.Time
+	var err error
+	if len(b) > 2 && b[2] == '/' {
+		t, err = time.Parse("02/Jan/2006:15:04:05 -0700", string(b))
+	} else {
+		err = t.UnmarshalText(b) // RFC 3339
+	}
+	return t.Unix(), err == nil
+}

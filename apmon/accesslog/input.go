@@ -1,0 +1,178 @@
+package accesslog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+)
+
+const (
+	// reconnect is how long after its end an input is opened again.
+	reconnect = 3 * time.Second
+	// dialTimeout bounds connecting to a server, and its answer.
+	dialTimeout = 10 * time.Second
+)
+
+// newInput returns what reads the input that the options name, until the context
+// ends or it cannot ever be read again.
+func (l *Log) newInput() (func(context.Context), error) {
+	in := l.opt.Input
+	l.name = in
+	switch path, isSocket := strings.CutPrefix(in, "unixgram:"); {
+	case in == "":
+		return nil, errors.New("accesslog: no input")
+	case in == "-":
+		stdin := l.opt.Stdin
+		if stdin == nil {
+			stdin = os.Stdin
+		}
+		return func(ctx context.Context) { l.readStdin(ctx, stdin) }, nil
+	case isSocket && path == "":
+		return nil, errors.New("accesslog: unixgram: without a path")
+	case isSocket:
+		return func(ctx context.Context) {
+			l.again(ctx, func(ctx context.Context) error { return l.receive(ctx, path) })
+		}, nil
+	case strings.Contains(in, "://"):
+		u, err := url.Parse(in)
+		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+			// The error may quote any part of the URL, so of a password in it.
+			return nil, errors.New("accesslog: the input is no http or https URL")
+		}
+		l.name = u.Redacted()
+		l.client = newClient()
+		return func(ctx context.Context) {
+			l.again(ctx, func(ctx context.Context) error { return l.download(ctx, in) })
+		}, nil
+	}
+	return func(ctx context.Context) { l.follow(ctx, in) }, nil
+}
+
+// state logs what becomes of the input: nil that it is there, an error once as
+// long as it is the same.
+func (l *Log) state(err error) {
+	now := ""
+	if err != nil {
+		now = err.Error()
+	}
+	switch {
+	case l.trouble != nil && *l.trouble == now:
+		return
+	case err == nil:
+		l.opt.Logger.Info("access log is read", slog.String("input", l.name))
+	default:
+		l.opt.Logger.Warn("access log is not read", slog.String("input", l.name), slog.String("error", now))
+	}
+	l.trouble = &now
+}
+
+// again opens an input again and again.
+func (l *Log) again(ctx context.Context, read func(context.Context) error) {
+	for ctx.Err() == nil {
+		err := read(ctx)
+		l.connect(false)
+		if ctx.Err() == nil {
+			l.state(err)
+			sleep(ctx, reconnect)
+		}
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+// readStdin reads to the end.
+func (l *Log) readStdin(ctx context.Context, stdin io.Reader) {
+	s := newLines(l)
+	l.connect(true)
+	l.state(nil)
+	for ctx.Err() == nil {
+		if _, err := s.read(stdin); err != nil {
+			if err == io.EOF {
+				err = errors.New("it has ended")
+			}
+			s.end(true)
+			l.state(err)
+			return
+		}
+	}
+}
+
+// newClient returns a client for a response that never ends.
+func newClient() *http.Client {
+	// A peer that has vanished is noticed after 25 s, also if it has nothing to say.
+	dialer := &net.Dialer{Timeout: dialTimeout, KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 5 * time.Second, Count: 3}}
+	return &http.Client{Transport: &http.Transport{
+		Proxy:                  proxy,
+		DialContext:            dialer.DialContext,
+		TLSHandshakeTimeout:    dialTimeout,
+		ResponseHeaderTimeout:  dialTimeout,
+		MaxResponseHeaderBytes: maxLine,
+		DisableKeepAlives:      true,
+		DisableCompression:     true, // it would hold lines back
+	}}
+}
+
+// download reads a response to its end, which is an error.
+func (l *Log) download(ctx context.Context, from string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, from, nil)
+	if err != nil {
+		return errors.New("not a URL")
+	}
+	resp, err := l.client.Do(req)
+	if err != nil {
+		return plain(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return fmt.Errorf("status %d", resp.StatusCode)
+	}
+	l.connect(true)
+	l.state(nil)
+	s := newLines(l)
+	for {
+		if _, err := s.read(resp.Body); err != nil {
+			s.end(false)
+			if err == io.EOF {
+				err = errors.New("the server has ended it")
+			}
+			return plain(err)
+		}
+	}
+}
+
+// proxy is the one of the environment. The error of one that is no URL would
+// quote it, and the password in it.
+func proxy(req *http.Request) (*url.URL, error) {
+	u, err := http.ProxyFromEnvironment(req)
+	if err != nil {
+		return nil, errors.New("the proxy that the environment names is not a URL")
+	}
+	return u, nil
+}
+
+// plain takes the URL, which may hold a password, out of an error.
+func plain(err error) error {
+	var u *url.Error
+	if errors.As(err, &u) {
+		err = u.Err
+	}
+	if strings.Contains(err.Error(), "://") {
+		return errors.New("redirected to what is not a URL")
+	}
+	return err
+}

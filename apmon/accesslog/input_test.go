@@ -1,0 +1,574 @@
+package accesslog
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// running has a Log run until the test ends, and collects what it sends.
+func running(t *testing.T, o Options) (*Log, *journal) {
+	t.Helper()
+	j := &journal{}
+	o.Logger = slog.New(slog.NewTextHandler(j, nil))
+	l := newLog(t, o)
+	j.run(t, l)
+	return l, j
+}
+
+// journal is what was logged.
+type journal struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (j *journal) Write(b []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.b.Write(b)
+}
+
+func (j *journal) String() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.b.String()
+}
+
+// run runs a Log.
+func (j *journal) run(t *testing.T, l *Log) {
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		l.Run(ctx)
+	}()
+	t.Cleanup(func() {
+		stop()
+		select {
+		case <-ended:
+		case <-time.After(10 * time.Second):
+			t.Error("Run does not return")
+		}
+		if t.Failed() {
+			t.Log(j)
+		}
+	})
+}
+
+// counts returns the requests and the own counters of what is open.
+func counts(l *Log) string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := 0.0
+	for _, s := range l.streams {
+		for _, c := range s.counts {
+			n += c.requests
+		}
+	}
+	return fmt.Sprint(n, l.own)
+}
+
+// eventually waits, in real time, until a Log has counted something.
+func eventually(t *testing.T, l *Log, want string) {
+	t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for counts(l) != want {
+		if time.Now().After(deadline) {
+			t.Fatalf("counted %s, want %s", counts(l), want)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// logFile is a log that is written.
+type logFile struct {
+	t *testing.T
+	*os.File
+}
+
+func create(t *testing.T, path string) *logFile {
+	t.Helper()
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	return &logFile{t, f}
+}
+
+// write writes n requests, and text behind them.
+func (f *logFile) write(n int, text ...string) {
+	f.t.Helper()
+	for range n {
+		text = append([]string{logLine("c", urlA, time.Now(), 1) + "\n"}, text...)
+	}
+	if _, err := f.WriteString(strings.Join(text, "")); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+func do(t *testing.T, errs ...error) {
+	t.Helper()
+	if err := errors.Join(errs...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A file that is rotated in every way there is, in one window of an hour.
+func TestFile(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		path := filepath.Join(dir, "access.log")
+		f := create(t, path)
+		f.write(3, `{"client":`) // what is there at first is not read
+		o := twoStreams()
+		o.Input, o.Window = path, time.Hour
+		l, _ := running(t, o)
+		time.Sleep(maxPoll / 2) // not in the moment in which it looks
+		total := 0
+		expect := func(what string, n int, own string) {
+			t.Helper()
+			total += n
+			time.Sleep(3 * maxPoll)
+			if got := counts(l); got != fmt.Sprint(total)+" "+own {
+				t.Fatalf("%s: counted %s, want %d %s", what, got, total, own)
+			}
+		}
+		expect("started at the end", 0, "{0 0 0 0}")
+		f.write(0, `"half of a line"}`, "\n")
+		expect("the rest of a line", 0, "{0 0 0 0}")
+		f.write(2)
+		expect("grown", 2, "{0 0 0 0}")
+		line := logLine("c", urlA, time.Now(), 1)
+		f.write(0, line[:20])
+		expect("half a line", 0, "{0 0 0 0}")
+		f.write(0, line[20:], "\n")
+		expect("the other half", 1, "{0 0 0 0}")
+
+		do(t, os.Rename(path, path+".1"))
+		f.write(2)
+		expect("renamed, and still written to", 2, "{0 0 0 0}")
+		f.write(1)
+		g := create(t, path)
+		g.write(4)
+		f.write(1)
+		time.Sleep(maxPoll)
+		f.write(1) // a worker that has not reopened it yet
+		expect("created anew", 7, "{0 0 0 0}")
+		f.write(1)
+		expect("the old one is done with", 0, "{0 0 0 0}")
+		g.write(1)
+		expect("the new one", 1, "{0 0 0 0}")
+
+		do(t, g.Truncate(0))
+		g.write(1)
+		expect("copied and truncated", 1, "{0 0 0 0}")
+
+		g.write(1, line[:20])
+		do(t, os.Remove(path))
+		g.write(0)
+		expect("deleted", 1, "{0 0 0 0}")
+		g = create(t, path)
+		g.write(1)
+		expect("there again; half a line was left", 1, "{0 0 1 0}")
+
+		real := create(t, path+".real")
+		real.write(2)
+		do(t, os.Symlink(path+".real", path+".tmp"), os.Rename(path+".tmp", path))
+		expect("a link to another file", 2, "{0 0 1 0}")
+		other := create(t, path+".other")
+		other.write(3)
+		do(t, os.Symlink(path+".other", path+".tmp"), os.Rename(path+".tmp", path))
+		real.write(1)
+		expect("the link to a third one", 4, "{0 0 1 0}")
+
+		// An old file that somebody goes on writing to.
+		do(t, os.Rename(path+".other", path+".old"))
+		last := create(t, path+".other")
+		last.write(1)
+		for range int(drain/maxPoll) + 2 {
+			other.write(1)
+			time.Sleep(maxPoll)
+		}
+		l.mu.Lock()
+		total = 0
+		for _, c := range l.byNode["h_a_hls_hi"].counts {
+			total += int(c.requests)
+		}
+		l.mu.Unlock()
+		last.write(1)
+		expect("a file that does not come to rest", 1, "{0 0 1 0}")
+	})
+}
+
+func TestFileFromStart(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		path := filepath.Join(dir, "access.log")
+		create(t, path).write(3, "nonsense\n")
+		o := twoStreams()
+		o.Input, o.FromStart = path, true
+		l, _ := running(t, o)
+		synctest.Wait()
+		if got := counts(l); got != "3 {0 0 1 0}" {
+			t.Errorf("counted %s", got)
+		}
+	})
+}
+
+// What is not there is lost, and not silent; what is no file is no trap.
+func TestFileNotThere(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		path := filepath.Join(dir, "access.log")
+		o := twoStreams()
+		o.Input = path
+		l, j := running(t, o)
+		var got totals
+		wait := func(d time.Duration) {
+			for range int(d / (15 * time.Second)) {
+				time.Sleep(15 * time.Second)
+				got.collect(l)
+			}
+		}
+		wait(time.Minute)
+		do(t, os.Mkdir(path, 0o700))
+		wait(time.Minute)
+		do(t, os.Remove(path))
+		time.Sleep(14 * time.Second)
+		f := create(t, path) // new, so read from its beginning
+		f.write(1)
+		wait(time.Minute)
+		if s := got.get(); s["h windows_lost"] != 8 || s["h_a_hls_hi requests"] != 1 {
+			t.Errorf("got %v", s)
+		}
+		do(t, os.Remove(path))
+		wait(2 * time.Minute) // it is let go after one
+		if s := got.get(); s["h windows_lost"] < 10 || s["h windows_lost"] > 13 {
+			t.Errorf("lost %v", s["h windows_lost"])
+		}
+		if n := strings.Count(j.String(), "access log is not read"); n != 4 {
+			t.Errorf("said %d times that it is not there:\n%s", n, j)
+		}
+	})
+}
+
+func TestLongLines(t *testing.T) {
+	t.Parallel()
+	for name, long := range map[string]string{
+		"one line":     strings.Repeat("x", 10<<20) + "\n",
+		"at the limit": strings.Repeat("x", maxLine+1) + "\n",
+		"JSON":         `{"client":"` + strings.Repeat("x", 10<<20) + `"}` + "\n",
+	} {
+		o := twoStreams()
+		good := logLine("c", urlA, time.Now(), 1) + "\n"
+		o.Stdin = io.MultiReader(strings.NewReader(good), strings.NewReader(long), strings.NewReader(good), strings.NewReader(long[:len(long)-1]))
+		o.Window = time.Hour
+		l := newLog(t, o)
+		l.Run(context.Background())
+		if got := counts(l); got != "2 {0 0 2 0}" {
+			t.Errorf("%s: counted %s", name, got)
+		}
+	}
+}
+
+// Chunks of any size, and a last line without an end.
+func TestStdin(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r, w := io.Pipe()
+		o := twoStreams()
+		o.Stdin = r
+		l, j := running(t, o)
+		t0 := time.Now()
+		line := logLine("c", urlA, t0, 1)
+		for i := range line {
+			do(t, second(io.WriteString(w, line[i:i+1])))
+		}
+		do(t, second(io.WriteString(w, "\n"+line+"\n"+line[:5])), second(io.WriteString(w, line[5:])))
+		time.Sleep(10 * time.Second)
+		do(t, w.Close())
+		time.Sleep(time.Hour)
+		equal(t, "one window, and then no more", messages(t, l), []string{
+			streamReport("h_a_hls_hi", t0, 1, 3, 3), streamReport("h_b_hls_hi", t0, 0, 0, 0), ownReport(t0, 0, 0, 0, 0),
+		})
+		if !strings.Contains(j.String(), "it has ended") {
+			t.Errorf("logged %s", j)
+		}
+	})
+}
+
+func second[T any](_ T, err error) error { return err }
+
+// A read that hangs does not hold up the end.
+func TestStdinHangs(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		r, w := io.Pipe()
+		o := twoStreams()
+		o.Stdin = r
+		l := newLog(t, o)
+		ctx, stop := context.WithTimeout(context.Background(), time.Minute)
+		defer stop()
+		start := time.Now()
+		l.Run(ctx)
+		if took := time.Since(start); took > time.Minute+stuck {
+			t.Errorf("ended after %v", took)
+		}
+		// What comes afterwards is not counted.
+		do(t, second(io.WriteString(w, logLine("c", urlA, time.Now(), 1)+"\n")), w.Close())
+		synctest.Wait()
+		if got := counts(l); got != "0 {0 0 0 0}" {
+			t.Errorf("counted %s", got)
+		}
+	})
+}
+
+type transport func(*http.Request) (*http.Response, error)
+
+func (f transport) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+func TestHTTPReconnects(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		o := twoStreams()
+		o.Input = "http://user:secret@ml.example/log"
+		j := &journal{}
+		o.Logger = slog.New(slog.NewTextHandler(j, nil))
+		l := newLog(t, o)
+		var asked []time.Duration
+		start := time.Now()
+		l.client.Transport = transport(func(r *http.Request) (*http.Response, error) {
+			asked = append(asked, time.Since(start))
+			line := logLine("c", urlA, time.Now(), 1)
+			switch len(asked) {
+			case 1:
+				return nil, errors.New("refused")
+			case 2:
+				return &http.Response{StatusCode: 503, Body: io.NopCloser(strings.NewReader(line))}, nil
+			case 3: // ends after 10 s, in the middle of a line
+				pr, pw := io.Pipe()
+				go func() {
+					_, _ = io.WriteString(pw, line+"\n"+line[:7])
+					time.Sleep(10 * time.Second)
+					pw.CloseWithError(io.ErrUnexpectedEOF)
+				}()
+				return &http.Response{StatusCode: 200, Body: pr}, nil
+			case 4:
+				return &http.Response{StatusCode: 200, Body: io.NopCloser(strings.NewReader(line + "\n" + line + "\n"))}, nil
+			case 5: // says nothing any more
+				pr, pw := io.Pipe()
+				context.AfterFunc(r.Context(), func() { pw.CloseWithError(r.Context().Err()) })
+				return &http.Response{StatusCode: 200, Body: pr}, nil
+			}
+			return nil, errors.New("one too many")
+		})
+		j.run(t, l)
+		time.Sleep(18 * time.Second)
+		if got := counts(l); got != "1 {0 0 1 0}" {
+			t.Errorf("counted %s", got)
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if got, want := fmt.Sprint(asked), "[0s 3s 6s 19s 22s]"; got != want {
+			t.Errorf("asked after %v, want %v", got, want)
+		}
+		var got totals
+		got.collect(l)
+		if s := got.get(); s["h_a_hls_hi requests"] != 3 || s["h bad_lines"] != 1 || s["h windows_lost"] != 0 {
+			t.Errorf("got %v", s)
+		}
+		if log := j.String(); strings.Contains(log, "secret") || !strings.Contains(log, "status 503") || !strings.Contains(log, "http://user:xxxxx@ml.example/log") {
+			t.Errorf("logged %s", log)
+		}
+	})
+}
+
+// A real server, which writes bit by bit, and hangs.
+func TestHTTP(t *testing.T) {
+	t.Parallel()
+	end := make(chan struct{})
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		line := logLine("c", urlA, time.Now(), 1)
+		rc := http.NewResponseController(w)
+		for _, s := range []string{line[:10], line[10:] + "\r\n", line, "\n" + line + "\n" + line[:9]} {
+			_, _ = io.WriteString(w, s)
+			_ = rc.Flush()
+		}
+		select {
+		case <-r.Context().Done():
+		case <-end:
+		}
+	}))
+	defer srv.Close()
+	defer close(end)
+	o := twoStreams()
+	o.Input, o.Window = srv.URL, 24*time.Hour
+	l, _ := running(t, o)
+	eventually(t, l, "3 {0 0 0 0}")
+}
+
+func TestHTTPErrorsHoldNoPassword(t *testing.T) {
+	t.Parallel()
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Location", "http://user:secret@%zz/")
+		w.WriteHeader(http.StatusFound)
+	}))
+	defer srv.Close()
+	for _, input := range []string{srv.URL, "http://user:secret@127.0.0.1:1/"} {
+		o := twoStreams()
+		o.Input = input
+		l := newLog(t, o)
+		if err := l.download(context.Background(), input); err == nil || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s: %v", l.name, err)
+		}
+	}
+}
+
+// socketDir is a folder whose name is short enough for a socket.
+func socketDir(t *testing.T) string {
+	dir, err := os.MkdirTemp("", "apmon")
+	do(t, err)
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	return dir
+}
+
+func TestUnixgram(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS == "windows" {
+		t.Skip("no unix datagram sockets")
+	}
+	path := filepath.Join(socketDir(t), "log")
+	addr := &net.UnixAddr{Name: path, Net: "unixgram"}
+	stale, err := net.ListenUnixgram("unixgram", addr)
+	do(t, err)
+	stale.Close()
+
+	o := twoStreams()
+	o.Input, o.Window = "unixgram:"+path, 24*time.Hour
+	l, j := running(t, o)
+	conn := dialUnixgram(t, addr)
+	for deadline := time.Now().Add(20 * time.Second); !strings.Contains(j.String(), "is read"); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("it is not read")
+		}
+	}
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o660 {
+		t.Errorf("%v, %v", info.Mode(), err)
+	}
+	line := logLine("c", urlA, time.Now(), 1)
+	for _, s := range []string{
+		line,
+		line + "\n" + line + "\n",
+		"<190>Oct 10 13:55:36 host nginx: " + line,
+		"<190>",
+		"nonsense",
+		line + "\n" + strings.Repeat("x", 100_000), // its end is cut off
+		line,
+	} {
+		do(t, second(conn.Write([]byte(s))))
+	}
+	eventually(t, l, "6 {0 0 2 0}")
+
+	// Another one does not take it away.
+	o.Input = "unixgram:" + path
+	if err := newLog(t, o).receive(context.Background(), path); err == nil || !strings.Contains(err.Error(), "another process") {
+		t.Error(err)
+	}
+	file := path + ".file"
+	do(t, os.WriteFile(file, []byte("keep"), 0o600), os.Symlink(file, path+".link"))
+	for _, p := range []string{file, path + ".link", filepath.Dir(path), filepath.Join(file, "x")} {
+		if err := newLog(t, o).receive(context.Background(), p); err == nil {
+			t.Errorf("%s: %v", p, err)
+		}
+	}
+	if b, _ := os.ReadFile(file); string(b) != "keep" {
+		t.Errorf("the file holds %q", b)
+	}
+}
+
+// A socket that nobody can reach any more is given up, to be made anew.
+func TestUnixgramRemoved(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS == "windows" {
+		t.Skip("no unix datagram sockets")
+	}
+	path := filepath.Join(socketDir(t), "log")
+	o := twoStreams()
+	o.Input = "unixgram:" + path
+	l := newLog(t, o)
+	ended := make(chan error, 1)
+	ctx, stop := context.WithTimeout(context.Background(), 20*time.Second)
+	defer stop()
+	go func() { ended <- l.receive(ctx, path) }()
+	for connected := false; !connected; time.Sleep(time.Millisecond) {
+		l.mu.Lock()
+		connected = l.connected || ctx.Err() != nil
+		l.mu.Unlock()
+	}
+	do(t, os.Rename(path, path+".gone"), os.WriteFile(path, nil, 0o600))
+	if err := <-ended; err == nil || !strings.Contains(err.Error(), "was removed") {
+		t.Error(err)
+	}
+	if _, err := os.Lstat(path); err != nil {
+		t.Errorf("what took its place: %v", err)
+	}
+}
+
+// At its end the socket is removed.
+func TestUnixgramLeavesNothing(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS == "windows" {
+		t.Skip("no unix datagram sockets")
+	}
+	path := filepath.Join(socketDir(t), "log")
+	o := twoStreams()
+	o.Input = "unixgram:" + path
+	l := newLog(t, o)
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		l.Run(ctx)
+	}()
+	dialUnixgram(t, &net.UnixAddr{Name: path, Net: "unixgram"})
+	stop()
+	<-ended
+	if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("%s: %v", path, err)
+	}
+}
+
+// dialUnixgram waits until there is a socket.
+func dialUnixgram(t *testing.T, addr *net.UnixAddr) *net.UnixConn {
+	t.Helper()
+	deadline := time.Now().Add(20 * time.Second)
+	for {
+		conn, err := net.DialUnix("unixgram", nil, addr)
+		if err == nil {
+			t.Cleanup(func() { conn.Close() })
+			return conn
+		}
+		if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Millisecond)
+	}
+}

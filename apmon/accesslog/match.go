@@ -1,0 +1,162 @@
+package accesslog
+
+import (
+	"bytes"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"github.com/apmon-go/apmon/xdr"
+)
+
+// DefaultMatch is the regular expression that finds a stream in a URL.
+const DefaultMatch = `/[^/]+/(?P<format>hls|dash)/(?P<content>.+)-(?P<quality>[^-]+)/.*`
+
+// DefaultNode is the template for the name of a stream's node.
+const DefaultNode = "{host}_{content}_{format}_{quality}"
+
+// MaxStreams is how many streams there may be: each takes up to 8 KiB in each of
+// two windows, or three.
+const MaxStreams = 1000
+
+// identity is what a URL says of its stream.
+type identity struct{ content, format, quality []byte }
+
+// matcher finds the identity in a URL.
+type matcher func(url []byte) (id identity, ok bool)
+
+// newMatcher returns the matcher of a regular expression.
+func newMatcher(expr string) (matcher, error) {
+	if expr == DefaultMatch {
+		return matchDefault, nil
+	}
+	re, err := regexp.Compile(expr)
+	if err != nil {
+		return nil, fmt.Errorf("accesslog: match: %w", err)
+	}
+	for _, name := range []string{"content", "format", "quality"} {
+		if re.SubexpIndex(name) < 0 {
+			return nil, fmt.Errorf("accesslog: match %s has no group (?P<%s>...)", xdr.Quote(expr), name)
+		}
+	}
+	return matchExpr(re), nil
+}
+
+// matchExpr returns the matcher of an expression that has all groups.
+func matchExpr(re *regexp.Regexp) matcher {
+	content, format, quality := re.SubexpIndex("content"), re.SubexpIndex("format"), re.SubexpIndex("quality")
+	return func(url []byte) (id identity, ok bool) {
+		m := re.FindSubmatchIndex(url)
+		if m == nil {
+			return identity{}, false
+		}
+		group := func(i int) []byte {
+			if m[2*i] < 0 {
+				return nil // it has no part in the match
+			}
+			return url[m[2*i]:m[2*i+1]]
+		}
+		return identity{group(content), group(format), group(quality)}, true
+	}
+}
+
+// matchDefault is the matcher of [DefaultMatch], by hand: package regexp takes
+// several times as long for it as all the rest of a line takes.
+func matchDefault(url []byte) (id identity, ok bool) {
+	for i := bytes.IndexByte(url, '/'); i >= 0; {
+		n := bytes.IndexByte(url[i+1:], '/')
+		if n < 0 {
+			break
+		}
+		i += 1 + n // the second slash, from which the next try begins
+		if n == 0 {
+			continue
+		}
+		for _, format := range []string{"hls", "dash"} {
+			rest, is := bytes.CutPrefix(url[i+1:], []byte(format+"/"))
+			if !is {
+				continue
+			}
+			// The last minus that has a slash behind it, before the next minus;
+			// the quality goes up to the last such slash. (A dot is no newline.)
+			newline := bytes.IndexByte(rest, '\n')
+			for end := len(rest); ; {
+				minus := bytes.LastIndexByte(rest[:end], '-')
+				if minus < 1 {
+					break
+				}
+				if n := bytes.LastIndexByte(rest[minus+1:end], '/'); n > 0 && (newline < 0 || minus < newline) {
+					return identity{rest[:minus], url[i+1 : i+1+len(format)], rest[minus+1 : minus+1+n]}, true
+				}
+				end = minus
+			}
+		}
+	}
+	return identity{}, false
+}
+
+// declared returns the identities that the declarations name, each of the form
+// content1,content2/format1/quality1,quality2: all combinations. A content may
+// hold slashes.
+func declared(declarations []string) ([]identity, error) {
+	var ids []identity
+	for _, d := range declarations {
+		var parts [3][]string
+		rest, quality, ok := cutLast(d, "/")
+		content, format, more := cutLast(rest, "/")
+		if !ok || !more {
+			return nil, fmt.Errorf("accesslog: ids %s is not of the form content,.../format,.../quality,... as in a,b/hls/720p", xdr.Quote(d))
+		}
+		n := 1
+		for i, list := range []string{content, format, quality} {
+			for name := range strings.SplitSeq(list, ",") {
+				if name = strings.TrimSpace(name); name == "" {
+					return nil, fmt.Errorf("accesslog: ids %s has an empty name", xdr.Quote(d))
+				}
+				parts[i] = append(parts[i], name)
+			}
+			if n *= len(parts[i]); n > MaxStreams {
+				return nil, fmt.Errorf("accesslog: ids %s are more than %d streams", xdr.Quote(d), MaxStreams)
+			}
+		}
+		for _, c := range parts[0] {
+			for _, f := range parts[1] {
+				for _, q := range parts[2] {
+					ids = append(ids, identity{[]byte(c), []byte(f), []byte(q)})
+				}
+			}
+		}
+		if len(ids) > MaxStreams {
+			return nil, fmt.Errorf("accesslog: ids are more than %d streams", MaxStreams)
+		}
+	}
+	return ids, nil
+}
+
+func cutLast(s, sep string) (before, after string, ok bool) {
+	if i := strings.LastIndex(s, sep); i >= 0 {
+		return s[:i], s[i+len(sep):], true
+	}
+	return s, "", false
+}
+
+// appendKey appends what tells identities apart.
+func (id identity) appendKey(b []byte) []byte {
+	b = append(append(b, id.content...), 0)
+	b = append(append(b, id.format...), 0)
+	return append(b, id.quality...)
+}
+
+// node returns the node's name by a template.
+func (id identity) node(template, host string) string {
+	return strings.NewReplacer("{host}", host, "{content}", string(id.content), "{format}", string(id.format), "{quality}", string(id.quality)).Replace(template)
+}
+
+// checkTemplate refuses a template with anything else in braces.
+func checkTemplate(template string) error {
+	left := strings.NewReplacer("{host}", "", "{content}", "", "{format}", "", "{quality}", "").Replace(template)
+	if strings.ContainsAny(left, "{}") {
+		return fmt.Errorf("accesslog: node %s: only {host}, {content}, {format} and {quality} are replaced", xdr.Quote(template))
+	}
+	return nil
+}

@@ -1,0 +1,102 @@
+package accesslog
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+)
+
+func show(id identity, ok bool) string {
+	if !ok {
+		return "none"
+	}
+	return string(id.content) + "|" + string(id.format) + "|" + string(id.quality)
+}
+
+func TestMatchDefault(t *testing.T) {
+	t.Parallel()
+	for url, want := range map[string]string{
+		"/live/hls/cam-720p/1.ts":                 "cam|hls|720p",
+		"/live/dash/a-b/c-720p/seg-1-2.m4s?x=1-2": "a-b/c|dash|720p",
+		"http://host/live/hls/cam-720p/1.ts":      "cam|hls|720p",
+		"/a/hls/hls/dash/x-y/":                    "hls/dash/x|hls|y",
+		"/a/dash/x/hls/cam-hi/1":                  "x/hls/cam|dash|hi",
+		"/a/dash/-/hls/cam-hi/1":                  "-/hls/cam|dash|hi",
+		"/dash/hls/-1/hls/-2/dash/c-3/x":          "-1/hls/-2/dash/c|hls|3",
+		"/live/hls/cam-720p":                      "none",
+		"/live/hls/-720p/1.ts":                    "none",
+		"/live/hls/cam-/1.ts":                     "none",
+		"/hls/cam-720p/1.ts":                      "none",
+		"//hls/cam-720p/1.ts":                     "none",
+		"/live/hlsx/cam-720p/1.ts":                "none",
+		"/live/hls/":                              "none",
+		"":                                        "none",
+		"/live/hls/cam\n-a-720p\n/1":              "none",
+		"/live/hls/cam-720p\n/1":                  "cam|hls|720p\n",
+	} {
+		if got := show(matchDefault([]byte(url))); got != want {
+			t.Errorf("%q: got %q, want %q", url, got, want)
+		}
+	}
+}
+
+// FuzzMatchDefault compares the matcher with package regexp.
+func FuzzMatchDefault(f *testing.F) {
+	for _, s := range []string{"/live/hls/a-b/c", "/x/dash/a-b-c/d/e-f/g", "//hls/hls/dash/a-/-b/", "/a/hls/\n-b/c-d/", "\xff/\xff/hls/\xff-\xff/"} {
+		f.Add(s)
+	}
+	byExpr := matchExpr(regexp.MustCompile(DefaultMatch))
+	f.Fuzz(func(t *testing.T, url string) {
+		if got, want := show(matchDefault([]byte(url))), show(byExpr([]byte(url))); got != want {
+			t.Errorf("%q: got %q, want %q", url, got, want)
+		}
+	})
+}
+
+func TestDeclared(t *testing.T) {
+	t.Parallel()
+	ids, err := declared([]string{"a, b/hls,dash/1,2", "c/d/hls/3"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, id := range ids {
+		got = append(got, show(id, true))
+	}
+	equal(t, "identities", got, []string{
+		"a|hls|1", "a|hls|2", "a|dash|1", "a|dash|2", "b|hls|1", "b|hls|2", "b|dash|1", "b|dash|2", "c/d|hls|3",
+	})
+}
+
+func TestNewRefuses(t *testing.T) {
+	t.Parallel()
+	hundred := strings.Repeat("x,", 99) + "x"
+	for _, tt := range []struct {
+		o    Options
+		says string
+	}{
+		{Options{}, "no input"},
+		{Options{Input: "unixgram:"}, "unixgram"},
+		{Options{Input: "ftp://user:secret@h/"}, "no http or https URL"},
+		{Options{Input: "http://user:secret@h:x/%zz"}, "no http or https URL"},
+		{Options{Input: "-", Format: "xml"}, `"xml"`},
+		{Options{Input: "-", Match: "("}, "missing closing"},
+		{Options{Input: "-", Match: "(?P<content>a)(?P<format>b)"}, "(?P<quality>...)"},
+		{Options{Input: "-", IDs: []string{"a/b"}}, `"a/b" is not of the form`},
+		{Options{Input: "-", IDs: []string{"a/b/c,"}}, "empty name"},
+		{Options{Input: "-", IDs: []string{hundred + "/" + hundred + "/" + hundred}}, "more than 1000"},
+		{Options{Input: "-", IDs: []string{contents(900), contents(101)}}, "more than 1000"},
+		{Options{Input: "-", Statuses: []int{200, 20}}, "status 20 "},
+		{Options{Input: "-", Window: 1500e6}, "1.5s"},
+		{Options{Input: "-", Window: 1e6}, "1ms"},
+		{Options{Input: "-", Window: -1e9}, "-1s"},
+		{Options{Input: "-", Node: "{name}"}, `"{name}"`},
+		{Options{Input: "-", Node: " ", IDs: []string{"a/b/c"}}, "node"},
+		{Options{Input: "-", Host: " "}, "host"},
+	} {
+		_, err := New(tt.o)
+		if err == nil || !strings.HasPrefix(err.Error(), "accesslog: ") || !strings.Contains(err.Error(), tt.says) || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%.200v: got %v, want %q", tt.o, err, tt.says)
+		}
+	}
+}

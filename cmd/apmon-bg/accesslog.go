@@ -1,0 +1,202 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/apmon-go/apmon/apmon"
+	"github.com/apmon-go/apmon/apmon/accesslog"
+	"github.com/apmon-go/apmon/cmd/internal/command"
+	"github.com/apmon-go/apmon/conf"
+	"github.com/apmon-go/apmon/xdr"
+)
+
+// logCluster is the cluster of what an access log comes to.
+const logCluster = "ApMon_AccessLog"
+
+// accessLog sums up one access log: that of the flags, else that of the
+// configuration.
+type accessLog struct {
+	given conf.AccessLog // by flags
+	node  string         // -n
+
+	mu   sync.Mutex
+	want conf.AccessLog
+	wake chan struct{} // want has changed
+}
+
+const accessLogHelp = `Access log:
+   With --accesslog, an access log is summed up in windows of --window, aligned
+   to the clock, by the lines' own times. FILE is followed from its end on,
+   across rotation; - is standard input; a URL (http, https) is read as it is
+   sent, and asked for again 3 s after it ends; unixgram:PATH makes a unix
+   datagram socket, as for nginx's "access_log syslog:server=unix:PATH,nohostname";
+   of a burst of more than net.unix.max_dgram_qlen lines nginx drops some.
+
+   A line is JSON with client, ua, url, status, time and bytes-sent, or of the
+   Combined Log Format. For nginx:
+
+      log_format apmon escape=json '{"client":"$remote_addr",'
+        '"ua":"$http_user_agent","url":"$request_uri","status":$status,'
+        '"time":"$time_iso8601","bytes-sent":$bytes_sent}';
+
+   Each stream (content, format and quality, which --match finds in the URL) is
+   reported on a node HOST_CONTENT_FORMAT_QUALITY in every window, with
+   client_count, bytes_sent, bytes_sent_R, requests and requests_R; the log itself
+   on the node HOST with unmatched, late, bad_lines and windows_lost. HOST is that
+   of -n. More than 512 clients of one stream are counted with an error of 1.15 %.
+   Streams are at most 1000; those that --ids does not declare are unmatched.
+   A rate of 40 messages/s suffices for 600 streams: see xApMon_maxMsgRate.
+
+   The directives xApMon_accesslog = FILE and xApMon_accesslog_match, _ids,
+   _window, _status, _format, _cluster and _node of a configuration do the same;
+   the flags go before them.
+`
+
+func (l *accessLog) flags() []cli.Flag {
+	flag := func(name, usage string, to *string) cli.Flag {
+		return &cli.StringFlag{Name: name, Usage: usage, Destination: to}
+	}
+	g := &l.given
+	return []cli.Flag{
+		flag("accesslog", "sum up this access log: `FILE|-|URL|unixgram:PATH`", &g.Input),
+		flag("match", "find streams in URLs with `REGEXP`, which names the groups content, format and quality (default: those of HLS and DASH)", &g.Match),
+		&command.Repeat{Forms: []string{"ids"}, Value: "C1,C2/F1/Q1,Q2", Usage: "declare streams, all combinations of contents, formats and qualities (repeatable; default: all that the log names)", Add: func(s string) error {
+			g.IDs = strings.TrimSpace(g.IDs + " " + s)
+			return nil
+		}},
+		flag("window", "length of a window, a `TIME` in whole seconds (default: 15s)", &g.Window),
+		flag("status", "count these statuses only, `LIST` (default: 200,206)", &g.Status),
+		flag("format", "`json` or combined (default: json)", &g.Format),
+		flag("accesslog-cluster", "`CLUSTER` of what the log comes to (default: "+logCluster+")", &g.Cluster),
+		flag("accesslog-node", "`TEMPLATE` of the nodes of streams (default: "+accesslog.DefaultNode+")", &g.Node),
+	}
+}
+
+// check refuses flags that cannot be used.
+func (l *accessLog) check(cc *cli.Context) error {
+	l.node, l.wake = cc.String("node"), make(chan struct{}, 1)
+	if l.given.Input == "" {
+		if l.given != (conf.AccessLog{}) {
+			return errors.New("--match, --ids, --window, --status, --format, --accesslog-cluster and --accesslog-node need --accesslog")
+		}
+		if cc.IsSet("accesslog") {
+			return errors.New("--accesslog is empty")
+		}
+		return nil
+	}
+	if cc.Bool("once") {
+		return errors.New("--accesslog needs time, and does not go with --once")
+	}
+	if _, err := l.open(l.given, nil); err != nil {
+		return err
+	}
+	l.want = l.given
+	return nil
+}
+
+// configured has a change of the configuration also noted here.
+func (l *accessLog) configured(adjust func(*conf.Config)) func(*conf.Config) {
+	return func(cfg *conf.Config) {
+		adjust(cfg)
+		if l.given.Input != "" {
+			return
+		}
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.want = cfg.AccessLog
+		select {
+		case l.wake <- struct{}{}:
+		default: // it has been told already
+		}
+	}
+}
+
+// follow reads the log that is wanted, until ctx ends.
+func (l *accessLog) follow(ctx context.Context, client *apmon.Client, logger *slog.Logger) {
+	var now conf.AccessLog
+	stop := func() {}
+	defer func() { stop() }()
+	for {
+		l.mu.Lock()
+		want := l.want
+		l.mu.Unlock()
+		if want != now {
+			now = want
+			log, err := l.open(want, logger)
+			if err != nil {
+				logger.Error("access log not used as it is configured", slog.String("error", err.Error()))
+			} else {
+				stop() // before another one makes the same socket
+				stop = sumUp(ctx, client, log, want)
+			}
+		}
+		select {
+		case <-l.wake:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// sumUp reads a log, nil for none, and has it reported, until stop is called.
+func sumUp(ctx context.Context, client *apmon.Client, log *accesslog.Log, o conf.AccessLog) (stop func()) {
+	if log == nil {
+		return func() {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() { log.Run(ctx) })
+	// The names have been checked, and there is no other error.
+	m, _ := client.AddMessenger(log, apmon.SourceOptions{Name: "access log", Cluster: cmp.Or(o.Cluster, logCluster), Interval: log.Window()})
+	return func() {
+		m.Remove()
+		cancel()
+		wg.Wait()
+	}
+}
+
+// open checks what is asked for, and returns its log; nil if there is none.
+func (l *accessLog) open(o conf.AccessLog, logger *slog.Logger) (*accesslog.Log, error) {
+	if o.Input == "" {
+		return nil, nil
+	}
+	opts := accesslog.Options{
+		Input:  o.Input,
+		Format: accesslog.Format(o.Format),
+		Match:  o.Match,
+		IDs:    strings.Fields(o.IDs),
+		Node:   o.Node,
+		Host:   l.node,
+		Logger: logger,
+	}
+	if o.Cluster != "" {
+		if err := xdr.CheckName(o.Cluster); err != nil {
+			return nil, fmt.Errorf("accesslog: cluster %s: %w", xdr.Quote(o.Cluster), err)
+		}
+	}
+	var err error
+	if o.Window != "" {
+		if opts.Window, err = duration(o.Window); err != nil || opts.Window == 0 {
+			return nil, fmt.Errorf("accesslog: window %s is no time, such as 15s or 1m", xdr.Quote(o.Window))
+		}
+	}
+	if o.Status != "" {
+		for s := range strings.SplitSeq(o.Status, ",") {
+			n, err := strconv.Atoi(strings.TrimSpace(s))
+			if err != nil {
+				return nil, fmt.Errorf("accesslog: status %s is not a list of numbers, such as 200,206", xdr.Quote(o.Status))
+			}
+			opts.Statuses = append(opts.Statuses, n)
+		}
+	}
+	return accesslog.New(opts)
+}

@@ -1,0 +1,333 @@
+//go:build unix
+
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/apmon-go/apmon/apmon/accesslog"
+	"github.com/apmon-go/apmon/apmon/apmontest"
+	"github.com/apmon-go/apmon/conf"
+)
+
+// nginx is one that serves a folder and writes access logs of every kind.
+type nginx struct {
+	*exec.Cmd
+	t    *testing.T
+	dir  string
+	addr string
+}
+
+// startNginx starts an nginx whose logs are access.json, access.combined and, to a
+// syslog, those of socket.
+func startNginx(t *testing.T, socket string) *nginx {
+	t.Helper()
+	exe, err := exec.LookPath("nginx")
+	if err != nil {
+		if exe, err = exec.LookPath("/usr/sbin/nginx"); err != nil {
+			t.Skip("there is no nginx here: ", err)
+		}
+	}
+	dir := t.TempDir()
+	do := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	do(os.Chmod(dir, 0o755))
+	do(os.MkdirAll(filepath.Join(dir, "www/live/hls/film-720p"), 0o755))
+	do(os.WriteFile(filepath.Join(dir, "www/live/hls/film-720p/1.ts"), make([]byte, 1000), 0o644))
+	// The port is free now, and if somebody takes it nginx tries for a while.
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	do(err)
+	n := &nginx{t: t, dir: dir, addr: l.Addr().String()}
+	l.Close()
+	user := ""
+	if os.Getuid() == 0 {
+		user = "user root;" // so that it may read what the test writes
+	}
+	_, help, _ := strings.Cut(accessLogHelp, "log_format")
+	format, _, _ := strings.Cut(help, ";\n")
+	do(os.WriteFile(filepath.Join(dir, "nginx.conf"), fmt.Appendf(nil, `
+%s
+daemon off;
+worker_processes 2;
+error_log %s/error.log;
+pid %[2]s/nginx.pid;
+events { worker_connections 64; }
+http {
+	log_format %[3]s;
+	client_body_temp_path %[2]s/b; proxy_temp_path %[2]s/p; fastcgi_temp_path %[2]s/f; uwsgi_temp_path %[2]s/u; scgi_temp_path %[2]s/s;
+	server {
+		listen %[4]s;
+		root %[2]s/www;
+		access_log %[2]s/access.json apmon;
+		access_log %[2]s/access.combined combined;
+		access_log syslog:server=unix:%[5]s,nohostname apmon;
+	}
+}
+`, user, dir, format, n.addr, socket), 0o644))
+	n.Cmd = exec.Command(exe, "-p", dir, "-c", filepath.Join(dir, "nginx.conf"), "-e", filepath.Join(dir, "error.log"))
+	var out bytes.Buffer
+	n.Stdout, n.Stderr = &out, &out
+	do(n.Start())
+	ended := make(chan struct{})
+	go func() { _ = n.Wait(); close(ended) }()
+	t.Cleanup(func() {
+		_ = n.Process.Signal(syscall.SIGTERM) // it ends its workers
+		select {
+		case <-ended:
+		case <-time.After(patience):
+			_ = n.Process.Kill()
+			<-ended
+		}
+		if t.Failed() {
+			b, _ := os.ReadFile(filepath.Join(dir, "error.log"))
+			t.Logf("nginx: %s\n%s", out.String(), b)
+		}
+	})
+	for deadline := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
+		conn, err := net.Dial("tcp", n.addr)
+		if err == nil {
+			conn.Close()
+			return n
+		}
+		select {
+		case <-ended:
+			t.Fatal("nginx does not start")
+		default:
+		}
+		if time.Now().After(deadline) {
+			t.Fatal(err)
+		}
+	}
+}
+
+// get asks for a path as a client.
+func (n *nginx) get(path, agent string) {
+	n.t.Helper()
+	req, err := http.NewRequest(http.MethodGet, "http://"+n.addr+path, nil)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	req.Header.Set("User-Agent", agent)
+	resp, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(req)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	resp.Body.Close()
+}
+
+// rotate does what logrotate does.
+func (n *nginx) rotate() {
+	n.t.Helper()
+	for _, f := range []string{"access.json", "access.combined"} {
+		if err := os.Rename(filepath.Join(n.dir, f), filepath.Join(n.dir, f+".1")); err != nil {
+			n.t.Fatal(err)
+		}
+	}
+	n.get(film, "between rename and signal")
+	if err := n.Process.Signal(syscall.SIGUSR1); err != nil {
+		n.t.Fatal(err)
+	}
+	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+		_, err1 := os.Stat(filepath.Join(n.dir, "access.json"))
+		_, err2 := os.Stat(filepath.Join(n.dir, "access.combined"))
+		if err1 == nil && err2 == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			n.t.Fatal("nginx does not reopen its logs")
+		}
+	}
+}
+
+const film = "/live/hls/film-720p/1.ts"
+
+// logTotals adds up the parameters of a node.
+func logTotals(recv *apmontest.Receiver, node string) map[string]float64 {
+	sum := map[string]float64{}
+	for _, d := range recv.Datagrams() {
+		if d.Cluster == "My_Streams" && d.Node == node {
+			for i := range d.Params {
+				sum[d.Params[i].Name] += d.Params[i].Float()
+			}
+		}
+	}
+	return sum
+}
+
+// A real nginx, whose log is rotated in mid-test: as JSON and as Combined files,
+// and by syslog. Not a request is lost, nor counted twice.
+func TestAccessLogOfNginx(t *testing.T) {
+	t.Parallel()
+	socketDir, err := os.MkdirTemp("", "apmon")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(socketDir) })
+	socket := filepath.Join(socketDir, "log")
+	n := startNginx(t, socket)
+	agents := map[string]*apmontest.Receiver{}
+	for name, args := range map[string][]string{
+		"json":     {"--accesslog", filepath.Join(n.dir, "access.json")},
+		"combined": {"--accesslog", filepath.Join(n.dir, "access.combined"), "--format", "combined"},
+		"syslog":   {"--accesslog", "unixgram:" + socket},
+	} {
+		recv := apmontest.New(t)
+		agents[name] = recv
+		p := start(t, []string{"APMON_DEBUG_LEVEL=INFO"}, append(args, "-d", recv.Addr(), "-n", "me", "--ids", "film/hls/720p,1080p", "--window", "2", "--accesslog-cluster", "My_Streams", "--interval", "24h")...)
+		p.says("access log is read")
+	}
+	// counted is how many lines have been, some of them late on a busy machine.
+	counted := func(recv *apmontest.Receiver) float64 {
+		return logTotals(recv, "me_film_hls_720p")["requests"] + logTotals(recv, "me")["late"]
+	}
+	// reported waits until every agent has sent so many.
+	reported := func(requests float64) {
+		t.Helper()
+		for name, recv := range agents {
+			deadline := time.Now().Add(patience)
+			for counted(recv) < requests {
+				if time.Now().After(deadline) {
+					t.Fatalf("%s: %v, %v", name, logTotals(recv, "me_film_hls_720p"), logTotals(recv, "me"))
+				}
+				time.Sleep(10 * time.Millisecond)
+			}
+		}
+	}
+	// No more than 10 lines at a time: of a socket whose reader is not scheduled
+	// the kernel keeps so many datagrams, and nginx drops what is more.
+	for i := range 9 {
+		n.get(film, fmt.Sprintf("agent \"%d\"", i%3))
+	}
+	n.get("/live/hls/other-720p/1.ts", "a") // 404: does not count
+	reported(9)
+	n.rotate()
+	for range 9 {
+		n.get(film, "after")
+	}
+	reported(19)
+	for name, recv := range agents {
+		got, silent, own := logTotals(recv, "me_film_hls_720p"), logTotals(recv, "me_film_hls_1080p"), logTotals(recv, "me")
+		if n := got["requests"]; counted(recv) != 19 || n == 0 || got["bytes_sent"] < n*1000 || got["bytes_sent"] > n*1500 || got["client_count"] < 1 {
+			t.Errorf("%s: %v", name, got)
+		}
+		if requests, ok := silent["requests"]; !ok || requests != 0 {
+			t.Errorf("%s: the other stream: %v", name, silent)
+		}
+		if own["bad_lines"] != 0 || own["unmatched"] != 0 {
+			t.Errorf("%s: the log itself: %v", name, own)
+		}
+		for _, d := range recv.Datagrams() {
+			if d.Cluster == "My_Streams" && d.Time%2 != 0 {
+				t.Errorf("%s: window at %d", name, d.Time)
+			}
+		}
+	}
+}
+
+// The configuration names a log, and then another.
+func TestAccessLogConfigured(t *testing.T) {
+	t.Parallel()
+	recv := apmontest.New(t)
+	dir := t.TempDir()
+	log := func(name string, more string) string {
+		path := filepath.Join(dir, name)
+		line := fmt.Sprintf(`{"client":"c","ua":"u","url":"/live/hls/%s-hi/1","status":200,"time":%d,"bytes-sent":5}`+"\n", name, time.Now().Unix())
+		f, err := os.OpenFile(path, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		if _, err := f.WriteString(line + more); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	file := filepath.Join(dir, "f.conf")
+	write := func(text string) {
+		if err := os.WriteFile(file, []byte(recv.Addr()+"\n"+text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a, b := log("a", ""), log("b", "")
+	write("xApMon_accesslog = " + a + "\nxApMon_accesslog_window = 1\nxApMon_accesslog_node = {content}\nxApMon_accesslog_cluster = C\n")
+	p := start(t, []string{"APMON_DEBUG_LEVEL=INFO"}, "-f", file, "--interval", "24h")
+	p.says("access log is read\" input=" + a)
+	// Lines until one is reported, since each may be on the border of what is.
+	counted := func(name string) {
+		t.Helper()
+		for deadline := time.Now().Add(patience); recv.Params("C", name)["requests"] == nil; time.Sleep(50 * time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("nothing of %s", name)
+			}
+			log(name, "")
+		}
+	}
+	counted("a")
+	write("xApMon_accesslog = " + b + "\nxApMon_accesslog_match = (\n")
+	p.signal(syscall.SIGHUP)
+	p.says("access log not used as it is configured")
+	write("xApMon_accesslog = " + b + "\nxApMon_accesslog_window = 1\nxApMon_accesslog_node = {content}\nxApMon_accesslog_cluster = C\n")
+	p.signal(syscall.SIGHUP)
+	p.says("access log is read\" input=" + b)
+	counted("b")
+	p.signal(syscall.SIGTERM)
+	p.exits(0)
+}
+
+// An access log that hangs does not keep the agent from ending.
+func TestAccessLogEndsInTime(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0") // takes connections, and says nothing
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	read, write, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer read.Close()
+	defer write.Close()
+	for _, input := range []string{"-", "http://" + l.Addr().String() + "/log"} {
+		recv := apmontest.New(t)
+		socket, told := manager(t)
+		p := startWith(t, read, []string{"NOTIFY_SOCKET=" + socket}, "-d", recv.Addr(), "--accesslog", input)
+		told("READY=1")
+		p.signal(syscall.SIGTERM)
+		began := time.Now()
+		p.exits(0)
+		if took := time.Since(began); took > 2*time.Second {
+			t.Errorf("%s: ended after %v", input, took)
+		}
+	}
+}
+
+// What configurations say by default is what the package and the command do.
+func TestAccessLogDefaults(t *testing.T) {
+	t.Parallel()
+	for _, line := range []string{
+		"#xApMon_accesslog_match = " + accesslog.DefaultMatch,
+		"#xApMon_accesslog_node = " + accesslog.DefaultNode,
+		"#xApMon_accesslog_cluster = " + logCluster,
+		"#xApMon_accesslog_format = " + string(accesslog.JSON),
+		fmt.Sprintf("#xApMon_accesslog_window = %v", accesslog.DefaultWindow.Seconds()),
+	} {
+		if !strings.Contains(conf.Sample, line+"\n") {
+			t.Errorf("%s is not in the sample", line)
+		}
+	}
+}
