@@ -66,6 +66,9 @@ type MonitoredJob struct {
 type JobExit struct {
 	Code   int // if Signal is 0
 	Signal int // that ended it
+	// MaxRSS is the most memory that one process of it had, in KB, as wait4(2)
+	// tells; 0 for unknown.
+	MaxRSS int64
 }
 
 // jobsPerSecond is how many jobs share a slot: their reports, a datagram or two
@@ -176,6 +179,9 @@ func (j *MonitoredJob) sample(choose procinfo.Choice) (procinfo.JobSample, error
 			s.ExitSignal = procinfo.Known(float64(e.Signal))
 		} else {
 			s.ExitCode = procinfo.Known(float64(e.Code))
+		}
+		if v := float64(e.MaxRSS); v > s.MaxRSS.V {
+			s.MaxRSS = procinfo.Known(v)
 		}
 	}
 	s.Factors = j.c.benchmarks()

@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"strings"
+	"syscall"
 )
 
 // JobNames returns the cluster and node under which a job is monitored, as its
@@ -35,11 +36,14 @@ func JobNames(getenv func(string) string, cluster, node string) (string, string)
 // condorJob reads the name of a job from HTCondor's description of it: lines
 // "Attribute = value", the names in any case. It returns "" for none.
 func condorJob(path string) string {
-	f, err := os.Open(path)
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe is not waited for
 	if err != nil {
 		return ""
 	}
 	defer f.Close()
+	if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() {
+		return ""
+	}
 	attrs := map[string]string{}
 	lines := bufio.NewScanner(io.LimitReader(f, maxSize))
 	lines.Buffer(nil, maxSize) // the environment may be a line of it

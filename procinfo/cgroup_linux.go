@@ -220,6 +220,7 @@ func (j *Job) judge(d *cgroupDir) (n int, err error) {
 		p := s.procs[pid]
 		switch {
 		case p != nil && p.member(j):
+			p.inside = s.generation
 			seen++
 			return true
 		case j.cgroup.given:
@@ -241,6 +242,9 @@ func (j *Job) judge(d *cgroupDir) (n int, err error) {
 		}
 		return st.start >= s.scanTick // of others the next scan will tell
 	})
+	if j.cgroup.given && err == nil {
+		j.findStrayed()
+	}
 	if j.cgroup.given || err != nil && err != errStranger {
 		return n, err
 	}
@@ -251,6 +255,19 @@ func (j *Job) judge(d *cgroupDir) (n int, err error) {
 		d.own, d.since = own, s.scanTick
 	}
 	return n, nil
+}
+
+// findStrayed notes if a process of the job has left the cgroup that it was given:
+// what it uses elsewhere, the cgroup does not tell.
+func (j *Job) findStrayed() {
+	for _, p := range j.members {
+		if p.inside == j.set.generation || p.zombie || p.ended || j.strayed {
+			continue
+		}
+		if st, err := j.set.stat(p.pid); err == nil && st.start == p.start && !st.dead() {
+			j.strayed = true
+		}
+	}
 }
 
 // enter makes a process of the job's cgroup a member.
@@ -264,6 +281,9 @@ func (j *Job) enter(pid int) {
 		s.join(p, j)
 	} else if s.enter(pid, st.start, []*Job{j}) {
 		s.readClock(s.procs[pid])
+	}
+	if p := s.procs[pid]; p != nil {
+		p.inside = s.generation
 	}
 }
 
@@ -379,8 +399,8 @@ func (c *jobCgroup) readCPU(j *Job) {
 		c.based = true
 		c.cpuBaseline, c.systemBaseline = 0, 0
 		if !c.given || !j.options.Start.IsZero() && len(j.members) > 0 && ticksSinceBoot(j.members[0].start) < j.start-100*tick {
-			c.cpuBaseline = int64(usage.n) - j.known(cntCPU)
-			c.systemBaseline = int64(system.n) - j.known(cntSystem)
+			c.cpuBaseline = int64(usage.n) - max(j.known(cntCPU), j.last[cntCPU])
+			c.systemBaseline = int64(system.n) - max(j.known(cntSystem), j.last[cntSystem])
 		}
 	}
 	c.cpu, c.system = usage, system

@@ -68,6 +68,7 @@ type proc struct {
 	generation         uint64 // of the scan that saw it last
 	dead               bool   // it was reaped
 	dying              bool   // this scan has just noticed
+	inside             uint64 // the scan with which it was seen in the job's cgroup
 	zombie             bool   // it has ended: what it used is final
 	ended              bool   // it has ended, as its pidfd says
 	adopted            bool   // by the scan under way

@@ -80,6 +80,7 @@ type Job struct {
 	unheired bool     // see JobSample.LowerBound
 	unwaited bool
 	ignored  bool
+	strayed  bool   // out of its own cgroup
 	total    uint64 // processes ever seen
 	samples  uint64
 	maxRSS   Value
@@ -352,7 +353,11 @@ func (j *Job) sample(want func(option string) bool) (JobSample, error) {
 	j.errs = j.errs[:0]
 	before := s.generation
 	notBefore := s.clock().Add(-scanAge)
-	if j.options.Started && s.generation > 0 && s.scanned.After(notBefore) {
+	spare := startAge
+	if j.hasEnd {
+		spare = scanAge
+	}
+	if j.options.Started && s.generation > 0 && s.scanned.After(s.clock().Add(-spare)) {
 		// Of who has come since, what matters is in what this process reaps.
 		s.refresh()
 	} else {
@@ -446,22 +451,24 @@ func (j *Job) sum(to *JobSample, d details) {
 			j.maxRSS = Known(peak)
 		}
 	}
-	exact, lost := false, j.unheired || j.unwaited || j.ignored
+	exact, lost := false, j.unheired || j.unwaited || j.ignored || j.strayed
 	better := func(cpu int64) {
 		exact = true
 		all[cntCPU] = max(all[cntCPU], cpu)
 	}
 	if c := &j.cgroup; c.cpu.ok {
 		better(int64(c.cpu.n) - c.cpuBaseline)
+		exact = !j.strayed
 		if c.system.ok {
 			all[cntSystem] = max(all[cntSystem], int64(c.system.n)-c.systemBaseline)
 		}
 	}
 	if j.options.Counter != nil {
 		if cpu, ok := j.options.Counter(); ok {
-			// It may be off by a few percent, so it counts only where the
-			// tree is known to lack something, or lacks far more than that.
-			if lost || int64(cpu) > all[cntCPU]+all[cntCPU]/16+int64(50*time.Millisecond) {
+			// It may be off by a few percent, and counts stolen time, so it
+			// counts only where the tree is known to lack something, or lacks
+			// far more than that.
+			if lost || int64(cpu) > all[cntCPU]+all[cntCPU]/4+int64(100*time.Millisecond) {
 				better(int64(cpu))
 			}
 			exact = true
@@ -480,7 +487,7 @@ func (j *Job) sum(to *JobSample, d details) {
 		}
 		return Known(float64(all[i]))
 	}
-	to.CPUTime, to.CPUUser, to.CPUSystem = seconds(all[cntCPU]), seconds(j.user), seconds(all[cntSystem])
+	to.CPUTime, to.CPUUser, to.CPUSystem = seconds(all[cntCPU]), seconds(j.user), seconds(all[cntCPU]-j.user)
 	if to.RunTime.OK {
 		to.CPUUsage = percent(to.CPUTime.V, to.RunTime.V)
 	}
@@ -495,7 +502,7 @@ func (j *Job) sum(to *JobSample, d details) {
 	}
 	to.VirtualMem = Known(float64(vsize) / 1024)
 	to.RSS = Known(float64(rss) * pageKiB)
-	if !j.maxRSS.OK || to.RSS.V > j.maxRSS.V {
+	if to.RSS.V > j.maxRSS.V { // none, as of a zombie, is no peak
 		j.maxRSS = to.RSS
 	}
 	to.MaxRSS = j.maxRSS

@@ -15,6 +15,10 @@ type stranger struct {
 // scanAge is how old a scan may be to serve another sample.
 const scanAge = 500 * time.Millisecond
 
+// startAge is how old a scan may be to show who is there of a job that this
+// process has started.
+const startAge = 50 * time.Millisecond
+
 // join makes a process a member of a job.
 func (s *Jobs) join(p *proc, j *Job) {
 	if p.member(j) {

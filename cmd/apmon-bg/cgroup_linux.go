@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -34,8 +33,8 @@ func makeCgroup() (*ownCgroup, error) {
 	if err := unix.Access(parent+"/cgroup.procs", unix.W_OK); err != nil {
 		return nil, fmt.Errorf("%s/cgroup.procs: %w", parent, err)
 	}
-	dir := filepath.Join(parent, fmt.Sprintf("apmon-job-%d", os.Getpid()))
-	if err := os.Mkdir(dir, 0o755); err != nil && !errors.Is(err, os.ErrExist) {
+	dir, err := os.MkdirTemp(parent, "apmon-job-*") // one that is there may have been another's
+	if err != nil {
 		return nil, err
 	}
 	return &ownCgroup{dir}, nil

@@ -70,6 +70,7 @@ type runner struct {
 	set     []apmon.Param // of --set
 	setErr  error
 	getenv  func(string) string
+	flush   func() // of what was logged
 	client  *apmon.Client
 	log     *slog.Logger
 	options apmon.Job
@@ -79,8 +80,9 @@ type runner struct {
 	first chan struct{}                      // closed when the first report has been made
 }
 
-func execCommand(getenv func(string) string, stderr interface{ Write([]byte) (int, error) }) *cli.Command {
+func execCommand(getenv func(string) string, stderr *command.Patient) *cli.Command {
 	r := &runner{
+		flush:        stderr.Flush,
 		Destinations: command.Destinations{Name: name, Getenv: getenv, Stderr: stderr, System: conf.SystemFile},
 		getenv:       getenv,
 	}
@@ -142,8 +144,6 @@ func (r *runner) run(cc *cli.Context) error {
 	// Log lines may go where nobody reads: that must not end us.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	r.log = r.Logger()
-	r.open(cc)
-	defer r.client.Close()
 
 	ctx, stop := context.WithCancel(cc.Context)
 	defer stop()
@@ -160,6 +160,7 @@ func (r *runner) run(cc *cli.Context) error {
 		CgroupDir:   dir.path(),
 		Started: func(c launch.Command) {
 			s.PID.Store(int64(c.PID))
+			r.open(cc) // not before: the job waits for nothing
 			r.begin(c, dir)
 		},
 		Ended: func(launch.Result) {
@@ -181,8 +182,11 @@ func (r *runner) run(cc *cli.Context) error {
 		}
 	}
 	stop()
-	r.client.Close()
+	if job := r.job.Load(); job != nil {
+		r.client.Close()
+	}
 	dir.remove()
+	r.flush()
 	if result.Signal != 0 && cc.Bool("reraise") {
 		launch.Reraise(result.Signal)
 	}
@@ -264,12 +268,13 @@ func (r *runner) begin(c launch.Command, dir *ownCgroup) {
 		}
 	}()
 	go func() {
-		tick := time.NewTicker(sampleInterval)
-		defer tick.Stop()
+		// At first often, as most of what happens at all happens then.
+		wait := 100 * time.Millisecond
 		for {
 			select {
-			case <-tick.C:
+			case <-time.After(wait):
 				_, _ = job.Sample() // for the peaks; reports say what cannot be read
+				wait = min(3*wait, sampleInterval)
 			case <-r.ctx.Done():
 				return
 			}
@@ -305,7 +310,7 @@ func (r *runner) end(cc *cli.Context, result launch.Result) (last procinfo.JobSa
 			r.log.Warn("accounting record not sent", slog.String("error", err.Error()))
 		}
 	}
-	exit := apmon.JobExit{Code: result.ExitCode, Signal: int(result.Signal)}
+	exit := apmon.JobExit{Code: result.ExitCode, Signal: int(result.Signal), MaxRSS: result.All.MaxRSS}
 	if err := job.End(ctx, exit, apmon.String("status", "ended")); err != nil {
 		r.log.Warn("last report not sent, or not whole", slog.String("error", err.Error()))
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -94,7 +95,7 @@ func TestExecReports(t *testing.T) {
 			}
 		}
 	}
-	if has(first, "exit_code") || !has(last, "exit_code") || !has(last, "max_rss") {
+	if has(first, "exit_code") || !has(last, "exit_code") {
 		t.Errorf("first %v\nlast %v", first.Params, last.Params)
 	}
 	recv.WaitFor(func(d *xdr.Datagram) bool {
@@ -130,6 +131,75 @@ func text(d *xdr.Datagram, name string) string {
 		}
 	}
 	return ""
+}
+
+// A summary goes where it is meant to go, and nowhere else.
+func TestExecSummaryFile(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	precious, link, fifo := filepath.Join(dir, "precious"), filepath.Join(dir, "link"), filepath.Join(dir, "fifo")
+	if err := errors.Join(os.WriteFile(precious, []byte("keep"), 0o600), os.Symlink(precious, link), syscall.Mkfifo(fifo, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	wrapped(t, nil, "-d", "127.0.0.1:9", "--summary", link, "--", "true").exits(0)
+	if b, _ := os.ReadFile(precious); string(b) != "keep" {
+		t.Errorf("what a link leads to holds %q", b)
+	}
+	if b, _ := os.ReadFile(link); !json.Valid(b) {
+		t.Errorf("in place of the link there is %q", b)
+	}
+	p := wrapped(t, nil, "-d", "127.0.0.1:9", "--summary", fifo, "--", "true") // nobody reads
+	p.exits(0)
+	p.says("summary not written")
+
+	out, err := os.Create(filepath.Join(dir, "out"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	exe, _ := os.Executable()
+	cmd := exec.Command(exe, "exec", "-d", "127.0.0.1:9", "--summary", "/dev/stdout", "--", "echo", "hello")
+	cmd.Args[0], cmd.Stdout = name, out
+	if err := cmd.Run(); err != nil {
+		t.Fatal(err)
+	}
+	if b, _ := os.ReadFile(out.Name()); !bytes.HasPrefix(b, []byte("hello\n{")) || !json.Valid(b[6:]) {
+		t.Errorf("standard output holds %q", b)
+	}
+}
+
+// Nothing that is asked for names and numbers keeps the job from running.
+func TestExecDoesNotWaitForPipes(t *testing.T) {
+	t.Parallel()
+	fifo := filepath.Join(t.TempDir(), "ad")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	wrapped(t, []string{"_CONDOR_JOB_AD=" + fifo}, "-d", "127.0.0.1:9", "--", "sh", "-c", "exit 4").exits(4)
+
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	defer w.Close()
+	fd := int(w.Fd())
+	_ = syscall.SetNonblock(fd, true)
+	for err == nil {
+		_, err = syscall.Write(fd, make([]byte, 4096))
+	}
+	_ = syscall.SetNonblock(fd, false)
+	exe, _ := os.Executable()
+	cmd := exec.Command(exe, "exec", "-f", "/nonexistent", "--interval", "0", "--summary", "/nonexistent/x", "--", "sh", "-c", "exit 5")
+	cmd.Args[0], cmd.Stderr = name, w // full
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	kill := time.AfterFunc(patience, func() { cmd.Process.Kill() })
+	defer kill.Stop()
+	if _ = cmd.Wait(); cmd.ProcessState.ExitCode() != 5 {
+		t.Errorf("with a full standard error: %v", cmd.ProcessState)
+	}
 }
 
 // Whatever is wrong with monitoring, the job runs, and its end is not delayed by

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path"
@@ -13,6 +14,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
+	"syscall"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -140,6 +143,8 @@ type jobFinder struct {
 	fs     procinfo.FS
 	host   string          // node of services
 	told   map[string]bool // causes
+
+	looking sync.Mutex
 }
 
 // begin sets the benchmarks and adds the jobs that are named.
@@ -157,9 +162,21 @@ func (f *jobFinder) begin() error {
 			return command.Errorf(command.NoInput, "--job: %w", err)
 		}
 	}
-	f.find(context.Background())
+	found := make(chan struct{})
+	go func() {
+		f.find(context.Background())
+		close(found)
+	}()
+	select {
+	case <-found:
+	case <-time.After(findTime): // it goes on, and is not waited for
+	}
 	return nil
 }
+
+// findTime is how long the first look for services and cgroups is waited for: a
+// file of a process that is stuck may not be readable ever.
+const findTime = 2 * time.Second
 
 // run looks for services and cgroups until ctx ends.
 func (f *jobFinder) run(ctx context.Context) {
@@ -171,15 +188,19 @@ func (f *jobFinder) run(ctx context.Context) {
 	for {
 		select {
 		case <-tick.C:
-			f.find(ctx)
+			go f.find(ctx)
 		case <-ctx.Done():
 			return
 		}
 	}
 }
 
-// find looks once.
+// find looks once, unless another look is under way.
 func (f *jobFinder) find(ctx context.Context) {
+	if !f.looking.TryLock() {
+		return
+	}
+	defer f.looking.Unlock()
 	for _, sv := range f.services {
 		f.tell("--service "+sv.name, sv.find(f))
 	}
@@ -234,7 +255,7 @@ func (sv *watched) find(f *jobFinder) error {
 	}
 	if sv.job != nil {
 		// One that the service has started is of the job already.
-		if !slices.ContainsFunc(pids, func(pid int) bool { return !sv.job.Has(pid) }) {
+		if !slices.ContainsFunc(pids, func(pid int) bool { return !descends(f.fs, pid, sv.job.Has) }) {
 			return nil
 		}
 		sv.job.Remove()
@@ -251,9 +272,40 @@ func (sv *watched) find(f *jobFinder) error {
 	return nil
 }
 
+// descends reports whether a process, or one that it comes from, is one of those.
+func descends(fs procinfo.FS, pid int, one func(pid int) bool) bool {
+	for range 100 { // a /proc that lies leads in no circle
+		if one(pid) {
+			return true
+		}
+		b, err := readStart(filepath.Join(fs.Proc, strconv.Itoa(pid), "stat"), 1024)
+		f := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
+		if err != nil || len(f) < 2 {
+			return false
+		}
+		if pid, err = strconv.Atoi(f[1]); err != nil || pid <= 1 {
+			return false
+		}
+	}
+	return false
+}
+
+// readStart reads the first n bytes of a file, and waits for no pipe.
+func readStart(file string, n int64) ([]byte, error) {
+	f, err := os.OpenFile(file, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if st, err := f.Stat(); err != nil || !st.Mode().IsRegular() {
+		return nil, errors.Join(err, fmt.Errorf("%s is not a regular file", file))
+	}
+	return io.ReadAll(io.LimitReader(f, n))
+}
+
 // readPID reads a pid file.
 func readPID(file string) ([]int, error) {
-	b, err := os.ReadFile(file)
+	b, err := readStart(file, 64)
 	if err != nil {
 		return nil, err
 	}
@@ -279,7 +331,7 @@ func matching(fs procinfo.FS, expr *regexp.Regexp, spec string) ([]int, error) {
 		if err != nil || pid == os.Getpid() {
 			continue
 		}
-		b, err := os.ReadFile(filepath.Join(fs.Proc, e.Name(), "cmdline"))
+		b, err := readStart(filepath.Join(fs.Proc, e.Name(), "cmdline"), maxCmdline)
 		if err != nil || len(b) == 0 { // gone, or of the kernel
 			continue
 		}
@@ -289,8 +341,15 @@ func matching(fs procinfo.FS, expr *regexp.Regexp, spec string) ([]int, error) {
 			pids = append(pids, pid)
 		}
 	}
-	return pids, nil
+	// Those that come from another are of its tree already.
+	all := slices.Clone(pids)
+	return slices.DeleteFunc(pids, func(pid int) bool {
+		return descends(fs, pid, func(p int) bool { return p != pid && slices.Contains(all, p) })
+	}), nil
 }
+
+// maxCmdline is how much of a command line is looked at.
+const maxCmdline = 64 << 10
 
 // cgroupGlob is a pattern of cgroups that are jobs.
 type cgroupGlob struct {

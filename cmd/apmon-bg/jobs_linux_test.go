@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -10,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -168,6 +170,57 @@ func TestServiceIsFoundAgain(t *testing.T) {
 	slices.Sort(f.services[0].roots)
 	if !slices.Equal(f.services[0].roots, []int{again, more}) {
 		t.Errorf("found %v, want %d and %d", f.services[0].roots, again, more)
+	}
+}
+
+// Workers that a service starts, and that match too, are of its job already.
+func TestWorkersAreNoNewService(t *testing.T) {
+	t.Parallel()
+	word := fmt.Sprintf("workers-%d", os.Getpid())
+	var flags jobFlags
+	if err := flags.addService("web=~" + word); err != nil {
+		t.Fatal(err)
+	}
+	f, _, _ := finder(t, &flags)
+	cmd := exec.Command("/bin/sh", "-c", "while read x; do sh -c 'read y <&3' "+word+" 3<&0 & done; kill $!", word)
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { in.Close(); _ = cmd.Wait() }()
+	f.find(t.Context())
+	job := f.services[0].job
+	if !slices.Equal(f.services[0].roots, []int{cmd.Process.Pid}) {
+		t.Fatalf("found %v, want %d", f.services[0].roots, cmd.Process.Pid)
+	}
+	if _, err := in.Write([]byte("\n")); err != nil {
+		t.Fatal(err)
+	}
+	children := fmt.Sprintf("/proc/%d/task/%d/children", cmd.Process.Pid, cmd.Process.Pid)
+	if _, err := os.ReadFile(children); err != nil {
+		t.Skip(err)
+	}
+	eventually(t, "a worker", func() bool { b, _ := os.ReadFile(children); return len(b) > 0 })
+	f.find(t.Context())
+	if f.services[0].job != job {
+		t.Error("a worker made another job of the service")
+	}
+}
+
+func TestPIDFilesAreNoTrap(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	fifo, empty := filepath.Join(dir, "fifo"), filepath.Join(dir, "empty")
+	if err := errors.Join(syscall.Mkfifo(fifo, 0o600), os.WriteFile(empty, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range []string{fifo, empty, dir, "/dev/zero", "/proc/cpuinfo", filepath.Join(dir, "none")} {
+		if pids, err := readPID(file); err == nil || !strings.Contains(err.Error(), file) {
+			t.Errorf("%s: %v, %v", file, pids, err)
+		}
 	}
 }
 

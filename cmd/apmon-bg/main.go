@@ -22,7 +22,9 @@ func main() {
 
 // run is the whole command; it returns the exit code.
 func run(ctx context.Context, args []string, getenv func(string) string, _ io.Reader, stdout, stderr io.Writer) int {
-	return command.Report(stderr, name, newApp(getenv, stdout, stderr).RunContext(ctx, args))
+	log := command.NewPatient(stderr)
+	defer log.Flush()
+	return command.Report(log, name, newApp(getenv, stdout, log).RunContext(ctx, args))
 }
 
 const description = `Reports on this host every --interval, to every destination, until it is told to
@@ -66,7 +68,7 @@ Examples:
    apmon-bg --once --print
    apmon-bg -f /etc/apmon/destinations.conf --pidfile /run/apmon-bg.pid --replace`
 
-func newApp(getenv func(string) string, stdout, stderr io.Writer) *cli.App {
+func newApp(getenv func(string) string, stdout io.Writer, stderr *command.Patient) *cli.App {
 	a := &agent{
 		Destinations: command.Destinations{Name: name, Getenv: getenv, Stderr: stderr, System: conf.SystemFile},
 		stdout:       stdout,

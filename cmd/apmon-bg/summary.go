@@ -3,10 +3,12 @@ package main
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
 	"math"
 	"os"
 	"path/filepath"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/apmon-go/apmon/cmd/apmon-bg/internal/launch"
@@ -94,11 +96,35 @@ func (s *summary) write(path string, r launch.Result, last *procinfo.JobSample) 
 	return writeFile(path, append(b, '\n'))
 }
 
+// writeTimeout bounds the writing of a summary into a pipe.
+const writeTimeout = 300 * time.Millisecond
+
 // writeFile writes a file in one step: who reads it sees the old one or the new.
-// What is not a file, such as /dev/stdout, is written to.
+// A link in its place is replaced; but what it leads to is written to if that is
+// our own standard output or error, or no file, such as a terminal or a pipe that
+// somebody reads.
 func writeFile(path string, b []byte) error {
-	if st, err := os.Stat(path); err == nil && !st.Mode().IsRegular() {
-		return os.WriteFile(path, b, 0o644)
+	st, err := os.Stat(path)
+	if err == nil {
+		for _, own := range []*os.File{os.Stdout, os.Stderr} {
+			if same, err := own.Stat(); err == nil && os.SameFile(st, same) {
+				_, err := own.Write(b)
+				return err
+			}
+		}
+	}
+	if err == nil && !st.Mode().IsRegular() {
+		f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|syscall.O_NONBLOCK, 0)
+		if err != nil {
+			return err
+		}
+		defer f.Close()
+		if st, err := f.Stat(); err != nil || st.Mode().IsRegular() {
+			return errors.Join(err, fmt.Errorf("%s has become another", path))
+		}
+		_ = f.SetWriteDeadline(time.Now().Add(writeTimeout)) // not of everything; that does not block
+		_, err = f.Write(b)
+		return err
 	}
 	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
 	if err != nil {
