@@ -353,14 +353,8 @@ func (j *Job) sample(want func(option string) bool) (JobSample, error) {
 	j.errs = j.errs[:0]
 	before := s.generation
 	notBefore := s.clock().Add(-scanAge)
-	spare := startAge
-	if j.hasEnd {
-		spare = scanAge
-	}
-	if j.options.Started && s.generation > 0 && s.scanned.After(s.clock().Add(-spare)) {
-		// Of who has come since, what matters is in what this process reaps.
-		s.refresh()
-	} else {
+	switch {
+	case !j.options.Started:
 		if j.added.After(notBefore) {
 			notBefore = j.added
 		}
@@ -368,6 +362,11 @@ func (j *Job) sample(want func(option string) bool) (JobSample, error) {
 			notBefore = j.end
 		}
 		j.fail("", s.scan(notBefore))
+	case s.generation > 0 && (j.hasEnd && s.scanned.After(notBefore) || s.scanned.After(s.clock().Add(-startAge))):
+		// Of who has come since, what matters is in what this process reaps.
+		s.refresh()
+	default:
+		j.fail("", s.scan(s.clock())) // what it has reaped must be seen
 	}
 	if before == s.generation && s.own {
 		for _, p := range j.members {
