@@ -144,6 +144,13 @@ func sampleNow(t testing.TB, j *Job, choose Choice) JobSample {
 	return got
 }
 
+// lives reports whether a process of the job has not ended.
+func lives(j *Job) bool {
+	j.set.mu.Lock()
+	defer j.set.mu.Unlock()
+	return j.alive()
+}
+
 // cpuNear asserts the promise: 1 % and 2 ms per process.
 func cpuNear(t testing.TB, what string, got Value, want time.Duration, processes int) {
 	t.Helper()
@@ -289,7 +296,7 @@ func TestJobKeepsWhatNobodyInherits(t *testing.T) {
 			first := sampleNow(t, j, nil)
 			b.end()
 			deadline := time.Now().Add(30 * time.Second)
-			for j.alive() { // who is to reap them may not
+			for lives(j) { // who is to reap them may not
 				sampleNow(t, j, nil)
 				if time.Now().After(deadline) {
 					t.Fatal("processes stay")

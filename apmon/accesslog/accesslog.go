@@ -1,6 +1,7 @@
 package accesslog
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"fmt"
@@ -251,7 +252,9 @@ func (l *Log) line(line []byte) {
 		l.bad(errFuture)
 		return
 	}
-	s := l.stream(e.url)
+	// What a client has put behind a question mark names nothing.
+	path, _, _ := bytes.Cut(e.url, []byte("?"))
+	s := l.stream(path)
 	if s == nil {
 		l.own.unmatched++
 		return

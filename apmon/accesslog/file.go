@@ -106,7 +106,12 @@ func (f *file) poll(ctx context.Context) error {
 
 // open opens the file at the path.
 func (f *file) open() error {
-	// To open a named pipe that nobody writes to would wait for ever.
+	// Who writes to a pipe shall not be let in for a moment.
+	if st, err := os.Stat(f.path); err == nil && !st.Mode().IsRegular() {
+		return fmt.Errorf("%s is no file; give a pipe as standard input", f.path)
+	}
+	// It may have become a named pipe: to open one that nobody writes to would
+	// wait for ever.
 	opened, err := os.OpenFile(f.path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return err

@@ -37,6 +37,10 @@ func (l *Log) newInput() (func(context.Context), error) {
 		return func(ctx context.Context) { l.readStdin(ctx, stdin) }, nil
 	case isSocket && path == "":
 		return nil, errors.New("accesslog: unixgram: without a path")
+	case isSocket && len(path) > maxSocketPath:
+		return nil, fmt.Errorf("accesslog: unixgram: the path is longer than %d bytes", maxSocketPath)
+	case strings.HasPrefix(in, "http:") && !strings.HasPrefix(in, "http://"), strings.HasPrefix(in, "https:") && !strings.HasPrefix(in, "https://"):
+		return nil, errors.New("accesslog: the input is no http or https URL")
 	case isSocket:
 		return func(ctx context.Context) {
 			l.again(ctx, func(ctx context.Context) error { return l.receive(ctx, path) })
@@ -55,6 +59,9 @@ func (l *Log) newInput() (func(context.Context), error) {
 	}
 	return func(ctx context.Context) { l.follow(ctx, in) }, nil
 }
+
+// maxSocketPath is what the systems we know take, less the zero at the end.
+const maxSocketPath = 103
 
 // state logs what becomes of the input: nil that it is there, an error once as
 // long as it is the same.

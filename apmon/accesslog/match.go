@@ -83,6 +83,9 @@ func matchDefault(url []byte) (id identity, ok bool) {
 			for end := len(rest); ; {
 				minus := bytes.LastIndexByte(rest[:end], '-')
 				if minus < 1 {
+					if newline < 0 {
+						return identity{}, false // nor will what is behind a later slash do
+					}
 					break
 				}
 				if n := bytes.LastIndexByte(rest[minus+1:end], '/'); n > 0 && (newline < 0 || minus < newline) {

@@ -32,9 +32,16 @@ type Record struct {
 	User      string    // see [WithUser]
 }
 
+// maxText is how many bytes of a text of a request are logged. A client sends up
+// to a megabyte; with all of its texts at most four times as long by escapes, a
+// line stays below the 64 KiB that package accesslog, and others, take.
+const maxText = 2 << 10
+
 // log hands the record of a request to the loggers.
+//
+// Texts are cut at maxText.
 func (w *response) log(r *http.Request, now time.Time, took time.Duration) {
-	client := r.RemoteAddr
+	client := cmp.Or(r.RemoteAddr, "-")
 	if w.client.IsValid() {
 		bare := w.client.WithZone("") // networks have none
 		for _, p := range w.s.noLog {
@@ -60,6 +67,9 @@ func (w *response) log(r *http.Request, now time.Time, took time.Duration) {
 	rec.URI, rec.Query = uri, query
 	if w.s.user != nil {
 		rec.User = w.s.user(r)
+	}
+	for _, text := range []*string{&rec.Method, &rec.URI, &rec.Query, &rec.Protocol, &rec.Referer, &rec.UserAgent, &rec.User} {
+		*text = (*text)[:min(len(*text), maxText)]
 	}
 	for _, log := range w.s.loggers {
 		log(rec)

@@ -17,7 +17,11 @@ import (
 // The peer of a unix socket is this machine's, whoever may open the socket; its
 // headers are held to the same. Another address of this machine is not loopback.
 // A proxy on this machine that adds no header cannot be told from a local
-// client, and a browser on this machine is one, whatever page it shows.
+// client.
+//
+// A browser on this machine is a local client too, whatever page it shows: a page
+// whose name is made to lead here (DNS rebinding) can read the answer. Where that
+// matters, a filter can look at the Host, too.
 func Loopback(r *http.Request) bool {
 	if !localPeer(r) {
 		return false
@@ -42,8 +46,29 @@ func Loopback(r *http.Request) bool {
 	return true
 }
 
+// noOtherSite reports whether no page of another site can be behind a request of
+// a browser: it says so itself (Sec-Fetch-Site), and the host is asked for by an
+// address, or a name, that leads nowhere else.
+func noOtherSite(r *http.Request) bool {
+	switch r.Header.Get("Sec-Fetch-Site") {
+	case "", "none", "same-origin":
+	default:
+		return false
+	}
+	host := r.Host
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	return strings.EqualFold(host, "localhost") || loopbackHop(host)
+}
+
+func onUnixSocket(r *http.Request) bool {
+	local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+	return ok && local.Network() == "unix"
+}
+
 func localPeer(r *http.Request) bool {
-	if local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr); ok && local.Network() == "unix" {
+	if onUnixSocket(r) {
 		return true
 	}
 	// The server has put it there, always with a port.

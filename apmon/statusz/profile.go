@@ -75,14 +75,14 @@ func Profile(o ProfileOptions) (*Profiler, error) {
 	mux.HandleFunc("GET /{name}", serveNamed)
 	mux.HandleFunc("POST /start", p.serveStart)
 	mux.HandleFunc("POST /stop", func(http.ResponseWriter, *http.Request) { p.Stop() })
-	// A page in a browser of this machine could start profiling.
+	// A page in a browser could start profiling.
 	guarded := http.NewCrossOriginProtection().Handler(mux)
 	p.server = http.Server{
 		ReadHeaderTimeout: 5 * time.Second,
 		BaseContext:       func(net.Listener) context.Context { return p.ctx },
 		ErrorLog:          slog.NewLogLogger(p.log.Handler(), slog.LevelWarn),
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if !o.Remote && !Loopback(r) {
+			if !o.Remote && !(Loopback(r) && noOtherSite(r)) {
 				http.Error(w, "not from here", http.StatusForbidden)
 				return
 			}

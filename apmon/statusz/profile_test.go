@@ -89,6 +89,9 @@ func ask(t *testing.T, p *Profiler, method, path string, headers ...string) (int
 	for _, h := range headers {
 		name, value, _ := strings.Cut(h, ": ")
 		r.Header.Set(name, value)
+		if name == "Host" {
+			r.Host = value
+		}
 	}
 	transport := &http.Transport{DisableKeepAlives: true}
 	resp, err := transport.RoundTrip(r)
@@ -152,6 +155,8 @@ func TestProfileOnRequest(t *testing.T) {
 		{"GET", "/start", "", 404}, {"POST", "/heap", "", 405}, {"POST", "/stop", "", 200},
 		{"GET", "/heap", "X-Forwarded-For: 8.8.8.8", 403}, {"POST", "/start", "Forwarded: for=unknown", 403},
 		{"POST", "/start", "Sec-Fetch-Site: cross-site", 403}, {"POST", "/start", "Origin: http://example.org", 403},
+		{"GET", "/heap", "Sec-Fetch-Site: cross-site", 403}, {"HEAD", "/profile", "Sec-Fetch-Site: same-site", 403},
+		{"GET", "/heap", "Host: evil.example", 403}, {"GET", "/heap", "Host: localhost", 200}, {"GET", "/heap", "Host: [::1]:1", 200},
 	} {
 		var headers []string
 		if tt.header != "" {

@@ -45,7 +45,14 @@ force, without passwords, then every problem as SOURCE:LINE: message. Exits with
 					return command.Errorf(command.Config, "%w", err)
 				}
 			}
-			return command.PrintConfig(stdout, command.Load(cc.Context, sources, cc.Bool("fallback")), cc.Bool("strict"))
+			loaded := command.Load(cc.Context, sources, cc.Bool("fallback"))
+			for i := range loaded {
+				var l accessLog
+				if _, err := l.open(loaded[i].Config.AccessLog, nil); err != nil {
+					loaded[i].Problems = append(loaded[i].Problems, conf.Problem{Source: loaded[i].Config.Source, Err: err})
+				}
+			}
+			return command.PrintConfig(stdout, loaded, cc.Bool("strict"))
 		},
 	}
 }

@@ -85,6 +85,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 	stats := httpstats.New()
+	names.Name = "http"
 	if _, err := client.AddSource(stats, names); err != nil {
 		return err
 	}
@@ -150,13 +151,20 @@ func receive(ctx context.Context, stdout, stderr io.Writer) (addr string, end fu
 	cmd := exec.Command("go", "run", "github.com/apmon-go/apmon/cmd/apmon-recv", "--listen", addr)
 	cmd.Stdout, cmd.Stderr = stdout, stderr
 	if err := cmd.Start(); err != nil {
-		return "", nil, fmt.Errorf("apmon-recv: %w", err)
+		return "", nil, fmt.Errorf("apmon-recv: %w; name a receiver with -d", err)
 	}
+	ended := make(chan struct{})
+	go func() {
+		if err := cmd.Wait(); err != nil && ctx.Err() == nil {
+			fmt.Fprintf(stderr, "service: apmon-recv: %v; name a receiver with -d\n", err)
+		}
+		close(ended)
+	}()
 	return addr, func() {
 		// A Ctrl-C has reached it already; it shows its summary and ends.
 		if ctx.Err() == nil {
 			_ = cmd.Process.Signal(os.Interrupt)
 		}
-		_ = cmd.Wait()
+		<-ended
 	}, nil
 }
