@@ -48,7 +48,7 @@ Environment:
    APMON_INTERVAL       interval, if --interval is not given
 
 Exit status: that of CMD, or 128+N if signal N ended it; 126 if it cannot be
-executed, 127 if it is not there; 64 if we were called wrongly.
+executed, 127 if it is not there; 64 if we were called wrongly, 65 for a bad --set.
 
 Examples:
    apmon-bg exec -d ml.example.org -c MySite_Jobs -n 123456 -- ./analysis run 7

@@ -66,6 +66,7 @@ Exit status:
 Examples:
    apmon-bg -d ml.example.org --host-group MySite
    apmon-bg --once --print
+   apmon-bg -d ml.example.org --service 'web=~^nginx: master' --job-cgroup 'slurm/job_*' --job-node '{1}'
    apmon-bg -f /etc/apmon/destinations.conf --pidfile /run/apmon-bg.pid --replace`
 
 func newApp(getenv func(string) string, stdout io.Writer, stderr *command.Patient) *cli.App {
