@@ -183,7 +183,7 @@ func TestURIOfOddRequests(t *testing.T) {
 	s := New(WithLog(func(r *Record) { got = r }))
 	req, _ := http.NewRequest("", "http://h/made?by=hand", nil)
 	s.Wrap(http.NotFoundHandler()).ServeHTTP(httptest.NewRecorder(), req)
-	if got.Method != "GET" || got.URI != "/made" || got.Query != "by=hand" || got.Client != "" {
+	if got.Method != "GET" || got.URI != "/made" || got.Query != "by=hand" || got.Client != "-" {
 		t.Errorf("%+v", got)
 	}
 }
