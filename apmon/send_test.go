@@ -474,21 +474,30 @@ func TestLookups(t *testing.T) {
 			t.Errorf("gone.example: %+v", s)
 		}
 
-		// Found later, off the sending path.
-		n.answer("gone.example", "10.0.0.5")
+		// Found later, off the sending path. (An answer that takes no time may be
+		// there before the message goes.)
+		later := func(addr string) func(context.Context) ([]netip.Addr, error) {
+			return func(context.Context) ([]netip.Addr, error) {
+				time.Sleep(time.Second)
+				return []netip.Addr{netip.MustParseAddr(addr)}, nil
+			}
+		}
+		n.set("gone.example", later("10.0.0.5"))
 		time.Sleep(retryInterval)
 		synctest.Wait()
 		c.Send("C", "N", Int("x", 1))
+		time.Sleep(2 * time.Second)
 		synctest.Wait()
 		c.Send("C", "N", Int("x", 1))
 		equalSlices(t, "numbers", n.seqs("10.0.0.5:8884"), []int32{1})
 
 		// A changed address is noticed, and the numbers go on.
-		n.answer("slow.example", "10.0.0.33")
+		n.set("slow.example", later("10.0.0.33"))
 		n.set("both.example", func(context.Context) ([]netip.Addr, error) { return nil, errors.New("server failure") })
 		time.Sleep(recheckInterval)
 		synctest.Wait()
 		c.Send("C", "N", Int("x", 1))
+		time.Sleep(2 * time.Second)
 		synctest.Wait()
 		c.Send("C", "N", Int("x", 1))
 		equalSlices(t, "old address", n.seqs("10.0.0.3:8884"), []int32{1, 2, 3, 4})

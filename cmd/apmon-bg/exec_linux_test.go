@@ -59,7 +59,8 @@ func TestExecExitCodes(t *testing.T) {
 		{[]string{"--set", "x=", "--", "true"}, 65},
 		{[]string{"--cpus", "-1", "--", "true"}, 64},
 	} {
-		p := wrapped(t, nil, append([]string{"-d", recv.Addr()}, tt.args...)...)
+		// A folder of the path that may not be read would make it 126.
+		p := wrapped(t, []string{"PATH=/usr/bin:/bin"}, append([]string{"-d", recv.Addr()}, tt.args...)...)
 		if got := p.ProcessState.ExitCode(); got != tt.code {
 			t.Errorf("%v: exit code %d, want %d\n%s", tt.args, got, tt.code, p.stderr.String())
 		}
