@@ -125,9 +125,6 @@ func newClient(opts []Option) (*Client, error) {
 			logger:  slog.New(slog.DiscardHandler),
 			resolve: lookup,
 			limit:   xdr.DefaultLimit,
-			cluster: DefaultCluster,
-
-			hostCluster: DefaultMonitorCluster,
 		},
 		limiter: newLimiter(DefaultRate),
 		started: time.Now(),
@@ -174,28 +171,22 @@ func (o *options) complete() error {
 	if o.policy < Drop || o.policy > Off {
 		return fmt.Errorf("apmon: unknown rate policy %d", o.policy)
 	}
-	if o.cluster == "" {
-		o.cluster = DefaultCluster
-	}
-	if o.hostCluster == "" {
-		o.hostCluster = DefaultMonitorCluster
-	}
-	for _, name := range []struct{ what, name string }{{"cluster of the host", o.hostCluster}, {"node of the host", cmp.Or(o.hostNode, "-")}} {
-		if err := xdr.CheckName(name.name); err != nil {
-			return fmt.Errorf("apmon: %s: %w", name.what, err)
+	o.cluster = cmp.Or(o.cluster, DefaultCluster)
+	o.hostCluster = cmp.Or(o.hostCluster, DefaultMonitorCluster)
+	for _, n := range []struct{ what, name string }{
+		{"default cluster", o.cluster}, {"default node", o.node}, {"cluster of the host", o.hostCluster}, {"node of the host", o.hostNode},
+	} {
+		if n.name == "" {
+			continue // a node: the host's name
+		}
+		if err := xdr.CheckName(n.name); err != nil {
+			return fmt.Errorf("apmon: %s: %w", n.what, err)
 		}
 	}
-	if err := xdr.CheckName(o.cluster); err != nil {
-		return fmt.Errorf("apmon: default cluster: %w", err)
-	}
+	o.defaultNode = func() string { return o.node }
 	if o.node == "" {
 		// Not before it is needed: it reads files.
 		o.defaultNode = sync.OnceValue(procinfo.Hostname)
-		return nil
-	}
-	o.defaultNode = func() string { return o.node }
-	if err := xdr.CheckName(o.node); err != nil {
-		return fmt.Errorf("apmon: default node: %w", err)
 	}
 	return nil
 }

@@ -71,6 +71,18 @@ type JobExit struct {
 	MaxRSS int64
 }
 
+// AddTo adds what is known of the end to a sample, as the last report has it.
+func (e JobExit) AddTo(s *procinfo.JobSample) {
+	if e.Signal != 0 {
+		s.ExitSignal = procinfo.Known(float64(e.Signal))
+	} else {
+		s.ExitCode = procinfo.Known(float64(e.Code))
+	}
+	if v := float64(e.MaxRSS); v > s.MaxRSS.V {
+		s.MaxRSS = procinfo.Known(v)
+	}
+}
+
 // jobsPerSecond is how many jobs share a slot: their reports, a datagram or two
 // each, shall leave the better part of the rate limit to others.
 const jobsPerSecond = 15
@@ -175,14 +187,7 @@ func (j *MonitoredJob) sample(choose procinfo.Choice) (procinfo.JobSample, error
 		err = errors.Join(err, s.SetWorkDir(j.dir.Sample(workDirWait, on("workdir_size"), on("disk_total", "disk_used", "disk_free", "disk_usage"))))
 	}
 	if e := j.exit.Load(); e != nil {
-		if e.Signal != 0 {
-			s.ExitSignal = procinfo.Known(float64(e.Signal))
-		} else {
-			s.ExitCode = procinfo.Known(float64(e.Code))
-		}
-		if v := float64(e.MaxRSS); v > s.MaxRSS.V {
-			s.MaxRSS = procinfo.Known(v)
-		}
+		e.AddTo(&s)
 	}
 	s.Factors = j.c.benchmarks()
 	return s, err

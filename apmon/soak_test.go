@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/apmon-go/apmon/internal/longtest"
 	"github.com/apmon-go/apmon/procinfo"
 )
 
@@ -14,9 +15,7 @@ import (
 // with the real /proc and a real socket: memory, goroutines and descriptors
 // must not grow.
 func TestLongSoak(t *testing.T) {
-	if os.Getenv("APMON_LONG_TESTS") == "" {
-		t.Skip("set APMON_LONG_TESTS=1 for tests of minutes")
-	}
+	longtest.Skip(t)
 	if runtime.GOOS != "linux" {
 		t.Skip("descriptors are counted in /proc")
 	}

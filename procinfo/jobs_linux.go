@@ -255,6 +255,15 @@ func (j *Job) Remove() {
 	s.exits.unwatch(j)
 }
 
+// Has reports whether a process was of the job in the last scan.
+func (j *Job) Has(pid int) bool {
+	s := j.set
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p := s.procs[pid]
+	return p != nil && p.member(j)
+}
+
 // Close ends the following of all jobs, waits for what runs, and closes what is
 // open. Samples fail from then on.
 func (s *Jobs) Close() error {

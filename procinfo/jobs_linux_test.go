@@ -18,6 +18,7 @@ import (
 	"unsafe"
 
 	"github.com/apmon-go/apmon/internal/burner"
+	"github.com/apmon-go/apmon/internal/longtest"
 	"github.com/apmon-go/apmon/xdr"
 )
 
@@ -39,13 +40,6 @@ func TestMain(m *testing.M) {
 	code := m.Run()
 	os.RemoveAll(burnerDir)
 	os.Exit(code)
-}
-
-// longTest skips a test that takes long unless those were asked for.
-func longTest(t *testing.T) {
-	if os.Getenv("APMON_LONG_TESTS") != "1" {
-		t.Skip("takes long: APMON_LONG_TESTS=1 runs it")
-	}
 }
 
 // burning is a burner that runs.
@@ -498,7 +492,7 @@ func TestJobStartedIgnoringSIGCHLDIsALowerBound(t *testing.T) {
 }
 
 func TestLongJobTree(t *testing.T) {
-	longTest(t)
+	longtest.Skip(t)
 	const n = 2000
 	b := burn(t, nil, "tree", strconv.Itoa(n), "2")
 	j := addJob(t, liveJobs(t), JobOptions{PIDs: []int{b.cmd.Process.Pid}})
@@ -530,7 +524,7 @@ func TestLongJobTree(t *testing.T) {
 
 // Every kind of load, ten times as much of it.
 func TestLongJobLoads(t *testing.T) {
-	longTest(t)
+	longtest.Skip(t)
 	for _, args := range []string{"201 seq 200 50", "201 par 200 50", "201 held 200 50", "1 threads 8 500", "201 orphans 200 50", "200 rootdies 200 50"} {
 		f := strings.Fields(args)
 		n, _ := strconv.Atoi(f[0])

@@ -20,6 +20,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/apmon-go/apmon/internal/longtest"
 )
 
 // long is how long a test waits for what takes milliseconds.
@@ -169,9 +171,7 @@ func TestWorkDirManyEntries(t *testing.T) {
 }
 
 func TestLongWorkDirMillionEntries(t *testing.T) {
-	if os.Getenv("APMON_LONG_TESTS") == "" {
-		t.Skip("APMON_LONG_TESTS is not set")
-	}
+	longtest.Skip(t)
 	dir := t.TempDir()
 	for i := range 1000 {
 		sub := fmt.Sprintf("%s/%d", dir, i)

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/apmon-go/apmon/apmon"
+	"github.com/apmon-go/apmon/internal/longtest"
 )
 
 // chunks hands out lines that are made as they are read.
@@ -103,9 +104,7 @@ func BenchmarkLines(b *testing.B) {
 }
 
 func TestLongMillionLines(t *testing.T) {
-	if os.Getenv("APMON_LONG_TESTS") == "" {
-		t.Skip("APMON_LONG_TESTS is not set")
-	}
+	longtest.Skip(t)
 	_, read := readsLines(t)
 	start := time.Now()
 	read(1_000_000)
@@ -152,9 +151,7 @@ func BenchmarkLine(b *testing.B) {
 // all in one window and then all in the next, while the first is open: the
 // memory of the whole process, and the error.
 func TestLongTenMillionClients(t *testing.T) {
-	if os.Getenv("APMON_LONG_TESTS") == "" {
-		t.Skip("APMON_LONG_TESTS is not set")
-	}
+	longtest.Skip(t)
 	if os.Getenv("APMON_ALONE") == "" {
 		// In a process of its own: others have left memory behind in this one.
 		cmd := exec.Command(os.Args[0], "-test.run=^TestLongTenMillionClients$", "-test.v")

@@ -36,6 +36,7 @@ type agent struct {
 
 	client *apmon.Client
 	finder *jobFinder
+	host   string   // node of services
 	print  *printer // nil without --print
 	log    accessLog
 }
@@ -192,10 +193,8 @@ func (a *agent) options(cc *cli.Context) ([]apmon.Option, error) {
 	if err := a.jobFlags.check(); err != nil {
 		return nil, err
 	}
-	if node == "" {
-		a.finder = &jobFinder{host: procinfo.Hostname()}
-	} else {
-		a.finder = &jobFinder{host: node}
+	if a.host = node; node == "" {
+		a.host = procinfo.Hostname()
 	}
 	for what, s := range map[string]string{"-c": cluster, "-n": node} {
 		if s == "" {
@@ -226,25 +225,19 @@ func (a *agent) options(cc *cli.Context) ([]apmon.Option, error) {
 		}
 	}
 	adjust = a.log.configured(adjust)
-	opts := []apmon.Option{
+	noHost := cc.Bool("no-host")
+	opts := append(a.Options(cc),
 		apmon.WithContext(cc.Context),
-		apmon.WithLogger(a.Logger()),
-		apmon.WithRatePolicy(apmon.Wait),
 		apmon.WithAdjust(adjust),
 		apmon.WithMonitorNames(cluster, node),
-	}
-	noHost := cc.Bool("no-host")
-	opts = append(opts, apmon.WithMonitoring(func(o *conf.Options) {
-		if interval > 0 {
-			o.SysInterval, o.JobInterval = interval, interval
-		}
-		if noHost {
-			o.SysMonitoring, o.GeneralInfo = conf.Off, conf.Off
-		}
-	}))
-	if cc.Bool("fallback") {
-		opts = append(opts, apmon.WithFallback())
-	}
+		apmon.WithMonitoring(func(o *conf.Options) {
+			if interval > 0 {
+				o.SysInterval, o.JobInterval = interval, interval
+			}
+			if noHost {
+				o.SysMonitoring, o.GeneralInfo = conf.Off, conf.Off
+			}
+		}))
 	if cc.Bool("print") {
 		a.print = &printer{out: a.stdout}
 		opts = append(opts, apmon.WithTap(a.print.datagram))
@@ -273,10 +266,10 @@ func (a *agent) open(ctx context.Context, cc *cli.Context, opts []apmon.Option) 
 	case len(a.client.Stats().Destinations) == 0 && !cc.Bool("print"):
 		a.Logger().Warn("no usable destination yet, the sources are tried again and again")
 	}
-	f := a.finder
-	f.jobFlags, f.client, f.log, f.told = &a.jobFlags, a.client, a.Logger(), map[string]bool{}
-	f.fs = procinfo.DefaultFS(a.Getenv)
-	return f.begin()
+	a.finder = &jobFinder{
+		jobFlags: &a.jobFlags, client: a.client, log: a.Logger(), fs: procinfo.DefaultFS(a.Getenv), host: a.host, told: map[string]bool{},
+	}
+	return a.finder.begin()
 }
 
 // once sends one report.
@@ -361,7 +354,7 @@ func (a *agent) follow(ctx context.Context, sig *signals, hup, usr1 <-chan os.Si
 			return nil
 		case <-sig.stop:
 			service.tell("STOPPING=1", "STATUS=sending a last report")
-			a.lastReport(ctx, sig)
+			a.reportLast(ctx, sig)
 			if a.print != nil {
 				return a.print.failure()
 			}
@@ -370,8 +363,8 @@ func (a *agent) follow(ctx context.Context, sig *signals, hup, usr1 <-chan os.Si
 	}
 }
 
-// lastReport reports before the end.
-func (a *agent) lastReport(ctx context.Context, sig *signals) {
+// reportLast reports before the end.
+func (a *agent) reportLast(ctx context.Context, sig *signals) {
 	ctx, stop := context.WithTimeout(ctx, lastReport)
 	defer stop()
 	go func() {

@@ -35,7 +35,40 @@ type process struct {
 	changed chan struct{}
 }
 
-// start starts apmon-bg: this test binary, which TestMain lets be that.
+// bg is a call of apmon-bg: this test binary, which TestMain lets be that.
+func bg(t *testing.T, args ...string) *exec.Cmd {
+	t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(exe, args...)
+	cmd.Args[0] = name
+	return cmd
+}
+
+// fullPipe is a pipe that takes no more, and that nobody reads.
+func fullPipe(t *testing.T) *os.File {
+	t.Helper()
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { r.Close(); w.Close() })
+	fd := int(w.Fd()) // from here on it blocks
+	if err := syscall.SetNonblock(fd, true); err != nil {
+		t.Fatal(err)
+	}
+	for err == nil {
+		_, err = syscall.Write(fd, make([]byte, 4096))
+	}
+	if err := syscall.SetNonblock(fd, false); err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// start starts apmon-bg.
 func start(t *testing.T, env []string, args ...string) *process {
 	t.Helper()
 	return startWith(t, nil, env, args...)
@@ -44,12 +77,7 @@ func start(t *testing.T, env []string, args ...string) *process {
 // startWith starts it with a standard input, nil for none.
 func startWith(t *testing.T, stdin *os.File, env []string, args ...string) *process {
 	t.Helper()
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &process{Cmd: exec.Command(exe, args...), t: t, ended: make(chan struct{}), changed: make(chan struct{})}
-	p.Args[0] = name
+	p := &process{Cmd: bg(t, args...), t: t, ended: make(chan struct{}), changed: make(chan struct{})}
 	p.Env = append([]string{"HOME=/nonexistent", "PATH=" + os.Getenv("PATH")}, env...)
 	if stdin != nil {
 		p.Stdin = stdin
@@ -386,9 +414,7 @@ func TestPrintToWhoDoesNotRead(t *testing.T) {
 		code int
 	}{{full, 74}, {closed, 0}} {
 		for _, args := range [][]string{{"--print", "--once"}, {"--print", "--interval", "1"}} {
-			exe, _ := os.Executable()
-			cmd := exec.Command(exe, args...)
-			cmd.Args[0] = name
+			cmd := bg(t, args...)
 			cmd.Stdout = tt.to
 			kill := time.AfterFunc(patience, func() { cmd.Process.Kill() })
 			err := cmd.Run()
@@ -410,25 +436,8 @@ func TestAgentEndsThoughItsOutputIsStuck(t *testing.T) {
 	t.Parallel()
 	recv := apmontest.New(t)
 	for _, which := range []string{"stdout", "stderr"} {
-		r, w, err := os.Pipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer r.Close()
-		defer w.Close()
-		fd := int(w.Fd()) // from here on it blocks
-		if err := syscall.SetNonblock(fd, true); err != nil {
-			t.Fatal(err)
-		}
-		for err == nil {
-			_, err = syscall.Write(fd, make([]byte, 4096))
-		}
-		if err := syscall.SetNonblock(fd, false); err != nil {
-			t.Fatal(err)
-		}
-		exe, _ := os.Executable()
-		cmd := exec.Command(exe, "--print", "--interval", "1", "-d", recv.Addr(), "-f", "/nonexistent/file")
-		cmd.Args[0] = name
+		w := fullPipe(t)
+		cmd := bg(t, "--print", "--interval", "1", "-d", recv.Addr(), "-f", "/nonexistent/file")
 		if which == "stdout" {
 			cmd.Stdout = w
 		} else {
@@ -442,7 +451,7 @@ func TestAgentEndsThoughItsOutputIsStuck(t *testing.T) {
 		if which == "stdout" {
 			recv.Wait(1) // it is up, and stuck with what comes next
 		} else {
-			for !catchesTERM(t, cmd.Process.Pid) {
+			for !stuckInPipe(t, cmd.Process.Pid) {
 				runtime.Gosched()
 			}
 		}
@@ -460,10 +469,9 @@ func TestAgentEndsThoughItsOutputIsStuck(t *testing.T) {
 	}
 }
 
-// catchesTERM reports whether a process has its own handler for TERM. (Go's
-// runtime always has one: what tells is that the agent has got as far as its
-// log, which is where it is stuck.)
-func catchesTERM(t *testing.T, pid int) bool {
+// stuckInPipe reports whether a process waits for a pipe to take more, as the
+// agent does once it has come as far as its log.
+func stuckInPipe(t *testing.T, pid int) bool {
 	t.Helper()
 	if runtime.GOOS != "linux" {
 		t.Skip("what a process waits in is told by /proc")

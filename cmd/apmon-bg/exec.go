@@ -66,14 +66,12 @@ const afterEnd = 1300 * time.Millisecond
 // does not, either.
 type runner struct {
 	command.Destinations
-	jobFlags
-	set     []apmon.Param // of --set
-	setErr  error
-	getenv  func(string) string
-	flush   func() // of what was logged
-	client  *apmon.Client
-	log     *slog.Logger
-	options apmon.Job
+	benchmarks
+	set    []apmon.Param // of --set
+	setErr error
+	flush  func() // of what was logged
+	client *apmon.Client
+	log    *slog.Logger
 
 	ctx   context.Context                    // ends when all is over
 	job   atomic.Pointer[apmon.MonitoredJob] // nil where it cannot be followed
@@ -84,7 +82,6 @@ func execCommand(getenv func(string) string, stderr *command.Patient) *cli.Comma
 	r := &runner{
 		flush:        stderr.Flush,
 		Destinations: command.Destinations{Name: name, Getenv: getenv, Stderr: stderr, System: conf.SystemFile},
-		getenv:       getenv,
 	}
 	return &cli.Command{
 		Name:            "exec",
@@ -96,7 +93,7 @@ func execCommand(getenv func(string) string, stderr *command.Patient) *cli.Comma
 		Flags: append(r.Flags(), []cli.Flag{
 			&cli.StringFlag{Name: "cluster", Aliases: []string{"c"}, Usage: "`CLUSTER` of the job"},
 			&cli.StringFlag{Name: "node", Aliases: []string{"n"}, Usage: "`NODE` of the job, usually its id"},
-			&cli.StringFlag{Name: "interval", Usage: "report every `TIME`, such as 120s or 2m; a number is seconds", DefaultText: "of the configuration, else 120s"},
+			intervalFlag(),
 			&cli.StringFlag{Name: "workdir", Usage: "report size and file system of this `DIR`"},
 			&cli.Float64Flag{Name: "cpus", Usage: "`N` CPUs were given to the job", DefaultText: "unknown"},
 			&cli.StringFlag{Name: "summary", Usage: "write what the job used to `FILE`, as JSON"},
@@ -106,7 +103,7 @@ func execCommand(getenv func(string) string, stderr *command.Patient) *cli.Comma
 			&cli.BoolFlag{Name: "kill-orphans", DisableDefaultText: true, Usage: "end them then"},
 			&cli.BoolFlag{Name: "cgroup", DisableDefaultText: true, Usage: "warn if CMD cannot have a cgroup of its own"},
 			&cli.BoolFlag{Name: "reraise", DisableDefaultText: true, Usage: "end by the signal that ended CMD"},
-			r.benchmarkFlag(),
+			r.benchmarks.flag(),
 		}...),
 		Action: r.run,
 	}
@@ -160,8 +157,7 @@ func (r *runner) run(cc *cli.Context) error {
 		CgroupDir:   dir.path(),
 		Started: func(c launch.Command) {
 			s.PID.Store(int64(c.PID))
-			r.open(cc) // not before: the job waits for nothing
-			r.begin(c, dir)
+			r.begin(c, dir, r.open(cc)) // not before: the job waits for nothing
 		},
 		Ended: func(launch.Result) {
 			if job := r.job.Load(); job != nil {
@@ -193,9 +189,9 @@ func (r *runner) run(cc *cli.Context) error {
 	return command.Silent(result.Code())
 }
 
-// open makes the client. Whatever is wrong is a warning, and nothing is waited
-// for.
-func (r *runner) open(cc *cli.Context) {
+// open makes the client, and returns what is to be said of the job. Whatever is
+// wrong is a warning, and nothing is waited for.
+func (r *runner) open(cc *cli.Context) apmon.Job {
 	warn := func(err error) {
 		if err != nil {
 			r.log.Warn("monitoring", slog.String("error", err.Error()))
@@ -206,11 +202,11 @@ func (r *runner) open(cc *cli.Context) {
 	if warn(err); err != nil {
 		adjust = func(*conf.Config) {}
 	}
-	interval, err := interval(cc, r.getenv)
+	interval, err := interval(cc, r.Getenv)
 	warn(err)
 	sources, err := r.Sources()
 	warn(err)
-	cluster, node := conf.JobNames(r.getenv, cc.String("cluster"), cc.String("node"))
+	cluster, node := conf.JobNames(r.Getenv, cc.String("cluster"), cc.String("node"))
 	for _, name := range []*string{&cluster, &node} {
 		if *name != "" {
 			if err := xdr.CheckName(*name); err != nil {
@@ -219,30 +215,21 @@ func (r *runner) open(cc *cli.Context) {
 			}
 		}
 	}
-	r.options = apmon.Job{Cluster: cluster, Node: node, WorkDir: cc.String("workdir"), NumCPUs: cc.Float64("cpus"), Interval: interval, Also: r.set}
-	opts := []apmon.Option{
+	opts := append(r.Options(cc),
 		apmon.WithOpenInBackground(),
-		apmon.WithLogger(r.log),
-		apmon.WithRatePolicy(apmon.Wait),
 		apmon.WithAdjust(adjust),
-		apmon.WithMonitoring(func(o *conf.Options) { o.SysMonitoring, o.GeneralInfo = conf.Off, conf.Off }),
-	}
-	if cc.Bool("fallback") {
-		opts = append(opts, apmon.WithFallback())
-	}
+		apmon.WithMonitoring(func(o *conf.Options) { o.SysMonitoring, o.GeneralInfo = conf.Off, conf.Off }))
 	if r.client, err = apmon.OpenSources(cc.Context, sources, opts...); err != nil {
 		warn(err)
 		r.client, err = apmon.OpenSources(cc.Context, nil, apmon.WithOpenInBackground())
 		warn(err)
 	}
-	for _, b := range r.factors {
-		warn(r.client.SetBenchmark(b.name, b.factor))
-	}
+	r.benchmarks.tell(r.client)
+	return apmon.Job{Cluster: cluster, Node: node, WorkDir: cc.String("workdir"), NumCPUs: cc.Float64("cpus"), Interval: interval, Also: r.set}
 }
 
 // begin follows the job.
-func (r *runner) begin(c launch.Command, dir *ownCgroup) {
-	j := r.options
+func (r *runner) begin(c launch.Command, dir *ownCgroup, j apmon.Job) {
 	j.PID, j.Started, j.Counter = c.PID, true, c.CPUTime
 	if c.Witness != 0 {
 		j.Not = []int{c.Witness}
@@ -291,12 +278,9 @@ func (r *runner) end(cc *cli.Context, result launch.Result) (last procinfo.JobSa
 	}
 	ctx, stop := context.WithTimeout(r.ctx, afterEnd)
 	defer stop()
+	exit := apmon.JobExit{Code: result.ExitCode, Signal: int(result.Signal), MaxRSS: result.All.MaxRSS}
 	last, _ = job.Sample()
-	if result.Signal != 0 {
-		last.ExitSignal = procinfo.Known(float64(result.Signal))
-	} else {
-		last.ExitCode = procinfo.Known(float64(result.ExitCode))
-	}
+	exit.AddTo(&last)
 	if err := r.client.Ready(ctx); err != nil {
 		r.log.Warn("nothing was reported: no configuration was read in time")
 		return last
@@ -310,11 +294,14 @@ func (r *runner) end(cc *cli.Context, result launch.Result) (last procinfo.JobSa
 			r.log.Warn("accounting record not sent", slog.String("error", err.Error()))
 		}
 	}
-	exit := apmon.JobExit{Code: result.ExitCode, Signal: int(result.Signal), MaxRSS: result.All.MaxRSS}
 	if err := job.End(ctx, exit, apmon.String("status", "ended")); err != nil {
 		r.log.Warn("last report not sent, or not whole", slog.String("error", err.Error()))
 	}
 	return last
+}
+
+func intervalFlag() cli.Flag {
+	return &cli.StringFlag{Name: "interval", Usage: "report every `TIME`, such as 120s or 2m; a number is seconds", DefaultText: "of the configuration, else 120s"}
 }
 
 // interval is what --interval or APMON_INTERVAL say, 0 for nothing.

@@ -8,7 +8,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -158,9 +157,8 @@ func TestExecSummaryFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer out.Close()
-	exe, _ := os.Executable()
-	cmd := exec.Command(exe, "exec", "-d", "127.0.0.1:9", "--summary", "/dev/stdout", "--", "echo", "hello")
-	cmd.Args[0], cmd.Stdout = name, out
+	cmd := bg(t, "exec", "-d", "127.0.0.1:9", "--summary", "/dev/stdout", "--", "echo", "hello")
+	cmd.Stdout = out
 	if err := cmd.Run(); err != nil {
 		t.Fatal(err)
 	}
@@ -178,21 +176,8 @@ func TestExecDoesNotWaitForPipes(t *testing.T) {
 	}
 	wrapped(t, []string{"_CONDOR_JOB_AD=" + fifo}, "-d", "127.0.0.1:9", "--", "sh", "-c", "exit 4").exits(4)
 
-	r, w, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close()
-	defer w.Close()
-	fd := int(w.Fd())
-	_ = syscall.SetNonblock(fd, true)
-	for err == nil {
-		_, err = syscall.Write(fd, make([]byte, 4096))
-	}
-	_ = syscall.SetNonblock(fd, false)
-	exe, _ := os.Executable()
-	cmd := exec.Command(exe, "exec", "-f", "/nonexistent", "--interval", "0", "--summary", "/nonexistent/x", "--", "sh", "-c", "exit 5")
-	cmd.Args[0], cmd.Stderr = name, w // full
+	cmd := bg(t, "exec", "-f", "/nonexistent", "--interval", "0", "--summary", "/nonexistent/x", "--", "sh", "-c", "exit 5")
+	cmd.Stderr = fullPipe(t)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -286,9 +271,7 @@ func TestExecCountsCPUTime(t *testing.T) {
 	} {
 		t.Run(tt.args, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "summary")
-			exe, _ := os.Executable()
-			cmd := exec.Command(exe, append([]string{"exec", "-d", "127.0.0.1:9", "--orphan-wait", "10s", "--summary", file, "--", burnerPath}, strings.Fields(tt.args)...)...)
-			cmd.Args[0] = name
+			cmd := bg(t, append([]string{"exec", "-d", "127.0.0.1:9", "--orphan-wait", "10s", "--summary", file, "--", burnerPath}, strings.Fields(tt.args)...)...)
 			in, err := cmd.StdinPipe()
 			if err != nil {
 				t.Fatal(err)

@@ -36,12 +36,7 @@ type jobFlags struct {
 	globs    []*cgroupGlob
 	node     string // template
 	cluster  string
-	factors  []benchmark
-}
-
-type benchmark struct {
-	name   string
-	factor float64
+	benchmarks
 }
 
 func (f *jobFlags) flags() []cli.Flag {
@@ -51,26 +46,8 @@ func (f *jobFlags) flags() []cli.Flag {
 		&command.Repeat{Forms: []string{"job-cgroup"}, Value: "GLOB", Usage: "every cgroup that matches is a job, found and dropped as they come and go (repeatable)", Add: f.addGlob},
 		&cli.StringFlag{Name: "job-node", Usage: "`TEMPLATE` of the nodes of --job-cgroup: {1}, {2}... are what its asterisks matched", DefaultText: "the last element of the path", Destination: &f.node},
 		&cli.StringFlag{Name: "job-cluster", Usage: "`CLUSTER` of jobs that name none", DefaultText: "G_Jobs with --host-group G, else " + apmon.DefaultJobCluster, Destination: &f.cluster},
-		f.benchmarkFlag(),
+		f.benchmarks.flag(),
 	}
-}
-
-func (f *jobFlags) benchmarkFlag() cli.Flag {
-	return &command.Repeat{Forms: []string{"benchmark"}, Value: "NAME=FACTOR", Usage: "result of a benchmark for one CPU: ksi2k, db12, hep06 or hs23 (repeatable)", Add: f.addBenchmark}
-}
-
-func (f *jobFlags) addBenchmark(s string) error {
-	name, value, _ := strings.Cut(s, "=")
-	v, err := strconv.ParseFloat(value, 64)
-	if err != nil {
-		return fmt.Errorf("%q is not NAME=FACTOR", s)
-	}
-	var check procinfo.Factors
-	if err := check.Set(name, v); err != nil {
-		return err
-	}
-	f.factors = append(f.factors, benchmark{name, v})
-	return nil
 }
 
 func (f *jobFlags) addJob(s string) error {
@@ -149,11 +126,7 @@ type jobFinder struct {
 
 // begin sets the benchmarks and adds the jobs that are named.
 func (f *jobFinder) begin() error {
-	for _, b := range f.factors {
-		if err := f.client.SetBenchmark(b.name, b.factor); err != nil {
-			return err
-		}
-	}
+	f.benchmarks.tell(f.client)
 	for _, j := range f.jobs {
 		if j.Cluster == "" {
 			j.Cluster = f.cluster

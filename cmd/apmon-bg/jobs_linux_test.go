@@ -277,7 +277,7 @@ func TestJobFlagsRefuse(t *testing.T) {
 		}
 	}
 	for _, s := range []string{"db12", "db12=x", "db13=1", "db12=0", "db12=NaN"} {
-		if f.addBenchmark(s) == nil {
+		if f.benchmarks.add(s) == nil {
 			t.Errorf("--benchmark %q is taken", s)
 		}
 	}

@@ -83,7 +83,7 @@ func newApp(getenv func(string) string, stdout io.Writer, stderr *command.Patien
 			&cli.StringFlag{Name: "cluster", Aliases: []string{"c"}, Usage: "`CLUSTER` of the reports on the host (default: " + apmon.DefaultMonitorCluster + ")"},
 			&cli.StringFlag{Name: "node", Aliases: []string{"n"}, Usage: "`NODE` of the reports on the host (default: the full host name)"},
 			&cli.StringFlag{Name: "host-group", Usage: "names as servMon.sh gives them: cluster `G`_Nodes, node the full host name"},
-			&cli.StringFlag{Name: "interval", Usage: "report every `TIME`, such as 120s or 2m; a number is seconds", DefaultText: "of the configuration, else 120s"},
+			intervalFlag(),
 			&cli.BoolFlag{Name: "once", DisableDefaultText: true, Usage: "send one complete report, of two samples a second apart, and exit"},
 			&cli.BoolFlag{Name: "print", DisableDefaultText: true, Usage: "print reports as JSON, and send them to what -d names only"},
 			&cli.StringFlag{Name: "pidfile", Usage: "hold `FILE` locked, with the process id in it, so that only one runs"},

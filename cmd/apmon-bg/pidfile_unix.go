@@ -58,17 +58,16 @@ func lockPidfile(ctx context.Context, path string, replace bool) (*pidfile, erro
 			f.Close()
 			continue
 		}
-		if err := errors.Join(f.Truncate(0), write(f, strconv.Itoa(os.Getpid())+"\n")); err != nil {
+		err = f.Truncate(0)
+		if err == nil {
+			_, err = f.WriteString(strconv.Itoa(os.Getpid()) + "\n")
+		}
+		if err != nil {
 			f.Close()
 			return nil, command.Errorf(command.IOErr, "--pidfile %s: %w", path, err)
 		}
 		return &pidfile{f}, nil
 	}
-}
-
-func write(f *os.File, s string) error {
-	_, err := f.WriteAt([]byte(s), 0)
-	return err
 }
 
 // openPidfile opens nothing but a regular file, and follows no link that

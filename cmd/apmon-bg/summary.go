@@ -52,10 +52,7 @@ func (s *summary) write(path string, r launch.Result, last *procinfo.JobSample) 
 	} else {
 		code = r.ExitCode
 	}
-	rss := last.MaxRSS
-	if v := float64(r.All.MaxRSS); v > 0 && (!rss.OK || v > rss.V) {
-		rss = procinfo.Known(v)
-	}
+	waited := procinfo.Value{V: float64(r.All.MaxRSS), OK: r.All.MaxRSS > 0}
 	values := map[string]any{}
 	for _, p := range last.Append(nil, nil) {
 		if p.Type() == xdr.TypeString {
@@ -87,7 +84,7 @@ func (s *summary) write(path string, r launch.Result, last *procinfo.JobSample) 
 		number(or(last.RunTime, seconds(s.Ended.Sub(s.Start)))),
 		number(or(last.CPUTime, seconds(r.All.User+r.All.System))),
 		number(or(last.CPUUser, seconds(r.All.User))), number(or(last.CPUSystem, seconds(r.All.System))),
-		last.LowerBound || r.Orphans, integer(rss), integer(last.MaxPSS), integer(last.ReadBytes), integer(last.WriteBytes),
+		last.LowerBound || r.Orphans, integer(or(last.MaxRSS, waited)), integer(last.MaxPSS), integer(last.ReadBytes), integer(last.WriteBytes),
 		integer(last.ProcessesTotal), integer(last.Samples), values,
 	})
 	if err != nil {

@@ -56,11 +56,7 @@ func (c *sendCommand) open(cc *cli.Context) (*output, error) {
 			cfg.MaxMsgRate = rate
 		}
 	}
-	opts := []apmon.Option{
-		apmon.WithContext(cc.Context),
-		apmon.WithLogger(c.Logger()),
-		apmon.WithRatePolicy(apmon.Wait),
-	}
+	opts := append(c.Options(cc), apmon.WithContext(cc.Context))
 	if cc.Bool("drop") {
 		opts = append(opts, apmon.WithRatePolicy(apmon.Drop))
 	}
@@ -89,9 +85,6 @@ func (c *sendCommand) follow(cc *cli.Context, opts []apmon.Option) (*output, err
 	sources, err := c.Sources()
 	if err != nil {
 		return nil, err
-	}
-	if cc.Bool("fallback") {
-		opts = append(opts, apmon.WithFallback())
 	}
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)

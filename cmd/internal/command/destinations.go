@@ -57,6 +57,15 @@ func (d *Destinations) Check(cc *cli.Context) error {
 	return nil
 }
 
+// Options are those of the client that all commands give it.
+func (d *Destinations) Options(cc *cli.Context) []apmon.Option {
+	opts := []apmon.Option{apmon.WithLogger(d.Logger()), apmon.WithRatePolicy(apmon.Wait)}
+	if cc.Bool("fallback") {
+		opts = append(opts, apmon.WithFallback())
+	}
+	return opts
+}
+
 // Adjust returns what gives the settings of the environment to a configuration,
 // see [apmon.WithAdjust].
 func (d *Destinations) Adjust() (func(*conf.Config), error) {
@@ -104,7 +113,11 @@ func (d *Destinations) logger(level slog.Leveler) *slog.Logger {
 // environment.
 func (d *Destinations) sources() ([]conf.Source, error) {
 	if len(d.Dests) == 0 && len(d.Files) == 0 {
-		return d.FromEnv()
+		sources, err := conf.FromEnv(d.Getenv, d.System)
+		if err != nil {
+			err = Errorf(Config, "%w", err)
+		}
+		return sources, err
 	}
 	var sources []conf.Source
 	for _, f := range d.Files {
@@ -115,15 +128,6 @@ func (d *Destinations) sources() ([]conf.Source, error) {
 		}
 	}
 	return sources, nil
-}
-
-// FromEnv are the sources of the environment.
-func (d *Destinations) FromEnv() ([]conf.Source, error) {
-	sources, err := conf.FromEnv(d.Getenv, d.System)
-	if err != nil {
-		err = Errorf(Config, "%w", err)
-	}
-	return sources, err
 }
 
 // Load reads the destinations once.
