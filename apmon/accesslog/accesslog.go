@@ -37,7 +37,10 @@ type Options struct {
 	// Format is that of the lines, by default [JSON].
 	Format Format
 	// Match is the regular expression that finds a stream in a URL, by default
-	// [DefaultMatch]. It has the named groups content, format and quality.
+	// [DefaultMatch]. It has the named groups content, format and quality, and
+	// has to match from the beginning of the URL on, but not to its end; begin it
+	// with .* to find a stream anywhere. The URL is that of the line, up to a
+	// question mark.
 	Match string
 	// IDs declare the streams, each entry as
 	// content1,content2/format1,format2/quality1,quality2: all combinations,

@@ -25,7 +25,7 @@
 // # What is reported
 //
 // Each stream is told by content, format and quality, which a regular expression
-// finds in the URL, and has a node of its own, HOST_CONTENT_FORMAT_QUALITY unless
+// finds in the URL, from its beginning on, and has a node of its own, HOST_CONTENT_FORMAT_QUALITY unless
 // a template says otherwise. Once for each window, with the time at which the
 // window began, it has
 //

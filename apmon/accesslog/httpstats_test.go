@@ -82,23 +82,3 @@ func TestQueryNamesNoStream(t *testing.T) {
 		t.Errorf("%d streams, %+v", len(l.byKey), l.own)
 	}
 }
-
-// The time that a URL takes grows as its length, whoever made it.
-func TestMatchIsLinear(t *testing.T) {
-	t.Parallel()
-	for _, s := range []string{"/hls", "/hls/-", "/hls-", "-/hls"} {
-		took := func(n int) time.Duration {
-			url := []byte(strings.Repeat(s, n/len(s)))
-			best := time.Hour
-			for range 5 {
-				start := time.Now()
-				matchDefault(url)
-				best = min(best, time.Since(start))
-			}
-			return best
-		}
-		if small, large := took(6<<10), took(60<<10); large > 40*small+time.Millisecond {
-			t.Errorf("%q…: %v for 6 KiB, %v for 60", s, small, large)
-		}
-	}
-}

@@ -9,7 +9,8 @@ import (
 	"github.com/apmon-go/apmon/xdr"
 )
 
-// DefaultMatch is the regular expression that finds a stream in a URL.
+// DefaultMatch is the regular expression that finds a stream in a URL. As any
+// other, it has to match from the beginning of the URL on.
 const DefaultMatch = `/[^/]+/(?P<format>hls|dash)/(?P<content>.+)-(?P<quality>[^-]+)/.*`
 
 // DefaultNode is the template for the name of a stream's node.
@@ -25,12 +26,22 @@ type identity struct{ content, format, quality []byte }
 // matcher finds the identity in a URL.
 type matcher func(url []byte) (id identity, ok bool)
 
-// newMatcher returns the matcher of a regular expression.
+// newMatcher returns the matcher of a regular expression, which has to match from
+// the beginning of the URL on.
 func newMatcher(expr string) (matcher, error) {
 	if expr == DefaultMatch {
 		return matchDefault, nil
 	}
-	re, err := regexp.Compile(expr)
+	return matchExpr(expr)
+}
+
+// matchExpr returns the matcher of any expression.
+func matchExpr(expr string) (matcher, error) {
+	// Alone first: one with an unmatched parenthesis may be sound in a group.
+	if _, err := regexp.Compile(expr); err != nil {
+		return nil, fmt.Errorf("accesslog: match: %w", err)
+	}
+	re, err := regexp.Compile(`\A(?:` + expr + `)`)
 	if err != nil {
 		return nil, fmt.Errorf("accesslog: match: %w", err)
 	}
@@ -39,11 +50,6 @@ func newMatcher(expr string) (matcher, error) {
 			return nil, fmt.Errorf("accesslog: match %s has no group (?P<%s>...)", xdr.Quote(expr), name)
 		}
 	}
-	return matchExpr(re), nil
-}
-
-// matchExpr returns the matcher of an expression that has all groups.
-func matchExpr(re *regexp.Regexp) matcher {
 	content, format, quality := re.SubexpIndex("content"), re.SubexpIndex("format"), re.SubexpIndex("quality")
 	return func(url []byte) (id identity, ok bool) {
 		m := re.FindSubmatchIndex(url)
@@ -57,45 +63,38 @@ func matchExpr(re *regexp.Regexp) matcher {
 			return url[m[2*i]:m[2*i+1]]
 		}
 		return identity{group(content), group(format), group(quality)}, true
-	}
+	}, nil
 }
 
 // matchDefault is the matcher of [DefaultMatch], by hand: package regexp takes
-// several times as long for it as all the rest of a line takes.
+// several times as long for it as all the rest of a line takes. It looks at each
+// byte a fixed number of times.
 func matchDefault(url []byte) (id identity, ok bool) {
-	for i := bytes.IndexByte(url, '/'); i >= 0; {
-		n := bytes.IndexByte(url[i+1:], '/')
-		if n < 0 {
-			break
-		}
-		i += 1 + n // the second slash, from which the next try begins
-		if n == 0 {
-			continue
-		}
-		for _, format := range []string{"hls", "dash"} {
-			rest, is := bytes.CutPrefix(url[i+1:], []byte(format+"/"))
-			if !is {
-				continue
-			}
-			// The last minus that has a slash behind it, before the next minus;
-			// the quality goes up to the last such slash. (A dot is no newline.)
-			newline := bytes.IndexByte(rest, '\n')
-			for end := len(rest); ; {
-				minus := bytes.LastIndexByte(rest[:end], '-')
-				if minus < 1 {
-					if newline < 0 {
-						return identity{}, false // nor will what is behind a later slash do
-					}
-					break
-				}
-				if n := bytes.LastIndexByte(rest[minus+1:end], '/'); n > 0 && (newline < 0 || minus < newline) {
-					return identity{rest[:minus], url[i+1 : i+1+len(format)], rest[minus+1 : minus+1+n]}, true
-				}
-				end = minus
-			}
-		}
+	if len(url) == 0 || url[0] != '/' {
+		return identity{}, false
 	}
-	return identity{}, false
+	n := bytes.IndexByte(url[1:], '/')
+	if n < 1 {
+		return identity{}, false
+	}
+	format, rest, ok := bytes.Cut(url[1+n+1:], []byte("/"))
+	if !ok || string(format) != "hls" && string(format) != "dash" {
+		return identity{}, false
+	}
+	// The last minus that has a slash behind it, before the next minus; the
+	// quality goes up to the last such slash. The content holds no newline, since
+	// a dot matches none.
+	newline := bytes.IndexByte(rest, '\n')
+	for end := len(rest); ; {
+		minus := bytes.LastIndexByte(rest[:end], '-')
+		if minus < 1 {
+			return identity{}, false
+		}
+		if n := bytes.LastIndexByte(rest[minus+1:end], '/'); n > 0 && (newline < 0 || minus < newline) {
+			return identity{rest[:minus], format, rest[minus+1 : minus+1+n]}, true
+		}
+		end = minus
+	}
 }
 
 // declared returns the identities that the declarations name, each of the form

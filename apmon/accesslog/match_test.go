@@ -1,9 +1,9 @@
 package accesslog
 
 import (
-	"regexp"
 	"strings"
 	"testing"
+	"time"
 )
 
 func show(id identity, ok bool) string {
@@ -18,11 +18,17 @@ func TestMatchDefault(t *testing.T) {
 	for url, want := range map[string]string{
 		"/live/hls/cam-720p/1.ts":                 "cam|hls|720p",
 		"/live/dash/a-b/c-720p/seg-1-2.m4s?x=1-2": "a-b/c|dash|720p",
-		"http://host/live/hls/cam-720p/1.ts":      "cam|hls|720p",
 		"/a/hls/hls/dash/x-y/":                    "hls/dash/x|hls|y",
 		"/a/dash/x/hls/cam-hi/1":                  "x/hls/cam|dash|hi",
 		"/a/dash/-/hls/cam-hi/1":                  "-/hls/cam|dash|hi",
 		"/dash/hls/-1/hls/-2/dash/c-3/x":          "-1/hls/-2/dash/c|hls|3",
+		"/\n/hls/cam-720p/1.ts":                   "cam|hls|720p",
+		"http://host/live/hls/cam-720p/1.ts":      "none", // it matches further on
+		"/tv/live/hls/cam-720p/1.ts":              "none",
+		"live/hls/cam-720p/1.ts":                  "none",
+		"//live/hls/cam-720p/1.ts":                "none",
+		"/":                                       "none",
+		"/live/":                                  "none",
 		"/live/hls/cam-720p":                      "none",
 		"/live/hls/-720p/1.ts":                    "none",
 		"/live/hls/cam-/1.ts":                     "none",
@@ -45,12 +51,75 @@ func FuzzMatchDefault(f *testing.F) {
 	for _, s := range []string{"/live/hls/a-b/c", "/x/dash/a-b-c/d/e-f/g", "//hls/hls/dash/a-/-b/", "/a/hls/\n-b/c-d/", "\xff/\xff/hls/\xff-\xff/"} {
 		f.Add(s)
 	}
-	byExpr := matchExpr(regexp.MustCompile(DefaultMatch))
+	byExpr, err := matchExpr(DefaultMatch)
+	if err != nil {
+		f.Fatal(err)
+	}
 	f.Fuzz(func(t *testing.T, url string) {
 		if got, want := show(matchDefault([]byte(url))), show(byExpr([]byte(url))); got != want {
 			t.Errorf("%q: got %q, want %q", url, got, want)
 		}
 	})
+}
+
+// An expression of the user's matches from the beginning of a URL on as well.
+func TestMatchIsAnchored(t *testing.T) {
+	t.Parallel()
+	const stream = `/(?P<content>[^/-]+)-(?P<quality>\w+)\.(?P<format>ts|mpd)`
+	for _, tt := range []struct{ match, url, want string }{
+		{stream, "/cam-hi.ts", "cam|ts|hi"},
+		{stream, "/cam-hi.ts/more", "cam|ts|hi"},
+		{stream, "/vod/cam-hi.ts", "none"},
+		{stream, "\n/cam-hi.ts", "none"},
+		{"^" + stream, "/cam-hi.ts", "cam|ts|hi"},
+		{"(?m)^" + stream, "x\n/cam-hi.ts", "none"},
+		{".*" + stream, "/vod/cam-hi.ts", "cam|ts|hi"},
+		{"/x|" + stream, "/vod/cam-hi.ts", "none"}, // each alternative
+		{"/x|" + stream, "/cam-hi.ts", "cam|ts|hi"},
+		{"(?i)/VOD" + stream + "|/x", "/vod/cam-HI.TS", "cam|TS|HI"},
+	} {
+		match, err := newMatcher(tt.match)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := show(match([]byte(tt.url))); got != tt.want {
+			t.Errorf("%s, %q: got %q, want %q", tt.match, tt.url, got, tt.want)
+		}
+	}
+}
+
+// matchWork is how many times a URL of 60 KiB is longer than one of 6 KiB, and
+// twice that for what else the machine does.
+const matchWork = 2 * 10
+
+// The time that a URL takes grows as its length, whoever made it.
+func TestMatchIsLinear(t *testing.T) {
+	t.Parallel()
+	for _, s := range []string{"/hls", "/hls/-", "/hls-", "-/hls", "/x/hls/a-b/\n", "/hls/\n-", "\n-/", "-", "/x/hls/\n---"} {
+		for _, head := range []string{"", "/x/hls/\n", "/x/hls/a\n-"} {
+			// The two lengths alternate, each at its best of several turns: other
+			// processes make some slower, and none faster.
+			small, large := time.Hour, time.Hour
+			for range 100 {
+				small = min(small, matchTakes(head, s, 6<<10))
+				large = min(large, matchTakes(head, s, 60<<10))
+				if large <= matchWork*small+100*time.Microsecond {
+					break
+				}
+			}
+			if large > matchWork*small+100*time.Microsecond {
+				t.Errorf("%q, then %q…: %v for 6 KiB, %v for 60", head, s, small, large)
+			}
+		}
+	}
+}
+
+// matchTakes is how long the default expression takes for a URL of n bytes.
+func matchTakes(head, repeated string, n int) time.Duration {
+	url := []byte(head + strings.Repeat(repeated, n/len(repeated)))
+	start := time.Now()
+	matchDefault(url)
+	return time.Since(start)
 }
 
 func TestDeclared(t *testing.T) {
@@ -81,6 +150,7 @@ func TestNewRefuses(t *testing.T) {
 		{Options{Input: "http://user:secret@h:x/%zz"}, "no http or https URL"},
 		{Options{Input: "-", Format: "xml"}, `"xml"`},
 		{Options{Input: "-", Match: "("}, "missing closing"},
+		{Options{Input: "-", Match: "(?P<content>a)(?P<format>b)(?P<quality>c))(?:"}, "unexpected )"},
 		{Options{Input: "-", Match: "(?P<content>a)(?P<format>b)"}, "(?P<quality>...)"},
 		{Options{Input: "-", IDs: []string{"a/b"}}, `"a/b" is not of the form`},
 		{Options{Input: "-", IDs: []string{"a/b/c,"}}, "empty name"},

@@ -57,6 +57,8 @@ const accessLogHelp = `Access log:
    stands behind a question mark in a URL names none. On a public server declare
    them: whoever asks for pages that are not there makes streams otherwise.
    A rate of 40 messages/s suffices for 600 streams: see xApMon_maxMsgRate.
+   REGEXP has to match from the beginning of the URL on; .* in front of it finds a
+   stream anywhere.
 
    The directives xApMon_accesslog = FILE and xApMon_accesslog_match, _ids,
    _window, _status, _format, _cluster and _node of a configuration do the same;
