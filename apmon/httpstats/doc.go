@@ -69,6 +69,8 @@
 // The client is the peer of the connection, http.Request.RemoteAddr. Forwarding
 // headers are not believed; behind a proxy, set RemoteAddr in a handler around the
 // wrapped one. Loopback is 127.0.0.0/8, ::1 and unix sockets. Private networks are
-// those of RFC 1918, IPv6's unique local addresses, and link-local addresses of
-// both, with or without a zone. IPv4-mapped addresses are taken as IPv4.
+// those of RFC 1918, IPv6's unique local addresses, link-local addresses of both,
+// with or without a zone, and loopback: a request from there counts in
+// localhost_requests and in private_requests. IPv4-mapped addresses are taken as
+// IPv4.
 package httpstats

@@ -45,7 +45,7 @@ var rows = []row{
 	}},
 	{Metric{"duration_max", "ms", "longest request that ended in the window; absent without such"}, func(s *sample) (float64, bool) { return 1000 * s.ended.most.Seconds(), s.ended.count > 0 }},
 	{Metric{"localhost_requests", "", "requests begun from loopback addresses and unix sockets, since the start"}, func(s *sample) (float64, bool) { return float64(s.localhost), true }},
-	{Metric{"private_requests", "", "requests begun from private and link-local addresses, since the start"}, func(s *sample) (float64, bool) { return float64(s.private), true }},
+	{Metric{"private_requests", "", "requests begun from private, link-local and loopback addresses and unix sockets, since the start"}, func(s *sample) (float64, bool) { return float64(s.private), true }},
 	{Metric{"server_uptime", "s", "since the start"}, func(s *sample) (float64, bool) { return s.uptime.Seconds(), true }},
 }
 

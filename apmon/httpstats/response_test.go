@@ -752,12 +752,12 @@ func TestManyAtOnce(t *testing.T) {
 func TestOrigin(t *testing.T) {
 	t.Parallel()
 	for remote, want := range map[string]string{
-		"127.0.0.1:80":            "local",
-		"127.9.9.9:80":            "local",
-		"[::1]:80":                "local",
-		"[::1%lo]:80":             "local",
-		"[::ffff:127.0.0.1]:80":   "local",
-		"127.0.0.1":               "local",
+		"127.0.0.1:80":            "local private",
+		"127.9.9.9:80":            "local private",
+		"[::1]:80":                "local private",
+		"[::1%lo]:80":             "local private",
+		"[::ffff:127.0.0.1]:80":   "local private",
+		"127.0.0.1":               "local private",
 		"10.1.2.3:80":             "private",
 		"172.16.0.1:80":           "private",
 		"172.32.0.1:80":           "",
@@ -781,14 +781,15 @@ func TestOrigin(t *testing.T) {
 		r.RemoteAddr = remote
 		s := New()
 		s.Wrap(http.NotFoundHandler()).ServeHTTP(httptest.NewRecorder(), r)
-		got, v := "", values(t, s)
+		var got []string
+		v := values(t, s)
 		if v["localhost_requests"] == 1 {
-			got += "local"
+			got = append(got, "local")
 		}
 		if v["private_requests"] == 1 {
-			got += "private"
+			got = append(got, "private")
 		}
-		if got != want {
+		if got := strings.Join(got, " "); got != want {
 			t.Errorf("%q: %q, want %q", remote, got, want)
 		}
 	}
@@ -815,5 +816,5 @@ func TestUnixSocket(t *testing.T) {
 	if r := <-records; r.Client != "unix:" || r.Status != 404 {
 		t.Errorf("%+v", r)
 	}
-	expect(t, s, map[string]float64{"localhost_requests": 1, "private_requests": 0})
+	expect(t, s, map[string]float64{"localhost_requests": 1, "private_requests": 1})
 }

@@ -151,10 +151,10 @@ func (s *Stats) begun(now time.Time, local, private bool) {
 	s.requests++
 	s.inProgress++
 	s.peakCount.raise(s.inProgress, now)
-	switch {
-	case local:
+	if local {
 		s.localhost++
-	case private:
+	}
+	if private {
 		s.private++
 	}
 }
@@ -199,16 +199,18 @@ func (s *Stats) advance(now time.Time) {
 }
 
 // origin tells who a request comes from; the address is invalid if that is not
-// an IP address.
+// an IP address. A local client is a private one, too.
 func origin(r *http.Request) (addr netip.Addr, local, private bool) {
 	if ap, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
 		addr = ap.Addr().Unmap()
 	} else if addr, err = netip.ParseAddr(r.RemoteAddr); err == nil {
 		addr = addr.Unmap() // a handler around us has put it there without a port
 	} else {
-		return addr, onUnixSocket(r), false
+		local = onUnixSocket(r)
+		return addr, local, local
 	}
-	return addr, addr.IsLoopback(), addr.IsPrivate() || addr.IsLinkLocalUnicast()
+	local = addr.IsLoopback()
+	return addr, local, local || addr.IsPrivate() || addr.IsLinkLocalUnicast()
 }
 
 func onUnixSocket(r *http.Request) bool {
