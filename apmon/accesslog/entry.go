@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"net/http"
 	"time"
 )
 
@@ -13,9 +14,20 @@ type Format string
 const (
 	// JSON is one object per line, with the fields client, ua, url, status,
 	// time and bytes-sent; the others are passed over, whatever they hold. Ua
-	// may be missing. Status and bytes-sent are integers; the time is seconds
-	// since 1970, with or without a fraction, or text as of RFC 3339 or of the
-	// Combined Log Format. A number may as well stand in quotes.
+	// may be missing. Status and bytes-sent are integers. A number may as well
+	// stand in quotes.
+	//
+	// The time is seconds since 1970, with or without a fraction, or one of
+	//
+	//	2006-11-02T15:04:05Z           RFC 3339, ISO 8601; T may be a blank
+	//	2006-11-02 15:04:05.123+01:00  a fraction may follow a comma
+	//	20061102T150405+0100           the basic form
+	//	Thu, 02 Nov 2006 15:04:05 GMT  any date of HTTP, or +0100 for GMT
+	//	02/Nov/2006:15:04:05 +0100     the Combined Log Format
+	//
+	// The zone is Z, UTC, GMT, +01:00, +0100 or +01, with or without a blank
+	// before it. A time without a zone is refused, but for the date of HTTP that
+	// never has one.
 	JSON Format = "json"
 	// Combined is the Combined Log Format of Apache and nginx; the Common one,
 	// which ends after the bytes sent, does as well.
@@ -228,10 +240,10 @@ func decimal(b []byte) (n int64, ok bool) {
 	return n, len(b) > 0 && len(b) <= 18
 }
 
-// parseTime reads a time in any of its forms, and returns it in s since 1970,
-// rounded down.
+// parseTime reads a time in any of its forms, see [JSON], and returns it in s
+// since 1970, rounded down.
 func parseTime(b []byte) (int64, bool) {
-	if len(b) > 40 {
+	if len(b) == 0 || len(b) > maxTime {
 		return 0, false
 	}
 	whole, fraction, _ := bytes.Cut(b, []byte("."))
@@ -241,10 +253,58 @@ func parseTime(b []byte) (int64, bool) {
 	}
 	var t time.Time
 	var err error
-	if len(b) > 2 && b[2] == '/' {
+	switch {
+	case b[0] >= 'A': // a weekday
+		t, err = http.ParseTime(string(b))
+		if zone, _ := t.Zone(); err != nil || zone != "GMT" && zone != "UTC" {
+			// The abbreviation of another zone means nothing: package time takes it
+			// for GMT.
+			t, err = time.Parse(time.RFC1123Z, string(b))
+		}
+	case len(b) > 2 && b[2] == '/':
 		t, err = time.Parse("02/Jan/2006:15:04:05 -0700", string(b))
-	} else {
-		err = t.UnmarshalText(b) // RFC 3339
+	default:
+		var buf [maxTime + 8]byte
+		err = t.UnmarshalText(appendRFC3339(buf[:0], b))
 	}
 	return t.Unix(), err == nil
+}
+
+// maxTime is the length in bytes of the longest time that is read.
+const maxTime = 40
+
+// appendRFC3339 appends a time of ISO 8601 in the form of RFC 3339: with - and :
+// in date, clock and zone, a T between, and a point before a fraction. The rest
+// is left as it is, for the parser of that form to refuse.
+func appendRFC3339(dst, b []byte) []byte {
+	separator := func(i int) bool { return len(b) > i && (b[i] == 'T' || b[i] == 't' || b[i] == ' ') }
+	switch {
+	case separator(8) && len(b) >= 15: // 20061102T150405
+		dst = append(append(append(append(append(dst, b[:4]...), '-'), b[4:6]...), '-'), b[6:8]...)
+		dst = append(append(append(append(append(append(dst, 'T'), b[9:11]...), ':'), b[11:13]...), ':'), b[13:15]...)
+		b = b[15:]
+	case separator(10) && len(b) >= 19: // 2006-11-02T15:04:05
+		dst = append(append(append(dst, b[:10]...), 'T'), b[11:19]...)
+		b = b[19:]
+	default:
+		return append(dst, b...)
+	}
+	if len(b) > 0 && (b[0] == '.' || b[0] == ',') {
+		n := 1
+		for n < len(b) && '0' <= b[n] && b[n] <= '9' {
+			n++
+		}
+		dst = append(append(dst, '.'), b[1:n]...)
+		b = b[n:]
+	}
+	zone := bytes.TrimPrefix(b, []byte(" "))
+	switch signed := len(zone) > 0 && (zone[0] == '+' || zone[0] == '-'); {
+	case string(zone) == "z", string(zone) == "UTC", string(zone) == "GMT":
+		return append(dst, 'Z')
+	case signed && len(zone) == 3: // +01
+		return append(append(dst, zone...), ":00"...)
+	case signed && len(zone) == 5: // +0100
+		return append(append(append(dst, zone[:3]...), ':'), zone[3:]...)
+	}
+	return append(dst, zone...)
 }

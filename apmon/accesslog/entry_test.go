@@ -55,7 +55,34 @@ func TestParseJSON(t *testing.T) {
 		{with("time", `"2023-11-14T22:13:20.999+00:00"`), want, nil},
 		{with("time", `"2023-11-15T03:58:20+05:45"`), want, nil},
 		{with("time", `"14/Nov/2023:14:13:20 -0800"`), want, nil},
-		{with("time", `"2023-11-14T22:13:20"`), entry{}, errTime},
+		{with("time", `"2023-11-14 22:13:20+00:00"`), want, nil},
+		{with("time", `"2023-11-14T22:13:20+0000"`), want, nil},
+		{with("time", `"2023-11-14T22:13:20+00"`), want, nil},
+		{with("time", `"2023-11-14t22:13:20z"`), want, nil},
+		{with("time", `"2023-11-14 23:13:20.999 +0100"`), want, nil},
+		{with("time", `"2023-11-14 22:13:20,999 UTC"`), want, nil},
+		{with("time", `"2023-11-14 22:13:20 GMT"`), want, nil},
+		{with("time", `"20231114T221320Z"`), want, nil},
+		{with("time", `"20231114T174320.5-0430"`), want, nil},
+		{with("time", `"20231114 221320+00:00"`), want, nil},
+		{with("time", `"Tue, 14 Nov 2023 22:13:20 GMT"`), want, nil},
+		{with("time", `"Tuesday, 14-Nov-23 22:13:20 GMT"`), want, nil},
+		{with("time", `"Tue Nov 14 22:13:20 2023"`), want, nil},
+		{with("time", `"Tue, 14 Nov 2023 23:13:20 +0100"`), want, nil},
+		{with("time", `"2023-11-14T22:13:20"`), entry{}, errTime}, // in which zone?
+		{with("time", `"2023-11-14 22:13:20"`), entry{}, errTime},
+		{with("time", `"20231114T221320"`), entry{}, errTime},
+		{with("time", `"20231114T2213"`), entry{}, errTime},
+		{with("time", `"20231314T221320Z"`), entry{}, errTime},
+		{with("time", `"20231114T221320.Z"`), entry{}, errTime},
+		{with("time", `"20231114T221320  Z"`), entry{}, errTime},
+		{with("time", `"20231114T221320Z!"`), entry{}, errTime},
+		{with("time", `"2023-11-14 22:13:20 +01x0"`), entry{}, errTime},
+		{with("time", `"2023-11-14 22:13:20+"`), entry{}, errTime},
+		{with("time", `"2023-11-14"`), entry{}, errTime},
+		{with("time", `"Tue, 14 Nov 2023 22:13:20 CET"`), entry{}, errTime},
+		{with("time", `"Tuesday, 14-Nov-23 22:13:20 CET"`), entry{}, errTime},
+		{with("time", `"T"`), entry{}, errTime},
 		{with("time", `"2023-02-30T22:13:20Z"`), entry{}, errTime},
 		{with("time", `-1`), entry{}, errTime},
 		{with("time", `1e9`), entry{}, errTime},
@@ -155,6 +182,17 @@ func TestParseCombined(t *testing.T) {
 		}
 		if got != tt.want {
 			t.Errorf("%s: got %s, want %s", tt.line, got, tt.want)
+		}
+	}
+}
+
+// A time that differs from line to line costs no memory, in the forms that hold
+// fractions of a second.
+func TestParseTimeAllocates(t *testing.T) {
+	for _, s := range []string{"2023-11-14T22:13:20.123Z", "2023-11-14 22:13:20,123+0000", "20231114T221320.123+00", "1700000000.123"} {
+		b := []byte(s)
+		if n := testing.AllocsPerRun(100, func() { parseTime(b) }); n > 0 {
+			t.Errorf("%s: %v allocations", s, n)
 		}
 	}
 }

@@ -100,7 +100,7 @@ func TestMatchIsLinear(t *testing.T) {
 			// The two lengths alternate, each at its best of several turns: other
 			// processes make some slower, and none faster.
 			small, large := time.Hour, time.Hour
-			for range 100 {
+			for range 20 {
 				small = min(small, matchTakes(head, s, 6<<10))
 				large = min(large, matchTakes(head, s, 60<<10))
 				if large <= matchWork*small+100*time.Microsecond {
