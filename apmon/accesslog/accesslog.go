@@ -60,25 +60,27 @@ type Options struct {
 	// parameters. By default it is the full host name.
 	Host string
 	// Logger is told when the input is there or not, and why, and what is wrong
-	// with a line, once a minute. By default nothing is logged.
+	// with a line, once a minute. Of an input that comes and goes, ten changes are
+	// logged as they come, and then its state every 6 minutes, with the number of
+	// changes. By default nothing is logged.
 	Logger *slog.Logger
 }
 
 // Log sums up an access log in windows of time. Make one with [New], let
 // [Log.Run] read, and have it reported: it is an [apmon.Messenger].
 type Log struct {
-	opt     Options
-	input   func(ctx context.Context)
-	name    string       // of the input, without a password
-	client  *http.Client // of an input by HTTP
-	match   matcher
-	window  int64         // in s
-	grace   time.Duration // how long a window stays open after its end
-	learn   bool          // streams are not declared
-	seed    maphash.Seed  // so that nobody can make up clients that collide
-	clock   func() time.Time
-	told    time.Time // when a bad line was logged
-	trouble *string   // what was last said of the input, empty that it is there
+	opt    Options
+	read   func(ctx context.Context) // reads the input
+	name   string                    // of the input, without a password
+	input  state
+	client *http.Client // of an input by HTTP
+	match  matcher
+	window int64         // in s
+	grace  time.Duration // how long a window stays open after its end
+	learn  bool          // streams are not declared
+	seed   maphash.Seed  // so that nobody can make up clients that collide
+	clock  func() time.Time
+	told   time.Time // when a bad line was logged
 
 	mu      sync.Mutex
 	parser  parser
@@ -164,7 +166,7 @@ func New(o Options) (*Log, error) {
 			return nil, fmt.Errorf("accesslog: ids: %w", err)
 		}
 	}
-	if l.input, err = l.newInput(); err != nil {
+	if l.read, err = l.newInput(); err != nil {
 		return nil, err
 	}
 	return l, nil
@@ -207,7 +209,7 @@ func (l *Log) Run(ctx context.Context) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		l.input(ctx)
+		l.read(ctx)
 	}()
 	tick := time.NewTicker(min(time.Second, l.opt.Window/4))
 	defer tick.Stop()
@@ -215,7 +217,9 @@ func (l *Log) Run(ctx context.Context) {
 		select {
 		case <-tick.C:
 			l.look()
+			l.logState(false)
 		case <-ended:
+			l.logState(true)
 			return
 		case <-ctx.Done():
 			select {

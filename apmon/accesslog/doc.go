@@ -90,7 +90,9 @@
 // cannot be told from one that only grew.
 //
 // A response by HTTP is read as it comes, and asked for again 3 s after it ends
-// or fails; half a line at its end is a bad one. A socket is made with mode 0660
+// or fails; half a line at its end is a bad one. A server may send the headers of
+// its response as late as it likes, such as with the first line; until then it is
+// no input, since it may as well hang, and windows are lost. A socket is made with mode 0660
 // and the user's group, so that the server needs to be in that; one that was left
 // behind is replaced, and anything else at its path is left alone. A datagram holds
 // lines, of which the last needs no end, and may have a syslog header. The kernel

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
@@ -17,7 +16,8 @@ import (
 const (
 	// reconnect is how long after its end an input is opened again.
 	reconnect = 3 * time.Second
-	// dialTimeout bounds connecting to a server, and its answer.
+	// dialTimeout bounds connecting to a server. One that has not answered for so
+	// long is logged.
 	dialTimeout = 10 * time.Second
 )
 
@@ -63,24 +63,6 @@ func (l *Log) newInput() (func(context.Context), error) {
 // maxSocketPath is what the systems we know take, less the zero at the end.
 const maxSocketPath = 103
 
-// state logs what becomes of the input: nil that it is there, an error once as
-// long as it is the same.
-func (l *Log) state(err error) {
-	now := ""
-	if err != nil {
-		now = err.Error()
-	}
-	switch {
-	case l.trouble != nil && *l.trouble == now:
-		return
-	case err == nil:
-		l.opt.Logger.Info("access log is read", slog.String("input", l.name))
-	default:
-		l.opt.Logger.Warn("access log is not read", slog.String("input", l.name), slog.String("error", now))
-	}
-	l.trouble = &now
-}
-
 // again opens an input again and again.
 func (l *Log) again(ctx context.Context, read func(context.Context) error) {
 	for ctx.Err() == nil {
@@ -119,7 +101,8 @@ func (l *Log) readStdin(ctx context.Context, stdin io.Reader) {
 	}
 }
 
-// newClient returns a client for a response that never ends.
+// newClient returns a client for a response that never ends. Nor is there a limit
+// to the time until it begins: a server may send its headers with the first line.
 func newClient() *http.Client {
 	// A peer that has vanished is noticed after 25 s, also if it has nothing to say.
 	dialer := &net.Dialer{Timeout: dialTimeout, KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 5 * time.Second, Count: 3}}
@@ -127,7 +110,6 @@ func newClient() *http.Client {
 		Proxy:                  proxy,
 		DialContext:            dialer.DialContext,
 		TLSHandshakeTimeout:    dialTimeout,
-		ResponseHeaderTimeout:  dialTimeout,
 		MaxResponseHeaderBytes: maxLine,
 		DisableKeepAlives:      true,
 		DisableCompression:     true, // it would hold lines back
@@ -140,6 +122,7 @@ func (l *Log) download(ctx context.Context, from string) error {
 	if err != nil {
 		return errors.New("not a URL")
 	}
+	l.asking()
 	resp, err := l.client.Do(req)
 	if err != nil {
 		return plain(err)

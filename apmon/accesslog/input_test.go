@@ -1,6 +1,7 @@
 package accesslog
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"errors"
@@ -15,6 +16,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -397,6 +399,92 @@ func TestHTTPReconnects(t *testing.T) {
 		}
 		if log := j.String(); strings.Contains(log, "secret") || !strings.Contains(log, "status 503") || !strings.Contains(log, "http://user:xxxxx@ml.example/log") {
 			t.Errorf("logged %s", log)
+		}
+	})
+}
+
+// A server that sends its headers with its first line, an hour after it was asked.
+func TestHTTPHeadersComeLate(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		o := twoStreams()
+		o.Input = "http://ml.example/log"
+		j := &journal{}
+		o.Logger = slog.New(slog.NewTextHandler(j, nil))
+		l := newLog(t, o)
+		connections := 0
+		l.client.Transport.(*http.Transport).Proxy = nil // whatever the environment says
+		l.client.Transport.(*http.Transport).DialContext = func(context.Context, string, string) (net.Conn, error) {
+			connections++
+			ours, theirs := net.Pipe()
+			go func() {
+				if _, err := http.ReadRequest(bufio.NewReader(theirs)); err != nil {
+					t.Error(err)
+				}
+				time.Sleep(time.Hour)
+				_, _ = io.WriteString(theirs, "HTTP/1.1 200 OK\r\n\r\n"+logLine("c", urlA, time.Now(), 1)+"\n")
+				_, _ = io.Copy(io.Discard, theirs) // until the client closes it
+			}()
+			return ours, nil
+		}
+		j.run(t, l)
+		var got totals
+		for range 4 * 60 {
+			time.Sleep(15 * time.Second)
+			got.collect(l)
+		}
+		time.Sleep(time.Second)
+		if n := counts(l); n != "1 {0 0 0 0}" || connections != 1 {
+			t.Errorf("counted %s after %d connections", n, connections)
+		}
+		if s := got.get(); s["h windows_lost"] < 230 || s["h_a_hls_hi requests"] != 0 {
+			t.Errorf("until then %v", s)
+		}
+		if log := j.String(); strings.Count(log, "\n") != 2 || !strings.Contains(log, "has not answered yet") || !strings.Contains(log, "access log is read") {
+			t.Errorf("logged %s", log)
+		}
+	})
+}
+
+// A server that ends each response as soon as it has begun must not fill the
+// disk with log lines, nor hide that it works again.
+func TestHTTPFlaps(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		o := twoStreams()
+		o.Input, o.Window = "http://ml.example/log", time.Hour
+		j := &journal{}
+		o.Logger = slog.New(slog.NewTextHandler(j, nil))
+		l := newLog(t, o)
+		var works atomic.Bool
+		l.client.Transport = transport(func(r *http.Request) (*http.Response, error) {
+			if !works.Load() {
+				return &http.Response{StatusCode: 200, Body: io.NopCloser(strings.NewReader(""))}, nil
+			}
+			pr, pw := io.Pipe()
+			context.AfterFunc(r.Context(), func() { pw.CloseWithError(r.Context().Err()) })
+			return &http.Response{StatusCode: 200, Body: pr}, nil
+		})
+		j.run(t, l)
+		time.Sleep(2*time.Hour + time.Second)
+		log := j.String()
+		if n := strings.Count(log, "\n"); n < 20 || n > stateLines+20 {
+			t.Errorf("%d lines in two hours", n)
+		}
+		if first := strings.Count(log[:strings.Index(log, "changes=")], "\n"); first != stateLines {
+			t.Errorf("%d lines as they come, want %d", first, stateLines)
+		}
+		works.Store(true)
+		time.Sleep(stateEvery + 5*time.Second)
+		if log := j.String()[len(log):]; !strings.Contains(log, "access log is read") || strings.Count(log, "\n") > 2 {
+			t.Errorf("once it works: %s", log)
+		}
+		// Much later a failure is logged at once.
+		time.Sleep(2 * time.Hour)
+		before := j.String()
+		l.state(errors.New("failed"))
+		if log := j.String()[len(before):]; !strings.Contains(log, "error=failed") {
+			t.Errorf("later: %q", log)
 		}
 	})
 }

@@ -1,0 +1,91 @@
+package accesslog
+
+import (
+	"log/slog"
+	"sync"
+	"time"
+)
+
+const (
+	// stateLines is how many changes of the input are logged as they come.
+	stateLines = 10
+	// stateEvery is how often one more is logged: an input that comes and goes
+	// all the time makes 240 lines a day.
+	stateEvery = 6 * time.Minute
+)
+
+// state is what is known of the input, and what has to be logged of it.
+type state struct {
+	mu      sync.Mutex
+	known   bool
+	trouble string    // empty: the input is there
+	changes int       // since the last line
+	due     time.Time // when a line would be due if they came every stateEvery
+	asked   time.Time // when a server was asked that has not answered; zero if none is
+}
+
+// state notes what becomes of the input: nil that it is there, an error why not.
+// A change is logged, in time.
+func (l *Log) state(err error) {
+	trouble := ""
+	if err != nil {
+		trouble = err.Error()
+	}
+	s := &l.input
+	s.mu.Lock()
+	s.asked = time.Time{}
+	s.set(trouble)
+	s.mu.Unlock()
+	l.logState(false)
+}
+
+// asking notes that a server is asked now.
+func (l *Log) asking() {
+	l.input.mu.Lock()
+	defer l.input.mu.Unlock()
+	l.input.asked = time.Now()
+}
+
+// set notes a change. The caller holds s.mu.
+func (s *state) set(trouble string) {
+	if s.known && s.trouble == trouble {
+		return
+	}
+	s.known, s.trouble = true, trouble
+	s.changes++
+}
+
+// logState logs the state of the input if it has changed, unless there have been
+// too many lines of it; the last one is logged in any case.
+func (l *Log) logState(last bool) {
+	s, now := &l.input, time.Now()
+	s.mu.Lock()
+	if !s.asked.IsZero() && now.Sub(s.asked) >= dialTimeout {
+		s.asked = time.Time{}
+		s.set("the server has not answered yet")
+	}
+	if s.changes == 0 || !last && s.due.Sub(now) > (stateLines-1)*stateEvery {
+		s.mu.Unlock()
+		return
+	}
+	if s.due.Before(now) {
+		s.due = now
+	}
+	s.due = s.due.Add(stateEvery)
+	trouble, changes := s.trouble, s.changes
+	s.changes = 0
+	s.mu.Unlock()
+
+	attrs := []any{slog.String("input", l.name)}
+	if trouble != "" {
+		attrs = append(attrs, slog.String("error", trouble))
+	}
+	if changes > 1 {
+		attrs = append(attrs, slog.Int("changes", changes))
+	}
+	if trouble == "" {
+		l.opt.Logger.Info("access log is read", attrs...)
+	} else {
+		l.opt.Logger.Warn("access log is not read", attrs...)
+	}
+}
