@@ -356,6 +356,7 @@ func (l *Log) Messages(ctx context.Context, send func(apmon.Message) error) erro
 			apmon.Float("late", r.own.late),
 			apmon.Float("bad_lines", r.own.bad),
 			apmon.Float("windows_lost", r.own.lost),
+			apmon.Float("truncated", r.own.truncated),
 		})
 	}
 	if first != nil {

@@ -42,6 +42,7 @@
 //	late          lines whose window was closed already
 //	bad_lines     lines that are malformed, over 64 KiB, or ahead of the clock
 //	windows_lost  windows in which there was no input, or nobody to count
+//	truncated     times that the file was truncated: some lines may be lost
 //
 // A line counts where its own time belongs, whatever its order and time zone. One
 // whose status is not declared is passed over; of the others it is seen first
@@ -85,9 +86,19 @@
 // A file is looked at every half second. If another one has come to its path (it
 // was renamed and created, or the path is a link that was changed), the old one is
 // read on until nothing has come for one such time, 10 s at most, and then the new
-// one from its beginning; one that got shorter is read from its beginning as well.
-// A file that was truncated and has grown beyond its old size within half a second
-// cannot be told from one that only grew.
+// one from its beginning; one that was truncated is read from its beginning as
+// well. It is known to be truncated by its size, or by the last 1024 bytes that were
+// read, which stand there no longer.
+//
+// Of a file that was truncated since the last look, the lines that were written
+// since then are gone. If it was copied first, as logrotate does with copytruncate,
+// they are read from the copy, a file beside it whose name begins as its own does
+// (access.log.1 or access-20261121.log for access.log) and that holds the same bytes
+// where it was read last; a copy that is compressed at once or is put into another
+// folder (logrotate's olddir) is not found. Lines written after the copy was made
+// and before the file was truncated are in neither, and nobody can count them: so
+// truncated counts each time. Where every line counts, the file should be renamed
+// instead.
 //
 // A response by HTTP is read as it comes, and asked for again 3 s after it ends
 // or fails; half a line at its end is a bad one. A server may send the headers of

@@ -69,7 +69,7 @@ func streamReport(node string, window time.Time, clients, bytes, requests float6
 }
 
 func ownReport(window time.Time, unmatched, late, bad, lost float64) string {
-	return fmt.Sprintf("h@%d unmatched=%v late=%v bad_lines=%v windows_lost=%v", window.Unix(), unmatched, late, bad, lost)
+	return fmt.Sprintf("h@%d unmatched=%v late=%v bad_lines=%v windows_lost=%v truncated=0", window.Unix(), unmatched, late, bad, lost)
 }
 
 func equal(t testing.TB, what string, got, want []string) {

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -151,53 +152,53 @@ func TestFile(t *testing.T) {
 				t.Fatalf("%s: counted %s, want %d %s", what, got, total, own)
 			}
 		}
-		expect("started at the end", 0, "{0 0 0 0}")
+		expect("started at the end", 0, "{0 0 0 0 0}")
 		f.write(0, `"half of a line"}`, "\n")
-		expect("the rest of a line", 0, "{0 0 0 0}")
+		expect("the rest of a line", 0, "{0 0 0 0 0}")
 		f.write(2)
-		expect("grown", 2, "{0 0 0 0}")
+		expect("grown", 2, "{0 0 0 0 0}")
 		line := logLine("c", urlA, time.Now(), 1)
 		f.write(0, line[:20])
-		expect("half a line", 0, "{0 0 0 0}")
+		expect("half a line", 0, "{0 0 0 0 0}")
 		f.write(0, line[20:], "\n")
-		expect("the other half", 1, "{0 0 0 0}")
+		expect("the other half", 1, "{0 0 0 0 0}")
 
 		do(t, os.Rename(path, path+".1"))
 		f.write(2)
-		expect("renamed, and still written to", 2, "{0 0 0 0}")
+		expect("renamed, and still written to", 2, "{0 0 0 0 0}")
 		f.write(1)
 		g := create(t, path)
 		g.write(4)
 		f.write(1)
 		time.Sleep(maxPoll)
 		f.write(1) // a worker that has not reopened it yet
-		expect("created anew", 7, "{0 0 0 0}")
+		expect("created anew", 7, "{0 0 0 0 0}")
 		f.write(1)
-		expect("the old one is done with", 0, "{0 0 0 0}")
+		expect("the old one is done with", 0, "{0 0 0 0 0}")
 		g.write(1)
-		expect("the new one", 1, "{0 0 0 0}")
+		expect("the new one", 1, "{0 0 0 0 0}")
 
 		do(t, g.Truncate(0))
 		g.write(1)
-		expect("copied and truncated", 1, "{0 0 0 0}")
+		expect("copied and truncated", 1, "{0 0 0 0 1}")
 
 		g.write(1, line[:20])
 		do(t, os.Remove(path))
 		g.write(0)
-		expect("deleted", 1, "{0 0 0 0}")
+		expect("deleted", 1, "{0 0 0 0 1}")
 		g = create(t, path)
 		g.write(1)
-		expect("there again; half a line was left", 1, "{0 0 1 0}")
+		expect("there again; half a line was left", 1, "{0 0 1 0 1}")
 
 		real := create(t, path+".real")
 		real.write(2)
 		do(t, os.Symlink(path+".real", path+".tmp"), os.Rename(path+".tmp", path))
-		expect("a link to another file", 2, "{0 0 1 0}")
+		expect("a link to another file", 2, "{0 0 1 0 1}")
 		other := create(t, path+".other")
 		other.write(3)
 		do(t, os.Symlink(path+".other", path+".tmp"), os.Rename(path+".tmp", path))
 		real.write(1)
-		expect("the link to a third one", 4, "{0 0 1 0}")
+		expect("the link to a third one", 4, "{0 0 1 0 1}")
 
 		// An old file that somebody goes on writing to.
 		do(t, os.Rename(path+".other", path+".old"))
@@ -214,8 +215,134 @@ func TestFile(t *testing.T) {
 		}
 		l.mu.Unlock()
 		last.write(1)
-		expect("a file that does not come to rest", 1, "{0 0 1 0}")
+		expect("a file that does not come to rest", 1, "{0 0 1 0 1}")
 	})
+}
+
+// A file that is copied and truncated, as logrotate does with copytruncate, with
+// lines that nobody has read before.
+func TestCopyTruncate(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		path := filepath.Join(dir, "access.log")
+		f := create(t, path)
+		f.write(3)
+		o := twoStreams()
+		o.Input, o.Window = path, time.Hour
+		l, _ := running(t, o)
+		time.Sleep(maxPoll / 2) // not in the moment in which it looks
+		total, truncated, bad := 0, 0, 0
+		expect := func(what string, n int) {
+			t.Helper()
+			total += n
+			time.Sleep(3 * maxPoll)
+			if got, want := counts(l), fmt.Sprintf("%d {0 0 %d 0 %d}", total, bad, truncated); got != want {
+				t.Fatalf("%s: counted %s, want %s", what, got, want)
+			}
+		}
+		copyTo := func(name string) {
+			t.Helper()
+			b, err := os.ReadFile(path)
+			do(t, err, os.WriteFile(filepath.Join(dir, name), b, 0o600))
+		}
+		cut := func() {
+			t.Helper()
+			do(t, f.Truncate(0))
+			truncated++
+		}
+
+		// What was read last is what was there at first.
+		f.write(2)
+		copyTo("access.log.1")
+		cut()
+		expect("truncated before the first line was read", 2)
+
+		line := logLine("c", urlA, time.Now(), 1) + "\n"
+		f.write(3, line[:20])
+		expect("grown, by half a line as well", 3)
+		f.write(0, line[20:])
+		f.write(4)
+		do(t, os.Rename(path+".1", path+".2"))
+		copyTo("access.log.1")
+		cut()
+		f.write(1)
+		expect("read on in the copy", 6)
+
+		// Longer than before: the size says nothing.
+		f.write(1)
+		expect("grown", 1)
+		f.write(1)
+		copyTo("access-20000101.log")
+		cut()
+		time.Sleep(time.Millisecond) // the times of the lines differ
+		f.write(20)
+		expect("truncated and grown beyond its size", 21)
+
+		f.write(2)
+		copyTo("access.log.3")
+		f.write(1) // after the copy was made
+		cut()
+		expect("truncated later than it was copied", 2)
+
+		// No file here is a copy: there is no more to say than that lines are lost.
+		f.write(5, line[:20])
+		expect("grown", 5)
+		f.write(3)
+		do(t, os.Mkdir(path+".d", 0o700), os.Symlink(path+".gone", path+".link"))
+		do(t, os.WriteFile(path+".other", bytes.Repeat([]byte(line), 100), 0o600))
+		cut()
+		bad++
+		f.write(1)
+		expect("truncated without a copy", 1)
+	})
+}
+
+// The real logrotate, while lines are written: all that are in any of its files
+// are counted, and none twice.
+func TestLogrotateCopyTruncate(t *testing.T) {
+	t.Parallel()
+	logrotate, err := exec.LookPath("logrotate")
+	if err != nil {
+		if logrotate, err = exec.LookPath("/usr/sbin/logrotate"); err != nil {
+			t.Skip("there is no logrotate here: ", err)
+		}
+	}
+	dir := t.TempDir()
+	path, config := filepath.Join(dir, "access.log"), filepath.Join(dir, "logrotate.conf")
+	do(t, os.Chmod(dir, 0o700), os.WriteFile(config, []byte(path+" {\n\tcopytruncate\n\trotate 20\n}\n"), 0o600))
+	f := create(t, path)
+	o := twoStreams()
+	o.Input, o.Window, o.FromStart = path, 24*time.Hour, true
+	l, _ := running(t, o)
+	f.write(1)
+	eventually(t, l, "1 {0 0 0 0 0}")
+	for n := range 3 {
+		f.write(100)
+		if out, err := exec.Command(logrotate, "-f", "-s", filepath.Join(dir, "state"), config).CombinedOutput(); err != nil {
+			t.Fatalf("%v: %s", err, out)
+		}
+		f.write(n * 100) // so that it is shorter, as long, or longer than before
+		f.write(1)
+		eventually(t, l, fmt.Sprintf("%d {0 0 0 0 %d}", linesIn(t, dir), n+1))
+	}
+	if n := linesIn(t, dir); n != 604 {
+		t.Errorf("%d lines are in the files, of 604 written", n)
+	}
+}
+
+// linesIn is how many lines the logs of a folder hold.
+func linesIn(t *testing.T, dir string) int {
+	t.Helper()
+	n := 0
+	logs, err := filepath.Glob(filepath.Join(dir, "access.log*"))
+	do(t, err)
+	for _, name := range logs {
+		b, err := os.ReadFile(name)
+		do(t, err)
+		n += bytes.Count(b, []byte("\n"))
+	}
+	return n
 }
 
 func TestFileFromStart(t *testing.T) {
@@ -228,7 +355,7 @@ func TestFileFromStart(t *testing.T) {
 		o.Input, o.FromStart = path, true
 		l, _ := running(t, o)
 		synctest.Wait()
-		if got := counts(l); got != "3 {0 0 1 0}" {
+		if got := counts(l); got != "3 {0 0 1 0 0}" {
 			t.Errorf("counted %s", got)
 		}
 	})
@@ -285,7 +412,7 @@ func TestLongLines(t *testing.T) {
 		o.Window = time.Hour
 		l := newLog(t, o)
 		l.Run(context.Background())
-		if got := counts(l); got != "2 {0 0 2 0}" {
+		if got := counts(l); got != "2 {0 0 2 0 0}" {
 			t.Errorf("%s: counted %s", name, got)
 		}
 	}
@@ -337,7 +464,7 @@ func TestStdinHangs(t *testing.T) {
 		// What comes afterwards is not counted.
 		do(t, second(io.WriteString(w, logLine("c", urlA, time.Now(), 1)+"\n")), w.Close())
 		synctest.Wait()
-		if got := counts(l); got != "0 {0 0 0 0}" {
+		if got := counts(l); got != "0 {0 0 0 0 0}" {
 			t.Errorf("counted %s", got)
 		}
 	})
@@ -384,7 +511,7 @@ func TestHTTPReconnects(t *testing.T) {
 		})
 		j.run(t, l)
 		time.Sleep(18 * time.Second)
-		if got := counts(l); got != "1 {0 0 1 0}" {
+		if got := counts(l); got != "1 {0 0 1 0 0}" {
 			t.Errorf("counted %s", got)
 		}
 		time.Sleep(time.Minute)
@@ -434,7 +561,7 @@ func TestHTTPHeadersComeLate(t *testing.T) {
 			got.collect(l)
 		}
 		time.Sleep(time.Second)
-		if n := counts(l); n != "1 {0 0 0 0}" || connections != 1 {
+		if n := counts(l); n != "1 {0 0 0 0 0}" || connections != 1 {
 			t.Errorf("counted %s after %d connections", n, connections)
 		}
 		if s := got.get(); s["h windows_lost"] < 230 || s["h_a_hls_hi requests"] != 0 {
@@ -510,7 +637,7 @@ func TestHTTP(t *testing.T) {
 	o := twoStreams()
 	o.Input, o.Window = srv.URL, 24*time.Hour
 	l, _ := running(t, o)
-	eventually(t, l, "3 {0 0 0 0}")
+	eventually(t, l, "3 {0 0 0 0 0}")
 }
 
 func TestHTTPErrorsHoldNoPassword(t *testing.T) {
@@ -573,7 +700,7 @@ func TestUnixgram(t *testing.T) {
 	} {
 		do(t, second(conn.Write([]byte(s))))
 	}
-	eventually(t, l, "6 {0 0 2 0}")
+	eventually(t, l, "6 {0 0 2 0 0}")
 
 	// Another one does not take it away.
 	o.Input = "unixgram:" + path

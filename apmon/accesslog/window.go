@@ -31,7 +31,15 @@ type windows struct {
 }
 
 // own is what is counted of the log itself, since the last window was closed.
-type own struct{ unmatched, late, bad, lost float64 }
+type own struct{ unmatched, late, bad, lost, truncated float64 }
+
+func (o *own) add(b own) {
+	o.unmatched += b.unmatched
+	o.late += b.late
+	o.bad += b.bad
+	o.lost += b.lost
+	o.truncated += b.truncated
+}
 
 // result is a window that is over.
 type result struct {
@@ -86,6 +94,13 @@ func (l *Log) current() {
 	defer l.mu.Unlock()
 	l.advance()
 	l.see()
+}
+
+// truncated counts that the input has lost a part.
+func (l *Log) truncated() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.own.truncated++
 }
 
 // see notes that there is an input. The caller holds l.mu.
@@ -176,7 +191,7 @@ func (l *Log) close() {
 	if len(l.results) == keptResults {
 		// Nobody has asked for so long that the oldest is given up.
 		o, n := &l.results[0], &l.results[1].own
-		n.unmatched, n.late, n.bad, n.lost = n.unmatched+o.own.unmatched, n.late+o.own.late, n.bad+o.own.bad, n.lost+o.own.lost
+		n.add(o.own)
 		if o.sums != nil {
 			n.lost++
 		}

@@ -51,8 +51,9 @@ const accessLogHelp = `Access log:
    Each stream (content, format and quality, which --match finds in the URL) is
    reported on a node HOST_CONTENT_FORMAT_QUALITY in every window, with
    client_count, bytes_sent, bytes_sent_R, requests and requests_R; the log itself
-   on the node HOST with unmatched, late, bad_lines and windows_lost. HOST is that
-   of -n. More than 512 clients of one stream are counted with an error of 1.15 %.
+   on the node HOST with unmatched, late, bad_lines, windows_lost and truncated.
+   HOST is that of -n. More than 512 clients of one stream are counted with an
+   error of 1.15 %.
    Streams are at most 1000; those that --ids does not declare are unmatched. What
    stands behind a question mark in a URL names none. On a public server declare
    them: whoever asks for pages that are not there makes streams otherwise.
