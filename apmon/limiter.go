@@ -58,6 +58,12 @@ func (l *limiter) limit() (float64, error) {
 	return l.max, l.err
 }
 
+// part is how many datagrams at most may ever pass at once.
+func (l *limiter) part() int {
+	rate, _ := l.limit()
+	return int(max(1, min(rate, 1e6)))
+}
+
 // allow decides on a message of the given number of datagrams at a time on the
 // monotonic clock, and counts it if it may go.
 func (l *limiter) allow(now time.Duration, datagrams int) bool {

@@ -291,6 +291,45 @@ func TestPolicyWait(t *testing.T) {
 	})
 }
 
+// A message that goes in parts goes on in smaller ones when the rate is lowered
+// meanwhile, also where it waits for its first part.
+func TestPolicyWaitFollowsTheRate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, after := range []time.Duration{0, 3 * time.Second} {
+			var n network
+			var w web
+			w.set(u1, "10.0.0.1\nxApMon_maxMsgRate = 1000\n")
+			c := open(t, &n, &w, []string{u1}, WithRatePolicy(Wait), WithDatagramLimit(200))
+			for c.limiter.allow(c.now(), 20) {
+			}
+			params := make([]Param, 40_000)
+			for i := range params {
+				params[i] = Int("parameter", i)
+			}
+			sent := make(chan error, 1)
+			go func() { sent <- c.Send("C", "N", params...) }()
+			synctest.Wait()
+			time.Sleep(after)
+			w.set(u1, "10.0.0.1\nxApMon_maxMsgRate = 3\n")
+			if err := c.Reload(context.Background()); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+			before := len(n.seqs("10.0.0.1:8884"))
+			time.Sleep(24 * time.Hour)
+			select {
+			case err := <-sent:
+				if err != nil {
+					t.Error(err)
+				}
+			default:
+				t.Errorf("lowered after %v: %d datagrams before, %d a day later", after, before, len(n.seqs("10.0.0.1:8884")))
+			}
+			c.Close()
+		}
+	})
+}
+
 func TestPolicyOff(t *testing.T) {
 	t.Parallel()
 	var n network

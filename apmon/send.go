@@ -115,9 +115,10 @@ func (c *Client) sendTo(ctx context.Context, only *group, policy RatePolicy, clu
 		}
 	}
 	if n > 0 {
+		first := 0 // datagrams that may go at once
 		e := c.reachable(s, only)
 		if e == nil {
-			e = c.admit(ctx, policy, n)
+			first, e = c.admit(ctx, policy, n)
 		}
 		if e == nil && policy == Wait && c.set.Load() != s {
 			// The configuration has changed while the message waited.
@@ -129,7 +130,7 @@ func (c *Client) sendTo(ctx context.Context, only *group, policy RatePolicy, clu
 			}
 		}
 		if e == nil {
-			e = c.write(ctx, s, only, policy, enc)
+			e = c.write(ctx, s, only, enc, first)
 		}
 		if e == nil {
 			c.counters.messages.Add(1)
@@ -208,9 +209,9 @@ func begin(enc *xdr.Encoder, room, limit int, cluster, node string, t time.Time)
 	return nil
 }
 
-// admit asks the limiter whether a message of n datagrams may go. With the
-// policy Wait it waits for the first part of it, see write.
-func (c *Client) admit(ctx context.Context, policy RatePolicy, n int) error {
+// admit asks the limiter whether a message of n datagrams may go, and returns
+// how many of them. With the policy Wait it waits for the first part, see write.
+func (c *Client) admit(ctx context.Context, policy RatePolicy, n int) (int, error) {
 	switch policy {
 	case Drop:
 		if !c.limiter.allow(c.now(), n) {
@@ -219,43 +220,34 @@ func (c *Client) admit(ctx context.Context, policy RatePolicy, n int) error {
 			if n > 1 {
 				err = fmt.Errorf("%w: message of %d datagrams", err, n)
 			}
-			return err
+			return 0, err
 		}
 	case Wait:
-		return c.wait(ctx, min(n, c.part()))
+		return c.wait(ctx, n)
 	}
-	return nil
+	return n, nil
 }
 
-// part is how many datagrams go at once with the policy Wait: a message of
-// more would never pass as a whole.
-func (c *Client) part() int {
-	rate, _ := c.limiter.limit()
-	return int(max(1, min(rate, 1e6)))
-}
-
-// write hands the datagrams to the destinations of a group, or to all.
-func (c *Client) write(ctx context.Context, s *set, only *group, policy RatePolicy, enc *xdr.Encoder) error {
+// write hands the datagrams to the destinations of a group, or to all: the
+// first ones at once, the others as the limiter lets them pass.
+func (c *Client) write(ctx context.Context, s *set, only *group, enc *xdr.Encoder, first int) error {
 	n := enc.Len()
-	part := n
-	if policy == Wait {
-		part = c.part()
-	}
-	for from := 0; from < n; from += part {
-		to := min(from+part, n)
-		if from > 0 {
-			if err := c.wait(ctx, to-from); err != nil {
-				return err
-			}
-		}
+	for from, to := 0, min(first, n); ; {
 		for i := range s.targets {
 			if t := &s.targets[i]; only == nil || t.group == only {
 				t.send(c, enc, from, to)
 			}
 		}
 		c.tap.send(enc, from, to)
+		if to == n {
+			return nil
+		}
+		more, err := c.wait(ctx, n-to)
+		if err != nil {
+			return err
+		}
+		from, to = to, to+more
 	}
-	return nil
 }
 
 // reachable starts the look-ups that are due, off the sending path, and
@@ -285,20 +277,24 @@ func (c *Client) startLookups(s *set, only *group) (resolved bool) {
 	return resolved
 }
 
-// wait waits until the limiter lets so many datagrams pass.
-func (c *Client) wait(ctx context.Context, datagrams int) error {
-	for now := c.now(); !c.limiter.allow(now, datagrams); now = c.now() {
+// wait waits until the limiter lets some of so many datagrams pass, and returns
+// how many: a message of more than the rate would never pass as a whole. The
+// rate is asked for on each turn, as it may change meanwhile.
+func (c *Client) wait(ctx context.Context, datagrams int) (int, error) {
+	for {
+		now := c.now()
+		if part := min(datagrams, c.limiter.part()); c.limiter.allow(now, part) {
+			return part, nil
+		}
 		t := time.NewTimer(untilNext(now))
 		select {
 		case <-t.C:
-			continue
 		case <-ctx.Done():
 			t.Stop()
-			return fmt.Errorf("apmon: waiting for the rate limit: %w", context.Cause(ctx))
+			return 0, fmt.Errorf("apmon: waiting for the rate limit: %w", context.Cause(ctx))
 		case <-c.ctx.Done():
 			t.Stop()
-			return ErrClosed
+			return 0, ErrClosed
 		}
 	}
-	return nil
 }
