@@ -93,26 +93,60 @@ func New(cfg conf.Config, opts ...Option) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	if len(cfg.Destinations) == 0 {
-		return nil, fmt.Errorf("%w in the configuration", ErrNoDestination)
-	}
 	if err := check(cfg); err != nil {
 		return nil, err
 	}
-	c.apply(c.opt.ctx, []conf.Config{cfg})
+	if err := c.apply(c.opt.ctx, []conf.Config{cfg}); err != nil {
+		return nil, fmt.Errorf("apmon: %w", err)
+	}
 	c.isReady()
 	return c, nil
 }
 
-// check refuses what a hand-made configuration may hold.
+// check refuses what a hand-made configuration may hold or lack.
 func check(cfg conf.Config) error {
-	if rate := cfg.MaxMsgRate; rate != 0 && !(rate > 0 && rate < math.Inf(1)) {
-		return fmt.Errorf("apmon: rate limit of %v messages a second", rate)
+	if len(cfg.Destinations) == 0 {
+		return fmt.Errorf("%w in the configuration", ErrNoDestination)
+	}
+	if err := checkContent(cfg); err != nil {
+		return fmt.Errorf("apmon: %w", err)
+	}
+	return nil
+}
+
+// checkContent refuses what a hand-made configuration may hold.
+func checkContent(cfg conf.Config) error {
+	if err := checkOptions(cfg.Options); err != nil {
+		return err
 	}
 	for _, cd := range cfg.Destinations {
 		if err := cd.Check(); err != nil {
-			return fmt.Errorf("apmon: destination %s: %w", xdr.Quote(cd.Name()), err)
+			return fmt.Errorf("destination %s: %w", xdr.Quote(cd.Name()), err)
 		}
+	}
+	return nil
+}
+
+// checkOptions refuses a rate and intervals that a program may set.
+func checkOptions(o conf.Options) error {
+	if err := checkRate(o.MaxMsgRate); err != nil {
+		return err
+	}
+	for _, i := range []struct {
+		name     string
+		interval time.Duration
+	}{{"SysInterval", o.SysInterval}, {"JobInterval", o.JobInterval}, {"RecheckInterval", o.RecheckInterval}} {
+		if err := checkInterval(i.interval); err != nil {
+			return fmt.Errorf("%s: %w", i.name, err)
+		}
+	}
+	return nil
+}
+
+// checkRate refuses a rate limit that is neither 0 nor a positive number.
+func checkRate(rate float64) error {
+	if rate != 0 && !(rate > 0 && rate < math.Inf(1)) {
+		return fmt.Errorf("rate limit of %v messages a second is not a positive number", rate)
 	}
 	return nil
 }
@@ -150,7 +184,16 @@ func newClient(opts []Option) (*Client, error) {
 	c.isReady = sync.OnceFunc(func() { close(c.ready) })
 	c.monitor.c, c.monitor.phase, c.monitor.wake = c, mathrand.Float64(), make(chan struct{}, 1)
 	c.tap.init(c.opt.tap, c.instance)
-	c.set.Store(c.newSet(nil))
+	// What WithMonitoring sets in any case is checked here, also for clients
+	// that start without a configuration.
+	if _, err := c.opt.monitoring(conf.Options{}); err != nil {
+		return nil, fmt.Errorf("apmon: %w", err)
+	}
+	empty, err := c.newSet(nil)
+	if err != nil {
+		return nil, fmt.Errorf("apmon: %w", err)
+	}
+	c.set.Store(empty)
 	c.sourceStats.Store(new([]SourceStats))
 	c.encoders.New = func() any { return new(xdr.Encoder) }
 	c.ctx, c.cancel = context.WithCancel(context.Background())
@@ -213,16 +256,23 @@ func (c *Client) now() time.Duration { return time.Since(c.started) }
 // to the new one. Destinations that stay keep everything but their password.
 //
 // Where none of the new destinations has an address, but one of the old, the
-// old ones stay and apply returns false: it is to be tried again.
-func (c *Client) apply(ctx context.Context, configs []conf.Config) bool {
+// old ones stay and the error is errUnresolved. It is another one, and nothing
+// changes, where [WithAdjust] or [WithMonitoring] set what cannot be used.
+func (c *Client) apply(ctx context.Context, configs []conf.Config) error {
 	var all conf.Config
 	for _, cfg := range configs {
 		all.Merge(cfg)
 	}
 	if c.opt.adjust != nil {
 		c.opt.adjust(&all)
+		if err := checkContent(all); err != nil {
+			return err
+		}
 	}
-	next := c.newSet(configs)
+	next, err := c.newSet(configs)
+	if err != nil {
+		return err
+	}
 	groups := map[string]*group{} // of each destination: that of the first who names it
 	for i, cfg := range configs {
 		for _, cd := range cfg.Destinations {
@@ -254,8 +304,7 @@ func (c *Client) apply(ctx context.Context, configs []conf.Config) bool {
 	}
 	c.lookupAll(ctx, next)
 	if old := c.set.Load(); !next.resolved() && old.resolved() {
-		c.opt.logger.LogAttrs(ctx, slog.LevelWarn, "no new destination resolves, the old ones stay", slog.String("new", next.names(nil)))
-		return false
+		return fmt.Errorf("%w: %s", errUnresolved, next.names(nil))
 	}
 	c.twins.Lock()
 	next.findTwins()
@@ -269,31 +318,41 @@ func (c *Client) apply(ctx context.Context, configs []conf.Config) bool {
 	}
 	c.forget(in)
 	c.monitor.reload()
-	return true
+	return nil
 }
 
+// errUnresolved: no new destination has an address.
+var errUnresolved = errors.New("no new destination resolves, the old ones stay")
+
 // newSet returns a set without targets, with the groups that the configurations
-// ask for.
-func (c *Client) newSet(configs []conf.Config) *set {
+// ask for. The error is that of options which [WithMonitoring] has set.
+func (c *Client) newSet(configs []conf.Config) (*set, error) {
 	s := &set{configs: configs, room: len(c.tap.prefix)}
 	var there []*group
 	if old := c.set.Load(); old != nil {
 		there = old.groups
 	}
-	add := func(source string, o conf.Options) {
-		if c.opt.adjustOptions != nil {
-			o.Params = maps.Clone(o.Params)
-			c.opt.adjustOptions(&o)
-		}
-		s.groups = append(s.groups, groupOf(source, o, s.groups, there))
+	if len(configs) == 0 && c.opt.tap != nil {
+		configs = []conf.Config{{}}
 	}
 	for _, cfg := range configs {
-		add(cfg.Source, cfg.Options)
+		o, err := c.opt.monitoring(cfg.Options)
+		if err != nil {
+			return nil, err
+		}
+		s.groups = append(s.groups, groupOf(cfg.Source, o, s.groups, there))
 	}
-	if len(configs) == 0 && c.opt.tap != nil {
-		add("", conf.Options{})
+	return s, nil
+}
+
+// monitoring returns the options of a source as [WithMonitoring] wants them.
+func (o *options) monitoring(of conf.Options) (conf.Options, error) {
+	if o.adjustOptions == nil {
+		return of, nil
 	}
-	return s
+	of.Params = maps.Clone(of.Params)
+	o.adjustOptions(&of)
+	return of, checkOptions(of)
 }
 
 // resolved reports whether any target has an address.

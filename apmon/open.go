@@ -89,7 +89,7 @@ func OpenSources(ctx context.Context, sources []conf.Source, opts ...Option) (*C
 		if len(c.set.Load().targets) == 0 && !c.opt.startEmpty {
 			c.Close()
 			if err == nil {
-				err = ErrNoDestination
+				return nil, ErrNoDestination
 			}
 			return nil, fmt.Errorf("apmon: %w", err)
 		}
@@ -192,10 +192,52 @@ func (c *Client) untilDue() time.Duration {
 // never is a time that does not come.
 const never = time.Duration(1<<63 - 1)
 
-// recheck reads sources and, if they say anything new, swaps the set; it also
-// has the names of all destinations looked up again. The error joins those of
-// the sources. The caller holds c.reload.
+// recheck reads sources and, if they say anything new, swaps the set. The error
+// joins those of the sources. The caller holds c.reload.
 func (c *Client) recheck(ctx context.Context, sources []*source) error {
+	changed, err := c.read(ctx, sources)
+	if err == ErrClosed {
+		return err // nothing failed
+	}
+	if changed || c.pending {
+		err = errors.Join(err, c.applySources(ctx))
+	}
+	// In apply new names were looked up, and here the others: nobody waits.
+	for _, t := range c.set.Load().targets {
+		t.lookAgain(c.now())
+	}
+	c.startLookups(c.set.Load(), nil)
+	c.isReady()
+	return err
+}
+
+// applySources puts in force what the sources say, as far as that can be used:
+// else it is tried again with their next reading, or soon if only the names do
+// not resolve. The caller holds c.reload.
+func (c *Client) applySources(ctx context.Context) error {
+	var configs []conf.Config
+	for _, s := range c.sources {
+		if s.have {
+			configs = append(configs, s.config)
+		}
+	}
+	err := c.apply(ctx, configs)
+	c.pending = err != nil
+	if err != nil {
+		c.opt.logger.LogAttrs(ctx, slog.LevelWarn, "new configuration not in force", slog.String("error", err.Error()))
+	}
+	if !errors.Is(err, errUnresolved) {
+		return err
+	}
+	for _, s := range c.sources {
+		s.next = min(s.next, c.now()+conf.MinRecheck+time.Duration(rand.Int64N(int64(conf.MinRecheck))))
+	}
+	return nil
+}
+
+// read reads sources, notes what came of them, and reports whether they say
+// anything new. The error joins theirs. The caller holds c.reload.
+func (c *Client) read(ctx context.Context, sources []*source) (changed bool, err error) {
 	fallback := -1 // or the one that LoadAny has chosen
 	var loaded []conf.Loaded
 	readers := make([]*conf.Reader, len(sources))
@@ -214,9 +256,8 @@ func (c *Client) recheck(ctx context.Context, sources []*source) error {
 		loaded = conf.Load(ctx, readers)
 	}
 	if context.Cause(ctx) == ErrClosed || c.ctx.Err() != nil {
-		return ErrClosed // nothing failed
+		return false, ErrClosed
 	}
-	changed := false
 	var errs []error
 	for i, s := range sources {
 		l := &loaded[i]
@@ -245,26 +286,7 @@ func (c *Client) recheck(ctx context.Context, sources []*source) error {
 		all[i] = s.stats
 	}
 	c.sourceStats.Store(&all)
-	if changed || c.pending {
-		var configs []conf.Config
-		for _, s := range c.sources {
-			if s.have {
-				configs = append(configs, s.config)
-			}
-		}
-		if c.pending = !c.apply(ctx, configs); c.pending {
-			for _, s := range c.sources {
-				s.next = min(s.next, c.now()+conf.MinRecheck+time.Duration(rand.Int64N(int64(conf.MinRecheck))))
-			}
-		}
-	}
-	// In apply new names were looked up, and here the others: nobody waits.
-	for _, t := range c.set.Load().targets {
-		t.lookAgain(c.now())
-	}
-	c.startLookups(c.set.Load(), nil)
-	c.isReady()
-	return errors.Join(errs...)
+	return changed, errors.Join(errs...)
 }
 
 // used returns the source in use, nil if there is none.

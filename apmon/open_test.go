@@ -335,6 +335,41 @@ func TestAdjust(t *testing.T) {
 	equal(t, "password of another source", got[len(got)-1].Password, "theirs")
 }
 
+// What a program sets through options is refused when the client is made, also
+// where it needs no configuration to start; when it goes wrong later, nothing
+// changes.
+func TestOpenRefusesIntervals(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, opt := range []Option{WithStartEmpty(), WithOpenInBackground()} {
+			_, err := OpenWith(t.Context(), []string{"10.0.0.1"}, opt, WithMonitoring(func(o *conf.Options) { o.SysInterval = 120 }))
+			if err == nil || !strings.Contains(err.Error(), "write 120*time.Second") {
+				t.Errorf("got %v", err)
+			}
+		}
+		var n network
+		var w web
+		w.set(u1, "10.0.0.1\n")
+		var log bytes.Buffer
+		c := open(t, &n, &w, []string{u1}, WithLogger(slog.New(slog.NewTextHandler(&log, nil))),
+			WithMonitoring(func(o *conf.Options) { o.SysInterval /= 1e9 }))
+		w.set(u1, "10.0.0.2\nxApMon_sys_interval = 60\n")
+		if err := c.Reload(t.Context()); err == nil || !strings.Contains(err.Error(), "interval of 60ns") {
+			t.Errorf("Reload: %v", err)
+		}
+		equal(t, "destinations", names(c), "10.0.0.1:8884")
+		time.Sleep(time.Hour)
+		equal(t, "destinations later", names(c), "10.0.0.1:8884")
+		if lines := strings.Count(log.String(), "\n"); lines < 2 || lines > 8 { // once for each reading
+			t.Errorf("log:\n%s", log.String())
+		}
+		w.set(u1, "10.0.0.3\n")
+		if err := c.Reload(t.Context()); err != nil {
+			t.Error(err)
+		}
+		equal(t, "destinations in the end", names(c), "10.0.0.3:8884")
+	})
+}
+
 func TestFallback(t *testing.T) {
 	t.Parallel()
 	seen := map[string]bool{}

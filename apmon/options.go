@@ -121,7 +121,10 @@ func WithAdjust(adjust func(*conf.Config)) Option {
 
 // WithMonitoring has the monitoring options of each source changed before they
 // are used, now and at every reload. Its intervals are read as those of a
-// configuration; see [Client.Monitor].
+// configuration; see [Client.Monitor]. [New] and [Open] also call adjust with the
+// defaults, and return an error for an interval that is neither 0 nor at least
+// 1 s. (With one that adjust sets only later, a reload changes nothing and
+// returns the error.)
 func WithMonitoring(adjust func(*conf.Options)) Option {
 	return func(o *options) { o.adjustOptions = adjust }
 }

@@ -328,6 +328,13 @@ func TestNewRefuses(t *testing.T) {
 	}{
 		{"nothing", conf.Config{}, nil, "no destination"},
 		{"bad host", conf.Config{Destinations: []conf.Destination{{Host: "a b"}}}, nil, `"a b:8884"`},
+		{"nanoseconds", conf.Config{Destinations: good, Options: conf.Options{SysInterval: 120}}, nil, "SysInterval: interval of 120ns is not within 1s … 277777h46m40s: a bare number is nanoseconds, write 120*time.Second for 120 seconds"},
+		{"job interval", conf.Config{Destinations: good, Options: conf.Options{JobInterval: 60}}, nil, "JobInterval: interval of 60ns"},
+		{"recheck interval", conf.Config{Destinations: good, Options: conf.Options{RecheckInterval: 600}}, nil, "RecheckInterval: interval of 600ns"},
+		{"negative interval", conf.Config{Destinations: good, Options: conf.Options{SysInterval: -time.Second}}, nil, "-1s"},
+		{"WithMonitoring", conf.Config{Destinations: good}, WithMonitoring(func(o *conf.Options) { o.JobInterval = 30 }), "write 30*time.Second"},
+		{"WithAdjust", conf.Config{Destinations: good}, WithAdjust(func(c *conf.Config) { c.MaxMsgRate = math.NaN() }), "rate limit of NaN"},
+		{"destination of WithAdjust", conf.Config{Destinations: good}, WithAdjust(func(c *conf.Config) { c.Destinations[0].Host = "a b" }), `"a b:8884"`},
 		{"negative rate", conf.Config{Destinations: good, Options: conf.Options{MaxMsgRate: -1}}, nil, "-1"},
 		{"limit", conf.Config{Destinations: good}, WithDatagramLimit(9000), "9000"},
 		{"policy", conf.Config{Destinations: good}, WithRatePolicy(7), "7"},

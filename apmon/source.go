@@ -115,10 +115,15 @@ const maxInterval = 1e9 * time.Second
 
 // checkInterval refuses an interval that is neither 0 nor within bounds.
 func checkInterval(d time.Duration) error {
-	if d != 0 && (d < conf.MinInterval || d > maxInterval) {
-		return fmt.Errorf("interval of %v is not within %v … %v", d, conf.MinInterval, maxInterval)
+	if d == 0 || d >= conf.MinInterval && d <= maxInterval {
+		return nil
 	}
-	return nil
+	err := fmt.Errorf("interval of %v is not within %v … %v", d, conf.MinInterval, maxInterval)
+	if d > 0 && d < time.Millisecond {
+		// A number that was meant with another unit.
+		err = fmt.Errorf("%w: a bare number is nanoseconds, write %d*time.Second for %d seconds", err, d, d)
+	}
+	return err
 }
 
 // orDefault is an interval, or else the default one.

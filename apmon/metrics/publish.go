@@ -59,9 +59,6 @@ func Publish(c *apmon.Client, reg *Registry, o Options) (*Publisher, error) {
 	if o.Interval == 0 {
 		o.Interval = DefaultInterval
 	}
-	if o.Interval < MinInterval {
-		return nil, fmt.Errorf("metrics: interval of %v, at least %v", o.Interval, MinInterval)
-	}
 	if o.RefreshEvery == 0 {
 		o.RefreshEvery = int(max(1, refreshInterval/o.Interval))
 	}
@@ -76,7 +73,7 @@ func Publish(c *apmon.Client, reg *Registry, o Options) (*Publisher, error) {
 	p.source, err = c.AddMessenger(p.work, apmon.SourceOptions{Name: "metrics", Cluster: o.Cluster, Node: o.Node, Interval: o.Interval})
 	if err != nil {
 		reg.published.Store(false)
-		return nil, fmt.Errorf("metrics: %w", err)
+		return nil, err // it names the source, which is metrics
 	}
 	return p, nil
 }

@@ -317,7 +317,8 @@ func TestPublishRefuses(t *testing.T) {
 			o    Options
 			want string
 		}{
-			{Options{Interval: time.Millisecond}, "interval of 1ms, at least 1s"},
+			{Options{Interval: 10}, "source metrics: interval of 10ns is not within 1s"},
+			{Options{Interval: 10}, "10*time.Second"},
 			{Options{Interval: -time.Second}, "interval of -1s"},
 			{Options{RefreshEvery: 90}, "refresh every 90 reports of 10s"},
 			{Options{RefreshEvery: -1}, "refresh every -1"},
