@@ -34,6 +34,7 @@ type destination struct {
 	sock     *socket
 	closed   bool
 	retired  bool          // not in the set
+	inRow    int           // look-ups that failed since the last success
 	lookedUp time.Duration // on the client's clock: the last look-up
 	timer    *time.Timer   // until the next look-up is due
 	nextDial time.Duration // on the client's clock; not before it is a socket made
@@ -265,11 +266,11 @@ func (d *destination) lookupIn(wait time.Duration) {
 }
 
 // lookAgain makes a look-up due now, unless the address is literal or has been
-// looked up lately.
-func (d *destination) lookAgain(now time.Duration) {
+// looked up lately, or fails and is not to be tried before its time.
+func (d *destination) lookAgain(now time.Duration, failed bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if !d.literal && now-d.lookedUp >= retryInterval {
+	if !d.literal && now-d.lookedUp >= retryInterval && (failed || d.inRow == 0) {
 		d.lookupDue.Store(true)
 	}
 }
@@ -290,9 +291,11 @@ func (d *destination) lookup(ctx context.Context, c *Client) (moved bool) {
 	if err != nil {
 		d.stats.LookupFailures++
 		c.counters.refused.Add(1)
-		d.lookupIn(retryInterval)
+		d.inRow++
+		d.lookupIn(spread(backoff(retryInterval, d.inRow), retryInterval))
 		d.note(&evs, causeLookup, err, now)
 	} else {
+		d.inRow = 0
 		d.lookupIn(recheckInterval)
 		if addr := netip.AddrPortFrom(choose(ips, d.addr.Addr()), d.port); addr != d.addr && !d.closed {
 			d.addr, moved = addr, true

@@ -12,9 +12,6 @@ import (
 	"github.com/apmon-go/apmon/conf"
 )
 
-// maxBackoff is the longest time between two looks at a source that fails.
-const maxBackoff = time.Hour
-
 // maxLogged is how many bad lines of a source are logged; Stats has them all.
 const maxLogged = 10
 
@@ -135,6 +132,7 @@ func (c *Client) Reload(ctx context.Context) error {
 		return ErrClosed
 	}
 	err := c.recheck(ctx, c.sources)
+	c.lookAgain(true)
 	select {
 	case c.rearm <- struct{}{}:
 	default: // it has been told already
@@ -174,6 +172,7 @@ func (c *Client) watch() {
 			}
 		}
 		_ = c.recheck(c.ctx, due) // logged, and counted
+		c.lookAgain(false)
 		<-c.reload
 	}
 }
@@ -202,11 +201,6 @@ func (c *Client) recheck(ctx context.Context, sources []*source) error {
 	if changed || c.pending {
 		err = errors.Join(err, c.applySources(ctx))
 	}
-	// In apply new names were looked up, and here the others: nobody waits.
-	for _, t := range c.set.Load().targets {
-		t.lookAgain(c.now())
-	}
-	c.startLookups(c.set.Load(), nil)
 	c.isReady()
 	return err
 }
@@ -289,6 +283,16 @@ func (c *Client) read(ctx context.Context, sources []*source) (changed bool, err
 	return changed, errors.Join(errs...)
 }
 
+// lookAgain has names looked up that were not looked up lately; those that fail
+// only if asked to, as they have times of their own. Nobody waits.
+func (c *Client) lookAgain(failed bool) {
+	s := c.set.Load()
+	for _, t := range s.targets {
+		t.lookAgain(c.now(), failed)
+	}
+	c.startLookups(s, nil)
+}
+
 // used returns the source in use, nil if there is none.
 func (c *Client) used() *source {
 	for _, s := range c.sources {
@@ -351,16 +355,10 @@ func (s *source) wait() time.Duration {
 	}
 	interval = max(interval, conf.MinRecheck)
 	if s.inRow > 0 {
-		most := max(interval, maxBackoff)
 		if !s.have {
 			interval = conf.MinRecheck // somebody waits for it
 		}
-		for range s.inRow - 1 {
-			if interval = min(2*interval, most); interval == most {
-				break
-			}
-		}
+		interval = backoff(interval, s.inRow)
 	}
-	least := max(interval-interval/10, conf.MinRecheck)
-	return least + time.Duration(rand.Int64N(int64(interval)/5))
+	return spread(interval, conf.MinRecheck)
 }

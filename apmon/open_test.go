@@ -546,7 +546,7 @@ func TestReturnBeforeTheFirstAddress(t *testing.T) {
 			}
 		}
 		n.answer("h.example", "10.0.0.2")
-		time.Sleep(retryInterval)
+		time.Sleep(3 * retryInterval)
 		synctest.Wait()
 		c.Send("C", "N", Int("x", 1))
 		synctest.Wait()

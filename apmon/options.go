@@ -23,7 +23,8 @@ const (
 	// maxLookups is how many names are looked up at once.
 	maxLookups = 32
 	// recheckInterval is how long a looked-up address is believed, and
-	// retryInterval how long after a failed look-up the next one is made.
+	// retryInterval at least how long after a failed look-up the next one is
+	// made, see [backoff].
 	recheckInterval = 600 * time.Second
 	retryInterval   = 30 * time.Second
 	// redialInterval is the least time between two attempts to make a socket

@@ -490,7 +490,7 @@ func TestLookups(t *testing.T) {
 			}
 		}
 		n.set("gone.example", later("10.0.0.5"))
-		time.Sleep(retryInterval)
+		time.Sleep(2 * retryInterval)
 		synctest.Wait()
 		c.Send("C", "N", Int("x", 1))
 		time.Sleep(2 * time.Second)
@@ -510,6 +510,71 @@ func TestLookups(t *testing.T) {
 		equalSlices(t, "old address", n.seqs("10.0.0.3:8884"), []int32{1, 2, 3, 4})
 		equalSlices(t, "new address", n.seqs("10.0.0.33:8884"), []int32{5})
 		equalSlices(t, "failed look-up keeps the address", n.seqs("10.0.0.1:8884"), []int32{1, 2, 3, 4, 5})
+	})
+}
+
+// A name that cannot be looked up is tried ever more seldom, as a source of
+// configuration is, however often something is sent and the sources are read.
+func TestLookupsBackOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var n network
+		var mu sync.Mutex
+		var times []time.Time
+		n.set("gone.example", func(context.Context) ([]netip.Addr, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			times = append(times, time.Now())
+			return nil, errors.New("no such host")
+		})
+		var w web
+		w.set(u1, "10.0.0.1\ngone.example\nxApMon_recheck_interval = 30\n")
+		c := open(t, &n, &w, []string{u1})
+		send := func(d time.Duration) {
+			for end := time.Now().Add(d); time.Now().Before(end); time.Sleep(5 * time.Second) {
+				if err := c.Send("C", "N", Int("x", 1)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			synctest.Wait()
+		}
+		send(24 * time.Hour)
+		mu.Lock()
+		for i := range times[1:] {
+			about := min(retryInterval<<i, maxBackoff)
+			if gap := times[i+1].Sub(times[i]); gap < max(about*9/10, retryInterval) || gap > about*6/5+8*time.Second {
+				t.Errorf("look-up %d after %v, not about %v", i+2, gap, about)
+			}
+		}
+		asked := len(times)
+		mu.Unlock()
+		if asked < 25 || asked > 35 {
+			t.Errorf("%d look-ups in a day", asked)
+		}
+
+		// Who asks for it does not wait.
+		n.answer("gone.example", "10.0.0.2")
+		time.Sleep(retryInterval) // one may just have failed
+		if err := c.Reload(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		send(15 * time.Second)
+		if len(n.seqs("10.0.0.2:8884")) == 0 {
+			t.Error("not looked up by Reload")
+		}
+
+		// After a success it begins again.
+		n.set("gone.example", func(context.Context) ([]netip.Addr, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			times = append(times, time.Now())
+			return nil, errors.New("no such host")
+		})
+		send(5 * time.Minute)
+		mu.Lock()
+		defer mu.Unlock()
+		if gap := times[asked+1].Sub(times[asked]); gap < retryInterval || gap > retryInterval*6/5+8*time.Second {
+			t.Errorf("after a success: %v", gap)
+		}
 	})
 }
 
