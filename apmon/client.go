@@ -403,18 +403,21 @@ func (c *Client) lookupAll(ctx context.Context, s *set) {
 func (c *Client) lookup(d *destination, done chan<- struct{}) {
 	go func() {
 		defer c.wg.Done()
+		// Deferred, since a resolver may end the goroutine.
+		defer func() {
+			if done != nil {
+				done <- struct{}{}
+			}
+		}()
 		select {
 		case c.resolving <- struct{}{}:
+			defer func() { <-c.resolving }()
 			ctx, stop := context.WithTimeout(c.ctx, resolveTimeout)
+			defer stop()
 			if d.lookup(ctx, c) {
 				c.findTwins()
 			}
-			stop()
-			<-c.resolving
 		case <-c.ctx.Done():
-		}
-		if done != nil {
-			done <- struct{}{}
 		}
 	}()
 }
@@ -487,9 +490,6 @@ func (c *Client) Probe() {
 func (c *Client) log(d *destination, events []event) {
 	for _, ev := range events {
 		attrs := []slog.Attr{slog.String("destination", d.name), slog.String("error", ev.err.Error())}
-		if ev.more > 0 {
-			attrs = append(attrs, slog.Int("repeated", ev.more))
-		}
-		c.opt.logger.LogAttrs(context.Background(), slog.LevelWarn, ev.cause.String(), attrs...)
+		c.opt.logger.LogAttrs(context.Background(), slog.LevelWarn, ev.cause.String(), append(attrs, repeated(ev.more)...)...)
 	}
 }

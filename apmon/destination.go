@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"log/slog"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -79,6 +80,26 @@ type noted struct {
 
 const logInterval = time.Minute
 
+// pass reports whether a line may be logged now, and how many were left out
+// since the last.
+func (n *noted) pass(now time.Duration) (more int, ok bool) {
+	if n.ever && now-n.at < logInterval {
+		n.more++
+		return 0, false
+	}
+	more = n.more
+	*n = noted{ever: true, at: now}
+	return more, true
+}
+
+// repeated is the attribute for a number of lines that were left out, if any.
+func repeated(more int) []slog.Attr {
+	if more == 0 {
+		return nil
+	}
+	return []slog.Attr{slog.Int("repeated", more)}
+}
+
 // event is a log line to be written once the lock is no longer held.
 type event struct {
 	cause cause
@@ -90,13 +111,9 @@ type event struct {
 // caller holds d.mu.
 func (d *destination) note(evs *[]event, c cause, err error, now time.Duration) {
 	d.stats.LastError = err.Error()
-	n := &d.noted[c]
-	if n.ever && now-n.at < logInterval {
-		n.more++
-		return
+	if more, ok := d.noted[c].pass(now); ok {
+		*evs = append(*evs, event{c, err, more})
 	}
-	*evs = append(*evs, event{c, err, n.more})
-	*n = noted{ever: true, at: now}
 }
 
 func newDestination(cd conf.Destination) *destination {
@@ -279,7 +296,18 @@ func (d *destination) lookAgain(now time.Duration, failed bool) {
 // the name server, but holds no lock meanwhile. It reports whether the address
 // is another one now.
 func (d *destination) lookup(ctx context.Context, c *Client) (moved bool) {
-	ips, err := c.opt.resolve(ctx, d.host)
+	var ips []netip.Addr
+	err := errExited
+	// Deferred, since a resolver may end the goroutine: it is tried again all
+	// the same.
+	defer func() { moved = d.lookupEnded(c, ips, err) }()
+	ips, err = c.opt.resolve(ctx, d.host)
+	return false // or what is found
+}
+
+// lookupEnded notes what came of a look-up, and reports whether the address is
+// another one now.
+func (d *destination) lookupEnded(c *Client, ips []netip.Addr, err error) (moved bool) {
 	if err == nil && len(ips) == 0 {
 		err = errors.New("the name has no address")
 	}

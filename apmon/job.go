@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"slices"
 	"strings"
@@ -196,29 +195,56 @@ func (j *MonitoredJob) sample(choose procinfo.Choice) (procinfo.JobSample, error
 // Report reports the job now, with more parameters if any are given, and
 // returns when that is done.
 func (j *MonitoredJob) Report(ctx context.Context, more ...Param) error {
+	tasks, err := j.current()
+	if err != nil {
+		return err
+	}
+	return j.run(ctx, tasks, false, more)
+}
+
+// current returns the tasks that report the job.
+func (j *MonitoredJob) current() ([]*task, error) {
 	m := &j.c.monitor
 	m.mu.Lock()
 	tasks, there := slices.Clone(j.tasks), slices.Contains(m.jobs, j)
 	m.mu.Unlock()
 	switch {
 	case j.c.closed.Load():
-		return ErrClosed
+		return nil, ErrClosed
 	case !there:
-		return fmt.Errorf("apmon: job %s has been removed", j.job.Node)
+		return nil, fmt.Errorf("apmon: job %s has been removed", j.job.Node)
 	}
 	if len(tasks) == 0 && len(j.c.set.Load().groups) == 0 {
-		return fmt.Errorf("%w: no configuration has been loaded", ErrNoDestination)
+		return nil, fmt.Errorf("%w: no configuration has been loaded", ErrNoDestination)
 	}
-	return m.runNow(ctx, tasks, func(ctx context.Context, t *task) error { return t.report(ctx, more) })
+	return tasks, nil
 }
 
-// End reports the job a last time, with how it ended, and removes it. The error
-// is that of the report.
+func (j *MonitoredJob) run(ctx context.Context, tasks []*task, last bool, more []Param) error {
+	return j.c.monitor.runNow(ctx, tasks, last, func(ctx context.Context, t *task) error { return t.report(ctx, more) })
+}
+
+// End reports the job a last time, with how it ended, and removes it. It waits
+// for its turn where the rate limit is reached, however long that takes, or until
+// ctx ends. The error is that of the report.
 func (j *MonitoredJob) End(ctx context.Context, e JobExit, more ...Param) error {
 	j.exit.Store(&e)
-	err := j.Report(ctx, more...)
+	err := j.last(ctx, more)
 	j.Remove()
 	return err
+}
+
+// last makes the last report: to every destination group that there is now, and
+// to those that a reload makes while the report waits for its turn.
+func (j *MonitoredJob) last(ctx context.Context, more []Param) error {
+	if _, err := j.current(); err != nil {
+		return err
+	}
+	var errs []error
+	for tasks := j.c.monitor.end(j); len(tasks) > 0; tasks = j.c.monitor.end(j) {
+		errs = append(errs, j.run(ctx, tasks, true, more))
+	}
+	return errors.Join(errs...)
 }
 
 // Ended reports whether the job is no longer monitored: its root processes have
@@ -249,19 +275,13 @@ func (j *MonitoredJob) Remove() {
 	}
 }
 
-// lastJobReport bounds the report of a job that has ended.
-const lastJobReport = 30 * time.Second
-
 // ended reports a job whose roots have ended, unless who started it will.
 func (j *MonitoredJob) ended() {
 	if j.job.Started {
 		return
 	}
-	ctx, stop := context.WithTimeout(j.c.ctx, lastJobReport)
-	defer stop()
-	if err := j.Report(ctx); err != nil && !j.c.closed.Load() {
-		j.c.opt.logger.LogAttrs(ctx, slog.LevelWarn, "last report of a job not sent, or not whole",
-			slog.String("node", j.job.Node), slog.String("error", err.Error()))
+	if err := j.last(j.c.ctx, nil); err != nil && !j.c.closed.Load() {
+		j.c.monitor.lost(j.job.Node, err)
 	}
 	j.Remove()
 }

@@ -81,8 +81,10 @@ type monitor struct {
 	running context.Context                    // of the loop; nil while there is none
 	stopped chan struct{}                      // closed when that has ended
 	gone    struct{ skipped, failures uint64 } // of tasks that were removed
-	wake    chan struct{}                      // what is due next has changed
-	busy    sync.WaitGroup
+
+	lostNoted noted         // last reports of jobs
+	wake      chan struct{} // what is due next has changed
+	busy      sync.WaitGroup
 }
 
 // task is something that is reported again and again.
@@ -101,15 +103,25 @@ type task struct {
 	shift  time.Duration // of its slots against those of others
 
 	removed atomic.Bool
-	cancel  context.CancelFunc // ends the context of the run
-	next    time.Duration      // on the client's clock
-	done    chan struct{}      // while it runs: closed at the end
-	until   time.Duration      // on the client's clock: when the run should have ended
-	err     error              // of the last run
-	last    time.Duration      // on the client's clock: its end
-	inRow   int                // failures since the last success
-	told    bool               // that it is skipped
+	ending  bool                    // the last report of its job is due, and no other
+	cancel  context.CancelCauseFunc // ends the context of the run
+	next    time.Duration           // on the client's clock
+	done    chan struct{}           // while it runs: closed at the end
+	until   time.Duration           // on the client's clock: when the run should have ended
+	err     error                   // of the last run
+	last    time.Duration           // on the client's clock: its end
+	inRow   int                     // failures since the last success
+	told    bool                    // that it is skipped
 	stats   ReportStats
+}
+
+// limit is how long a report may take: until the next is due. The last report of
+// a job has no next, and waits for the rate limit however long that takes.
+func (t *task) limit() time.Duration {
+	if t.ending {
+		return maxInterval
+	}
+	return t.interval
 }
 
 // slot is when a task is due after now.
@@ -125,6 +137,9 @@ func (m *monitor) slot(t *task, now time.Duration) time.Duration {
 // first is the first slot of a task that begins now. One that is close is passed
 // over: what just begins would have little to tell.
 func (m *monitor) first(t *task, now time.Duration) time.Duration {
+	if t.ending {
+		return never
+	}
 	next := m.slot(t, now)
 	if next-now < t.interval/10 {
 		next += t.interval
@@ -176,7 +191,7 @@ func (m *monitor) removeLocked(t *task) {
 func (m *monitor) retire(t *task) {
 	t.removed.Store(true)
 	if t.done != nil {
-		t.cancel()
+		t.cancel(nil)
 	} else if t.close != nil {
 		t.close()
 	}
@@ -271,18 +286,21 @@ func (m *monitor) due(now time.Duration, late bool) (due, skipped []*task) {
 	return due, skipped
 }
 
-// launchRun starts a report; it should end before the next is due. The caller
-// holds m.mu.
+// launchRun starts a report, which should keep to its limit. The caller holds
+// m.mu.
 func (m *monitor) launchRun(ctx context.Context, t *task, run func(context.Context) error) {
-	ctx, stop := context.WithTimeout(ctx, t.interval)
+	ctx, stop := context.WithTimeout(ctx, t.limit())
 	m.launch(ctx, t, func(ctx context.Context) error {
 		defer stop()
 		return run(ctx)
 	}, m.ended)
 }
 
-// launch runs f for a task that does not run, in a goroutine of its own: who
-// hangs in there, hangs alone. The caller holds m.mu, and so does ended, which
+// errSuperseded ends a report that gives way to the last one of its job.
+var errSuperseded = errors.New("the last report follows")
+
+// launch runs f for a task that does not run, in a goroutine of its own: one that
+// hangs in there hangs alone. The caller holds m.mu, and so does ended, which
 // may return something to be done without it.
 func (m *monitor) launch(ctx context.Context, t *task, f func(context.Context) error, ended func(t *task, took time.Duration, err error) func()) {
 	if m.c.ctx.Err() != nil {
@@ -290,24 +308,32 @@ func (m *monitor) launch(ctx context.Context, t *task, f func(context.Context) e
 	}
 	done := make(chan struct{})
 	t.done = done
-	ctx, t.cancel = context.WithCancel(ctx)
+	ctx, t.cancel = context.WithCancelCause(ctx)
 	start := m.c.now()
-	t.until = start + t.interval
+	t.until = start + t.limit()
 	m.busy.Go(func() {
 		defer close(done)
-		err := safely(func() error { return f(ctx) })
-		m.mu.Lock()
-		t.cancel()
-		t.done, t.told = nil, false
-		then := func() {}
-		if ended != nil {
-			then = ended(t, m.c.now()-start, err)
-		}
-		if t.removed.Load() && t.close != nil {
-			t.close()
-		}
-		m.mu.Unlock()
-		then() // a logger may take its time, or ask us something
+		// Deferred, since f may end the goroutine; err is that of one that does.
+		err := errExited
+		defer func() {
+			m.mu.Lock()
+			superseded := context.Cause(ctx) == errSuperseded
+			t.cancel(nil)
+			t.done, t.told = nil, false
+			then := func() {}
+			switch {
+			case superseded:
+				t.err = nil
+			case ended != nil:
+				then = ended(t, m.c.now()-start, err)
+			}
+			if t.removed.Load() && t.close != nil {
+				t.close()
+			}
+			m.mu.Unlock()
+			then() // a logger may take its time, or ask us something
+		}()
+		err = safely(func() error { return f(ctx) })
 	})
 }
 
@@ -325,6 +351,9 @@ func safely(f func() error) (err error) {
 // m.mu.
 func (m *monitor) ended(t *task, took time.Duration, err error) (log func()) {
 	t.err, t.last = err, m.c.now()
+	if t.removed.Load() {
+		t.err = nil // nobody expects it any more
+	}
 	if m.c.ctx.Err() != nil || t.removed.Load() {
 		return func() {} // it was ended: nothing failed
 	}
@@ -344,7 +373,7 @@ func (m *monitor) ended(t *task, took time.Duration, err error) (log func()) {
 	t.stats.Failures++
 	t.stats.LastError = err.Error()
 	t.inRow++
-	if inRow > 0 {
+	if inRow > 0 || t.ending { // the caller of the last report logs it
 		return func() {}
 	}
 	return func() {
@@ -366,7 +395,7 @@ func (m *monitor) report(ctx context.Context, when When) error {
 	tasks := slices.Clone(m.tasks)
 	if when == Now {
 		m.mu.Unlock()
-		return m.runNow(ctx, tasks, func(ctx context.Context, t *task) error { return t.run(ctx, true) })
+		return m.runNow(ctx, tasks, false, func(ctx context.Context, t *task) error { return t.run(ctx, true) })
 	}
 	due, _ := m.due(m.c.now(), false) // who calls seldom misses nothing
 	for _, t := range due {
@@ -384,8 +413,9 @@ func (m *monitor) report(ctx context.Context, when When) error {
 }
 
 // runNow runs tasks, and returns when that is done or ctx has ended. It waits for
-// those that run already: what they collect may be of before.
-func (m *monitor) runNow(ctx context.Context, tasks []*task, run func(context.Context, *task) error) error {
+// those that run already: what they collect may be of before. Those that are
+// ending it runs for the last report only, and otherwise just waits for that.
+func (m *monitor) runNow(ctx context.Context, tasks []*task, last bool, run func(context.Context, *task) error) error {
 	ctx, stop := m.c.untilClosed(ctx)
 	defer stop()
 	var started, busy []*task
@@ -396,6 +426,7 @@ func (m *monitor) runNow(ctx context.Context, tasks []*task, run func(context.Co
 		case t.removed.Load():
 		case t.done != nil:
 			return false
+		case t.ending && !last:
 		default:
 			m.launchRun(ctx, t, func(ctx context.Context) error { return run(ctx, t) })
 			started = append(started, t)
@@ -489,7 +520,38 @@ func (m *monitor) lastJobReports() {
 	ctx, stop := context.WithTimeout(m.c.ctx, closeTimeout)
 	defer stop()
 	// The tasks note what fails, and log it.
-	_ = m.runNow(ctx, tasks, func(ctx context.Context, t *task) error { return t.run(ctx, true) })
+	_ = m.runNow(ctx, tasks, false, func(ctx context.Context, t *task) error { return t.run(ctx, true) })
+}
+
+// end takes the tasks of a job that it has not taken before off the schedule, so
+// that the last report is their next one, and returns them.
+func (m *monitor) end(j *MonitoredJob) (tasks []*task) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, t := range j.tasks {
+		if t.ending || t.removed.Load() {
+			continue
+		}
+		t.ending, t.next = true, never
+		if t.done != nil {
+			t.cancel(errSuperseded)
+		}
+		tasks = append(tasks, t)
+	}
+	return tasks
+}
+
+// lost logs that the last report of a job was not sent: of many jobs that end
+// together, one line a minute.
+func (m *monitor) lost(node string, err error) {
+	m.mu.Lock()
+	more, pass := m.lostNoted.pass(m.c.now())
+	m.mu.Unlock()
+	if !pass {
+		return
+	}
+	m.c.opt.logger.LogAttrs(context.Background(), slog.LevelWarn, "last report of a job not sent, or not whole",
+		append([]slog.Attr{slog.String("node", node), slog.String("error", err.Error())}, repeated(more)...)...)
 }
 
 // close waits for what runs, after the client's context has ended. What hangs

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"net/netip"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -225,6 +227,75 @@ func TestPanickingSourceIsCounted(t *testing.T) {
 		if !strings.Contains(log.String(), "panic: oops") || !strings.Contains(log.String(), "made again") {
 			t.Errorf("log: %s", log.String())
 		}
+	})
+}
+
+// A source that ends its goroutine is one that has failed.
+func TestGoexitIsAFailure(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		c, n := monitored(t, noHost, WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
+		bad := &ticker{}
+		bad.collect = func(_ context.Context, p []Param) ([]Param, error) {
+			if len(bad.times) <= 2 {
+				runtime.Goexit()
+			}
+			return append(p, Int("x", 1)), nil
+		}
+		add(t, c, bad, SourceOptions{Name: "bad", Cluster: "B", Interval: time.Minute})
+		if err := c.Report(t.Context(), Now); err == nil || !strings.Contains(err.Error(), "Goexit") {
+			t.Errorf("Report: %v", err)
+		}
+		c.Monitor(t.Context())
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		st := c.Stats().Reports[0]
+		equal(t, "failures", st.Failures, 2)
+		equal(t, "skipped", st.Skipped, 0)
+		equal(t, "busy", st.Busy, false)
+		if got := len(n.reports(here, "B")); got < 8 || got != bad.asked()-2 {
+			t.Errorf("%d reports after it, asked %d times", got, bad.asked())
+		}
+		if !strings.Contains(log.String(), "Goexit") {
+			t.Errorf("log: %s", log.String())
+		}
+	})
+}
+
+// A resolver that ends its goroutine is one that has failed.
+func TestGoexitOfAResolver(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var n network
+		asked := 0
+		lines := []string{here}
+		for i := range maxLookups + 1 { // more than are looked up at once
+			host := fmt.Sprintf("h%d.example", i)
+			lines = append(lines, host)
+			n.set(host, func(context.Context) ([]netip.Addr, error) {
+				n.mu.Lock()
+				asked++
+				n.mu.Unlock()
+				runtime.Goexit()
+				return nil, nil
+			})
+		}
+		start := time.Now()
+		c := client(t, config(t, lines...), n.options()...)
+		equal(t, "New waited", time.Since(start), 0)
+		equal(t, "looked up", asked, maxLookups+1)
+		n.answer("h0.example", "10.0.0.1")
+		time.Sleep(2 * retryInterval)
+		for range 2 {
+			c.Send("C", "N", Int("x", 1))
+			synctest.Wait()
+		}
+		if len(n.seqs("10.0.0.1:8884")) == 0 {
+			t.Error("not looked up again")
+		}
+		c.Close()
+		equal(t, "Close waited", time.Since(start), 2*retryInterval)
 	})
 }
 

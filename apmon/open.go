@@ -164,17 +164,22 @@ func (c *Client) watch() {
 			continue
 		case <-t.C:
 		}
-		c.reload <- struct{}{}
-		var due []*source
-		for _, s := range c.sources {
-			if c.now() >= s.next {
-				due = append(due, s)
-			}
-		}
-		_ = c.recheck(c.ctx, due) // logged, and counted
-		c.lookAgain(false)
-		<-c.reload
+		c.recheckDue()
 	}
+}
+
+// recheckDue looks at the sources whose time has come.
+func (c *Client) recheckDue() {
+	c.reload <- struct{}{}
+	defer func() { <-c.reload }()
+	var due []*source
+	for _, s := range c.sources {
+		if c.now() >= s.next {
+			due = append(due, s)
+		}
+	}
+	_ = c.recheck(c.ctx, due) // logged, and counted
+	c.lookAgain(false)
 }
 
 // untilDue is how long nothing is to be done.

@@ -107,7 +107,7 @@ func (s *Monitored) Report(ctx context.Context) error {
 	if s.m.c.closed.Load() {
 		return ErrClosed
 	}
-	return s.m.runNow(ctx, []*task{s.t}, func(ctx context.Context, t *task) error { return t.run(ctx, true) })
+	return s.m.runNow(ctx, []*task{s.t}, false, func(ctx context.Context, t *task) error { return t.run(ctx, true) })
 }
 
 // maxInterval is more than anybody wants, and far from overflows.

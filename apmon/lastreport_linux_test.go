@@ -1,0 +1,167 @@
+package apmon
+
+import (
+	"bytes"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/apmon-go/apmon/procinfo"
+)
+
+// fakeProc makes the client follow jobs on a host whose only process is 77, and
+// returns how to end that. (The exit of a real process would not be noticed in
+// simulated time.)
+func fakeProc(t *testing.T, c *Client) (end func()) {
+	t.Helper()
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"uptime":    "2000.00 2000.00\n",
+		"77/stat":   "77 (job) S 1 77 77 0 -1 4194304 100 0 0 0 50 25 0 0 20 0 1 0 100000 1000000 200 18446744073709551615" + strings.Repeat(" 0", 27) + "\n",
+		"77/status": "Name:\tjob\nTgid:\t77\nVmHWM:\t 900 kB\nVmRSS:\t 800 kB\n",
+	} {
+		path := filepath.Join(dir, "proc", name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fs := procinfo.DirFS(dir)
+	c.monitor.procs, c.monitor.dirs = procinfo.NewJobs(fs), procinfo.NewWorkDirs(fs)
+	return func() {
+		if err := os.RemoveAll(filepath.Join(dir, "proc/77")); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// perNode counts the datagrams of jobs.
+func perNode(n *network) map[string]int {
+	count := map[string]int{}
+	for _, d := range n.reports(here, DefaultJobCluster) {
+		count[d.Node]++
+	}
+	return count
+}
+
+// Jobs that end together have no report but the last, and each of them is sent,
+// however long the queue is: also where a reload changes what reports hold.
+func TestJobsThatEndTogether(t *testing.T) {
+	t.Parallel()
+	for _, reload := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			const jobs = 300
+			var n network
+			var w web
+			var log bytes.Buffer
+			w.set(u1, here+"\nxApMon_maxMsgRate = 4\n")
+			c := open(t, &n, &w, []string{u1}, noHost, WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
+			end := fakeProc(t, c)
+			var first *MonitoredJob
+			for i := range jobs {
+				j := addJob(t, c, Job{PID: 77, Node: fmt.Sprint("job", i), Interval: time.Second})
+				if i == 0 {
+					first = j
+				}
+			}
+			synctest.Wait()
+			end()
+			time.Sleep(time.Second)
+			_, _ = first.Sample() // notices that they have ended
+			synctest.Wait()
+			if reload {
+				time.Sleep(10*time.Second + time.Second/2) // between two turns
+				w.set(u1, here+"\nxApMon_maxMsgRate = 4\nxApMon_job_interval = 60\n")
+				if err := c.Reload(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+			}
+			time.Sleep(10 * time.Minute)
+			synctest.Wait()
+			sent := perNode(&n)
+			equal(t, "jobs reported", len(sent), jobs)
+			for node, times := range sent {
+				if times != 1 {
+					t.Errorf("%s reported %d times", node, times)
+				}
+			}
+			equal(t, "jobs left", len(c.Stats().Reports), 0)
+			if lines := strings.Count(log.String(), "\n"); lines > 3 {
+				t.Errorf("%d lines in the log:\n%.1000s", lines, log.String())
+			}
+		})
+	}
+}
+
+// Reports that cannot be sent fill the log no more than one.
+func TestLastReportsThatFailAreLoggedOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var n network
+		var log bytes.Buffer
+		c := client(t, config(t, "no.example"), append(n.options(), noHost, WithLogger(slog.New(slog.NewTextHandler(&log, nil))))...)
+		end := fakeProc(t, c)
+		var first *MonitoredJob
+		for i := range 300 {
+			j := addJob(t, c, Job{PID: 77, Node: fmt.Sprint("job", i)})
+			if i == 0 {
+				first = j
+			}
+		}
+		synctest.Wait()
+		end()
+		time.Sleep(time.Second)
+		_, _ = first.Sample()
+		synctest.Wait()
+		equal(t, "jobs left", len(c.Stats().Reports), 0)
+		equal(t, "lines about them", strings.Count(log.String(), "last report of a job"), 1)
+		if lines := strings.Count(log.String(), "\n"); lines > 3 { // with that of the look-up
+			t.Errorf("%d lines in the log:\n%.1000s", lines, log.String())
+		}
+	})
+}
+
+// The last report takes the place of one that still waits for the rate limit,
+// and waits longer than its job's interval.
+func TestLastReportTakesThePlace(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var n network
+		cfg := config(t, here)
+		cfg.MaxMsgRate = 1
+		c := client(t, cfg, append(n.options(), noHost)...)
+		fakeProc(t, c)
+		j := addJob(t, c, Job{PID: 77, Node: "N", Interval: 10 * time.Second})
+		synctest.Wait()
+		for c.limiter.allow(c.now(), 1) {
+		}
+		c.limiter.sent = 200 // it takes half a minute until any may pass
+		before := make(chan error, 1)
+		go func() { before <- j.Report(t.Context()) }()
+		time.Sleep(3 * time.Second)
+		equal(t, "a report is under way", c.Stats().Reports[0].Busy, true)
+		start := time.Now()
+		if err := j.End(t.Context(), JobExit{Code: 3}, String("status", "ended")); err != nil {
+			t.Fatal(err)
+		}
+		if d := time.Since(start); d < 20*time.Second || d > time.Minute {
+			t.Errorf("waited %v", d)
+		}
+		if err := <-before; err != nil {
+			t.Errorf("Report: %v", err)
+		}
+		sent := n.reports(here, DefaultJobCluster)
+		equal(t, "reports", len(sent), 1)
+		if !has(sent[0], "exit_code") || !has(sent[0], "status") {
+			t.Errorf("sent %+v", sent[0].Params)
+		}
+		equal(t, "skipped or failed", c.monitor.gone.skipped+c.monitor.gone.failures, 0)
+	})
+}
