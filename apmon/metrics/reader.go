@@ -47,10 +47,13 @@ func (r *Registry) NewReader() *Reader {
 	return rd
 }
 
-// Read returns all that is known, each parameter once. The error joins
-// [Registry.Err] and what was wrong with functions; the values are good all the
-// same.
-func (rd *Reader) Read() ([]Value, error) {
+// Read returns all that is known, each parameter once. It waits 5 s at most for
+// functions. The error joins [Registry.Err] and what was wrong with functions;
+// the values are good all the same.
+func (rd *Reader) Read() ([]Value, error) { return rd.readAll(context.Background()) }
+
+// readAll is Read, with a context that ends the wait for functions.
+func (rd *Reader) readAll(ctx context.Context) ([]Value, error) {
 	r := rd.r
 	r.mu.RLock()
 	n, probe, funcs := len(r.entries), r.probe, r.funcs
@@ -67,18 +70,23 @@ func (rd *Reader) Read() ([]Value, error) {
 		return values, r.Err()
 	}
 	errs := []error{r.Err()}
+	calls := make([]*call, len(funcs))
+	for i, f := range funcs {
+		calls[i] = f.begin(func() { r.panics.Add(1) })
+	}
 	added := map[string]bool{}
-	for _, f := range funcs {
-		var err error
-		values, err = r.call(f, values, added)
-		errs = append(errs, err)
+	for i, f := range funcs {
+		params, err := f.wait(ctx, calls[i])
+		var bad error
+		values, bad = r.take(params, values, added)
+		errs = append(errs, bad, err)
 	}
 	return values, errors.Join(errs...)
 }
 
 // Collect appends all that is known, as [apmon.Source] has it.
-func (rd *Reader) Collect(_ context.Context, params []apmon.Param) ([]apmon.Param, error) {
-	values, err := rd.Read()
+func (rd *Reader) Collect(ctx context.Context, params []apmon.Param) ([]apmon.Param, error) {
+	values, err := rd.readAll(ctx)
 	for i := range values {
 		params = append(params, values[i].Param)
 	}
@@ -169,17 +177,10 @@ func (r *Registry) others(but *Reader) (others []*Reader) {
 	return others
 }
 
-// call appends what a function adds. Added are the names that functions have
-// added so far.
-func (r *Registry) call(f func(add func(apmon.Param)), values []Value, added map[string]bool) (all []Value, err error) {
-	all = values
-	defer func() {
-		if p := recover(); p != nil {
-			r.panics.Add(1)
-			err = errors.Join(err, fmt.Errorf("metrics: panic of a function: %v", p))
-		}
-	}()
-	f(func(p apmon.Param) {
+// take appends what a function has added, as far as that can be sent. Added are
+// the names that functions have added so far.
+func (r *Registry) take(params []apmon.Param, values []Value, added map[string]bool) (all []Value, err error) {
+	for _, p := range params {
 		if p.Type() != xdr.TypeString {
 			p = xdr.Float(p.Name, p.Float())
 		}
@@ -192,12 +193,12 @@ func (r *Registry) call(f func(add func(apmon.Param)), values []Value, added map
 			if err == nil { // one is enough to find the function
 				err = fmt.Errorf("metrics: of a function: %w", e)
 			}
-			return
+			continue
 		}
 		added[p.Name] = true
-		all = append(all, Value{Param: p, Metric: p.Name, Row: Row{Meaning: "added by a function"}})
-	})
-	return all, err
+		values = append(values, Value{Param: p, Metric: p.Name, Row: Row{Meaning: "added by a function"}})
+	}
+	return values, err
 }
 
 // sends returns the metric that sends a parameter of this name, empty for none.

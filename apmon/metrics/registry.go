@@ -23,7 +23,7 @@ type Registry struct {
 	byName  map[string]*entry
 	sent    map[string]string // by the parameter: the metric that sends it
 	entries []*entry          // only appended to
-	funcs   []func(add func(apmon.Param))
+	funcs   []*function
 	errs    []error
 	probe   *probe // nil without Runtime
 
@@ -70,12 +70,14 @@ func (r *Registry) Cache(name string) *Cache {
 // another parameter of the reading, is ignored and counted; a panic is recovered
 // and counted, and what was added before it stands.
 //
-// Two readers may call f at the same time. While it does not return, the reader
-// that called it does not, but counting goes on.
+// F runs in a goroutine of its own, once at a time: two readers that read at the
+// same time share what it adds. A reading waits for it until 5 s after its start;
+// while it does not return, readings lack its parameters, and their error names
+// it. Several functions of a registry run at the same time.
 func (r *Registry) Func(f func(add func(apmon.Param))) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.funcs = append(r.funcs, f)
+	r.funcs = append(r.funcs, &function{f: f})
 }
 
 // Err returns what is wrong with the names that metrics were asked for, nil for

@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"context"
 	"errors"
 	"flag"
 	"math"
@@ -8,6 +9,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -281,6 +283,66 @@ func TestFunctions(t *testing.T) {
 	if s := reg.Stats(); s != (Stats{Ignored: 4, Panics: 1}) {
 		t.Errorf("%+v", s)
 	}
+}
+
+// A function that hangs, or ends its goroutine, costs one goroutine however often
+// the registry is read, and nothing but its own parameters is missing.
+func TestFunctionsThatDoNotReturn(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		reg := New()
+		rd := reg.NewReader()
+		reg.Counter("c").Add(1)
+		release := make(chan struct{})
+		var hung, exits atomic.Int64
+		for range 3 {
+			reg.Func(func(add func(apmon.Param)) { hung.Add(1); <-release })
+		}
+		reg.Func(func(add func(apmon.Param)) {
+			exits.Add(1)
+			add(apmon.Int("before", 1))
+			runtime.Goexit()
+		})
+		reg.Func(func(add func(apmon.Param)) { add(apmon.Int("good", 1)) })
+		start := time.Now()
+		var pages sync.WaitGroup
+		for i := range 100 {
+			pages.Go(func() {
+				time.Sleep(time.Duration(i) * time.Second / 2)
+				values, err := rd.Read()
+				want(t, numbers(t, values), map[string]float64{"c": 1, "good": 1, "before": 1})
+				for _, w := range []string{"TestFunctionsThatDoNotReturn", "has not returned for", "Goexit"} {
+					if err == nil || !strings.Contains(err.Error(), w) {
+						t.Errorf("error %v lacks %q", err, w)
+					}
+				}
+			})
+		}
+		pages.Wait()
+		if d := time.Since(start); d != 99*time.Second/2 { // the later ones do not wait
+			t.Errorf("read until %v", d)
+		}
+		if n := hung.Load(); n != 3 {
+			t.Errorf("the functions that hang were called %d times", n)
+		}
+		if n := exits.Load(); n < 80 {
+			t.Errorf("the function that ends its goroutine was called %d times", n)
+		}
+		ctx, stop := context.WithTimeout(t.Context(), time.Second)
+		defer stop()
+		start = time.Now()
+		if params, err := rd.Collect(ctx, nil); len(params) == 0 || err == nil || time.Since(start) > 0 {
+			t.Errorf("Collect: %v, %v after %v", params, err, time.Since(start))
+		}
+		close(release)
+		synctest.Wait()
+		if _, err := rd.Read(); err == nil || strings.Contains(err.Error(), "has not returned") {
+			t.Errorf("after they have returned: %v", err)
+		}
+		if n := hung.Load(); n != 6 {
+			t.Errorf("called %d times in all", n)
+		}
+	})
 }
 
 func TestTimer(t *testing.T) {
