@@ -56,8 +56,11 @@ type Client struct {
 	ready       chan struct{} // closed by isReady when the sources have been looked at
 	isReady     func()
 
-	monitor  monitor
-	factors  atomic.Pointer[procinfo.Factors] // of SetBenchmark
+	monitor monitor
+	// What programs may set at any time.
+	hostNames atomic.Pointer[nodeName]
+	factors   atomic.Pointer[procinfo.Factors]
+
 	tap      tap
 	encoders sync.Pool
 	counters counters
@@ -93,7 +96,7 @@ func New(cfg conf.Config, opts ...Option) (*Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := check(cfg); err != nil {
+	if cfg, err = checked(cfg); err != nil {
 		return nil, err
 	}
 	if err := c.apply(c.opt.ctx, []conf.Config{cfg}); err != nil {
@@ -103,15 +106,16 @@ func New(cfg conf.Config, opts ...Option) (*Client, error) {
 	return c, nil
 }
 
-// check refuses what a hand-made configuration may hold or lack.
-func check(cfg conf.Config) error {
+// checked returns a copy of a hand-made configuration, or what is wrong with it.
+func checked(cfg conf.Config) (conf.Config, error) {
 	if len(cfg.Destinations) == 0 {
-		return fmt.Errorf("%w in the configuration", ErrNoDestination)
+		return cfg, fmt.Errorf("%w in the configuration", ErrNoDestination)
 	}
 	if err := checkContent(cfg); err != nil {
-		return fmt.Errorf("apmon: %w", err)
+		return cfg, fmt.Errorf("apmon: %w", err)
 	}
-	return nil
+	cfg.Destinations, cfg.Params = slices.Clone(cfg.Destinations), maps.Clone(cfg.Params)
+	return cfg, nil
 }
 
 // checkContent refuses what a hand-made configuration may hold.
@@ -183,6 +187,7 @@ func newClient(opts []Option) (*Client, error) {
 	}
 	c.isReady = sync.OnceFunc(func() { close(c.ready) })
 	c.monitor.c, c.monitor.phase, c.monitor.wake = c, mathrand.Float64(), make(chan struct{}, 1)
+	c.hostNames.Store(&nodeName{c.opt.hostCluster, c.opt.hostNode})
 	c.tap.init(c.opt.tap, c.instance)
 	// What WithMonitoring sets in any case is checked here, also for clients
 	// that start without a configuration.
@@ -345,14 +350,19 @@ func (c *Client) newSet(configs []conf.Config) (*set, error) {
 	return s, nil
 }
 
-// monitoring returns the options of a source as [WithMonitoring] wants them.
+// monitoring returns the options of a source as [WithMonitoring] and
+// [WithoutHost] want them.
 func (o *options) monitoring(of conf.Options) (conf.Options, error) {
-	if o.adjustOptions == nil {
-		return of, nil
+	var err error
+	if o.adjustOptions != nil {
+		of.Params = maps.Clone(of.Params)
+		o.adjustOptions(&of)
+		err = checkOptions(of)
 	}
-	of.Params = maps.Clone(of.Params)
-	o.adjustOptions(&of)
-	return of, checkOptions(of)
+	if o.withoutHost {
+		of.SysMonitoring, of.GeneralInfo = conf.Off, conf.Off
+	}
+	return of, err
 }
 
 // resolved reports whether any target has an address.

@@ -1,6 +1,7 @@
 package apmon
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -29,12 +30,14 @@ type limiter struct {
 	h      float64
 	random func() float64 // in [0, 1)
 
-	mu     sync.Mutex
-	max    float64
-	err    error // for a message over the limit, made once
-	second int64 // the current one, on the monotonic clock
-	sent   float64
-	prev   float64
+	mu         sync.Mutex
+	max        float64 // in force
+	configured float64
+	override   float64 // counts in place of configured; 0 for none
+	err        error   // for a message over the limit, made once
+	second     int64   // the current one, on the monotonic clock
+	sent       float64
+	prev       float64
 }
 
 func newLimiter(max float64) *limiter {
@@ -43,12 +46,18 @@ func newLimiter(max float64) *limiter {
 	return l
 }
 
-// setMax changes the limit; what has been sent stays counted.
-func (l *limiter) setMax(max float64) {
-	err := fmt.Errorf("%w of %v datagrams a second", ErrRateLimited, max)
+// setMax changes the configured limit; what has been sent stays counted.
+func (l *limiter) setMax(max float64) { l.change(func() { l.configured = max }) }
+
+// setOverride has another limit count in place of the configured one; 0 ends that.
+func (l *limiter) setOverride(max float64) { l.change(func() { l.override = max }) }
+
+func (l *limiter) change(set func()) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.max, l.err = max, err
+	set()
+	l.max = cmp.Or(l.override, l.configured)
+	l.err = fmt.Errorf("%w of %v datagrams a second", ErrRateLimited, l.max)
 }
 
 // limit returns the limit, and the error for what is over it.

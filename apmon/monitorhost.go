@@ -150,7 +150,8 @@ func (m *monitor) hostTask(g *group) *task {
 		if t.removed.Load() {
 			return nil
 		}
-		return c.sendReport(ctx, g, Message{Cluster: c.opt.hostCluster, Node: c.opt.hostNode, Params: params})
+		to := c.hostNames.Load()
+		return c.sendReport(ctx, g, Message{Cluster: to.cluster, Node: to.node, Params: params})
 	}
 	return t
 }

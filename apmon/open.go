@@ -115,8 +115,18 @@ func (c *Client) Ready(ctx context.Context) error {
 // Reload looks at all sources of [Open] at once, whether it is time or not, and
 // returns when what they say is in force. The error joins those of the sources
 // that failed; they keep their last good destinations. A client of [New] has
-// no sources.
+// no sources, and neither has one after [Client.SetDestinations].
 func (c *Client) Reload(ctx context.Context) error {
+	return c.exclusively(ctx, func(ctx context.Context) error {
+		err := c.recheck(ctx, c.sources)
+		c.lookAgain(true)
+		return err
+	})
+}
+
+// exclusively calls f while nobody else changes the configuration, with a context
+// that also ends when the client is closed.
+func (c *Client) exclusively(ctx context.Context, f func(ctx context.Context) error) error {
 	ctx, stop := c.untilClosed(ctx)
 	defer stop()
 	if err := ctx.Err(); err != nil {
@@ -131,8 +141,7 @@ func (c *Client) Reload(ctx context.Context) error {
 	if c.closed.Load() {
 		return ErrClosed
 	}
-	err := c.recheck(ctx, c.sources)
-	c.lookAgain(true)
+	err := f(ctx)
 	select {
 	case c.rearm <- struct{}{}:
 	default: // it has been told already

@@ -70,6 +70,7 @@ type options struct {
 	node          string
 
 	hostCluster, hostNode string
+	withoutHost           bool
 	// defaultNode is node, or else the host name.
 	defaultNode func() string
 }
@@ -132,10 +133,15 @@ func WithMonitoring(adjust func(*conf.Options)) Option {
 
 // WithMonitorNames sets the cluster and the node of the reports on this host.
 // The defaults are [DefaultMonitorCluster] and the client's default node; an
-// empty argument leaves the default.
+// empty argument leaves the default. [Client.SetMonitorNames] changes them later.
 func WithMonitorNames(cluster, node string) Option {
 	return func(o *options) { o.hostCluster, o.hostNode = cluster, node }
 }
+
+// WithoutHost leaves this host, and the sender's own statistics, out of the
+// reports, whatever the configurations say: for programs that report sources or
+// jobs of their own, on hosts of which apmon-bg or another program reports.
+func WithoutHost() Option { return func(o *options) { o.withoutHost = true } }
 
 // WithTap has every datagram shown to tap when it is sent, once, whatever the
 // destinations: without a password, and with sequence numbers of its own. It is
