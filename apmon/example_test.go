@@ -23,8 +23,7 @@ func ExampleClient_AddSource() {
 			fmt.Println(d.Cluster, d.Node, d.Params[0].Name, d.Params[0].Int())
 		}
 	})
-	onlyOurs := apmon.WithMonitoring(func(o *conf.Options) { o.SysMonitoring, o.GeneralInfo = conf.Off, conf.Off })
-	c, err := apmon.New(conf.Config{Destinations: []conf.Destination{{Host: "192.0.2.1"}}}, show, onlyOurs)
+	c, err := apmon.New(conf.Config{Destinations: []conf.Destination{{Host: "192.0.2.1"}}}, show, apmon.WithoutHost())
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -43,4 +42,27 @@ func ExampleClient_AddSource() {
 		fmt.Println(err)
 	}
 	// Output: MySite_Queues batch waiting 3
+}
+
+func ExampleClient_SendMap() {
+	show := apmon.WithTap(func(datagram []byte) {
+		if d, err := xdr.Parse(datagram); err == nil {
+			for _, p := range d.Params {
+				fmt.Println(p.Name, p.Type())
+			}
+		}
+	})
+	c, err := apmon.New(conf.Config{Destinations: []conf.Destination{{Host: "192.0.2.1"}}}, show)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer c.Close()
+	err = c.SendMap("MySite_Jobs", "123456", map[string]any{"events": 1200, "cpu_eff": 0.93, "status": "RUNNING", "files": []string{"a", "b"}})
+	fmt.Println(err)
+	// Output:
+	// cpu_eff real64
+	// events int32
+	// status string
+	// apmon: parameter "files": bad value: a []string cannot travel
 }

@@ -21,9 +21,9 @@ const DefaultMonitorCluster = "ApMon_SysMon"
 var ErrMonitoring = errors.New("apmon: monitoring runs already")
 
 // Monitor reports in the background, until ctx ends or the client is closed: on
-// this host, as the configurations tell, and on what was added with
-// [Client.AddSource]. It returns at once; the error is [ErrClosed] or
-// [ErrMonitoring].
+// this host, as the configurations tell, unless [WithoutHost] leaves it out, and on
+// what was added with [Client.AddSource] and [Client.AddJob]. It returns at once;
+// the error is [ErrClosed] or [ErrMonitoring].
 //
 // The first sample is taken now, so that the first report has rates; that one
 // follows after a random part of the interval, so that a farm that is switched

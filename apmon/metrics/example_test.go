@@ -23,8 +23,7 @@ func Example() {
 			}
 		}
 	})
-	onlyOurs := apmon.WithMonitoring(func(o *conf.Options) { o.SysMonitoring, o.GeneralInfo = conf.Off, conf.Off })
-	client, err := apmon.New(conf.Config{Destinations: []conf.Destination{{Host: "192.0.2.1"}}}, show, onlyOurs)
+	client, err := apmon.New(conf.Config{Destinations: []conf.Destination{{Host: "192.0.2.1"}}}, show, apmon.WithoutHost())
 	if err != nil {
 		fmt.Println(err)
 		return
