@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -312,6 +313,7 @@ func TestReloadLosesNothing(t *testing.T) {
 
 func TestAdjust(t *testing.T) {
 	t.Parallel()
+	const u1, u2, plain = "https://one.example/conf?app=prod", "https://two.example/conf", "http://three.example/conf"
 	var n network
 	var w web
 	w.set(u1, "10.0.0.1\n10.0.0.2 own\n")
@@ -333,6 +335,28 @@ func TestAdjust(t *testing.T) {
 	c.Send("C", "N", Int("x", 1))
 	got := n.got[netip.MustParseAddrPort("10.0.0.1:8884")]
 	equal(t, "password of another source", got[len(got)-1].Password, "theirs")
+
+	// Whoever answers for a plain-http source must not be told a password.
+	w.set(plain, "10.0.0.1\n10.0.0.4\n")
+	c = open(t, &n, &w, []string{plain, u1}, WithAdjust(func(cfg *conf.Config) {
+		equal(t, "sources", strings.Join(cfg.DefaultPassword("common"), " "), plain)
+	}))
+	c.Send("C", "N", Int("x", 1))
+	got = n.got[netip.MustParseAddrPort("10.0.0.1:8884")]
+	equal(t, "password of a destination that https names, too", got[len(got)-1].Password, "common")
+	equal(t, "password of one that only http names", n.got[netip.MustParseAddrPort("10.0.0.4:8884")][0].Password, "")
+}
+
+// TestOpenMissingFile: the name of a file that is not there is no host.
+func TestOpenMissingFile(t *testing.T) {
+	t.Parallel()
+	c, err := Open(t.Context(), "no_such_destinations.conf")
+	if !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("got %v", err)
+	}
+	if err == nil {
+		c.Close()
+	}
 }
 
 // What a program sets through options is refused when the client is made, also

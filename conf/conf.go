@@ -2,11 +2,10 @@ package conf
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,6 +24,17 @@ type Config struct {
 	// Destinations in the order in which they were named, each once.
 	Destinations []Destination
 	Options
+
+	// plain holds the destinations, by name, that only plain-http sources have
+	// named, and the first of these sources.
+	plain map[string]string
+}
+
+func (c *Config) setPlain(name, source string) {
+	if c.plain == nil {
+		c.plain = map[string]string{}
+	}
+	c.plain[name] = source
 }
 
 // Equal reports whether two configurations say the same; where they come from
@@ -41,8 +51,15 @@ func (c Config) Equal(other Config) bool {
 func (c *Config) Merge(other Config) {
 	c.Destinations, c.Params = slices.Clone(c.Destinations), maps.Clone(c.Params) // copies of c may share them
 	a := adder{c: c}
+	c.plain = maps.Clone(c.plain)
 	for _, d := range other.Destinations {
-		a.add(d)
+		name := d.Name()
+		if source, ok := other.plain[name]; !ok {
+			delete(c.plain, name)
+		} else if !a.has(name) {
+			c.setPlain(name, source)
+		}
+		_ = a.add(d)
 	}
 	if c.MaxMsgRate == 0 || other.MaxMsgRate != 0 && other.MaxMsgRate < c.MaxMsgRate {
 		c.MaxMsgRate = other.MaxMsgRate
@@ -74,14 +91,23 @@ func first[T comparable](to *T, v T) {
 	}
 }
 
-// DefaultPassword gives a password to the destinations that have none.
-func (c *Config) DefaultPassword(password string) {
+// DefaultPassword gives a password to the destinations that have none, but for
+// those that only plain-http sources name: anyone on the way to the server could
+// have named them. It returns the sources of these.
+func (c *Config) DefaultPassword(password string) (plain []string) {
 	c.Destinations = slices.Clone(c.Destinations)
 	for i := range c.Destinations {
-		if d := &c.Destinations[i]; d.Password == "" {
+		d := &c.Destinations[i]
+		if d.Password != "" {
+			continue
+		}
+		if source, ok := c.plain[d.Name()]; !ok {
 			d.Password = password
+		} else if !slices.Contains(plain, source) {
+			plain = append(plain, source)
 		}
 	}
+	return plain
 }
 
 // Problem is something in a configuration that could not be used.
@@ -159,13 +185,24 @@ func parseInto(a *adder, source string, text []byte, known Known) []Problem {
 }
 
 // ParseList reads a comma-separated list of destinations, the form of
-// APMON_CONFIG and of -d. Source names it in the result and in the problems.
+// APMON_CONFIG. A password that is not in quotes ends at a comma; an entry behind
+// it that has neither dot, colon nor bracket is taken for the rest of it, and is
+// an error. Source names the list in the result and in the problems.
 func ParseList(source, list string) (Config, []Problem) {
 	c := Config{Source: source}
 	a := adder{c: &c}
 	var problems []Problem
-	for _, item := range splitList(list) {
-		if err := a.line(item); err != nil {
+	secret := false // what follows may belong to a password
+	for i, item := range splitList(list) {
+		addr, password := joinPort(cutWord(item))
+		var err error
+		if secret && !strings.ContainsAny(addr, ".:[") {
+			err = fmt.Errorf("entry %d: a name without a dot behind a password (quote a password with commas)", i+1)
+		} else {
+			err = a.line(item)
+			secret = cutComment(password) != "" && !strings.ContainsAny(password[:1], "\"'")
+		}
+		if err != nil {
 			problems = append(problems, Problem{Source: source, Err: err})
 		}
 	}
@@ -190,29 +227,41 @@ func (a *adder) line(s string) error {
 	if len(a.c.Destinations) >= maxDestinations {
 		return fmt.Errorf("destination %s is one too many: at most %d", quote(d.Name()), maxDestinations)
 	}
-	a.add(d)
-	return nil
+	return a.add(d)
 }
 
-// add adds a destination that is not there yet. One without a password takes
-// that of its double.
-func (a *adder) add(d Destination) {
+// has reports whether there is a destination of this name.
+func (a *adder) has(name string) bool {
 	if a.seen == nil {
 		a.seen = map[string]int{}
 		for i, old := range a.c.Destinations {
 			a.seen[old.Name()] = i
 		}
 	}
-	if i, ok := a.seen[d.Name()]; ok {
-		first(&a.c.Destinations[i].Password, d.Password)
-		return
+	_, ok := a.seen[name]
+	return ok
+}
+
+// add adds a destination that is not there yet. One without a password takes
+// that of its double; of two passwords the first counts, and the second is an
+// error.
+func (a *adder) add(d Destination) error {
+	if !a.has(d.Name()) {
+		a.seen[d.Name()] = len(a.c.Destinations)
+		a.c.Destinations = append(a.c.Destinations, d)
+		return nil
 	}
-	a.seen[d.Name()] = len(a.c.Destinations)
-	a.c.Destinations = append(a.c.Destinations, d)
+	old := &a.c.Destinations[a.seen[d.Name()]]
+	first(&old.Password, d.Password)
+	if d.Password != "" && d.Password != old.Password {
+		return fmt.Errorf("destination %s is there already, with another password, which is used", quote(d.Name()))
+	}
+	return nil
 }
 
 // AddLine adds the destination that a line of a configuration names, unless it
-// is there already.
+// is there already. It is an error if it is there with another password, which
+// stays.
 func (c *Config) AddLine(line string) error { return (&adder{c: c}).line(line) }
 
 // splitList splits at commas that are not inside a quoted password, and leaves
@@ -298,14 +347,12 @@ func seconds(d time.Duration) string {
 	return strconv.FormatFloat(d.Seconds(), 'f', -1, 64)
 }
 
-// ReadPassword reads a password from a file of one line.
+// ReadPassword reads a password from a file of one line. It waits 5 s at most
+// for a pipe.
 func ReadPassword(path string) (string, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return "", err
-	}
-	defer f.Close()
-	text, err := io.ReadAll(io.LimitReader(f, maxPassword+3))
+	ctx, stop := context.WithTimeout(context.Background(), fetchTimeout)
+	defer stop()
+	text, err := readFile(ctx, path)
 	if err != nil {
 		return "", err
 	}

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -25,23 +26,44 @@ func TestParseDestination(t *testing.T) {
 		{line: "[::1]", want: Destination{"::1", 8884, ""}},
 		{line: "[fe80::1%eth0]:1 'a  b'", want: Destination{"fe80::1%eth0", 1, "a  b"}},
 		{line: `h "it's"`, want: Destination{"h", 8884, "it's"}},
+		{line: "[fe80::1%br-lan.7_a]:1", want: Destination{"fe80::1%br-lan.7_a", 1, ""}},
+
+		// As the C, C++, Java, Perl and Python clients read them.
+		{line: "h:1 pw # comment", want: Destination{"h", 1, "pw"}},
+		{line: "h:1 # comment", want: Destination{"h", 1, ""}},
+		{line: "h:1\t#\tcomment # and more", want: Destination{"h", 1, ""}},
+		{line: "h:1 'a # b' # comment", want: Destination{"h", 1, "a # b"}},
+		{line: "h:1 #secret", want: Destination{"h", 1, "#secret"}},
+		{line: "h:1 pw# # comment", want: Destination{"h", 1, "pw#"}},
+		{line: "h:1 #", want: Destination{"h", 1, "#"}},
+		{line: "h :9000", want: Destination{"h", 9000, ""}},
+		{line: "h: 9000", want: Destination{"h", 9000, ""}},
+		{line: "h : 9000 pw", want: Destination{"h", 9000, "pw"}},
+		{line: "h :9000 pw # comment", want: Destination{"h", 9000, "pw"}},
+		{line: "[::1]\t:\t9000", want: Destination{"::1", 9000, ""}},
+		{line: "h:1 :9000", want: Destination{"h", 1, ":9000"}},
+		{line: "h :pw", want: Destination{"h", 8884, ":pw"}},
+		{line: "h ':9000'", want: Destination{"h", 8884, ":9000"}},
 		{line: `h pa#ss"word`, want: Destination{"h", 8884, `pa#ss"word`}},
 		{line: "h:65535", want: Destination{"h", 65535, ""}},
 
 		{line: "", err: "empty destination"},
 		{line: "h:99999", err: `"h:99999": port "99999"`},
 		{line: "h:0", err: "1 to 65535"},
-		{line: "h:-1", err: `port "-1"`},
-		{line: "h:+1", err: `port "+1"`},
+		{line: "h:-1", err: `"h:...": the port is not a number`},
+		{line: "h:+1", err: `"h:...": the port is not a number`},
 		{line: "h:", err: `port ""`},
-		{line: "h:http", err: `port "http"`},
+		{line: "h:secret", err: `"h:...": the port is not a number`},
+		{line: "h:123456", err: `"h:...": the port is not a number`},
+		{line: "h:99999 p", err: `"h:99999": port "99999"`},
 		{line: ":8884", err: "no host"},
 		{line: "::1", err: "[address]:port"},
 		{line: "2001:db8::1:8884", err: "[address]:port"},
 		{line: "h:8884:secret", err: `"h:8884:..."`},
 		{line: "-h", err: "not a host name"},
 		{line: "[::1", err: "no ']'"},
-		{line: "[::1]8884", err: `"8884" behind`},
+		{line: "[::1]secret", err: `"[::1]...": ':' and a port`},
+		{line: "[::1]:secret", err: `"[::1]:...": the port is not a number`},
 		{line: "[1.2.3.4]:5", err: "not an IPv6 address"},
 		{line: "[nonsense]:5", err: "not an IPv6 address"},
 		{line: "300.1.1.1", err: "neither an IPv4 address nor a host name"},
@@ -50,12 +72,27 @@ func TestParseDestination(t *testing.T) {
 		{line: "a..b", err: "not a host name"},
 		{line: strings.Repeat("a", 64), err: "not a host name"},
 		{line: strings.Repeat("a.", 200) + "b", err: "at most 253"},
-		{line: "udp://h:1", err: `"udp://h:1"`},
+		{line: "udp://h:1", err: `"udp:...": a destination is no URL`},
+		{line: "http://secret@h:1", err: `"...": a destination is no URL`},
+		{line: "secret@h", err: `"...": "@" in the host name`},
+		{line: strings.Repeat("secret", 12) + "@h", err: `"...": "@" in the host name`},
+		{line: "h:secret@h", err: `"...": the port is not a number`},
+		{line: "[secret@::1]", err: `"...": not an IPv6 address`},
+		{line: "[fe80::1%\x1b[2J]:1", err: `"\x1b" in the zone`},
+		{line: "[fe80::1%a b]:1", err: "no ']'"},
+		{line: "[fe80::1%é]:1", err: `"é" in the zone`},
+		{line: "[fe80::1%]:1", err: "not an IPv6 address"},
 		{line: "h/x", err: `"/" in the host name`},
 		{line: "h\x00", err: `"\x00" in the host name`},
 		{line: "hé:1", err: `"é" in the host name`},
 		{line: "h secret more", err: `"h": more than a password`},
 		{line: "h 'secret", err: "quote is not closed"},
+		{line: "h : 99999 secret", err: `port "99999"`},
+		{line: "h : 1234567 secret", err: `"h:...": the port`},
+		{line: "h : secret", err: `"h": more than a password`},
+		{line: "h: secret", err: `port ""`},
+		{line: "h secret #comment", err: `"h": more than a password`},
+		{line: "h 'secret'# comment", err: "behind the quoted password"},
 		{line: "h 'secret'more", err: "behind the quoted password"},
 		{line: "h " + strings.Repeat("s", 513), err: "at most 512"},
 	} {
@@ -121,8 +158,66 @@ func TestParseList(t *testing.T) {
 	if d := cmp.Diff(want, got.Destinations); d != "" {
 		t.Error(d)
 	}
-	if len(problems) != 1 || !strings.HasPrefix(problems[0].Error(), `APMON_CONFIG: destination "c:x"`) {
+	if len(problems) != 1 || !strings.HasPrefix(problems[0].Error(), `APMON_CONFIG: destination "c:..."`) {
 		t.Errorf("got %v", problems)
+	}
+}
+
+// TestListWithCommaInPassword: what stands behind the comma is neither shown nor
+// looked up.
+func TestListWithCommaInPassword(t *testing.T) {
+	t.Parallel()
+	const entry = ": a name without a dot behind a password (quote a password with commas)"
+	for list, want := range map[string]string{
+		"h p,HUNTER2":           "h:8884=p; entry 2" + entry,
+		"h p,HUNTER2,HUNTER3":   "h:8884=p; entry 2" + entry + "; entry 3" + entry,
+		"h p,HUN TER2,g.x":      "h:8884=p g.x:8884; entry 2" + entry,
+		"g,h :9000 p, HUNTER2 ": "g:8884 h:9000=p; entry 3" + entry,
+		"h p,g.x,k":             "h:8884=p g.x:8884 k:8884",
+		"h p,g:1,[::1],k":       "h:8884=p g:1 [::1]:8884 k:8884",
+		"h p,g :1":              "h:8884=p g:1",
+		"h 'p,HUNTER2',k":       "h:8884=p,HUNTER2 k:8884",
+		"h # comment,k":         "h:8884 k:8884",
+		"h,k":                   "h:8884 k:8884",
+	} {
+		c, problems := ParseList("V", list)
+		got := destinations(c)
+		for _, p := range problems {
+			got += "; " + strings.TrimPrefix(p.Error(), "V: ")
+		}
+		if got != want {
+			t.Errorf("%s\ngot  %s\nwant %s", list, got, want)
+		}
+	}
+}
+
+// TestTwoPasswords: the first of two passwords of a destination is used, and the
+// second reported, and neither shown.
+func TestTwoPasswords(t *testing.T) {
+	t.Parallel()
+	c, problems := Parse("f", []byte("h one\nh:8884\nh one\nh:8884 two\nh:1 two\n"), nil)
+	if got := destinations(c); got != "h:8884=one h:1=two" {
+		t.Errorf("got %s", got)
+	}
+	if len(problems) != 1 || problems[0].Error() != `f:4: destination "h:8884" is there already, with another password, which is used` {
+		t.Errorf("got %v", problems)
+	}
+}
+
+func TestParseDuration(t *testing.T) {
+	t.Parallel()
+	for s, want := range map[string]time.Duration{
+		"1": time.Second, "1.5": 1500 * time.Millisecond, "5s": 5 * time.Second, "1h30m": 90 * time.Minute, "0": 0, "-2": -2 * time.Second,
+		"-2m": -2 * time.Minute, "1e9": 1e9 * time.Second, "250ms": 250 * time.Millisecond,
+	} {
+		if got, err := ParseDuration(s); err != nil || got != want {
+			t.Errorf("%s: got %v, %v", s, got, err)
+		}
+	}
+	for _, s := range []string{"", "s", "often", "NaN", "inf", "1e10", "1e999", "-1e999", "2562047h", "5 s", "1d"} {
+		if got, err := ParseDuration(s); err == nil || !strings.HasPrefix(err.Error(), quote(s)) {
+			t.Errorf("%s: got %v, %v", s, got, err)
+		}
 	}
 }
 

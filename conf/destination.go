@@ -51,16 +51,13 @@ func (d Destination) Check() error {
 	return checkPassword(d.Password)
 }
 
-// ParseDestination reads "host[:port][ password]", with blanks or tabs
-// between; an IPv6 address is written [address]:port, and a password with
-// blanks in single or double quotes. The error names what is wrong, never the
-// password.
+// ParseDestination reads "host[:port][ password][ # comment]", with blanks or
+// tabs between, which may also stand around the colon; an IPv6 address is
+// written [address]:port, and a password with blanks in single or double
+// quotes. A '#' begins a comment only with a blank before and behind it. The
+// error names what is wrong, never the password.
 func ParseDestination(line string) (Destination, error) {
-	line = strings.TrimSpace(line)
-	addr, password := line, ""
-	if i := strings.IndexAny(line, " \t"); i >= 0 {
-		addr, password = line[:i], strings.TrimLeft(line[i:], " \t")
-	}
+	addr, password := joinPort(cutWord(strings.TrimSpace(line)))
 	d, err := parseAddress(addr)
 	if err != nil {
 		return Destination{}, err
@@ -71,12 +68,97 @@ func ParseDestination(line string) (Destination, error) {
 	return d, nil
 }
 
+// cutWord cuts the first word off a line.
+func cutWord(s string) (word, rest string) {
+	if i := strings.IndexAny(s, " \t"); i >= 0 {
+		return s[:i], strings.TrimLeft(s[i:], " \t")
+	}
+	return s, ""
+}
+
+// joinPort returns the address with a port that blanks separate from it, as in
+// "host :9000", "host: 9000" and "host : 9000": older clients read these alike.
+func joinPort(addr, rest string) (string, string) {
+	host, colon := strings.CutSuffix(addr, ":")
+	port := rest
+	if !colon {
+		if hasPort(addr) {
+			return addr, rest
+		}
+		if port, colon = strings.CutPrefix(rest, ":"); !colon {
+			return addr, rest
+		}
+		port = strings.TrimLeft(port, " \t")
+	}
+	if port, rest := cutWord(port); isDigits(port) {
+		return host + ":" + port, rest
+	}
+	return addr, rest
+}
+
+// hasPort reports whether the form of s is that of an address with a port,
+// right or wrong.
+func hasPort(s string) bool {
+	i := strings.LastIndexByte(s, ':')
+	return i > strings.LastIndexByte(s, ']') && isDigits(s[i+1:])
+}
+
+func isDigits(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }
+
+// cutComment cuts a comment off: it begins with a '#' that has a blank behind
+// it, and a blank or nothing before it.
+func cutComment(s string) string {
+	for i := 0; ; i++ {
+		n := strings.IndexByte(s[i:], '#')
+		if n < 0 {
+			return s
+		}
+		i += n
+		if (i == 0 || isBlank(s[i-1])) && i+1 < len(s) && isBlank(s[i+1]) {
+			return strings.TrimRight(s[:i], " \t")
+		}
+	}
+}
+
+func isBlank(c byte) bool { return c == ' ' || c == '\t' }
+
+// shown is an address as messages show it. A password may have come to stand in
+// the port's place, or before an '@': it is left out.
+func shown(addr string) string {
+	if strings.Contains(addr, "@") {
+		return quote("...")
+	}
+	host, rest := addr, ""
+	if i := strings.IndexByte(addr, ']'); i >= 0 && addr[0] == '[' {
+		host, rest = addr[:i+1], addr[i+1:]
+	} else if i := strings.IndexByte(addr, ':'); i >= 0 && addr[0] != '[' && !isIP(addr) {
+		host, rest = addr[:i], addr[i:]
+	}
+	port, colon := strings.CutPrefix(rest, ":")
+	switch {
+	case rest == "" || colon && likePort(port):
+		return quote(addr)
+	case colon:
+		host += ":"
+	}
+	return quote(host + "...")
+}
+
+func isIP(s string) bool {
+	_, err := netip.ParseAddr(s)
+	return err == nil
+}
+
+// likePort reports whether s may be shown as a port, right or wrong.
+func likePort(s string) bool { return len(s) <= 5 && strings.Trim(s, "0123456789") == "" }
+
 func parseAddress(addr string) (Destination, error) {
 	if addr == "" {
 		return Destination{}, errors.New("empty destination")
 	}
+	name := shown(addr)
 	fail := func(format string, args ...any) (Destination, error) {
-		return Destination{}, fmt.Errorf("destination %s: %s", quote(addr), fmt.Sprintf(format, args...))
+		return Destination{}, fmt.Errorf("destination %s: %s", name, fmt.Sprintf(format, args...))
 	}
 	var host, port string
 	var hasPort bool
@@ -86,16 +168,19 @@ func parseAddress(addr string) (Destination, error) {
 			return fail("no ']' behind the address")
 		}
 		if port, hasPort = strings.CutPrefix(rest, ":"); !hasPort && rest != "" {
-			return fail("%s behind the ']' is not a port", quote(rest))
+			return fail("':' and a port, or nothing, stands behind the ']'")
 		}
 		if a, err := netip.ParseAddr(host); err != nil || !a.Is6() {
-			return fail("%s is not an IPv6 address", quote(host))
+			return fail("not an IPv6 address in the brackets")
 		}
 	} else {
 		host, port, hasPort = strings.Cut(addr, ":")
 		if p, _, more := strings.Cut(port, ":"); more {
 			if _, err := parsePort(p); err == nil {
-				addr = host + ":" + p + ":..." // the rest may be meant as a password
+				name = quote(host + ":" + p + ":...") // the rest may be meant as a password
+			}
+			if strings.HasPrefix(p, "//") {
+				return fail("a destination is no URL")
 			}
 			return fail("an IPv6 address is written [address]:port")
 		}
@@ -116,10 +201,13 @@ func parseAddress(addr string) (Destination, error) {
 
 func parsePort(s string) (uint16, error) {
 	n, err := strconv.ParseUint(s, 10, 16)
-	if err != nil || n == 0 || s[0] == '+' {
+	switch {
+	case err == nil && n > 0 && s[0] != '+':
+		return uint16(n), nil
+	case likePort(s):
 		return 0, fmt.Errorf("port %s is not a number from 1 to 65535", quote(s))
 	}
-	return uint16(n), nil
+	return 0, errors.New("the port is not a number from 1 to 65535 (a password stands behind a blank)")
 }
 
 // checkHost refuses what cannot be a host name or an address. Underscores are
@@ -132,24 +220,29 @@ func checkHost(host string) error {
 		return fmt.Errorf("a directive is written %sNAME = VALUE, on a line of its own", prefix) // no host is called that
 	}
 	if strings.Contains(host, ":") {
-		if _, err := netip.ParseAddr(host); err != nil {
+		a, err := netip.ParseAddr(host)
+		if err != nil {
 			return fmt.Errorf("%s is not an IPv6 address", quote(host))
+		}
+		// Whatever stands behind a '%' is a zone to netip, and reaches terminals.
+		for _, c := range a.Zone() {
+			if !isHostRune(c) {
+				return fmt.Errorf("%s in the zone of the address", quote(string(c)))
+			}
 		}
 		return nil
 	}
 	if len(host) > 253 {
 		return fmt.Errorf("host name of %d bytes, at most 253", len(host))
 	}
+	for _, c := range host { // first: a password with an '@' behind it is not quoted below
+		if !isHostRune(c) {
+			return fmt.Errorf("%s in the host name", quote(string(c)))
+		}
+	}
 	for _, label := range strings.Split(strings.TrimSuffix(host, "."), ".") {
 		if label == "" || len(label) > 63 || label[0] == '-' {
 			return fmt.Errorf("%s is not a host name", quote(host))
-		}
-	}
-	for _, c := range host {
-		switch {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '.', c == '-', c == '_':
-		default:
-			return fmt.Errorf("%s in the host name", quote(string(c)))
 		}
 	}
 	// "1.2.3" and "300.1.1.1" are no names either: no top-level domain is a number.
@@ -161,17 +254,22 @@ func checkHost(host string) error {
 	return nil
 }
 
+func isHostRune(c rune) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '.' || c == '-' || c == '_'
+}
+
 func parsePassword(s string) (string, error) {
 	if s != "" && (s[0] == '"' || s[0] == '\'') {
 		quoted, rest, ok := strings.Cut(s[1:], s[:1])
 		if !ok {
 			return "", errors.New("the password's quote is not closed")
 		}
-		if rest != "" {
+		if rest != "" && (!isBlank(rest[0]) || cutComment(rest) != "") {
 			return "", errors.New("something stands behind the quoted password")
 		}
-		s = quoted
-	} else if strings.ContainsAny(s, " \t") {
+		return quoted, checkPassword(quoted)
+	}
+	if s = cutComment(s); strings.ContainsAny(s, " \t") {
 		return "", errors.New("more than a password behind it (quote a password with blanks)")
 	}
 	return s, checkPassword(s)
@@ -195,7 +293,7 @@ func checkPassword(s string) error {
 // quotePassword writes a password as [ParseDestination] reads it.
 func quotePassword(s string) string {
 	switch {
-	case s != "" && s[0] != '"' && s[0] != '\'' && strings.TrimSpace(s) == s && !strings.ContainsAny(s, " \t,"):
+	case s != "" && !strings.ContainsAny(s[:1], "\"':") && strings.TrimSpace(s) == s && !strings.ContainsAny(s, " \t,"):
 		return s
 	case !strings.Contains(s, `"`):
 		return `"` + s + `"`

@@ -31,9 +31,10 @@ func FromEnv(getenv func(string) string, system string) ([]Source, error) {
 }
 
 // Sources reads a string in any dialect in which APMON_CONFIG is found in the
-// wild: a URL; the name of a file or folder; a comma-separated list of
-// "host[:port][ password]"; or a Perl literal, a string, a list of such, or a
-// hash of destinations with their options:
+// wild: a URL; the path of a file or folder, which ends in ".conf", contains a
+// slash, or is there; a comma-separated list of "host[:port][ password]"; or a
+// Perl literal, a string, a list of such, or a hash of destinations with their
+// options:
 //
 //	['h:p', 'h2']
 //	{'h' => {loglevel => 'NOTICE', sys_monitoring => 0}}
@@ -70,14 +71,20 @@ func isURL(s string) bool {
 	return i > 1 && s[i-1] == ':' && strings.HasPrefix(s[i:], "//")
 }
 
-// isFile tells a file from a list of destinations: one that is there is meant,
-// and a slash is in no host name, though it may be in a password.
+// isFile distinguishes the path of a file or folder from a list of
+// destinations, first by its form: a missing file must not become a host, nor an
+// address a file. A slash behind a blank or comma may be in a password.
 func isFile(s string) bool {
-	if i := strings.IndexAny(s, "/ \t,"); i >= 0 && s[i] == '/' {
+	i := strings.IndexAny(s, "/ \t,")
+	if i >= 0 && s[i] == '/' || i < 0 && strings.HasSuffix(s, ".conf") {
 		return true
 	}
+	item, _, _ := strings.Cut(s, ",")
+	if addr, _ := joinPort(cutWord(item)); hasPort(addr) {
+		return false
+	}
 	info, err := os.Stat(s)
-	return err == nil && !info.IsDir()
+	return err == nil && (info.IsDir() || info.Mode().IsRegular())
 }
 
 // isPerl tells a Perl literal, also from [address]:port.
@@ -210,7 +217,7 @@ func quoteHost(s string) string {
 	if i := strings.IndexAny(s, " \t\r\n"); i >= 0 {
 		s = s[:i]
 	}
-	return quote(redact(s))
+	return shown(s)
 }
 
 // perl reads the literals of Perl that configurations are written in: strings,

@@ -45,8 +45,8 @@ func TestSources(t *testing.T) {
 	for _, tt := range []struct{ name, in, want string }{
 		{"one destination", "ml.example.org", "text ml.example.org:8884"},
 		{"with port and password", " h:1 pw ", "text h:1=pw"},
-		{"list", "a:1,b:2 p , c", "text a:1 b:2=p c:8884"},
-		{"list, password with a slash", "a p/w,b", "text a:8884=p/w b:8884"},
+		{"list", "a:1,b:2 p , c.d", "text a:1 b:2=p c.d:8884"},
+		{"list, password with a slash", "a p/w,b.c", "text a:8884=p/w b.c:8884"},
 		{"list, path only behind a comma", "a,/etc/x", `text a:8884 [V: destination "/etc/x": "/" in the host name]`},
 		{"IPv6 is not Perl", "[::1]:8884", "text [::1]:8884"},
 		{"IPv6 list", "[::1]:8884,[2001:db8::1] p", "text [::1]:8884 [2001:db8::1]:8884=p"},
@@ -70,7 +70,7 @@ func TestSources(t *testing.T) {
 		{"Perl list, quoted password", `['h "a, b"']`, "text h:8884=a, b"},
 		{"Perl list, password with comma", `['h a,b']`, "text h:8884=a,b"},
 		{"Perl list, words", `['h', g.example.org:7]`, "text h:8884 g.example.org:7"},
-		{"Perl list, bad one", `['h', 'x:y']`, `text h:8884 [V:2: destination "x:y": port "y" is not a number from 1 to 65535]`},
+		{"Perl list, bad one", `['h', 'x:y']`, `text h:8884 [V:2: destination "x:...": the port is not a number from 1 to 65535 (a password stands behind a blank)]`},
 		{"Perl hash", `{'h' => {loglevel => 'NOTICE'}}`, "text h:8884 loglevel=NOTICE"},
 		{"Perl hash, several", `{'h:1 p' => {sys_monitoring=>0, "general_info"=>'off'}, g => {job_rss, 1}}`,
 			"text h:1=p sys_monitoring=off general_info=off; text g:8884 job_rss=on"},
@@ -88,6 +88,46 @@ func TestSources(t *testing.T) {
 		sources, err := Sources("V", tt.in)
 		if got := describe(sources); err != nil || got != tt.want {
 			t.Errorf("%s: %s\ngot  %s, %v\nwant %s", tt.name, tt.in, got, err, tt.want)
+		}
+	}
+}
+
+// TestSourceByForm: the form of a name decides first, and only then whether there
+// is such a file. It changes the working directory, so it is not parallel.
+func TestSourceByForm(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for _, name := range []string{"127.0.0.1:39997", "[::1]:1", "h:1 p", "a:1,b", "h : 1", "file", "h p", "x:y"} {
+		if err := os.WriteFile(name, nil, 0o600); err != nil {
+			t.Skip(err) // Windows has no such names
+		}
+	}
+	if err := os.Mkdir("folder", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for in, want := range map[string]string{
+		"destinations.conf":       "file destinations.conf", // which is not there
+		".conf":                   "file .conf",
+		"a/b":                     "file a/b",
+		"folder":                  "file folder",
+		"folder/":                 "file folder/",
+		"file":                    "file file",
+		"h p":                     "file h p",
+		"x:y":                     "file x:y",
+		"127.0.0.1:39997":         "text 127.0.0.1:39997",
+		"[::1]:1":                 "text [::1]:1",
+		"h:1 p":                   "text h:1=p",
+		"h : 1":                   "text h:1",
+		"a:1,b":                   "text a:1 b:8884",
+		"ml.example.org":          "text ml.example.org:8884",
+		"nofile":                  "text nofile:8884",
+		"h pass.conf":             "text h:8884=pass.conf",
+		"'destinations.conf'":     "file destinations.conf",
+		"['destinations.conf']":   "file destinations.conf",
+		"['127.0.0.1:39997','a']": "text 127.0.0.1:39997 a:8884",
+	} {
+		sources, err := Sources("V", in)
+		if got := describe(sources); err != nil || got != want {
+			t.Errorf("%s: got %s, %v, want %s", in, got, err, want)
 		}
 	}
 }
@@ -122,6 +162,8 @@ func TestSourcesRefused(t *testing.T) {
 		{"line end as escape", `["h\nsecret"]`, "an escape"},
 		{"deep", strings.Repeat("[", 1e5) + "'h'", "too many brackets"},
 		{"deep hash", strings.Repeat("{a=>", 1e5), "too many brackets"},
+		{"password in the port's place", "{'h:secret'=>[]}", `options of "h:..."`},
+		{"token before the host", "{'secret@h'=>[]}", `options of "..."`},
 		{"line in an element", "['h secret\nxApMon_self = off']", `"h" is not a destination`},
 		{"line in a key", "{'h secret\nxApMon_self = off'=>{}}", `"h" is not a destination`},
 		{"line in a password", "{'h'=>'secret\nxApMon_self=off'}", `"h" is not a destination`},
@@ -190,8 +232,11 @@ func TestRedact(t *testing.T) {
 	t.Parallel()
 	for in, want := range map[string]string{
 		"http://h/x?a=b":               "http://h/x?a=b",
-		"http://u@h/x":                 "http://u@h/x",
-		"http://u:hunter@h/x":          "http://u:xxxxx@h/x",
+		"http://u@h/x":                 "http://xxxxx@h/x",
+		"http://u:hunter@h/x":          "http://xxxxx@h/x",
+		"http://hunter@h/x":            "http://xxxxx@h/x",
+		"http://hunter:@h/x":           "http://xxxxx@h/x",
+		"http://hunter:oauth@h/x":      "http://xxxxx@h/x",
 		"http://u:hun%zzter@h/x":       "http://xxxxx@h/x",
 		"http://u:hun ter@h/x":         "http://xxxxx@h/x",
 		"http://u:hunter/hunter@h/x":   "http://xxxxx@h/x",

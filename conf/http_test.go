@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -393,6 +394,74 @@ func TestSlowServers(t *testing.T) {
 				})
 			}
 		})
+	}
+}
+
+// TestRedirectFromHTTPS: a source that was named with https is not read over http.
+func TestRedirectFromHTTPS(t *testing.T) {
+	t.Parallel()
+	hops := map[string]string{"https://h/a": "https://h/b", "https://h/b": "http://h/c", "http://h/d": "https://h/e", "https://h/f": "https://h/e"}
+	tr := roundTripper(func(req *http.Request) (*http.Response, error) {
+		to, ok := hops[req.URL.String()]
+		if !ok {
+			return answer(200, "h"), nil
+		}
+		resp := answer(302, "")
+		resp.Header.Set("Location", to)
+		return resp, nil
+	})
+	for u, want := range map[string]string{
+		"https://h/a": `https://h/a: https redirects to "http"`,
+		"HTTPS://h/b": `https://h/b: https redirects to "http"`,
+		"http://h/d":  "", "https://h/f": "",
+	} {
+		_, _, _, err := (&Reader{Source: URL(u), Transport: tr}).Read(t.Context())
+		if err != nil && err.Error() != want || err == nil && want != "" {
+			t.Errorf("%s: got %v", u, err)
+		}
+	}
+}
+
+// TestDefaultPasswordOverHTTP: a destination that only a plain-http source names
+// gets no password of ours, whatever is merged in which order.
+func TestDefaultPasswordOverHTTP(t *testing.T) {
+	t.Parallel()
+	read := func(s Source, text string) Config {
+		c, _, _, err := (&Reader{Source: s, Transport: roundTripper(func(*http.Request) (*http.Response, error) { return answer(200, text), nil })}).Read(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c
+	}
+	one := read(URL("http://u:hunter@one/"), "a\nb own\nc\n")
+	two := read(URL("HTTP://two/"), "a\nd\n")
+	secure, file := read(URL("https://three/"), "c\ne\n"), read(Text("text", "f\n"), "")
+	const want = "a:8884= b:8884=own c:8884=pw d:8884= e:8884=pw f:8884=pw"
+	for _, order := range [][]Config{{one, two, secure, file}, {file, secure, two, one}, {secure, one, file, two}} {
+		var all Config
+		for _, c := range order {
+			all.Merge(c)
+		}
+		sources := all.DefaultPassword("pw")
+		slices.Sort(sources)
+		var got []string
+		for _, d := range all.Destinations {
+			got = append(got, d.Name()+"="+d.Password)
+		}
+		slices.Sort(got)
+		if s := strings.Join(got, " "); s != want {
+			t.Errorf("got %s", s)
+		}
+		// a is named by both; the first one is told.
+		if s := strings.Join(sources, " "); s != "http://two/ http://xxxxx@one/" && s != "http://two/" {
+			t.Errorf("sources %s", s)
+		}
+	}
+	if s := one.DefaultPassword("pw"); len(s) != 1 || destinations(one) != "a:8884 b:8884=own c:8884" {
+		t.Errorf("%v, %s", s, destinations(one))
+	}
+	if len(one.plain) != 3 || len(two.plain) != 2 {
+		t.Error("merging has changed what was merged")
 	}
 }
 

@@ -215,12 +215,15 @@ func text(name, byDefault string, field func(*Options) *string) directive {
 func interval(name string, byDefault, least time.Duration, field func(*Options) *time.Duration) directive {
 	return directive{name, seconds(byDefault),
 		func(o *Options, v string) error {
-			s, err := strconv.ParseFloat(v, 64)
-			if err != nil || !(s >= 0.001 && s <= 1e9) {
-				return fmt.Errorf("%s is not a number of seconds", quote(v))
+			d, err := ParseDuration(v)
+			if err != nil {
+				return err
 			}
-			*field(o) = time.Duration(s * float64(time.Second)).Round(time.Millisecond)
-			if *field(o) < least {
+			if d = d.Round(time.Millisecond); d <= 0 {
+				return fmt.Errorf("%s is not a positive time", quote(v))
+			}
+			*field(o) = d
+			if d < least {
 				*field(o) = least
 				return warning(fmt.Sprintf("%s is less than %s, which is used", quote(v), seconds(least)))
 			}
@@ -232,6 +235,29 @@ func interval(name string, byDefault, least time.Duration, field func(*Options) 
 			}
 			return seconds(*field(o))
 		}}
+}
+
+// maxDuration is the longest time that is read, about 31 years.
+const maxDuration = 1e9 * time.Second
+
+// ParseDuration reads a time as every directive and flag takes it: a decimal
+// number of seconds, or numbers with units, such as "90s", "2m" or "1h30m". The
+// result may be negative or 0; its absolute value is at most 1e9 s.
+func ParseDuration(s string) (time.Duration, error) {
+	var d time.Duration
+	seconds, err := strconv.ParseFloat(s, 64)
+	if err == nil {
+		if !(math.Abs(seconds) <= maxDuration.Seconds()) { // NaN, too
+			return 0, fmt.Errorf("%s is not a time of at most 1e9 s", quote(s))
+		}
+		d = time.Duration(seconds * float64(time.Second))
+	} else if d, err = time.ParseDuration(s); err != nil {
+		return 0, fmt.Errorf("%s is not a time, such as 90, 90s or 1h30m", quote(s))
+	}
+	if d.Abs() > maxDuration {
+		return 0, fmt.Errorf("%s is not a time of at most 1e9 s", quote(s))
+	}
+	return d, nil
 }
 
 // warning is an error of a line by which nothing is lost.
@@ -248,7 +274,7 @@ func (c *Config) directive(s string, known Known) error {
 	}
 	for i := range directives {
 		if d := &directives[i]; d.name == name {
-			if err := d.set(&c.Options, value); err != nil {
+			if err := setValue(value, func(v string) error { return d.set(&c.Options, v) }); err != nil {
 				return fmt.Errorf(prefix+"%s: %w", name, err)
 			}
 			return nil
@@ -264,16 +290,41 @@ func (c *Config) directive(s string, known Known) error {
 	if canonical == "" || !ok {
 		return fmt.Errorf("directive %s: %w", quote(prefix+name), warning("unknown, and ignored"))
 	}
-	on, err := ParseBool(value)
+	err := setValue(value, func(v string) error {
+		on, err := ParseBool(v)
+		if err != nil {
+			return err
+		}
+		p := Param{On: on}
+		if name != canonical {
+			p.Name = name
+		}
+		c.setParam(canonical, p)
+		return nil
+	})
 	if err != nil {
 		return fmt.Errorf(prefix+"%s: %w", name, err)
 	}
-	p := Param{On: on}
-	if name != canonical {
-		p.Name = name
-	}
-	c.setParam(canonical, p)
 	return nil
+}
+
+// setValue calls set with the value of a directive without its comment, and if
+// it refuses that, with the first word: older clients read no further. Text that
+// is left out is a warning, which does not show it, as set keeps its own.
+func setValue(value string, set func(string) error) error {
+	v := cutComment(value)
+	err := set(v)
+	warn := warning("")
+	if word, rest := cutWord(v); err != nil && rest != "" && !errors.As(err, &warn) {
+		v = word
+		if e := set(word); e == nil || errors.As(e, &warn) {
+			err = e
+		}
+	}
+	if err == nil && v != value {
+		return warning("the text behind the value is ignored")
+	}
+	return err
 }
 
 // ParseBool reads on, off, true, false, yes, no, 1 or 0, in any case. In older

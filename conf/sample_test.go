@@ -66,7 +66,7 @@ func TestSampleUncommented(t *testing.T) {
 	for _, p := range problems {
 		t.Error(p)
 	}
-	if len(c.Destinations) != 9 {
+	if len(c.Destinations) != 10 {
 		t.Errorf("%d destinations: %v", len(c.Destinations), c.Destinations)
 	}
 	for spelling, name := range spellings {

@@ -30,6 +30,8 @@ const (
 	fetchTimeout = 5 * time.Second
 	// attempts is how often a file is read that changes meanwhile.
 	attempts = 3
+	// maxRedirects is how many redirects are followed.
+	maxRedirects = 10
 	// maxValidator is the length in bytes of the longest ETag that is sent back.
 	maxValidator = 1024
 )
@@ -56,17 +58,23 @@ const (
 )
 
 // File is a configuration file, or a folder of files *.conf, which are read in
-// the order of their names' bytes and make one configuration.
+// the order of their names' bytes and make one configuration. A file in a folder
+// that cannot be read is a [Problem]; its last good text stays in use.
 func File(path string) Source { return Source{path, file, path} }
 
 // URL is a configuration to be fetched by http or https. Its query travels
-// unchanged.
+// unchanged. One with https does not redirect to http. To destinations that only
+// http names, [Config.DefaultPassword] gives none.
 func URL(u string) Source { return Source{redact(u), remote, u} }
 
-// redact takes the password out of a URL, also of one that cannot be parsed.
+// redact takes user and password out of a URL, also of one that cannot be
+// parsed: the user may be a token.
 func redact(u string) string {
 	if parsed, err := url.Parse(u); err == nil && parsed.Host != "" {
-		return parsed.Redacted()
+		if parsed.User != nil {
+			parsed.User = url.User("xxxxx")
+		}
+		return parsed.String()
 	}
 	i := strings.LastIndexByte(u, '@')
 	if i < 0 {
@@ -118,6 +126,7 @@ type Reader struct {
 type part struct {
 	name string
 	text []byte
+	err  error // why the file could not be read; the text is then the last good one
 }
 
 // ErrNoDestination: a source has been read, and names no usable destination.
@@ -131,7 +140,7 @@ func (r *Reader) Read(ctx context.Context) (c Config, problems []Problem, change
 	var parts []part
 	switch r.Source.kind {
 	case inline, list:
-		parts = []part{{r.Source.Name, []byte(r.Source.at)}}
+		parts = []part{{name: r.Source.Name, text: []byte(r.Source.at)}}
 	case broken:
 		err = errors.New(r.Source.at)
 	case file:
@@ -150,6 +159,9 @@ func (r *Reader) Read(ctx context.Context) (c Config, problems []Problem, change
 		c.Source = r.Source.Name
 		a := adder{c: &c}
 		for _, p := range parts {
+			if p.err != nil {
+				problems = append(problems, Problem{Source: p.name, Err: p.err})
+			}
 			problems = append(problems, parseInto(&a, p.name, p.text, r.Known)...)
 		}
 	}
@@ -158,6 +170,11 @@ func (r *Reader) Read(ctx context.Context) (c Config, problems []Problem, change
 		// finds in there sent as names.
 		c.AccessLog = AccessLog{}
 		problems = append(problems, Problem{Source: r.Source.Name, Err: errors.New("an access log cannot be configured from a URL")})
+	}
+	if r.Source.kind == remote && !isHTTPS(r.Source.at) {
+		for _, d := range c.Destinations {
+			c.setPlain(d.Name(), r.Source.Name)
+		}
 	}
 	if len(c.Destinations) == 0 {
 		return c, problems, changed, ErrNoDestination
@@ -174,13 +191,13 @@ func (r *Reader) readFiles(ctx context.Context) ([]part, error) {
 		r.reading = reading
 		old, settle := r.parts, cmp.Or(r.settle, settleTime)
 		go func() {
-			parts, err := readFiles(ctx, r.Source.at)
+			parts, err := readFiles(ctx, r.Source.at, old)
 			// What was good is not given up for a file that somebody may be
 			// writing just now.
 			for i := 0; i < attempts && err == nil && old != nil && !same(parts, old) && fresh(parts, settle); i++ {
 				select {
 				case <-time.After(settle):
-					parts, err = readFiles(ctx, r.Source.at)
+					parts, err = readFiles(ctx, r.Source.at, old)
 				case <-ctx.Done():
 					err = fmt.Errorf("%s: changes while it is read", r.Source.Name)
 				}
@@ -208,7 +225,7 @@ func (r *Reader) readFiles(ctx context.Context) ([]part, error) {
 
 func same(a, b []part) bool {
 	return slices.EqualFunc(a, b, func(a, b part) bool {
-		return a.name == b.name && bytes.Equal(a.text, b.text)
+		return a.name == b.name && bytes.Equal(a.text, b.text) && fmt.Sprint(a.err) == fmt.Sprint(b.err)
 	})
 }
 
@@ -233,53 +250,96 @@ type files struct {
 	err   error
 }
 
-// readFiles returns the text of a file, or those of a folder.
-func readFiles(ctx context.Context, path string) ([]part, error) {
+// readFiles returns the text of a file, or those of a folder. Of a file in a
+// folder that cannot be read the old text is kept, if there is one; it is an
+// error only if none of them can be read.
+func readFiles(ctx context.Context, path string, old []part) ([]part, error) {
 	info, err := os.Stat(path)
 	if err != nil {
 		return nil, err
 	}
 	if !info.IsDir() {
 		text, err := readFile(ctx, path)
-		return []part{{path, text}}, err
+		return []part{{name: path, text: text}}, err
 	}
 	entries, err := os.ReadDir(path) // in the order of their names
 	if err != nil {
 		return nil, err
 	}
 	parts, size := []part{}, 0
+	var failed error // the first failure, nil if anything can be used
 	for _, e := range entries {
 		// Not what editors and package managers leave behind: a.conf~,
 		// a.conf.rpmnew, .a.conf.swp.
 		if name := e.Name(); !strings.HasSuffix(name, ".conf") || name[0] == '.' || e.IsDir() {
 			continue
 		}
-		one := filepath.Join(path, e.Name())
-		text, err := readFile(ctx, one)
-		if err != nil {
-			if errors.Is(err, fs.ErrNotExist) {
+		p := part{name: filepath.Join(path, e.Name())}
+		p.text, p.err = readEntry(ctx, p.name)
+		if p.err == nil && size+len(p.text) > maxSize {
+			p.text, p.err = nil, fmt.Errorf("more than %d bytes with the files before it", maxSize)
+		}
+		if p.err != nil {
+			if _, err := os.Lstat(p.name); errors.Is(err, fs.ErrNotExist) {
 				continue // removed just now
 			}
-			return nil, err
+			if i := slices.IndexFunc(old, func(o part) bool { return o.name == p.name }); i >= 0 {
+				p.text = old[i].text
+			}
 		}
-		parts, size = append(parts, part{one, text}), size+len(text)
-		if size > maxSize {
-			return nil, fmt.Errorf("%s: more than %d bytes", path, maxSize)
+		switch {
+		case p.err == nil || p.text != nil:
+			failed = nil
+		case len(parts) == 0:
+			failed = fmt.Errorf("%s: %w", p.name, p.err)
 		}
+		parts, size = append(parts, p), size+len(p.text)
 	}
-	return parts, nil
+	return parts, failed
 }
 
-// readFile reads a file that may be written to meanwhile: it is read again if
-// it has changed between the first byte and the last.
+// readEntry reads a file of a folder. Its errors do not name the file.
+func readEntry(ctx context.Context, path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, errors.New("a link to a file that does not exist")
+	case err != nil:
+		return nil, pathless(err)
+	case !info.Mode().IsRegular():
+		return nil, errors.New("not a regular file") // a pipe would be waited for
+	}
+	text, err := readText(ctx, path)
+	return text, pathless(err)
+}
+
+// pathless takes the path out of an error of package os.
+func pathless(err error) error {
+	if p := (*fs.PathError)(nil); errors.As(err, &p) {
+		return p.Err
+	}
+	return err
+}
+
+// readFile reads a file. Its errors name it.
 func readFile(ctx context.Context, path string) ([]byte, error) {
+	text, err := readText(ctx, path)
+	if p := (*fs.PathError)(nil); err != nil && !errors.As(err, &p) {
+		err = fmt.Errorf("%s: %w", path, err)
+	}
+	return text, err
+}
+
+// readText reads a file that may be written to meanwhile: it is read again if
+// it has changed between the first byte and the last.
+func readText(ctx context.Context, path string) ([]byte, error) {
 	for range attempts {
 		text, whole, err := readOnce(ctx, path)
 		if err != nil || whole {
 			return text, err
 		}
 	}
-	return nil, fmt.Errorf("%s: changes while it is read", path)
+	return nil, errors.New("changes while it is read")
 }
 
 func readOnce(ctx context.Context, path string) (text []byte, whole bool, err error) {
@@ -297,12 +357,12 @@ func readOnce(ctx context.Context, path string) (text []byte, whole bool, err er
 	text, err = io.ReadAll(io.LimitReader(f, maxSize+1))
 	if err != nil {
 		if ctx.Err() != nil {
-			err = fmt.Errorf("%s: %w", path, ctx.Err())
+			err = ctx.Err()
 		}
 		return nil, false, err
 	}
 	if len(text) > maxSize {
-		return nil, false, fmt.Errorf("%s: more than %d bytes", path, maxSize)
+		return nil, false, fmt.Errorf("more than %d bytes", maxSize)
 	}
 	if !before.Mode().IsRegular() {
 		return text, true, nil // a pipe, as of <(...)
@@ -343,7 +403,7 @@ func (r *Reader) fetch(ctx context.Context) ([]part, error) {
 			MaxResponseHeaderBytes: maxSize,
 		}
 	}
-	client := http.Client{Transport: transport}
+	client := http.Client{Transport: transport, CheckRedirect: checkRedirect}
 	resp, err := client.Do(req)
 	if err != nil {
 		return nil, plainURLError(r.Source.Name, err)
@@ -363,7 +423,24 @@ func (r *Reader) fetch(ctx context.Context) ([]part, error) {
 		return nil, fmt.Errorf("%s: more than %d bytes", r.Source.Name, maxSize)
 	}
 	r.etag, r.lastModified = validator(resp, "ETag"), validator(resp, "Last-Modified")
-	return []part{{r.Source.Name, text}}, nil
+	return []part{{name: r.Source.Name, text: text}}, nil
+}
+
+func isHTTPS(u string) bool {
+	scheme, _, _ := strings.Cut(u, ":")
+	return strings.EqualFold(scheme, "https")
+}
+
+// checkRedirect keeps a source that was named with https from being read over
+// plain http.
+func checkRedirect(req *http.Request, via []*http.Request) error {
+	if via[0].URL.Scheme == "https" && req.URL.Scheme != "https" {
+		return errors.New("https redirects to " + quote(req.URL.Scheme))
+	}
+	if len(via) >= maxRedirects {
+		return fmt.Errorf("stopped after %d redirects", maxRedirects)
+	}
+	return nil
 }
 
 // validator is a header to be sent back, unless it could not be sent.

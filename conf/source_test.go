@@ -104,8 +104,9 @@ func TestFolder(t *testing.T) {
 		t.Error("another name is no change")
 	}
 	write(t, filepath.Join(dir, "big.conf"), strings.Repeat("#", maxSize))
-	if _, _, _, err := r.Read(t.Context()); err == nil || !strings.HasPrefix(err.Error(), dir+": more than") {
-		t.Errorf("got %v", err)
+	c, problems, _, err = r.Read(t.Context())
+	if last := problems[len(problems)-1].Error(); err != nil || len(c.Destinations) != 4 || !strings.HasPrefix(last, dir+"/big.conf: more than") {
+		t.Errorf("got %v, %v", problems, err)
 	}
 
 	empty := t.TempDir()
@@ -182,7 +183,7 @@ func TestFileGrowsMeanwhile(t *testing.T) {
 		}
 	}()
 	for range 100 { // either is fine; that it is noticed is the matter
-		_, err := readFiles(t.Context(), path)
+		_, err := readFiles(t.Context(), path, nil)
 		if err != nil && !strings.HasSuffix(err.Error(), "changes while it is read") {
 			t.Error(err)
 		}
@@ -222,6 +223,66 @@ func TestPermission(t *testing.T) {
 		if !errors.Is(err, fs.ErrPermission) || !strings.Contains(err.Error(), path) {
 			t.Errorf("got %v", err)
 		}
+	}
+}
+
+// TestFolderPartlyUnreadable: a file that cannot be read is reported, and does
+// not disable the others; at a reload its last good text stays.
+func TestFolderPartlyUnreadable(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows gives no one the right to make links")
+	}
+	dir := t.TempDir()
+	path := func(name string) string { return filepath.Join(dir, name) }
+	write(t, path("a.conf"), "a\n")
+	write(t, path("c.conf"), "c p\n")
+	for link, to := range map[string]string{"b.conf": "gone", "d.conf": ".", "e.conf": "e.conf"} {
+		if err := os.Symlink(to, path(link)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	links := []string{
+		path("b.conf") + ": a link to a file that does not exist",
+		path("d.conf") + ": not a regular file",
+		path("e.conf") + ": too many levels of symbolic links",
+	}
+	r := Reader{Source: File(dir), settle: time.Nanosecond}
+	read := func(destinationsWanted string, changedWanted bool, want ...string) {
+		t.Helper()
+		c, problems, changed, err := r.Read(t.Context())
+		var got []string
+		for _, p := range problems {
+			got = append(got, p.Error())
+		}
+		if d := cmp.Diff(want, got); d != "" || err != nil || destinations(c) != destinationsWanted || changed != changedWanted {
+			t.Errorf("got %s, changed %v, %v %s", destinations(c), changed, err, d)
+		}
+	}
+	read("a:8884 c:8884=p", true, links...)
+	read("a:8884 c:8884=p", false, links...)
+
+	// One that cannot be read any more.
+	if err := os.Remove(path("c.conf")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("gone", path("c.conf")); err != nil {
+		t.Fatal(err)
+	}
+	gone := path("c.conf") + ": a link to a file that does not exist"
+	read("a:8884 c:8884=p", true, links[0], gone, links[1], links[2])
+	read("a:8884 c:8884=p", false, links[0], gone, links[1], links[2])
+	if err := os.Remove(path("c.conf")); err != nil {
+		t.Fatal(err)
+	}
+	read("a:8884", true, links...)
+
+	// Where none can be read, the error says why.
+	if err := os.Remove(path("a.conf")); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, _, err := (&Reader{Source: File(dir)}).Read(t.Context()); err == nil || err.Error() != links[0] {
+		t.Errorf("got %v", err)
 	}
 }
 

@@ -16,9 +16,13 @@ func TestNamedPipe(t *testing.T) {
 	if err := syscall.Mkfifo(path, 0o600); err != nil {
 		t.Skip(err)
 	}
-	for _, p := range []string{path, filepath.Dir(path)} {
-		if _, _, _, err := (&Reader{Source: File(p)}).Read(t.Context()); !errors.Is(err, ErrNoDestination) {
-			t.Errorf("%s: %v", p, err)
-		}
+	if _, _, _, err := (&Reader{Source: File(path)}).Read(t.Context()); !errors.Is(err, ErrNoDestination) {
+		t.Error(err)
+	}
+	if _, _, _, err := (&Reader{Source: File(filepath.Dir(path))}).Read(t.Context()); err == nil || err.Error() != path+": not a regular file" {
+		t.Error(err)
+	}
+	if _, err := ReadPassword(path); err == nil || err.Error() != path+" is empty" {
+		t.Error(err)
 	}
 }
