@@ -495,6 +495,31 @@ func TestURL(t *testing.T) {
 	l.next()
 }
 
+// TestPasswordOverHTTP: the password of the environment does not go to whom a
+// plain-http source names.
+func TestPasswordOverHTTP(t *testing.T) {
+	t.Parallel()
+	l, m := listen(t), listen(t)
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintf(w, "%s\n%s\n", l.name(), m.name())
+	}))
+	defer server.Close()
+	file := filepath.Join(t.TempDir(), "pw")
+	if err := os.WriteFile(file, []byte("hunter2\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	token := strings.Replace(server.URL, "://", "://TOKEN@", 1)
+	for _, args := range [][]string{{"x=1"}, {"--stdin", "line"}} {
+		r := send(map[string]string{"APMON_PASSWORD_FILE": file}, "C/N x 1", append([]string{"-f", token, "-d", m.name()}, args...)...)
+		if r.code != 0 || !strings.Contains(r.stderr, "level=WARN") || !strings.Contains(r.stderr, "source=http://xxxxx@127.0.0.1") || strings.Contains(r.stderr, "hunter2") {
+			t.Errorf("got %+v", r)
+		}
+		if a, b := l.next().Password, m.next().Password; a != "" || b != "hunter2" {
+			t.Errorf("got passwords %q and %q", a, b)
+		}
+	}
+}
+
 func TestRates(t *testing.T) {
 	t.Parallel()
 	l := listen(t)

@@ -19,7 +19,8 @@ import (
 const Environment = `   APMON_CONFIG         destinations, comma-separated, or a configuration file,
                         folder or URL
    MONALISA_HOST        destination, also MONALISAHOST
-   APMON_PASSWORD_FILE  file with the password of destinations that have none
+   APMON_PASSWORD_FILE  file with the password of destinations that have none;
+                        those that only a plain-http source names do not get it
    APMON_DEBUG_LEVEL    log level: ERROR, WARNING, INFO, DEBUG, OFF...
    Destinations are those of -d and -f, else of APMON_CONFIG, else of
    MONALISA_HOST, else of ` + conf.SystemFile + `, else 127.0.0.1:8884.`
@@ -85,9 +86,14 @@ func (d *Destinations) Adjust() (func(*conf.Config), error) {
 		d.level.Set(level)
 	}
 	return func(cfg *conf.Config) {
-		cfg.DefaultPassword(password)
 		if given == "" {
 			d.level.Set(cfg.LogLevel)
+		}
+		if password == "" {
+			return
+		}
+		for _, source := range cfg.DefaultPassword(password) {
+			d.Logger().Warn("destinations that a plain-http source names do not get the password of APMON_PASSWORD_FILE", slog.String("source", source))
 		}
 	}, nil
 }
