@@ -151,17 +151,12 @@ func parseTime(s string) (time.Time, error) {
 }
 
 // read returns the messages of standard input. A bad line is an error that
-// names it; the lines around it are not lost, but for kv, where all of them
-// are one message.
+// names it; the lines around it are not lost.
 func (c *sendCommand) read(format string, base apmon.Message) (iter.Seq2[apmon.Message, error], error) {
 	var parse func(line string, base apmon.Message) (apmon.Message, error)
 	switch format {
 	case "kv":
-		m, err := readKV(c.stdin, base)
-		if err != nil {
-			return nil, err
-		}
-		return one(m), nil
+		return readKV(c.stdin, base), nil
 	case "json":
 		parse = parseJSON
 	case "line":
@@ -194,30 +189,45 @@ func (c *sendCommand) read(format string, base apmon.Message) (iter.Seq2[apmon.M
 
 var errNoInput = command.Errorf(command.NoInput, "no parameters on standard input")
 
-func readKV(r io.Reader, base apmon.Message) (apmon.Message, error) {
-	for line, err := range lines(r) {
-		if err != nil {
-			return base, err
+// readKV makes one message of all good lines; the errors of the others come
+// before it.
+func readKV(r io.Reader, m apmon.Message) iter.Seq2[apmon.Message, error] {
+	return func(yield func(apmon.Message, error) bool) {
+		empty := true
+		for line, err := range lines(r) {
+			if err == nil {
+				if line.text == "" {
+					continue
+				}
+				var p apmon.Param
+				if p, err = parseKV(line.text); err != nil {
+					err = command.Errorf(command.DataErr, "standard input, line %d: %w", line.number, err)
+				} else if m.Params = append(m.Params, p); len(m.Params) > maxParams {
+					yield(m, command.Errorf(command.DataErr, "standard input, line %d: more than %d parameters in one message", line.number, maxParams))
+					return
+				}
+			}
+			empty = false
+			if err != nil && !yield(m, err) {
+				return
+			}
 		}
-		if line.text == "" {
-			continue
-		}
-		name, value := line.text, ""
-		if i := strings.IndexAny(line.text, " \t"); i >= 0 {
-			name, value = line.text[:i], strings.TrimSpace(line.text[i:])
-		}
-		p, err := command.ParseValue(name, value)
-		if err != nil {
-			return base, command.Errorf(command.DataErr, "standard input, line %d: %w", line.number, err)
-		}
-		if base.Params = append(base.Params, p); len(base.Params) > maxParams {
-			return base, command.Errorf(command.DataErr, "standard input, line %d: more than %d parameters in one message", line.number, maxParams)
+		switch {
+		case len(m.Params) > 0:
+			yield(m, nil)
+		case empty:
+			yield(m, errNoInput)
 		}
 	}
-	if len(base.Params) == 0 {
-		return base, errNoInput
+}
+
+// parseKV reads "NAME VALUE".
+func parseKV(line string) (apmon.Param, error) {
+	name, value := line, ""
+	if i := strings.IndexAny(line, " \t"); i >= 0 {
+		name, value = line[:i], strings.TrimSpace(line[i:])
 	}
-	return base, nil
+	return command.ParseValue(name, value)
 }
 
 // parseLine reads "CLUSTER/NODE NAME VALUE NAME VALUE…".
@@ -346,9 +356,15 @@ func jsonParams(raw json.RawMessage) ([]apmon.Param, error) {
 	return params, nil
 }
 
-// jsonParam makes a parameter of a JSON number or string; a type, as
-// apmon-recv prints it, forces the like of [command] flags.
+// jsonParam makes a parameter of a JSON number, string or boolean, which is 1 or
+// 0; a type, as apmon-recv prints it, forces the like of [command] flags.
 func jsonParam(name, typ string, value any) (apmon.Param, error) {
+	switch value {
+	case true:
+		value = json.Number("1")
+	case false:
+		value = json.Number("0")
+	}
 	switch v := value.(type) {
 	case json.Number:
 		switch typ {
@@ -367,7 +383,7 @@ func jsonParam(name, typ string, value any) (apmon.Param, error) {
 			return apmon.Param{}, command.BadValue(name, v, "cannot be stored")
 		}
 	default:
-		return apmon.Param{}, command.Errorf(command.DataErr, "parameter %s: %w: neither a number nor a text", xdr.Quote(name), apmon.ErrBadValue)
+		return apmon.Param{}, command.Errorf(command.DataErr, "parameter %s: %w: neither a number, a text nor a boolean", xdr.Quote(name), apmon.ErrBadValue)
 	}
 	return apmon.Param{}, command.Errorf(command.DataErr, "parameter %s: %w: %v is not of type %s", xdr.Quote(name), apmon.ErrBadValue, value, xdr.Quote(typ))
 }

@@ -73,10 +73,11 @@ TIME is in Unix seconds or RFC 3339; the receiver stamps what has none.
 
 Standard input (--stdin):
    kv     lines "NAME VALUE", all of them one message
-   json   one object a line, each a message:
+   json   one object a line, each a message; true and false are sent as 1 and 0:
           {"cluster":"C","node":"N","time":1700000000,"params":{"x":1,"s":"text"}}
           or as apmon-recv prints them; only params is needed
    line   lines "CLUSTER/NODE NAME VALUE NAME VALUE...", each a message
+   A line that cannot be used is reported, and the others are sent.
    With json and line the configuration is followed as it changes, and read
    again at once on SIGHUP.
 
@@ -203,7 +204,7 @@ func (c *sendCommand) action(cc *cli.Context) error {
 		}
 	}
 	if told > maxTold {
-		fmt.Fprintf(c.Stderr, "%s: and %d messages more were not sent\n", name, told-maxTold)
+		fmt.Fprintf(c.Stderr, "%s: and %d more were not sent\n", name, told-maxTold)
 	}
 	if code == command.OK {
 		return out.result()

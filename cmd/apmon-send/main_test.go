@@ -162,6 +162,8 @@ func TestArrives(t *testing.T) {
 		{"line", nil, "A/B/C x 1\nD/E y z w 2", []string{"--stdin", "line"}, []string{"A/B/C x=1(int32)", "D/E y=z(string) w=2(int32)"}},
 		{"json", nil, `{"cluster":"A","node":"B","params":{"z":1,"a":1.5,"s":"7"}}` + "\n" + `{"params":{"x":1e3}}`,
 			[]string{"-c", "C", "-n", "N", "--stdin", "json"}, []string{"A/B z=1(int32) a=1.5(real64) s=7(string)", "C/N x=1000(real64)"}},
+		{"json booleans", nil, `{"params":{"a":true,"b":false}}` + "\n" + `{"params":[{"name":"c","type":"int32","value":true},{"name":"d","type":"real64","value":false}]}`,
+			[]string{"-c", "C", "-n", "N", "--stdin", "json"}, []string{"C/N a=1(int32) b=0(int32)", "C/N c=1(int32) d=0(real64)"}},
 		{"json as apmon-recv prints it", nil, `{"from":"127.0.0.1:4242","version":"2.2.20_go","instance":17,"seq":1,"cluster":"C","node":"N","time":null,"params":[{"name":"x","type":"int32","value":1},{"name":"y","type":"real64","value":1}]}`,
 			[]string{"--stdin", "json"}, []string{"C/N x=1(int32) y=1(real64)"}},
 	} {
@@ -260,7 +262,7 @@ func TestBadInput(t *testing.T) {
 		{"time after 2038", 65, "2038", "", []string{"-t", "2147483648", "x=1"}},
 		{"time after 2038", 65, "2038", "", []string{"-t", "2040-01-01T00:00:00Z", "x=1"}},
 		{"time 0", 65, `"0"`, "", []string{"-t", "0", "x=1"}},
-		{"kv", 65, "line 2", "a 1\nb\n", []string{"--stdin", "kv"}},
+		{"kv", 65, "line 2", "\nb\n", []string{"--stdin", "kv"}},
 		{"json syntax", 65, "line 1", "{", []string{"--stdin", "json"}},
 		{"json unknown key", 65, `"parms"`, `{"parms":{}}`, []string{"--stdin", "json"}},
 		{"json no params", 65, "params", `{"cluster":"C"}`, []string{"--stdin", "json"}},
@@ -307,13 +309,27 @@ func TestGoodLinesGo(t *testing.T) {
 	}
 }
 
+// With kv, where all lines are one message, the good ones are sent, too.
+func TestGoodLinesOfKVGo(t *testing.T) {
+	t.Parallel()
+	l := listen(t)
+	r := send(nil, "x 1\nbad\ny 2\n"+strings.Repeat("z", 5<<20)+"\nz 1e999\nz 3", "-d", l.name(), "-c", "C", "-n", "N", "--stdin", "kv")
+	if r.code != 65 || !strings.Contains(r.stderr, "line 2") || !strings.Contains(r.stderr, "line 4") || !strings.Contains(r.stderr, "line 5") {
+		t.Errorf("got %+v", r)
+	}
+	if got := show(l.next()); got != "C/N x=1(int32) y=2(int32) z=3(int32)" {
+		t.Errorf("got %s", got)
+	}
+	l.none()
+}
+
 // Many bad lines are told at once, in order, but not without end.
 func TestManyBadLines(t *testing.T) {
 	t.Parallel()
 	l := listen(t)
 	r := send(nil, strings.Repeat("bad\n", 1000), "-d", l.name(), "--stdin", "line")
 	if r.code != 65 || strings.Count(r.stderr, "\n") != maxTold+1 || !strings.HasPrefix(r.stderr, "apmon-send: standard input, line 1:") ||
-		!strings.HasSuffix(r.stderr, "and 980 messages more were not sent\n") {
+		!strings.HasSuffix(r.stderr, "and 980 more were not sent\n") {
 		t.Errorf("got %+v", r)
 	}
 }
