@@ -190,7 +190,7 @@ func (l *accessLog) open(o conf.AccessLog, logger *slog.Logger) (*accesslog.Log,
 	}
 	var err error
 	if o.Window != "" {
-		if opts.Window, err = duration(o.Window); err != nil || opts.Window == 0 {
+		if opts.Window, err = conf.ParseDuration(o.Window); err != nil || opts.Window == 0 {
 			return nil, fmt.Errorf("accesslog: window %s is no time, such as 15s or 1m", xdr.Quote(o.Window))
 		}
 	}

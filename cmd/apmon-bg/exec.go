@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -99,7 +98,7 @@ func execCommand(getenv func(string) string, stderr *command.Patient) *cli.Comma
 			&cli.StringFlag{Name: "summary", Usage: "write what the job used to `FILE`, as JSON"},
 			&cli.StringFlag{Name: "accounting", Usage: "send an accounting record for `GROUP/USER` in the end"},
 			&command.Repeat{Forms: []string{"set"}, Value: "NAME=VALUE", Usage: "send this with each report (repeatable)", Add: r.addSet},
-			&cli.DurationFlag{Name: "orphan-wait", Value: 2 * time.Second, Usage: "wait `TIME` for processes that outlive CMD"},
+			&cli.GenericFlag{Name: "orphan-wait", Value: command.NewDuration(2 * time.Second), Usage: "wait `TIME` for processes that outlive CMD; a number is seconds"},
 			&cli.BoolFlag{Name: "kill-orphans", DisableDefaultText: true, Usage: "end them then"},
 			&cli.BoolFlag{Name: "cgroup", DisableDefaultText: true, Usage: "warn if CMD cannot have a cgroup of its own"},
 			&cli.BoolFlag{Name: "reraise", DisableDefaultText: true, Usage: "end by the signal that ended CMD"},
@@ -312,17 +311,10 @@ func interval(cc *cli.Context, getenv func(string) string) (time.Duration, error
 			return 0, nil
 		}
 	}
-	d, err := duration(s)
+	d, err := conf.ParseDuration(s)
 	if err != nil || d < conf.MinInterval {
 		return 0, command.Errorf(command.Usage, "%s %q is not a time of at least 1 s, such as 120s or 2m", what, s)
 	}
 	return d, nil
 }
 
-// duration reads a time, of which a number is seconds.
-func duration(s string) (time.Duration, error) {
-	if seconds, err := strconv.ParseFloat(s, 64); err == nil && seconds < 1e9 {
-		return time.Duration(seconds * float64(time.Second)), nil
-	}
-	return time.ParseDuration(s)
-}

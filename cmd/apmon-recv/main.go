@@ -79,13 +79,13 @@ func newApp(stdin io.Reader, stdout, stderr io.Writer) *cli.App {
 	return command.App(&cli.App{
 		Name:        "apmon-recv",
 		Usage:       "show what ApMon clients send",
-		UsageText:   "apmon-recv [--listen ADDR] [--format text|json] [--count N] [--for DURATION] [--password-file F]\napmon-recv decode [--format json|text] [FILE|-]",
+		UsageText:   "apmon-recv [--listen ADDR] [--format text|json] [--count N] [--for TIME] [--password-file F]\napmon-recv decode [--format json|text] [FILE|-]",
 		Description: description,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "listen", Value: "127.0.0.1:8884", Usage: "listen on `HOST:PORT`; an empty host is all addresses, port 0 any free one"},
 			&cli.StringFlag{Name: "format", Value: "text", Usage: "print `FORMAT`: " + formats},
 			&cli.IntFlag{Name: "count", DefaultText: "no limit", Usage: "stop after `N` datagrams; refused ones do not count"},
-			&cli.DurationFlag{Name: "for", DefaultText: "no limit", Usage: "stop after `DURATION`, such as 30s or 1h30m"},
+			&cli.GenericFlag{Name: "for", Value: command.NewDuration(0), DefaultText: "no limit", Usage: "stop after `TIME`, such as 30s or 1h30m; a number is seconds"},
 			&cli.StringFlag{Name: "password-file", Usage: "refuse datagrams without the password that `FILE` holds"},
 			&cli.BoolFlag{Name: "demo", DisableDefaultText: true, Usage: "show how it works: send parameters of this host, once a second, to a receiver of its own"},
 		},
