@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"sync"
+	"syscall"
 )
 
 // maxPending is how much is kept for a disk that is behind, in bytes.
@@ -40,7 +41,8 @@ type LogFile struct {
 }
 
 // OpenLogFile opens a log to append to, or creates it with mode 0640. The format
-// is [AppendJSON], [AppendCombined] or one of your own; a line end is added.
+// is [AppendJSON], [AppendCombined] or one of your own; a line end is added. A
+// named pipe that nobody reads is an error.
 func OpenLogFile(path string, format func([]byte, *Record) []byte) (*LogFile, error) {
 	f, err := openLog(path)
 	if err != nil {
@@ -52,7 +54,8 @@ func OpenLogFile(path string, format func([]byte, *Record) []byte) (*LogFile, er
 }
 
 func openLog(path string) (*os.File, error) {
-	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o640)
+	// Without O_NONBLOCK opening a named pipe that nobody reads would hang.
+	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY|syscall.O_NONBLOCK, 0o640)
 	if err != nil {
 		return nil, fmt.Errorf("httpstats: access log: %w", err)
 	}
