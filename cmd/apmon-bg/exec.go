@@ -317,4 +317,3 @@ func interval(cc *cli.Context, getenv func(string) string) (time.Duration, error
 	}
 	return d, nil
 }
-

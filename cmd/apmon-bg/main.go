@@ -77,7 +77,7 @@ func newApp(getenv func(string) string, stdout io.Writer, stderr *command.Patien
 	return command.App(&cli.App{
 		Name:        name,
 		Usage:       "monitor a host and its jobs",
-		UsageText:   name + " [-d DEST]... [-f FILE|URL]... [-c CLUSTER] [-n NODE] [--interval 120s] [options]\n" + name + " exec [options] -- CMD ARG...\n" + name + " check [--strict] [SOURCE]...\n" + name + " params [--format text|markdown|json]",
+		UsageText:   name + " [-d DEST]... [-f FILE|URL]... [-c CLUSTER] [-n NODE] [--interval 120s] [options]\n" + name + " exec [options] -- CMD ARG...\n" + name + " check [--strict] [--no-resolve] [SOURCE]...\n" + name + " params [--format text|markdown|json]",
 		Description: description,
 		Flags: append(append(append(a.Flags(), []cli.Flag{
 			&cli.StringFlag{Name: "cluster", Aliases: []string{"c"}, Usage: "`CLUSTER` of the reports on the host (default: " + apmon.DefaultMonitorCluster + ")"},
