@@ -22,7 +22,8 @@ func main() {
 
 // run is the whole command; it returns the exit code.
 func run(ctx context.Context, args []string, getenv func(string) string, _ io.Reader, stdout, stderr io.Writer) int {
-	log := command.NewPatient(stderr)
+	stdout = command.Escape(stdout)
+	log := command.NewPatient(command.Escape(stderr))
 	defer log.Flush()
 	return command.Report(log, name, newApp(getenv, stdout, log).RunContext(ctx, args))
 }

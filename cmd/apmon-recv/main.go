@@ -33,6 +33,7 @@ func main() {
 // taken as a signal to stop. It returns the exit code. The environment is not
 // used.
 func run(ctx context.Context, args []string, _ func(string) string, stdin io.Reader, stdout, stderr io.Writer) int {
+	stdout, stderr = command.Escape(stdout), command.Escape(stderr)
 	return command.Report(stderr, "apmon-recv", newApp(stdin, stdout, stderr).RunContext(ctx, args))
 }
 

@@ -27,6 +27,7 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdin i
 	if completes(args) {
 		return command.OK
 	}
+	stdout, stderr = command.Escape(stdout), command.Escape(stderr)
 	c := &sendCommand{
 		Destinations: command.Destinations{Name: name, Getenv: getenv, Stderr: stderr, System: conf.SystemFile},
 		stdin:        stdin, stdout: stdout, args: args,

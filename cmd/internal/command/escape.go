@@ -1,0 +1,51 @@
+package command
+
+import (
+	"fmt"
+	"io"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Escape returns a writer for which nothing steers a terminal: control
+// characters other than line end and tab, and those that change the direction of
+// text, are written as \u001b, which is also right within JSON, and bytes that
+// are not UTF-8 as \x9b. A character may be split between two writes. All output
+// of the commands goes through it, so no message has to.
+func Escape(w io.Writer) io.Writer { return &escaper{w: w} }
+
+type escaper struct {
+	w    io.Writer
+	rest []byte // the beginning of a character, from the last write
+	buf  []byte
+}
+
+func (e *escaper) Write(b []byte) (int, error) {
+	out, in := e.buf[:0], b
+	if len(e.rest) > 0 {
+		in = append(e.rest, b...)
+		e.rest = nil
+	}
+	for len(in) > 0 {
+		r, n := utf8.DecodeRune(in)
+		switch {
+		case r == utf8.RuneError && n == 1:
+			if !utf8.FullRune(in) {
+				e.rest = append([]byte(nil), in...)
+				n = len(in)
+				break
+			}
+			out = fmt.Appendf(out, `\x%02x`, in[0])
+		case r == '\n' || r == '\t' || !unicode.In(r, unicode.Cc, unicode.Bidi_Control) && r != '\u2028' && r != '\u2029':
+			out = append(out, in[:n]...)
+		default:
+			out = fmt.Appendf(out, `\u%04x`, r)
+		}
+		in = in[n:]
+	}
+	e.buf = out[:0]
+	if _, err := e.w.Write(out); err != nil {
+		return 0, err
+	}
+	return len(b), nil
+}
