@@ -63,6 +63,11 @@ type JobSample struct {
 	// saw anything and that nobody of the job waited for cannot be told of.
 	LowerBound bool
 
+	// Ended says that the roots have ended, and that no process is left alive.
+	// What only a living process has is unknown then: memory, files, threads
+	// and processes. The peaks stay.
+	Ended bool
+
 	VirtualMem   Value // KiB, sum over the processes
 	RSS          Value // KiB, sum over the processes
 	MaxRSS       Value // KiB, the most that RSS, or one process, ever had
@@ -75,6 +80,9 @@ type JobSample struct {
 	Threads        Value
 	ProcessesTotal Value // all that were ever seen
 	Samples        Value // how many there were, with this
+
+	// The most that any sample saw, of the job as a whole.
+	MaxVirtualMem, MaxProcesses, MaxThreads, MaxOpenFiles Value
 
 	PageFaultsMin, PageFaultsMaj        Value // with those of children that were waited for
 	CSVoluntary, CSNonvoluntary         Value // context switches
@@ -157,7 +165,7 @@ var jobRows = func() []row[JobSample] {
 	}
 	last := func(get func(*S) Value) func(*S) Value {
 		return func(s *S) Value {
-			if !s.ExitCode.OK && !s.ExitSignal.OK {
+			if !s.Ended && !s.ExitCode.OK && !s.ExitSignal.OK {
 				return Value{}
 			}
 			return get(s)
@@ -176,10 +184,10 @@ var jobRows = func() []row[JobSample] {
 			return s.CPUUsage.scaled(1 / s.NumCPUs.V)
 		}),
 		same("virtualmem", "KB", "virtual memory, sum over the processes", stat, func(s *S) Value { return s.VirtualMem }),
-		same("rss", "KB", "resident memory, sum over the processes", stat, func(s *S) Value { return s.RSS }),
+		same("rss", "KB", "resident memory, sum over the processes", status, func(s *S) Value { return s.RSS }),
 		optIn(same("pss", "KB", "resident memory, shared pages in equal parts", smaps, func(s *S) Value { return s.PSS })),
 		optIn(same("swappss", "KB", "swapped memory, shared pages in equal parts", smaps, func(s *S) Value { return s.SwapPSS })),
-		same("mem_usage", "%", "rss of the host's memory", stat+", /proc/meminfo", func(s *S) Value { return s.MemUsage }),
+		same("mem_usage", "%", "rss of the host's memory", status+", /proc/meminfo", func(s *S) Value { return s.MemUsage }),
 		same("open_files", "count", "open file descriptors", "/proc/PID/fd", func(s *S) Value { return s.OpenFiles }),
 		same("processes", "count", "processes", "/proc", func(s *S) Value { return s.Processes }, "total_processes"),
 		same("threads", "count", "threads", stat, func(s *S) Value { return s.Threads }, "total_threads"),
@@ -221,6 +229,11 @@ var jobRows = func() []row[JobSample] {
 	return append(rows,
 		num("exit", "exit_code", "", "exit code of the root process, in the last report", "wait4", func(s *S) Value { return s.ExitCode }),
 		num("exit", "exit_signal", "", "signal that ended it, instead of exit_code", "wait4", func(s *S) Value { return s.ExitSignal }),
-		num("exit", "max_rss", "KB", "the most that rss was, in the last report", stat+", "+status, last(func(s *S) Value { return s.MaxRSS })),
+		num("exit", "max_rss", "KB", "the most that rss was, or that one process had, in the last report", status+", wait4", last(func(s *S) Value { return s.MaxRSS })),
+		num("exit", "max_pss", "KB", "the most that pss was, if it is chosen, in the last report", smaps, last(func(s *S) Value { return s.MaxPSS })),
+		num("exit", "max_virtualmem", "KB", "the most that virtualmem was, in the last report", stat, last(func(s *S) Value { return s.MaxVirtualMem })),
+		num("exit", "max_open_files", "count", "the most that open_files was, in the last report", "/proc/PID/fd", last(func(s *S) Value { return s.MaxOpenFiles })),
+		num("exit", "max_processes", "count", "the most that processes was, in the last report", "/proc", last(func(s *S) Value { return s.MaxProcesses })),
+		num("exit", "max_threads", "count", "the most that threads was, in the last report", stat, last(func(s *S) Value { return s.MaxThreads })),
 	)
 }()

@@ -13,7 +13,7 @@ import (
 
 // details says which files of a job's processes are to be read.
 type details struct {
-	switches, io, files, peak bool
+	switches, io, files bool
 }
 
 // details reads what is not in the stat file of a job's processes.
@@ -21,9 +21,7 @@ func (s *Jobs) details(j *Job, d details) {
 	settled := true
 	for _, p := range j.members { // parents first: see proc
 		p.fading = false
-		if d.switches || d.peak || !p.statusRead {
-			s.readStatus(j, p, d.switches)
-		}
+		s.readStatus(j, p, d.switches)
 		if d.io {
 			s.readIO(j, p)
 		}
@@ -152,7 +150,6 @@ func (s *Jobs) readStatus(j *Job, p *proc, switches bool) {
 		return
 	}
 	st := parseProcStatus(b)
-	p.statusRead = true
 	p.setStatus(&st)
 	if !switches {
 		return
@@ -193,6 +190,11 @@ func (s *Jobs) threads(p *proc) {
 
 // setStatus notes what a status file tells of the whole process.
 func (p *proc) setStatus(st *procStatus) {
+	// That of stat is summed up late in current kernels, and too low by up to
+	// some 100 KiB for each process: see docs/jobs.md.
+	if st.rss.ok {
+		p.rss = st.rss.n
+	}
 	p.peakRSS = max(p.peakRSS, st.peakRSS.n)
 	const sigchld = 1 << (17 - 1)
 	p.ignoresSIGCHLD = p.ignoresSIGCHLD || st.sigIgn.n&sigchld != 0
@@ -248,6 +250,10 @@ const (
 // sample goes on reading, and fills in the last complete values.
 func (m *jobMemory) sample(j *Job, to *JobSample) (err error) {
 	s := j.set
+	if to.Ended {
+		to.MaxPSS = m.complete.max
+		return nil
+	}
 	begin := time.Now()
 	if !m.running && !begin.Before(m.next) {
 		m.todo = m.todo[:0]

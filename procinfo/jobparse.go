@@ -91,7 +91,7 @@ func parseProcIO(b []byte) (p procIO) {
 // procStatus is what only /proc/PID/status tells of a process or a thread.
 type procStatus struct {
 	voluntary, nonvoluntary count // context switches of this one thread
-	peakRSS                 count // KiB, of the process
+	rss, peakRSS            count // KiB, of the process; a dead one has none
 	sigIgn                  count // the mask of signals that are ignored
 }
 
@@ -116,6 +116,8 @@ func parseProcStatus(b []byte) (p procStatus) {
 		switch string(key) {
 		case "VmHWM:":
 			p.peakRSS, _ = nextUint(value)
+		case "VmRSS:":
+			p.rss, _ = nextUint(value)
 		case "SigIgn:":
 			f, _ := nextField(value)
 			p.sigIgn = parseHex(f)

@@ -79,10 +79,9 @@ type proc struct {
 	// only the superuser may open it.
 	io *os.File
 
-	threads, vsize, rss  uint64 // vsize in bytes, rss in pages
-	peakRSS              uint64 // KiB
+	threads, vsize       uint64 // vsize in bytes
+	rss, peakRSS         uint64 // KiB
 	files                uint64
-	statusRead           bool
 	ioKnown, csKnown     bool // could be read last time
 	filesKnown           bool
 	fading               bool // it was gone when its details were to be read
@@ -155,7 +154,8 @@ func (p *proc) surplus(i int) int64 {
 // have gone lost.
 func (p *proc) setStat(s *procStat) (lost bool) {
 	p.ppid, p.session, p.zombie = s.ppid, s.session, s.dead()
-	p.threads, p.vsize, p.rss = s.threads, s.vsize, s.rss
+	p.threads, p.vsize = s.threads, s.vsize
+	p.rss = s.rss * pageKiB // until its status has been read
 	p.utime, p.stime, p.ticked = s.utime, s.stime, s.utime+s.stime
 	p.setCPU(ticks(p.ticked))
 	p.own[cntMinFlt] = max(p.own[cntMinFlt], int64(s.minflt))

@@ -83,7 +83,7 @@ type Job struct {
 	strayed  bool   // out of its own cgroup
 	total    uint64 // processes ever seen
 	samples  uint64
-	maxRSS   Value
+	peaks    jobPeaks
 	ran      Value // s, the last run time
 	told     map[string]bool
 	errs     []error
@@ -399,7 +399,7 @@ func (j *Job) sample(want func(option string) bool) (JobSample, error) {
 			break
 		}
 	}
-	d := details{want("job_context_switches"), want("job_io"), want("job_open_files"), want("job_exit")}
+	d := details{want("job_context_switches"), want("job_io"), want("job_open_files")}
 	s.details(j, d)
 	j.samples++
 	sample := JobSample{At: now, Samples: Known(float64(j.samples)), ProcessesTotal: Known(float64(j.total))}
@@ -415,7 +415,7 @@ func (j *Job) sample(want func(option string) bool) (JobSample, error) {
 			j.ran = Known(v)
 		}
 	}
-	sample.RunTime, j.over = j.ran, over
+	sample.RunTime, j.over, sample.Ended = j.ran, over, over
 	j.sum(&sample, d)
 	if len(j.errs) == 0 {
 		return sample, nil
@@ -455,9 +455,7 @@ func (j *Job) sum(to *JobSample, d details) {
 		csKnown = csKnown && p.csKnown
 		filesKnown = filesKnown && p.filesKnown
 		j.ignored = j.ignored || p.ignoresSIGCHLD
-		if peak := float64(p.peakRSS); p.peakRSS > 0 && (!j.maxRSS.OK || peak > j.maxRSS.V) {
-			j.maxRSS = Known(peak)
-		}
+		raise(&j.peaks.rss, Known(float64(p.peakRSS)))
 	}
 	exact, lost := false, j.unheired || j.unwaited || j.ignored || j.strayed
 	better := func(cpu int64) {
@@ -509,11 +507,10 @@ func (j *Job) sum(to *JobSample, d details) {
 		to.OpenFiles = Known(float64(files))
 	}
 	to.VirtualMem = Known(float64(vsize) / 1024)
-	to.RSS = Known(float64(rss) * pageKiB)
-	if to.RSS.V > j.maxRSS.V { // none, as of a zombie, is no peak
-		j.maxRSS = to.RSS
-	}
-	to.MaxRSS = j.maxRSS
+	to.RSS = Known(float64(rss))
+	p := &j.peaks
+	to.MaxRSS, to.MaxVirtualMem = raise(&p.rss, to.RSS), raise(&p.virtualMem, to.VirtualMem)
+	to.MaxProcesses, to.MaxThreads, to.MaxOpenFiles = raise(&p.processes, to.Processes), raise(&p.threads, to.Threads), raise(&p.openFiles, to.OpenFiles)
 	if !s.memTotal.OK {
 		b, _ := os.ReadFile(s.fs.proc("meminfo"))
 		s.memTotal = parseMeminfo(b).total.value()
@@ -522,9 +519,28 @@ func (j *Job) sum(to *JobSample, d details) {
 		to.MemUsage = percent(to.RSS.V, s.memTotal.V)
 	}
 	j.cgroup.fill(to)
+	if to.Ended {
+		// Nothing is left that could have any: a zero would pass for a measurement.
+		for _, v := range []*Value{&to.VirtualMem, &to.RSS, &to.MemUsage, &to.OpenFiles, &to.Processes, &to.Threads,
+			&to.CgroupMem, &to.CgroupMemAnon, &to.CgroupProcs} {
+			*v = Value{}
+		}
+	}
 }
 
-var pageKiB = float64(os.Getpagesize()) / 1024
+// jobPeaks are the most that a job had at any sample.
+type jobPeaks struct{ rss, virtualMem, processes, threads, openFiles Value }
+
+// raise raises a peak to a value, and returns it. Nothing, as of a zombie, is no
+// peak.
+func raise(peak *Value, v Value) Value {
+	if v.OK && v.V > peak.V {
+		*peak = v
+	}
+	return *peak
+}
+
+var pageKiB = uint64(os.Getpagesize()) / 1024
 
 // fail notes an error unless it only says that a thing is not there, or its
 // cause was told before. Causes are told apart by what is read, empty for the

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -61,7 +62,11 @@ func (f *fakeProc) put(procs ...fake) {
 		dir := "proc/" + strconv.Itoa(p.pid) + "/"
 		f.write(dir+"stat", fmt.Sprintf("%d (%s) %s %d %d %d 0 -1 4194560 10 %d 2 0 %d %d %d %d 20 0 1 0 %d 1048576 100 18446744073709551615 0 0 0 0 0 0 0 0\n",
 			p.pid, p.comm, p.state, p.ppid, p.pid, p.session, p.cutime, p.utime, p.stime, p.cutime, p.cstime, p.start))
-		f.write(dir+"status", fmt.Sprintf("Name:\t%s\nVmHWM:\t     500 kB\nSigIgn:\t%s\nvoluntary_ctxt_switches:\t%d\nnonvoluntary_ctxt_switches:\t3\n", p.comm, p.ignored, p.voluntary))
+		memory := "VmHWM:\t     500 kB\nVmRSS:\t     460 kB\n" // more than in stat, as in current kernels
+		if p.state == "Z" {
+			memory = ""
+		}
+		f.write(dir+"status", fmt.Sprintf("Name:\t%s\n%sSigIgn:\t%s\nvoluntary_ctxt_switches:\t%d\nnonvoluntary_ctxt_switches:\t3\n", p.comm, memory, p.ignored, p.voluntary))
 		f.write(dir+"io", fmt.Sprintf("rchar: %d\nwchar: 2\nsyscr: 9\nread_bytes: 3\nwrite_bytes: 4\ncancelled_write_bytes: 77\n", p.rchar))
 		f.write(dir+"fd/0", "")
 		f.write(dir+"fd/12", "")
@@ -211,7 +216,9 @@ func TestJobTree(t *testing.T) {
 				}
 				got := sampleNow(t, j, nil)
 				near(t, fmt.Sprintf("step %d: CPU time", i), got.CPUTime, st.ticks/100, 1e-9)
-				near(t, fmt.Sprintf("step %d: processes", i), got.Processes, st.processes, 0)
+				if got.Processes.OK || st.processes > 0 { // unknown once all have ended
+					near(t, fmt.Sprintf("step %d: processes", i), got.Processes, st.processes, 0)
+				}
 				if got.LowerBound != st.lower {
 					t.Errorf("step %d: lower bound: %v", i, got.LowerBound)
 				}
@@ -247,10 +254,9 @@ func TestJobSampleValues(t *testing.T) {
 		t.Fatal(err)
 	}
 	first.Rates(nil)
-	page := os.Getpagesize() / 1024
-	want := fmt.Sprintf("run_time=100 cpu_time=5 cpu_usage=5 cpu_efficiency=2.5 virtualmem=2048 rss=%d mem_usage=%.6g open_files=4 processes=2 threads=2 "+
-		"page_faults_min=20 page_faults_maj=4 CS_voluntary_total=100 CS_nonvoluntary_total=6 read_bytes=6 write_bytes=8 rchar=1050 wchar=4 "+
-		"workdir_size=12 cpu_db12=50 run_db12=1000 exit_code=3 max_rss=%d ", 200*page, float64(200*page)/1e4, max(500, 200*page))
+	want := "run_time=100 cpu_time=5 cpu_usage=5 cpu_efficiency=2.5 virtualmem=2048 rss=920 mem_usage=0.092 open_files=4 processes=2 threads=2 " +
+		"page_faults_min=20 page_faults_maj=4 CS_voluntary_total=100 CS_nonvoluntary_total=6 read_bytes=6 write_bytes=8 rchar=1050 wchar=4 " +
+		"workdir_size=12 cpu_db12=50 run_db12=1000 exit_code=3 max_rss=920 max_virtualmem=2048 max_open_files=4 max_processes=2 max_threads=2 "
 	if got := show(first); got != want {
 		t.Errorf("first sample\n got %s\nwant %s", got, want)
 	}
@@ -282,6 +288,56 @@ func TestJobSampleValues(t *testing.T) {
 	none.Rates(nil)
 	if p := none.Append(nil, nil); len(p) > 0 {
 		t.Errorf("from nothing: %v", p)
+	}
+}
+
+// The last report of a job has no values of what only a living process has: the
+// peaks tell. While an orphan lives, it has them.
+func TestJobThatHasEnded(t *testing.T) {
+	t.Parallel()
+	f := newFakeProc(t)
+	root := fake{pid: 10, ppid: 1, session: 5, start: 90000, utime: 300}
+	f.put(root, fake{pid: 11, ppid: 10, session: 5, start: 95000, utime: 100})
+	j := addJob(t, f.jobs(), JobOptions{PIDs: []int{10}})
+	lacks := func(s JobSample, names ...string) (without []string) {
+		for _, name := range names {
+			if !slices.ContainsFunc(s.Append(nil, nil), func(p xdr.Param) bool { return p.Name == name }) {
+				without = append(without, name)
+			}
+		}
+		return without
+	}
+	alive := []string{"rss", "virtualmem", "mem_usage", "open_files", "processes", "threads"}
+	peaks := []string{"max_rss", "max_virtualmem", "max_open_files", "max_processes", "max_threads"}
+	both := sampleNow(t, j, nil)
+	if got := lacks(both, alive...); both.Ended || len(got) > 0 {
+		t.Errorf("alive: ended %v, without %v", both.Ended, got)
+	}
+	if got := lacks(both, peaks...); len(got) < len(peaks) {
+		t.Errorf("alive: peaks are reported, without %v", got)
+	}
+	root.state = "Z"
+	f.put(root)
+	if got := sampleNow(t, j, nil); got.Ended || len(lacks(got, alive...)) > 0 {
+		t.Errorf("the child lives: ended %v, without %v", got.Ended, lacks(got, alive...))
+	}
+	f.kill(11)
+	for _, gone := range []bool{false, true} {
+		if gone {
+			f.kill(10)
+		}
+		got := sampleNow(t, j, nil)
+		if there := lacks(got, alive...); !got.Ended || len(there) < len(alive) {
+			t.Errorf("root reaped: %v: ended %v, of %v reported without %v", gone, got.Ended, alive, there)
+		}
+		if without := lacks(got, append(peaks, "cpu_time", "run_time")...); len(without) > 0 {
+			t.Errorf("root reaped: %v: without %v", gone, without)
+		}
+		near(t, "max_rss", got.MaxRSS, 920, 0)
+		near(t, "max_virtualmem", got.MaxVirtualMem, 2048, 0)
+		near(t, "max_open_files", got.MaxOpenFiles, 4, 0)
+		near(t, "max_processes", got.MaxProcesses, 2, 0)
+		near(t, "max_threads", got.MaxThreads, 2, 0)
 	}
 }
 
@@ -618,7 +674,7 @@ func FuzzJob(f *testing.F) {
 			parseTgid(b)
 			parsePIDs(b, func(pid int) bool { return pid >= 0 })
 			now := JobSample{At: time.Unix(int64(2+i), 0), PSS: pss.value(), SwapPSS: swap.value()}
-			j.sum(&now, details{true, true, true, true})
+			j.sum(&now, details{true, true, true})
 			now.Rates(&before)
 			for _, v := range [][2]Value{{before.CPUTime, now.CPUTime}, {before.RChar, now.RChar}, {before.CSVoluntary, now.CSVoluntary}, {before.PageFaultsMin, now.PageFaultsMin}} {
 				if v[0].OK && v[1].OK && v[1].V < v[0].V {
