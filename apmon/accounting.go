@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/apmon-go/apmon/procinfo"
@@ -14,14 +15,14 @@ import (
 // group. The receiver makes it out of a message to the node "#acc_USER".
 //
 // The units in which it travels are those of jobs' parameters; the times are
-// Unix seconds. (That the receiver takes them as such has not been observed.)
+// Unix seconds.
 type Accounting struct {
 	Group, User, JobID string    // all are required
 	Start, Stop        time.Time // both are required
-	// What is zero or unknown is left out.
-	CPUMHz              float64
+	// What is unknown is sent as 0: the receiver drops a record that lacks one.
+	CPUMHz              float64        // clock rate of the CPUs; 0 for unknown
 	CPUUser, CPUSystem  procinfo.Value // s
-	VirtualMemKB, RSSKB procinfo.Value
+	VirtualMemKB, RSSKB procinfo.Value // KiB, the most there was
 }
 
 // SendAccounting sends an accounting record, and waits for its turn where the
@@ -48,9 +49,10 @@ func (c *Client) SendAccounting(ctx context.Context, a Accounting) error {
 		{"cpu_MHz", procinfo.Value{V: a.CPUMHz, OK: a.CPUMHz > 0}},
 		{"utime", a.CPUUser}, {"stime", a.CPUSystem}, {"virtualmem", a.VirtualMemKB}, {"rss", a.RSSKB},
 	} {
-		if v.value.OK {
-			params = append(params, Float(v.name, v.value.V))
+		if !v.value.OK {
+			v.value.V = 0
 		}
+		params = append(params, Float(v.name, v.value.V))
 	}
 	return c.sendReport(ctx, nil, Message{Cluster: a.Group, Node: "#acc_" + a.User, Params: params})
 }
@@ -58,7 +60,7 @@ func (c *Client) SendAccounting(ctx context.Context, a Accounting) error {
 // Account sends the job's accounting record as it stands. Group and user are
 // required; of the rest what is zero is filled in: the job id is the job's node
 // name, times and CPU time are those of a sample that is taken now, memory is the
-// most there was.
+// most there was, and the clock rate is this host's.
 func (j *MonitoredJob) Account(ctx context.Context, a Accounting) error {
 	s, err := j.Sample()
 	if !s.CPUTime.OK || !s.RunTime.OK {
@@ -72,6 +74,13 @@ func (j *MonitoredJob) Account(ctx context.Context, a Accounting) error {
 		a.Start = a.Stop.Add(-time.Duration(s.RunTime.V * float64(time.Second)))
 	}
 	a.CPUUser, a.CPUSystem = cmp.Or(a.CPUUser, s.CPUUser), cmp.Or(a.CPUSystem, s.CPUSystem)
-	a.VirtualMemKB, a.RSSKB = cmp.Or(a.VirtualMemKB, s.VirtualMem), cmp.Or(a.RSSKB, s.MaxRSS)
+	a.VirtualMemKB, a.RSSKB = cmp.Or(a.VirtualMemKB, s.MaxVirtualMem), cmp.Or(a.RSSKB, s.MaxRSS)
+	if a.CPUMHz == 0 {
+		host := procinfo.NewHost(procinfo.DefaultFS(os.Getenv))
+		defer host.Close()
+		if info, _ := host.General(); info != nil { // an error is about what it could not read
+			a.CPUMHz = info.CPU.MHz.V
+		}
+	}
 	return j.c.SendAccounting(ctx, a)
 }

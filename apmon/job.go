@@ -93,37 +93,10 @@ const jobsPerSecond = 15
 // The error names what is wrong: the process or cgroup that is not there, a
 // bad name, an unknown option.
 func (c *Client) AddJob(j Job) (*MonitoredJob, error) {
-	if j.PID != 0 {
-		j.PIDs = append([]int{j.PID}, j.PIDs...)
+	j, err := c.completeJob(j)
+	if err != nil {
+		return nil, err
 	}
-	if j.Cluster == "" {
-		j.Cluster = DefaultJobCluster
-	}
-	if j.Node == "" {
-		if len(j.PIDs) == 0 {
-			return nil, errors.New("apmon: a job without a process needs a node name")
-		}
-		j.Node = fmt.Sprintf("%s_%d", procinfo.Hostname(), j.PIDs[0])
-	}
-	if err := c.Check(Message{Cluster: j.Cluster, Node: j.Node}); err != nil {
-		return nil, fmt.Errorf("job: %w", err)
-	}
-	if err := checkInterval(j.Interval); err != nil {
-		return nil, fmt.Errorf("apmon: job %s: %w", j.Node, err)
-	}
-	if !(j.NumCPUs >= 0) {
-		return nil, fmt.Errorf("apmon: job %s: %v CPUs", j.Node, j.NumCPUs)
-	}
-	params := map[string]bool{}
-	for name, on := range j.Params {
-		canonical, ok := KnownOption("job_" + strings.TrimPrefix(name, "job_"))
-		if !ok {
-			return nil, fmt.Errorf("apmon: job %s: unknown option %q", j.Node, name)
-		}
-		params[canonical] = on
-	}
-	j.Params = params
-
 	m := &c.monitor
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -135,7 +108,6 @@ func (c *Client) AddJob(j Job) (*MonitoredJob, error) {
 		m.procs, m.dirs = procinfo.NewJobs(fs), procinfo.NewWorkDirs(fs)
 	}
 	mj := &MonitoredJob{c: c, job: j}
-	var err error
 	mj.proc, err = m.procs.Add(procinfo.JobOptions{
 		PIDs: j.PIDs, Cgroup: j.Cgroup, NumCPUs: j.NumCPUs, Start: j.Start, Started: j.Started, Not: j.Not, Counter: j.Counter,
 		Exited: func() { go mj.ended() },
@@ -154,6 +126,65 @@ func (c *Client) AddJob(j Job) (*MonitoredJob, error) {
 	return mj, nil
 }
 
+// completeJob checks a job, and fills in what it leaves open.
+func (c *Client) completeJob(j Job) (Job, error) {
+	if j.PID != 0 {
+		j.PIDs = append([]int{j.PID}, j.PIDs...)
+	}
+	if j.Cluster == "" {
+		j.Cluster = DefaultJobCluster
+	}
+	if j.Node == "" {
+		if len(j.PIDs) == 0 {
+			return j, errors.New("apmon: a job without a process needs a node name")
+		}
+		j.Node = fmt.Sprintf("%s_%d", procinfo.Hostname(), j.PIDs[0])
+	}
+	if err := c.Check(Message{Cluster: j.Cluster, Node: j.Node}); err != nil {
+		return j, fmt.Errorf("job: %w", err)
+	}
+	if err := checkInterval(j.Interval); err != nil {
+		return j, fmt.Errorf("apmon: job %s: %w", j.Node, err)
+	}
+	if !(j.NumCPUs >= 0) {
+		return j, fmt.Errorf("apmon: job %s: %v CPUs", j.Node, j.NumCPUs)
+	}
+	params := map[string]bool{}
+	for name, on := range j.Params {
+		canonical, ok := KnownOption("job_" + strings.TrimPrefix(name, "job_"))
+		if !ok {
+			return j, fmt.Errorf("apmon: job %s: unknown option %q", j.Node, name)
+		}
+		params[canonical] = on
+	}
+	j.Params = params
+	return j, nil
+}
+
+// ReportJob sends a sample of a job that is not monitored, such as one that could
+// not be started, with more parameters if any are given. Of the job, only its
+// names, Params and Also count. It goes to all sources that want reports of jobs.
+// The errors are those of [Client.AddJob] and [Client.Send].
+func (c *Client) ReportJob(ctx context.Context, j Job, s procinfo.JobSample, more ...Param) error {
+	j, err := c.completeJob(j)
+	if err != nil {
+		return err
+	}
+	s.Factors = c.benchmarks()
+	set := c.set.Load()
+	if len(set.groups) == 0 {
+		return fmt.Errorf("%w: no configuration has been loaded", ErrNoDestination)
+	}
+	mj := &MonitoredJob{c: c, job: j}
+	var errs []error
+	for _, g := range set.wanted(c.opt.tap != nil) {
+		if g.opts.JobMonitoring.Or(true) {
+			errs = append(errs, c.sendReport(ctx, g, mj.message(nil, &s, mj.choose(g), more)))
+		}
+	}
+	return errors.Join(errs...)
+}
+
 // choose returns the [procinfo.Choice] for a group, nil for none.
 func (j *MonitoredJob) choose(g *group) procinfo.Choice {
 	return func(option string) (on bool, spelled string) {
@@ -167,10 +198,22 @@ func (j *MonitoredJob) choose(g *group) procinfo.Choice {
 	}
 }
 
-// Sample returns the numbers, and sends nothing. Rates are those since the last
-// report. What cannot be read is unknown, and its cause returned once.
+// Sample returns the numbers, and sends nothing. It reads what the job's Params
+// and the configuration choose, of several sources what any of them does. Rates
+// are unknown. What cannot be read is unknown, and its cause returned once.
 func (j *MonitoredJob) Sample() (procinfo.JobSample, error) {
-	return j.sample(j.choose(nil))
+	var choices []procinfo.Choice
+	for _, g := range j.c.set.Load().groups {
+		if g.opts.JobMonitoring.Or(true) {
+			choices = append(choices, j.choose(g))
+		}
+	}
+	if len(choices) == 0 {
+		return j.sample(j.choose(nil))
+	}
+	return j.sample(func(option string) (on bool, spelled string) {
+		return slices.ContainsFunc(choices, func(c procinfo.Choice) bool { on, _ := c(option); return on }), ""
+	})
 }
 
 // workDirWait is how long a report waits for the work directory: long enough for
@@ -286,6 +329,12 @@ func (j *MonitoredJob) ended() {
 	j.Remove()
 }
 
+// message is the report of a sample; its parameters are appended to params.
+func (j *MonitoredJob) message(params []Param, s *procinfo.JobSample, choose procinfo.Choice, more []Param) Message {
+	params = append(append(s.Append(params, choose), j.job.Also...), more...)
+	return Message{Cluster: j.job.Cluster, Node: j.job.Node, Params: params}
+}
+
 // jobTask reports on a job to one group.
 func (m *monitor) jobTask(j *MonitoredJob, g *group) *task {
 	interval := j.job.Interval
@@ -306,8 +355,9 @@ func (m *monitor) jobTask(j *MonitoredJob, g *group) *task {
 		m.c.notRead(err)
 		s.Rates(prev)
 		prev = &s
-		params = append(append(s.Append(params[:0], choose), j.job.Also...), more...)
-		return m.c.sendReport(ctx, g, Message{Cluster: j.job.Cluster, Node: j.job.Node, Params: params})
+		message := j.message(params[:0], &s, choose, more)
+		params = message.Params
+		return m.c.sendReport(ctx, g, message)
 	}
 	t.run = func(ctx context.Context, _ bool) error { return t.report(ctx, nil) }
 	return t

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/apmon-go/apmon/conf"
+	"github.com/apmon-go/apmon/procinfo"
 	"github.com/apmon-go/apmon/xdr"
 )
 
@@ -278,13 +279,71 @@ func TestManyJobsAreSpread(t *testing.T) {
 	}
 }
 
+// whole asserts that an accounting record has all that the receiver requires.
+func whole(t *testing.T, params map[string]*Param) {
+	t.Helper()
+	for _, name := range []string{"jobid", "start", "stop", "cpu_MHz", "utime", "stime", "virtualmem", "rss"} {
+		if params[name] == nil {
+			t.Errorf("%s was not sent", name)
+		}
+	}
+	if len(params) != 8 {
+		t.Errorf("sent %v", params)
+	}
+}
+
+// A job that is not monitored is reported to the sources that want it.
+func TestReportJob(t *testing.T) {
+	t.Parallel()
+	var n network
+	var w web
+	w.set(u1, "10.0.0.1\nxApMon_sys_monitoring = off\nxApMon_general_info = off\nxApMon_job_run_time = off\n")
+	w.set(u2, "10.0.0.2\nxApMon_sys_monitoring = off\nxApMon_general_info = off\nxApMon_job_monitoring = off\n")
+	c := open(t, &n, &w, []string{u1, u2})
+	s := procinfo.JobSample{RunTime: procinfo.Known(1), ExitCode: procinfo.Known(127)}
+	if err := c.ReportJob(t.Context(), Job{Cluster: "C", Node: "N", Also: []Param{Int("run", 12)}}, s, String("status", "ended")); err != nil {
+		t.Fatal(err)
+	}
+	one := n.reports("10.0.0.1:8884", "C")
+	if len(one) != 1 || one[0].Node != "N" || !has(one[0], "exit_code") || !has(one[0], "run") || !has(one[0], "status") || has(one[0], "run_time") {
+		t.Errorf("the first got %+v", one)
+	}
+	equal(t, "messages of the second", len(n.reports("10.0.0.2:8884", "C")), 0)
+	if err := c.ReportJob(t.Context(), Job{Cluster: "C"}, s); err == nil || !strings.Contains(err.Error(), "node name") {
+		t.Errorf("without a node: %v", err)
+	}
+}
+
+// Sample reads what the configuration chooses.
+func TestJobSampleFollowsTheConfiguration(t *testing.T) {
+	t.Parallel()
+	if _, err := os.Stat("/proc/self/smaps_rollup"); err != nil {
+		t.Skip(err)
+	}
+	for _, pss := range []bool{false, true} {
+		c, _ := tapped(t, WithMonitoring(func(o *conf.Options) {
+			o.SysMonitoring, o.GeneralInfo = conf.Off, conf.Off
+			o.Params = map[string]conf.Param{"job_pss": {On: pss}, "job_io": {On: false}}
+		}))
+		p := startChild(t)
+		j := addJob(t, c, Job{PID: p.Process.Pid})
+		s, err := j.Sample()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.PSS.OK != pss || s.MaxPSS.OK != pss || s.RChar.OK || !s.RSS.OK {
+			t.Errorf("job_pss %v, job_io off: pss %v, max_pss %v, rchar %v, rss %v", pss, s.PSS, s.MaxPSS, s.RChar, s.RSS)
+		}
+	}
+}
+
 func TestAccounting(t *testing.T) {
 	t.Parallel()
 	c, got := tapped(t)
 	p := startChild(t)
 	began := time.Now().Add(-time.Minute)
 	j := addJob(t, c, Job{PID: p.Process.Pid, Node: "123", Start: began})
-	if err := j.Account(t.Context(), Accounting{Group: "alice", User: "jane", CPUMHz: 2600}); err != nil {
+	if err := j.Account(t.Context(), Accounting{Group: "alice", User: "jane"}); err != nil {
 		t.Fatal(err)
 	}
 	d, params := next(t, got)
@@ -298,12 +357,16 @@ func TestAccounting(t *testing.T) {
 	if stop < start+60 || stop > start+90 {
 		t.Errorf("start %v, stop %v", start, stop)
 	}
-	equal(t, "cpu_MHz", params["cpu_MHz"].Float(), 2600)
-	for _, name := range []string{"utime", "stime", "rss", "virtualmem"} {
-		if params[name] == nil {
-			t.Errorf("%s was not sent", name)
-		}
+	whole(t, params)
+	if params["rss"].Float() <= 0 || params["virtualmem"].Float() <= 0 {
+		t.Errorf("rss %v, virtualmem %v", params["rss"].Float(), params["virtualmem"].Float())
 	}
+	// One of which nothing is known.
+	if err := c.SendAccounting(t.Context(), Accounting{Group: "g", User: "u", JobID: "j", Start: began, Stop: time.Now()}); err != nil {
+		t.Fatal(err)
+	}
+	_, params = next(t, got)
+	whole(t, params)
 	for _, a := range []Accounting{
 		{User: "u", JobID: "j", Start: began, Stop: began},
 		{Group: "g", JobID: "j", Start: began, Stop: began},
