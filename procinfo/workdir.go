@@ -25,6 +25,8 @@ type WorkDirUsage struct {
 	Skipped int
 
 	// Err is what went wrong since the last sample, each cause once for a
-	// directory. That the directory, or what is in it, has vanished is no error.
+	// directory. That the directory is not there yet is such a cause: it is
+	// measured once it appears. That the directory, or what is in it, has
+	// vanished is no error.
 	Err error
 }

@@ -82,6 +82,7 @@ type WorkDir struct {
 	// Under WorkDirs.mu:
 	usage      WorkDirUsage
 	size, disk pending
+	there      bool // it was, once
 	told       map[string]bool
 	errs       []error
 }
@@ -311,7 +312,7 @@ func (w *WorkDirs) measure(q *fsQueue, m measurement) {
 		return
 	}
 	var got WorkDirUsage
-	complete, errs := true, []error{err}
+	found, complete, errs := false, true, []error{err}
 	if err == nil {
 		// With O_PATH one that may not be read still has its file system.
 		fd := -1
@@ -327,7 +328,7 @@ func (w *WorkDirs) measure(q *fsQueue, m measurement) {
 		default:
 			errs[0] = w.askDisk(m.path, fd, &got)
 		}
-		if err == nil {
+		if found = err == nil; found {
 			syscall.Close(fd)
 		}
 	}
@@ -340,6 +341,13 @@ func (w *WorkDirs) measure(q *fsQueue, m measurement) {
 		u.Total, u.Used, u.Free, u.Usage, u.DiskTime = got.Total, got.Used, got.Free, got.Usage, got.DiskTime
 	case complete:
 		u.SizeMB, u.SizeTime, u.Unreadable = got.SizeMB, got.SizeTime, got.Unreadable
+	}
+	if found {
+		m.dir.there = true
+	} else if !m.dir.there && gone(errs[0]) {
+		var e *fs.PathError
+		errors.As(errs[0], &e)
+		m.dir.note(fmt.Errorf("work directory %s: %w; it is measured once it is there", m.dir.path, e.Err))
 	}
 	for _, err := range errs {
 		m.dir.fail(err)
@@ -437,6 +445,11 @@ func (d *WorkDir) fail(err error) {
 	if err == nil || gone(err) || errors.Is(err, syscall.ESTALE) {
 		return
 	}
+	d.note(err)
+}
+
+// note notes an error unless its cause was told before.
+func (d *WorkDir) note(err error) {
 	if cause := err.Error(); !d.told[cause] && len(d.told) < 100 {
 		if d.told == nil {
 			d.told = map[string]bool{}

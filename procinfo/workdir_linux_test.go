@@ -406,7 +406,10 @@ func TestWorkDirVanished(t *testing.T) {
 			t.Errorf("%s: %+v", what, u)
 		}
 	}
-	nothing("not yet there", d.Sample(long, true, true))
+	if u := d.Sample(long, true, true); !errors.Is(u.Err, syscall.ENOENT) || strings.Count(u.Err.Error(), dir) != 1 || u.SizeMB.OK || u.Total.OK {
+		t.Errorf("not yet there: %+v", u)
+	}
+	nothing("still not there", d.Sample(long, true, true))
 	write(t, dir+"/sub/file", 1000)
 	nothing("nothing asked", d.Sample(long, false, false))
 	if u := d.Sample(long, true, true); !u.SizeMB.OK || !u.Total.OK || u.Err != nil {
