@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -24,7 +25,8 @@ import (
 
 const execDescription = `Runs CMD as if it stood there alone, and monitors it as a job: a report at the
 start (status=started), one each interval, a last one (status=ended) with exit
-code, totals and peaks.
+code, totals and peaks. Where no destination is named, and with --no-send, the job
+is measured for the summary, and nothing is sent.
 
 CMD has our standard streams, environment, process group and limits. Signals to
 the group reach it as they are, those to us alone are forwarded. We stop and go
@@ -33,7 +35,8 @@ on with it. Orphans that it leaves behind are counted, and waited for as long as
 
 Monitoring never makes the job fail: a broken configuration, a destination that
 cannot be reached, a summary that cannot be written are warnings. It delays the
-end by 2 s at most, and the start not at all.
+end by 2 s at most, and the start not at all. A CMD that cannot be started has a
+last report, an accounting record and a summary, too.
 
 The node is the first there is of -n, APMON_NODE, MonitorJobID, ALIEN_PROC_ID,
 what _CONDOR_JOB_AD names, SLURM_JOB_ID, PBS_JOBID, LSB_JOBID, GRID_GLOBAL_JOBID;
@@ -43,7 +46,7 @@ Where a cgroup of version 2 is ours to divide, CMD gets one of its own, and its
 CPU time is exact whatever it does; else see docs/jobs.md.
 
 Environment:
-` + command.Environment + `
+` + command.Variables + `, else none.
    APMON_INTERVAL       interval, if --interval is not given
 
 Exit status: that of CMD, or 128+N if signal N ended it; 126 if it cannot be
@@ -70,10 +73,13 @@ type runner struct {
 	setErr error
 	flush  func() // of what was logged
 	client *apmon.Client
+	as     apmon.Job // what the job is reported as
+	sends  bool      // there are destinations
 	log    *slog.Logger
 
 	ctx   context.Context                    // ends when all is over
 	job   atomic.Pointer[apmon.MonitoredJob] // nil where it cannot be followed
+	begun chan struct{}                      // closed when it is clear whether it can
 	first chan struct{}                      // closed when the first report has been made
 }
 
@@ -95,7 +101,8 @@ func execCommand(getenv func(string) string, stderr *command.Patient) *cli.Comma
 			intervalFlag(),
 			&cli.StringFlag{Name: "workdir", Usage: "report size and file system of this `DIR`"},
 			&cli.Float64Flag{Name: "cpus", Usage: "`N` CPUs were given to the job", DefaultText: "unknown"},
-			&cli.StringFlag{Name: "summary", Usage: "write what the job used to `FILE`, as JSON"},
+			&cli.StringFlag{Name: "summary", Usage: "write what the job used to `FILE`, as JSON; - is standard output"},
+			&cli.BoolFlag{Name: "no-send", DisableDefaultText: true, Usage: "send nothing: measure for the summary alone"},
 			&cli.StringFlag{Name: "accounting", Usage: "send an accounting record for `GROUP/USER` in the end"},
 			&command.Repeat{Forms: []string{"set"}, Value: "NAME=VALUE", Usage: "send this with each report (repeatable)", Add: r.addSet},
 			&cli.GenericFlag{Name: "orphan-wait", Value: command.NewDuration(2 * time.Second), Usage: "wait `TIME` for processes that outlive CMD; a number is seconds"},
@@ -143,7 +150,7 @@ func (r *runner) run(cc *cli.Context) error {
 
 	ctx, stop := context.WithCancel(cc.Context)
 	defer stop()
-	r.ctx, r.first = ctx, make(chan struct{})
+	r.ctx, r.begun, r.first = ctx, make(chan struct{}), make(chan struct{})
 	dir, err := makeCgroup()
 	if err != nil && cc.Bool("cgroup") {
 		r.log.Warn("no cgroup for the job", slog.String("error", err.Error()))
@@ -155,42 +162,49 @@ func (r *runner) run(cc *cli.Context) error {
 		KillOrphans: cc.Bool("kill-orphans"),
 		CgroupDir:   dir.path(),
 		Started: func(c launch.Command) {
+			defer close(r.begun)
 			s.PID.Store(int64(c.PID))
-			r.begin(c, dir, r.open(cc)) // not before: the job waits for nothing
+			r.open(cc) // not before: the job waits for nothing
+			r.begin(c, dir, r.as)
 		},
 		Ended: func(launch.Result) {
 			if job := r.job.Load(); job != nil {
-				_, _ = job.Sample() // it counts what is known only while the root is there
+				r.sample(job) // it counts what is known only while the root is there
 			}
 		},
 		Warn: func(err error) { r.log.Warn("running the job", slog.String("error", err.Error())) },
 	})
+	s.Ended, s.Err = time.Now(), err
 	if err != nil {
-		dir.remove()
-		return command.Errorf(result.Code(), "%w", err)
+		r.open(cc)
+		close(r.begun)
 	}
-	s.Ended = time.Now()
-	last := r.end(cc, result)
+	last := r.end(cc, &s, result)
 	if file := cc.String("summary"); file != "" {
 		if err := s.write(file, result, &last); err != nil {
 			r.log.Warn("summary not written", slog.String("error", err.Error()))
 		}
 	}
 	stop()
-	if job := r.job.Load(); job != nil {
+	select {
+	case <-r.begun:
 		r.client.Close()
+	default:
 	}
 	dir.remove()
 	r.flush()
+	if s.Err != nil {
+		return command.Errorf(result.Code(), "%w", s.Err)
+	}
 	if result.Signal != 0 && cc.Bool("reraise") {
 		launch.Reraise(result.Signal)
 	}
 	return command.Silent(result.Code())
 }
 
-// open makes the client, and returns what is to be said of the job. Whatever is
+// open makes the client, and decides what is to be said of the job. Whatever is
 // wrong is a warning, and nothing is waited for.
-func (r *runner) open(cc *cli.Context) apmon.Job {
+func (r *runner) open(cc *cli.Context) {
 	warn := func(err error) {
 		if err != nil {
 			r.log.Warn("monitoring", slog.String("error", err.Error()))
@@ -203,8 +217,15 @@ func (r *runner) open(cc *cli.Context) apmon.Job {
 	}
 	interval, err := interval(cc, r.Getenv)
 	warn(err)
-	sources, err := r.Sources()
-	warn(err)
+	var sources []conf.Source
+	if !cc.Bool("no-send") {
+		sources, err = r.Sources()
+		warn(err)
+	}
+	if len(sources) == 1 && sources[0].Static() && sources[0].Name == conf.DefaultSource {
+		sources = nil // nobody named it
+	}
+	r.sends = len(sources) > 0
 	cluster, node := conf.JobNames(r.Getenv, cc.String("cluster"), cc.String("node"))
 	for _, name := range []*string{&cluster, &node} {
 		if *name != "" {
@@ -224,7 +245,7 @@ func (r *runner) open(cc *cli.Context) apmon.Job {
 		warn(err)
 	}
 	r.benchmarks.tell(r.client)
-	return apmon.Job{Cluster: cluster, Node: node, WorkDir: cc.String("workdir"), NumCPUs: cc.Float64("cpus"), Interval: interval, Also: r.set}
+	r.as = apmon.Job{Cluster: cluster, Node: node, WorkDir: cc.String("workdir"), NumCPUs: cc.Float64("cpus"), Interval: interval, Also: r.set}
 }
 
 // begin follows the job.
@@ -247,6 +268,9 @@ func (r *runner) begin(c launch.Command, dir *ownCgroup, j apmon.Job) {
 	r.job.Store(job)
 	go func() {
 		defer close(r.first)
+		if !r.sends {
+			return
+		}
 		if r.client.Ready(r.ctx) == nil {
 			if err := job.Report(r.ctx, apmon.String("status", "started")); err != nil && r.ctx.Err() == nil {
 				r.log.Warn("first report not sent", slog.String("error", err.Error()))
@@ -259,7 +283,7 @@ func (r *runner) begin(c launch.Command, dir *ownCgroup, j apmon.Job) {
 		for {
 			select {
 			case <-time.After(wait):
-				_, _ = job.Sample() // for the peaks; reports say what cannot be read
+				r.sample(job) // for the peaks
 				wait = min(3*wait, sampleInterval)
 			case <-r.ctx.Done():
 				return
@@ -268,32 +292,69 @@ func (r *runner) begin(c launch.Command, dir *ownCgroup, j apmon.Job) {
 	}()
 }
 
+// sample takes a sample. Causes are returned once, so whoever has them logs them.
+func (r *runner) sample(job *apmon.MonitoredJob) procinfo.JobSample {
+	s, err := job.Sample()
+	if err != nil && r.ctx.Err() == nil && !job.Ended() {
+		r.log.Warn("not everything can be read, reports lack it", slog.String("error", err.Error()))
+	}
+	return s
+}
+
 // end reports a last time, and returns what was reported. The job has been
-// reaped with all that is waited for.
-func (r *runner) end(cc *cli.Context, result launch.Result) (last procinfo.JobSample) {
-	job := r.job.Load()
-	if job == nil {
+// reaped with all that is waited for, or could not be started.
+func (r *runner) end(cc *cli.Context, s *summary, result launch.Result) (last procinfo.JobSample) {
+	exit := apmon.JobExit{Code: result.ExitCode, Signal: int(result.Signal), MaxRSS: result.All.MaxRSS}
+	var job *apmon.MonitoredJob
+	begun := false
+	select {
+	case <-r.begun:
+		begun, job = true, r.job.Load()
+	default: // it hangs, as was warned of
+	}
+	last = s.waitedFor(result)
+	if job != nil {
+		if now := r.sample(job); now.CPUTime.OK {
+			last = now
+		}
+	}
+	exit.AddTo(&last)
+	if !begun || !r.sends {
+		if job != nil {
+			job.Remove() // or Close reports it
+		}
 		return last
 	}
 	ctx, stop := context.WithTimeout(r.ctx, afterEnd)
 	defer stop()
-	exit := apmon.JobExit{Code: result.ExitCode, Signal: int(result.Signal), MaxRSS: result.All.MaxRSS}
-	last, _ = job.Sample()
-	exit.AddTo(&last)
 	if err := r.client.Ready(ctx); err != nil {
 		r.log.Warn("nothing was reported: no configuration was read in time")
 		return last
 	}
-	select {
-	case <-r.first:
-	case <-time.After(afterEnd / 2): // the last report is worth more
+	account := func(a apmon.Accounting) error { return job.Account(ctx, a) }
+	report := func(status apmon.Param) error { return job.End(ctx, exit, status) }
+	if job != nil {
+		select {
+		case <-r.first:
+		case <-time.After(afterEnd / 2): // the last report is worth more
+		}
+	} else {
+		j := r.as
+		if j.Node == "" {
+			j.Node = fmt.Sprintf("%s_%d", procinfo.Hostname(), cmp.Or(int(s.PID.Load()), os.Getpid()))
+		}
+		account = func(a apmon.Accounting) error {
+			a.JobID, a.Start, a.Stop, a.CPUUser, a.CPUSystem = j.Node, s.Start, s.Ended, last.CPUUser, last.CPUSystem
+			return r.client.SendAccounting(ctx, a)
+		}
+		report = func(status apmon.Param) error { return r.client.ReportJob(ctx, j, last, status) }
 	}
 	if group, user, ok := strings.Cut(cc.String("accounting"), "/"); ok {
-		if err := job.Account(ctx, apmon.Accounting{Group: group, User: user}); err != nil {
+		if err := account(apmon.Accounting{Group: group, User: user, RSSKB: last.MaxRSS}); err != nil {
 			r.log.Warn("accounting record not sent", slog.String("error", err.Error()))
 		}
 	}
-	if err := job.End(ctx, exit, apmon.String("status", "ended")); err != nil {
+	if err := report(apmon.String("status", "ended")); err != nil {
 		r.log.Warn("last report not sent, or not whole", slog.String("error", err.Error()))
 	}
 	return last

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -15,6 +16,7 @@ import (
 	"time"
 
 	"github.com/apmon-go/apmon/apmon/apmontest"
+	"github.com/apmon-go/apmon/conf"
 	"github.com/apmon-go/apmon/internal/burner"
 	"github.com/apmon-go/apmon/xdr"
 )
@@ -164,6 +166,247 @@ func TestExecSummaryFile(t *testing.T) {
 	}
 	if b, _ := os.ReadFile(out.Name()); !bytes.HasPrefix(b, []byte("hello\n{")) || !json.Valid(b[6:]) {
 		t.Errorf("standard output holds %q", b)
+	}
+}
+
+// An existing file keeps its mode, a new one has what the umask leaves it, and
+// what can be the name of a file can be that of a summary.
+func TestExecSummaryMode(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	old, long, link := filepath.Join(dir, "old"), filepath.Join(dir, strings.Repeat("n", 250)), filepath.Join(dir, name)
+	if err := errors.Join(os.WriteFile(old, nil, 0o600), os.Symlink(exe, link)); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		file string
+		want os.FileMode
+	}{{old, 0o600}, {long, 0o640}} {
+		out, err := exec.Command("/bin/sh", "-c", `umask 027; exec "$@"`, "sh", link, "exec", "--no-send", "--summary", tt.file, "--", "true").CombinedOutput()
+		if err != nil || len(out) > 0 {
+			t.Errorf("%v, said %q", err, out)
+		}
+		st, err := os.Stat(tt.file)
+		if err != nil {
+			t.Error(err)
+		} else if st.Mode() != tt.want || st.Size() == 0 {
+			t.Errorf("%.20s: %v, %d bytes, want %v", filepath.Base(tt.file), st.Mode(), st.Size(), tt.want)
+		}
+	}
+}
+
+func TestExecSummaryToStandardOutput(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	cmd := bg(t, "exec", "--no-send", "--summary", "-", "--", "echo", "hello")
+	cmd.Dir = dir
+	b, err := cmd.Output()
+	if after, ok := bytes.CutPrefix(b, []byte("hello\n{")); err != nil || !ok || !json.Valid(append([]byte("{"), after...)) {
+		t.Errorf("%v, printed %q", err, b)
+	}
+	if files, _ := os.ReadDir(dir); len(files) > 0 {
+		t.Errorf("wrote %v", files)
+	}
+	// Nobody reads: the job's end does not wait for it.
+	cmd = bg(t, "exec", "--no-send", "--summary", "-", "--", "sh", "-c", "exit 6")
+	cmd.Stdout = fullPipe(t)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	kill := time.AfterFunc(patience, func() { cmd.Process.Kill() })
+	defer kill.Stop()
+	if _ = cmd.Wait(); cmd.ProcessState.ExitCode() != 6 || !strings.Contains(stderr.String(), "summary not written") {
+		t.Errorf("with a full standard output: %v, said %q", cmd.ProcessState, stderr.String())
+	}
+}
+
+// readSummary reads a summary.
+func readSummary(t *testing.T, file string) map[string]any {
+	t.Helper()
+	var s map[string]any
+	b, err := os.ReadFile(file)
+	if err == nil {
+		err = json.Unmarshal(b, &s)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// accounted asserts that an accounting record has all that the receiver requires.
+func accounted(t *testing.T, d *xdr.Datagram) {
+	t.Helper()
+	for _, name := range []string{"jobid", "start", "stop", "cpu_MHz", "utime", "stime", "virtualmem", "rss"} {
+		if !has(d, name) {
+			t.Errorf("the accounting record lacks %s: %v", name, d.Params)
+		}
+	}
+}
+
+// A command that cannot be started is reported and accounted, and leaves a
+// summary that says why.
+func TestExecCannotStart(t *testing.T) {
+	t.Parallel()
+	recv := apmontest.New(t)
+	dir := t.TempDir()
+	for _, tt := range []struct {
+		command, node string
+		code          float64
+	}{{filepath.Join(dir, "none"), "127", 127}, {dir, "126", 126}} {
+		file := filepath.Join(dir, "summary"+tt.node)
+		if err := os.WriteFile(file, []byte(`{"exit_code":0}`), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		p := wrapped(t, nil, "-d", recv.Addr(), "-c", "C", "-n", tt.node, "--accounting", "G/U"+tt.node, "--set", "run=12", "--summary", file, "--", tt.command)
+		p.exits(int(tt.code))
+		p.says(tt.command)
+		last := recv.WaitFor(func(d *xdr.Datagram) bool { return d.Cluster == "C" && d.Node == tt.node })
+		if text(last, "status") != "ended" || number(last, "exit_code") != tt.code || !has(last, "run") || has(last, "rss") {
+			t.Errorf("the last report is %v", last.Params)
+		}
+		d := recv.WaitFor(func(d *xdr.Datagram) bool { return d.Cluster == "G" && d.Node == "#acc_U"+tt.node })
+		if accounted(t, d); text(d, "jobid") != tt.node {
+			t.Errorf("the accounting record is of %q", text(d, "jobid"))
+		}
+		s := readSummary(t, file)
+		if why, _ := s["error"].(string); !strings.Contains(why, tt.command) || s["exit_code"] != tt.code || s["pid"] != nil {
+			t.Errorf("summary %v", s)
+		}
+	}
+}
+
+// number is the value of a parameter.
+func number(d *xdr.Datagram, name string) float64 {
+	for _, p := range d.Params {
+		if p.Name == name && p.Type() != xdr.TypeString {
+			return p.Float()
+		}
+	}
+	return -1
+}
+
+// The last report, the accounting record and the summary hold the peaks of a job
+// that has ended, and no zeros of it; pss is measured where the configuration
+// says so.
+func TestExecPeaks(t *testing.T) {
+	t.Parallel()
+	recv := apmontest.New(t)
+	dir := t.TempDir()
+	config, file := filepath.Join(dir, "apmon.conf"), filepath.Join(dir, "summary")
+	if err := os.WriteFile(config, []byte(recv.Addr()+"\nxApMon_job_pss = on\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	defer w.Close()
+	p := startWith(t, r, nil, "exec", "-f", config, "-c", "C", "-n", "N", "--accounting", "G/U", "--summary", file, "--", "cat")
+	alive := []string{"rss", "virtualmem", "pss", "mem_usage", "processes", "threads", "open_files"}
+	peaks := []string{"max_rss", "max_virtualmem", "max_pss", "max_processes", "max_threads", "max_open_files"}
+	first := recv.WaitFor(func(d *xdr.Datagram) bool { return text(d, "status") == "started" })
+	for _, name := range alive {
+		if number(first, name) <= 0 {
+			t.Errorf("the first report has %s = %v", name, number(first, name))
+		}
+	}
+	w.Close()
+	p.exits(0)
+	last := recv.WaitFor(func(d *xdr.Datagram) bool { return text(d, "status") == "ended" })
+	account := recv.WaitFor(func(d *xdr.Datagram) bool { return d.Node == "#acc_U" })
+	s := readSummary(t, file)
+	end, _ := s["last"].(map[string]any)
+	for i, name := range alive {
+		if _, ok := end[name]; ok || has(last, name) {
+			t.Errorf("%s is in the last report (%v) or the summary (%v)", name, has(last, name), ok)
+		}
+		if i < 2 { // its peak is that of the job
+			if number(last, peaks[i]) < number(first, name) {
+				t.Errorf("%s was %v, %s is %v", name, number(first, name), peaks[i], number(last, peaks[i]))
+			}
+			if number(account, name) != number(last, peaks[i]) {
+				t.Errorf("%s of the accounting record is %v, %s is %v", name, number(account, name), peaks[i], number(last, peaks[i]))
+			}
+		}
+	}
+	for _, name := range peaks {
+		if v, _ := end[name].(float64); number(last, name) <= 0 || v != number(last, name) {
+			t.Errorf("%s is %v in the last report, %v in the summary", name, number(last, name), end[name])
+		}
+	}
+	if accounted(t, account); number(account, "stop") < number(account, "start") {
+		t.Errorf("the accounting record is %v", account.Params)
+	}
+	if s["max_pss_kb"] != number(last, "max_pss") {
+		t.Errorf("max_pss_kb %v in the summary, max_pss %v in the last report", s["max_pss_kb"], number(last, "max_pss"))
+	}
+}
+
+// Without a destination, and with --no-send, the job is measured, nothing is sent,
+// and nothing is said.
+func TestExecWithoutDestination(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "summary")
+	measured := func(args ...string) {
+		t.Helper()
+		p := wrapped(t, nil, append(args, "--accounting", "G/U", "--summary", file, "--", "sh", "-c", "exit 3")...)
+		p.exits(3)
+		if p.stderr.Len() > 0 {
+			t.Errorf("%v: said %q", args, p.stderr.String())
+		}
+		if s := readSummary(t, file); s["exit_code"] != 3. || s["samples"] == nil || s["run_time"] == nil {
+			t.Errorf("%v: summary %v", args, s)
+		}
+		os.Remove(file)
+	}
+	if _, err := os.Stat(conf.SystemFile); err != nil {
+		measured()
+	}
+	recv := apmontest.New(t)
+	measured("--no-send", "-d", recv.Addr())
+	wrapped(t, nil, "-d", recv.Addr(), "-n", "marker", "--", "true").exits(0)
+	recv.WaitFor(func(d *xdr.Datagram) bool { return d.Node == "marker" })
+	for _, d := range recv.Datagrams() {
+		if d.Node != "marker" {
+			t.Errorf("--no-send sent %v", d)
+		}
+	}
+}
+
+// A work directory that is not there yet is said once, and measured once it is.
+func TestExecWorkDirAppears(t *testing.T) {
+	t.Parallel()
+	recv := apmontest.New(t)
+	dir := filepath.Join(t.TempDir(), "later")
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	defer w.Close()
+	p := startWith(t, r, nil, "exec", "-d", recv.Addr(), "--workdir", dir, "--", "cat")
+	recv.WaitFor(func(d *xdr.Datagram) bool {
+		return text(d, "status") == "started" && has(d, "cpu_time") && !has(d, "workdir_size")
+	})
+	p.says(dir)
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
+	p.exits(0)
+	recv.WaitFor(func(d *xdr.Datagram) bool {
+		return text(d, "status") == "ended" && has(d, "workdir_size") && has(d, "disk_free")
+	})
+	if n := strings.Count(p.stderr.String(), "\n"); n != 1 {
+		t.Errorf("said %d lines: %s", n, p.stderr.String())
 	}
 }
 

@@ -16,14 +16,18 @@ import (
 
 // Environment is the part of a command's description that tells of the
 // variables [Destinations] heeds.
-const Environment = `   APMON_CONFIG         destinations, comma-separated, or a configuration file,
+const Environment = Variables + `, else 127.0.0.1:8884.`
+
+// Variables is Environment for a command that sends nothing without a
+// destination.
+const Variables = `   APMON_CONFIG         destinations, comma-separated, or a configuration file,
                         folder or URL
    MONALISA_HOST        destination, also MONALISAHOST
    APMON_PASSWORD_FILE  file with the password of destinations that have none;
                         those that only a plain-http source names do not get it
    APMON_DEBUG_LEVEL    log level: ERROR, WARNING, INFO, DEBUG, OFF...
    Destinations are those of -d and -f, else of APMON_CONFIG, else of
-   MONALISA_HOST, else of ` + conf.SystemFile + `, else 127.0.0.1:8884.`
+   MONALISA_HOST, else of ` + conf.SystemFile
 
 // Destinations is what a command is told of where to send to, by flags and by
 // the environment.
