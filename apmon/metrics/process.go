@@ -53,7 +53,7 @@ type processRow struct {
 // processRows is what [Registry.Runtime] adds by reading; KB is KiB.
 var processRows = []processRow{
 	{"process_uptime", "/proc/self/stat", Row{"", "s", "time since the process started", false}, func(p *Process) procinfo.Value { return p.Uptime }, 1},
-	{"process_rss", "/proc/self/stat", Row{"", "KB", "resident memory", false}, func(p *Process) procinfo.Value { return p.RSS }, 1. / 1024},
+	{"process_rss", "/proc/self/statm", Row{"", "KB", "resident memory", false}, func(p *Process) procinfo.Value { return p.RSS }, 1. / 1024},
 	{"process_vsz", "/proc/self/stat", Row{"", "KB", "virtual memory", false}, func(p *Process) procinfo.Value { return p.VSZ }, 1. / 1024},
 	{"process_user_time", "/proc/self/stat", Row{"", "s", "CPU time in user mode", true}, func(p *Process) procinfo.Value { return p.UserTime }, 1},
 	{"process_system_time", "/proc/self/stat", Row{"", "s", "CPU time in the kernel", true}, func(p *Process) procinfo.Value { return p.SystemTime }, 1},

@@ -25,6 +25,14 @@ func (p *Process) readKernel(dir string) {
 		}
 		p.parseStat(b, since)
 	}
+	// That of stat is summed up late in current kernels, and some 100 KiB too low.
+	if b, err := os.ReadFile(filepath.Join(dir, "statm")); err == nil {
+		if fields := bytes.Fields(b); len(fields) > 1 {
+			if pages, err := strconv.ParseUint(string(fields[1]), 10, 64); err == nil {
+				p.RSS = procinfo.Known(float64(pages) * float64(os.Getpagesize()))
+			}
+		}
+	}
 	p.OpenFiles = openFiles(filepath.Join(dir, "fd"))
 }
 

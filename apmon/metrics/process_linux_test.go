@@ -66,3 +66,20 @@ func TestWithoutProc(t *testing.T) {
 		t.Errorf("%+v", p)
 	}
 }
+
+// The memory of statm is exact, that of stat is too low.
+func TestProcessRSS(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	stat := "10 (a) S 1 10 10 0 -1 4194560 10 0 2 0 30 40 0 0 20 0 1 0 1000 1048576 100 18446744073709551615 0\n"
+	for name, content := range map[string]string{"stat": stat, "statm": "256 128 40 1 0 60 0\n"} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var p Process
+	p.readKernel(dir)
+	if want := float64(128 * os.Getpagesize()); p.RSS.V != want || p.VSZ.V != 1048576 {
+		t.Errorf("RSS %v, VSZ %v, want %v and 1048576", p.RSS, p.VSZ, want)
+	}
+}
