@@ -440,10 +440,12 @@ func (m *monitor) runNow(ctx context.Context, tasks []*task, last bool, run func
 	}
 	var errs []error
 	for _, t := range busy {
-		if err := m.wait(ctx, t); err != nil {
+		var err error
+		for err == nil && !launch(t) { // another that waited may have been the first
+			err = m.wait(ctx, t)
+		}
+		if err != nil {
 			errs = append(errs, err)
-		} else {
-			launch(t)
 		}
 	}
 	return m.await(ctx, started, errs)

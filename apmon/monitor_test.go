@@ -834,3 +834,27 @@ func TestReportOneSource(t *testing.T) {
 		}
 	})
 }
+
+// Reports that wait for the one under way are all made.
+func TestReportsThatWaitAreMade(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c, _ := monitored(t, noHost)
+		s := &ticker{collect: func(_ context.Context, p []Param) ([]Param, error) {
+			time.Sleep(time.Second)
+			return append(p, Int("n", 1)), nil
+		}}
+		m := add(t, c, s, SourceOptions{Cluster: "C", Node: "N", Interval: time.Minute})
+		const reports = 4
+		var done sync.WaitGroup
+		for range reports {
+			done.Go(func() {
+				if err := m.Report(t.Context()); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		done.Wait()
+		equal(t, "reports", s.asked(), reports)
+	})
+}
