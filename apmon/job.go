@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"slices"
 	"strings"
@@ -20,9 +21,13 @@ const DefaultJobCluster = "ApMon_JobMon"
 // [Client.AddJob].
 type Job struct {
 	// PID is the root process; PIDs are more of them. A job has a process, a
-	// Cgroup, or both.
+	// Cgroup, or both, or is a Service.
 	PID  int
 	PIDs []int
+	// Service, if not nil, makes the job a service, whose processes are found
+	// anew for each report: see [procinfo.Service]. It is reported with "up" and
+	// "restarts", whether it runs or not, until it is removed.
+	Service *procinfo.Service
 	// Cgroup is the directory of a cgroup that is the job's own: all that is
 	// in it belongs to the job.
 	Cgroup string
@@ -57,7 +62,8 @@ type MonitoredJob struct {
 	proc  *procinfo.Job
 	dir   *procinfo.WorkDir // nil without
 	exit  atomic.Pointer[JobExit]
-	shift time.Duration // of its slots
+	state atomic.Pointer[procinfo.Value] // of a service: the last Up
+	shift time.Duration                  // of its slots
 	tasks []*task       // one for each group; the monitor's lock guards it
 }
 
@@ -86,7 +92,8 @@ func (e JobExit) AddTo(s *procinfo.JobSample) {
 // each, shall leave the better part of the rate limit to others.
 const jobsPerSecond = 15
 
-// AddJob monitors a job until its root process ends or it is removed. While
+// AddJob monitors a job until its root process ends or it is removed, a service
+// until it is removed. While
 // [Client.Monitor] runs it is reported at its interval; in any case when it has
 // ended, and when the client is closed. The first sample is taken now.
 //
@@ -109,7 +116,7 @@ func (c *Client) AddJob(j Job) (*MonitoredJob, error) {
 	}
 	mj := &MonitoredJob{c: c, job: j}
 	mj.proc, err = m.procs.Add(procinfo.JobOptions{
-		PIDs: j.PIDs, Cgroup: j.Cgroup, NumCPUs: j.NumCPUs, Start: j.Start, Started: j.Started, Not: j.Not, Counter: j.Counter,
+		PIDs: j.PIDs, Service: j.Service, Cgroup: j.Cgroup, NumCPUs: j.NumCPUs, Start: j.Start, Started: j.Started, Not: j.Not, Counter: j.Counter,
 		Exited: func() { go mj.ended() },
 	})
 	if err != nil {
@@ -232,7 +239,23 @@ func (j *MonitoredJob) sample(choose procinfo.Choice) (procinfo.JobSample, error
 		e.AddTo(&s)
 	}
 	s.Factors = j.c.benchmarks()
+	j.logState(&s)
 	return s, err
+}
+
+// logState logs when a service is up, or down, for the first time or again.
+func (j *MonitoredJob) logState(s *procinfo.JobSample) {
+	if !s.Up.OK {
+		return
+	}
+	if old := j.state.Swap(&s.Up); old != nil && *old == s.Up {
+		return
+	}
+	level, what := slog.LevelInfo, "service is up"
+	if s.Up.V == 0 {
+		level, what = slog.LevelWarn, "service is down"
+	}
+	j.c.opt.logger.LogAttrs(context.Background(), level, what, slog.String("cluster", j.job.Cluster), slog.String("node", j.job.Node), slog.Float64("restarts", s.Restarts.V))
 }
 
 // Report reports the job now, with more parameters if any are given, and
@@ -291,7 +314,7 @@ func (j *MonitoredJob) last(ctx context.Context, more []Param) error {
 }
 
 // Ended reports whether the job is no longer monitored: its root processes have
-// ended, or it was removed.
+// ended, unless it is a service, or it was removed.
 func (j *MonitoredJob) Ended() bool {
 	m := &j.c.monitor
 	m.mu.Lock()
@@ -318,15 +341,20 @@ func (j *MonitoredJob) Remove() {
 	}
 }
 
-// ended reports a job whose roots have ended, unless who started it will.
+// ended reports a job whose roots have ended, unless its launcher does. For a
+// service, which may run again, it is one report more; for any other job, the
+// last.
 func (j *MonitoredJob) ended() {
-	if j.job.Started {
-		return
+	switch {
+	case j.job.Started:
+	case j.job.Service != nil:
+		_ = j.Report(j.c.ctx) // the reports count and log what fails
+	default:
+		if err := j.last(j.c.ctx, nil); err != nil && !j.c.closed.Load() {
+			j.c.monitor.lost(j.job.Node, err)
+		}
+		j.Remove()
 	}
-	if err := j.last(j.c.ctx, nil); err != nil && !j.c.closed.Load() {
-		j.c.monitor.lost(j.job.Node, err)
-	}
-	j.Remove()
 }
 
 // message is the report of a sample; its parameters are appended to params.

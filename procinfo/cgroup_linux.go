@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"syscall"
 )
@@ -128,16 +127,12 @@ func (s *Jobs) locate(text []byte) (dirs [nCgControllers]cgroupDir) {
 func (j *Job) sampleCgroup() {
 	s, c := j.set, &j.cgroup
 	if !c.given {
-		if i := slices.IndexFunc(j.roots, func(p *proc) bool { return !p.dead && !p.zombie && !p.ended }); i >= 0 {
-			if b, errno := s.scanner.read(j.roots[i].pid, "cgroup"); errno == 0 && string(b) != c.text {
-				c.text = string(b)
-				for i, d := range s.locate(b) {
-					if d.path != c.dirs[i].path {
-						c.dirs[i] = d
-						if i == cgCPUAcct {
-							c.cpu, c.system, c.based = count{}, count{}, false
-						}
-					}
+		if text, ok := j.cgroupText(); ok && text != c.text {
+			c.text = text
+			for i, d := range s.locate([]byte(text)) {
+				if d.path != c.dirs[i].path {
+					c.dirs[i] = d
+					c.forget(i)
 				}
 			}
 		}
@@ -161,7 +156,7 @@ func (j *Job) sampleCgroup() {
 		switch {
 		case errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ENODEV):
 			// It has vanished. Whoever gave it without a root is told.
-			if len(j.roots) == 0 && !j.hasEnd {
+			if len(j.roots) == 0 && j.options.Service == nil && !j.hasEnd {
 				j.hasEnd, j.end = true, s.clock()
 				s.exits.ended(j)
 			}
@@ -182,6 +177,26 @@ func (j *Job) sampleCgroup() {
 			c.throttled = us.value().scaled(1e-6)
 		}
 	}
+}
+
+// cgroupText returns the cgroup file of the roots that live, if there are any:
+// empty if they are not all in the same cgroups, as none of these is the job's
+// then.
+func (j *Job) cgroupText() (text string, ok bool) {
+	for _, p := range j.roots {
+		if !p.alive() {
+			continue
+		}
+		b, errno := j.set.scanner.read(p.pid, "cgroup")
+		switch {
+		case errno != 0:
+		case !ok:
+			text, ok = string(b), true
+		case string(b) != text:
+			return "", true
+		}
+	}
+	return text, ok
 }
 
 // forget drops the values of a cgroup that is not the job's any more.

@@ -39,8 +39,12 @@ func pidfdOpen(pid int) (fd int, ok bool) {
 	return int(r), errno == 0
 }
 
-// watch begins to watch the roots of a job.
-func (e *exits) watch(s *Jobs, j *Job) {
+// maxWatched is how many roots are watched before those of services are left to
+// the scans: others need descriptors, too.
+const maxWatched = 256
+
+// watch begins to watch roots of a job.
+func (e *exits) watch(s *Jobs, j *Job, roots []*proc) {
 	if !s.own {
 		return
 	}
@@ -49,7 +53,10 @@ func (e *exits) watch(s *Jobs, j *Job) {
 	if e.epoll == nil && !e.start(s) {
 		return
 	}
-	for _, p := range j.roots {
+	for _, p := range roots {
+		if j.options.Service != nil && len(e.roots) >= maxWatched {
+			return
+		}
 		pidfd, ok := pidfdOpen(p.pid)
 		if !ok {
 			continue
@@ -179,7 +186,11 @@ func (e *exits) unwatch(j *Job) {
 
 // ended tells whom it concerns that all roots of a job have ended.
 func (e *exits) ended(j *Job) {
-	if f := j.options.Exited; f != nil {
+	f := j.options.Exited
+	if j.options.Service != nil {
+		f = j.lookAtEnd
+	}
+	if f != nil {
 		e.running.Go(f)
 	}
 }

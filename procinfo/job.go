@@ -8,9 +8,11 @@ import (
 
 // JobOptions say what a job is.
 type JobOptions struct {
-	// PIDs are the root processes, at least one unless Cgroup is given. All
-	// that descends from them belongs to the job.
+	// PIDs are the root processes, at least one unless Cgroup or Service is
+	// given. All that descends from them belongs to the job.
 	PIDs []int
+	// Service, if not nil, makes the job a service: see there.
+	Service *Service
 	// Cgroup is the directory of a cgroup (of version 2, or of any hierarchy
 	// of version 1) that is the job's own: all that is in it belongs to the
 	// job. Empty: that of the first root counts where it turns out to hold
@@ -34,9 +36,27 @@ type JobOptions struct {
 	// otherwise, such as by an inherited perf counter; nil for none. It is
 	// called by Sample, and may not use Jobs.
 	Counter func() (cpu time.Duration, ok bool)
-	// Exited, if not nil, is called once when all roots have ended, from a
-	// goroutine of Jobs. It must not block.
+	// Exited, if not nil, is called when all roots have ended, from a
+	// goroutine of Jobs: once, for a service each time when none is left. It
+	// must not block.
 	Exited func()
+}
+
+// Service says how the root processes of a service are found. They are looked
+// for with each sample, so that the job gains and loses roots while it lives:
+// every process that is found is a root, and no longer once it is not found. A
+// service lives on without any process, until it is removed.
+//
+// JobOptions.PIDs are roots of it, too, once they are there. A process that has
+// the id of one that has ended is not.
+type Service struct {
+	// PIDs returns the ids of more root processes, such as one from a pid
+	// file; nil for none. Those that do not exist are ignored.
+	PIDs func() ([]int, error)
+	// Match reports whether a process is a root by its command line: arguments,
+	// each ended by a zero byte, cut at 64 KiB. Processes without one (kernel
+	// threads, zombies) are not shown. The line may not be kept. Nil for none.
+	Match func(pid int, cmdline []byte) bool
 }
 
 // JobSample is a sample of a job.
@@ -95,6 +115,12 @@ type JobSample struct {
 	CgroupThrottled                         Value // s
 	CgroupOOMKills                          Value
 	CgroupProcs                             Value
+
+	// Of a service. It restarts when none of the processes that were found
+	// before is left and others are found. Its counters go on then; RunTime and
+	// CPUUsage begin again.
+	Up       Value // 1 if a process was found, 0 if not
+	Restarts Value // how many were seen
 
 	// Of the work directory.
 	WorkDirMB, DiskTotal, DiskUsed, DiskFree Value // MiB
@@ -173,6 +199,8 @@ var jobRows = func() []row[JobSample] {
 	}
 	const stat, pidIO, status, smaps, workdir = "/proc/PID/stat", "/proc/PID/io", "/proc/PID/status", "/proc/PID/smaps_rollup", "statfs of the work directory"
 	rows := []row[S]{
+		same("up", "", "1 if a process of the service runs, else 0; of services only", "/proc/PID/cmdline, pid file", func(s *S) Value { return s.Up }),
+		same("restarts", "count", "how often the service was seen to restart; of services only", "/proc/PID/cmdline, pid file", func(s *S) Value { return s.Restarts }),
 		same("run_time", "s", "wall time since the job's root process started, or since a start that was given", stat, func(s *S) Value { return s.RunTime }),
 		same("cpu_time", "s", "CPU time, user and system, of every process the job ever had", "process CPU clocks, "+stat+", cgroup", func(s *S) Value { return s.CPUTime }),
 		same("cpu_usage", "%", "cpu_time of run_time, 100 being one CPU", "", func(s *S) Value { return s.CPUUsage }),

@@ -97,6 +97,9 @@ type threadSwitches struct {
 	n   [2]uint64 // voluntary, nonvoluntary
 }
 
+// alive reports whether the process is not known to have ended.
+func (p *proc) alive() bool { return !p.dead && !p.zombie && !p.ended }
+
 // member reports whether the process belongs to a job.
 func (p *proc) member(j *Job) bool { return slices.Contains(p.jobs, j) }
 

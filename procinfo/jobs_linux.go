@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strconv"
 	"sync"
-	"syscall"
 	"time"
 )
 
@@ -52,6 +51,10 @@ type Jobs struct {
 	sessions map[int][]*Job // by the roots that lead one
 	started  *Job           // the one that this process started
 	reaper   *proc          // this process, while there is such a job
+	services []*Job         // the jobs that are services
+	look     *serviceLook   // the last look for their processes, nil for none
+	finder   procScan       // of the look that is under way
+	closing  chan struct{}  // closed by Close
 
 	memTotal Value
 	mounts   []mount
@@ -65,6 +68,7 @@ type Job struct {
 	set     *Jobs
 	options JobOptions
 	roots   []*proc
+	led     []int // sessions that a root leads, or has led
 	added   time.Time
 	start   time.Duration // since boot
 	hasEnd  bool          // all roots have ended,
@@ -88,15 +92,16 @@ type Job struct {
 	told     map[string]bool
 	errs     []error
 
-	cgroup jobCgroup
-	memory jobMemory
+	cgroup  jobCgroup
+	memory  jobMemory
+	service serviceState
 }
 
 // NewJobs returns an empty set of jobs on the host with these trees. It opens
 // nothing yet.
 func NewJobs(fs FS) *Jobs {
-	s := &Jobs{fs: fs, clock: time.Now, procs: map[int]*proc{}, sessions: map[int][]*Job{}}
-	s.scanner.dir.path = fs.Proc
+	s := &Jobs{fs: fs, clock: time.Now, procs: map[int]*proc{}, sessions: map[int][]*Job{}, closing: make(chan struct{})}
+	s.scanner.dir.path, s.finder.dir.path = fs.Proc, fs.Proc
 	s.self, s.own = ownProcesses(fs)
 	s.boot = s.uptime
 	if s.own {
@@ -114,12 +119,14 @@ func (s *Jobs) Add(o JobOptions) (*Job, error) {
 	switch {
 	case s.closed:
 		return nil, errJobsClosed
-	case len(o.PIDs) == 0 && o.Cgroup == "":
+	case len(o.PIDs) == 0 && o.Cgroup == "" && o.Service == nil:
 		return nil, errors.New("procinfo: a job has a process or a cgroup")
 	case o.Started && s.started != nil:
 		return nil, errors.New("procinfo: this process has started a job already")
 	case o.Started && len(o.PIDs) == 0:
 		return nil, errors.New("procinfo: a job that was started has a process")
+	case o.Started && o.Service != nil:
+		return nil, errors.New("procinfo: a job that was started is no service")
 	}
 	if err := s.scanner.open(); err != nil {
 		return nil, fmt.Errorf("procinfo: %w", err)
@@ -146,20 +153,15 @@ func (s *Jobs) Add(o JobOptions) (*Job, error) {
 	}
 	var roots []root
 	for _, pid := range o.PIDs {
+		if o.Service != nil {
+			break // a look will find those that are there
+		}
 		if slices.ContainsFunc(roots, func(r root) bool { return r.pid == pid }) {
 			continue
 		}
-		st, err := s.stat(pid)
-		if gone(err) {
-			err = syscall.ESRCH // rather than that a file is missing
-		}
+		st, err := s.scanner.process(pid)
 		if err != nil {
-			return nil, fmt.Errorf("procinfo: process %d: %w", pid, err)
-		}
-		if b, errno := s.scanner.read(pid, "status"); errno == 0 {
-			if tgid := parseTgid(b); tgid.ok && tgid.n != uint64(pid) {
-				return nil, fmt.Errorf("procinfo: %d is a thread of process %d", pid, tgid.n)
-			}
+			return nil, fmt.Errorf("procinfo: %w", err)
 		}
 		if o.Started && st.ppid != s.self {
 			return nil, fmt.Errorf("procinfo: process %d is not a child of this one", pid)
@@ -185,30 +187,8 @@ func (s *Jobs) Add(o JobOptions) (*Job, error) {
 		j.baseline = usage
 	}
 	for _, r := range roots {
-		p := s.procs[r.pid]
-		if p == nil || p.start != r.stat.start {
-			if p != nil {
-				s.vanished = append(s.vanished, p)
-			}
-			p = &proc{pid: r.pid, start: r.stat.start, generation: s.generation}
-			s.procs[r.pid] = p
-			p.setStat(&r.stat)
-			p.settle(0, treeCounters)
-		}
-		s.openIO(p)
 		// A start is not told to the tick.
-		if !o.Start.IsZero() && ticksSinceBoot(p.start) < given-5*tick {
-			if b, errno := s.io(p); errno == 0 {
-				io := parseProcIO(b)
-				p.setIO(&io)
-			}
-			j.baseline.add(&p.taken)
-		}
-		s.join(p, j)
-		j.roots = append(j.roots, p)
-		if r.stat.session == r.pid {
-			s.sessions[r.pid] = append(s.sessions[r.pid], j)
-		}
+		s.addRoot(j, r.pid, &r.stat, !o.Start.IsZero() && ticksSinceBoot(r.stat.start) < given-5*tick)
 	}
 	if s.started == j {
 		for _, p := range j.roots {
@@ -220,8 +200,41 @@ func (s *Jobs) Add(o JobOptions) (*Job, error) {
 		// It has just begun: there is nobody else to be found.
 		s.generation, s.scanned = 1, j.added
 	}
-	s.exits.watch(s, j)
+	if o.Service != nil {
+		s.services = append(s.services, j)
+	}
+	s.exits.watch(s, j, j.roots)
 	return j, nil
+}
+
+// addRoot makes a process a root of a job. If it is older than the job, what its
+// children have used so far is not the job's.
+func (s *Jobs) addRoot(j *Job, pid int, st *procStat, older bool) *proc {
+	p := s.procs[pid]
+	if p == nil || p.start != st.start {
+		if p != nil {
+			s.vanished = append(s.vanished, p)
+		}
+		p = &proc{pid: pid, start: st.start, generation: s.generation}
+		s.procs[pid] = p
+		p.setStat(st)
+		p.settle(0, treeCounters)
+	}
+	s.openIO(p)
+	if older {
+		if b, errno := s.io(p); errno == 0 {
+			io := parseProcIO(b)
+			p.setIO(&io)
+		}
+		j.baseline.add(&p.taken)
+	}
+	s.join(p, j)
+	j.roots = append(j.roots, p)
+	if st.session == pid && !slices.Contains(s.sessions[pid], j) {
+		s.sessions[pid] = append(s.sessions[pid], j)
+		j.led = append(j.led, pid)
+	}
+	return p
 }
 
 var (
@@ -242,13 +255,10 @@ func (j *Job) Remove() {
 		s.leave(p, j)
 	}
 	j.members = nil
-	for _, p := range j.roots {
-		if jobs := slices.DeleteFunc(s.sessions[p.pid], func(k *Job) bool { return k == j }); len(jobs) > 0 {
-			s.sessions[p.pid] = jobs
-		} else {
-			delete(s.sessions, p.pid)
-		}
+	for _, session := range j.led {
+		s.unlead(j, session)
 	}
+	s.services = slices.DeleteFunc(s.services, func(k *Job) bool { return k == j })
 	if s.started == j {
 		s.started, s.reaper = nil, nil
 	}
@@ -268,12 +278,18 @@ func (j *Job) Has(pid int) bool {
 // open. Samples fail from then on.
 func (s *Jobs) Close() error {
 	s.mu.Lock()
-	s.closed = true
+	if !s.closed {
+		s.closed = true
+		close(s.closing)
+	}
 	s.mu.Unlock()
 	s.exits.close()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.scanner.dir.close()
+	if s.look == nil || s.look.isDone() { // else the look closes it
+		s.finder.dir.close()
+	}
 	for _, p := range s.procs {
 		s.closeIO(p)
 	}
@@ -316,10 +332,12 @@ func (s *Jobs) stat(pid int) (procStat, error) {
 	}
 	st, ok := parseProcStat(b)
 	if !ok {
-		return procStat{}, errors.New("its stat file cannot be understood")
+		return procStat{}, errStat
 	}
 	return st, nil
 }
+
+var errStat = errors.New("its stat file cannot be understood")
 
 // Sample takes a sample of what is chosen, nil for everything that is not
 // opt-in. The processes are those of a scan that is at most 500 ms old. What
@@ -338,6 +356,9 @@ func (j *Job) Sample(choose Choice) (JobSample, error) {
 		// Not under the lock: it may wait for a process that is stuck.
 		j.memory.mu.Lock()
 		defer j.memory.mu.Unlock()
+	}
+	if j.options.Service != nil {
+		j.lookBefore()
 	}
 	sample, err := j.sample(want)
 	if err == errJobRemoved || err == errJobsClosed {
@@ -364,13 +385,8 @@ func (j *Job) sample(want func(option string) bool) (JobSample, error) {
 	notBefore := s.clock().Add(-scanAge)
 	switch {
 	case !j.options.Started:
-		if j.added.After(notBefore) {
-			notBefore = j.added
-		}
-		if j.hasEnd && j.end.After(notBefore) {
-			notBefore = j.end
-		}
-		j.fail("", s.scan(notBefore))
+		j.fail("", j.service.err)
+		j.fail("", s.scan(j.notBefore()))
 	case s.generation > 0 && (j.hasEnd && s.scanned.After(notBefore) || s.scanned.After(s.clock().Add(-startAge))):
 		// Of who has come since, what matters is in what this process reaps.
 		s.refresh()
@@ -390,7 +406,7 @@ func (j *Job) sample(want func(option string) bool) (JobSample, error) {
 	if want("job_cgroup") || j.cgroup.given || want("job_cpu_time") {
 		j.sampleCgroup()
 	}
-	if len(j.roots) == 0 && j.options.Start.IsZero() && j.samples == 0 && len(j.members) > 0 {
+	if len(j.roots) == 0 && j.options.Service == nil && j.options.Start.IsZero() && j.samples == 0 && len(j.members) > 0 {
 		j.start = ticksSinceBoot(j.members[0].start)
 	}
 	for _, p := range j.roots { // where there is no pidfd
@@ -406,7 +422,13 @@ func (j *Job) sample(want func(option string) bool) (JobSample, error) {
 	if j.options.NumCPUs > 0 {
 		sample.NumCPUs = Known(j.options.NumCPUs)
 	}
-	over := j.hasEnd && !j.alive()
+	if j.options.Service != nil {
+		j.service.fill(&sample)
+		if !j.service.ever { // nothing else is known of it
+			return sample, errors.Join(j.errs...)
+		}
+	}
+	over := j.hasEnd && (!j.alive() || j.options.Service != nil)
 	if over {
 		boot -= now.Sub(j.end)
 	}
@@ -421,6 +443,18 @@ func (j *Job) sample(want func(option string) bool) (JobSample, error) {
 		return sample, nil
 	}
 	return sample, errors.Join(j.errs...)
+}
+
+// notBefore is when what serves a sample may have been read at the earliest.
+func (j *Job) notBefore() time.Time {
+	t := j.set.clock().Add(-scanAge)
+	if j.added.After(t) {
+		t = j.added
+	}
+	if j.hasEnd && j.end.After(t) {
+		t = j.end
+	}
+	return t
 }
 
 // alive reports whether a process of the job has not ended.
@@ -495,7 +529,7 @@ func (j *Job) sum(to *JobSample, d details) {
 	}
 	to.CPUTime, to.CPUUser, to.CPUSystem = seconds(all[cntCPU]), seconds(j.user), seconds(all[cntCPU]-j.user)
 	if to.RunTime.OK {
-		to.CPUUsage = percent(to.CPUTime.V, to.RunTime.V)
+		to.CPUUsage = percent(to.CPUTime.V-time.Duration(j.service.cpuBefore).Seconds(), to.RunTime.V)
 	}
 	to.LowerBound = lost && !exact
 	to.PageFaultsMin, to.PageFaultsMaj = number(cntMinFlt, true), number(cntMajFlt, true)

@@ -267,7 +267,7 @@ func (a *agent) open(ctx context.Context, cc *cli.Context, opts []apmon.Option) 
 		a.Logger().Warn("no usable destination yet, the sources are tried again and again")
 	}
 	a.finder = &jobFinder{
-		jobFlags: &a.jobFlags, client: a.client, log: a.Logger(), fs: procinfo.DefaultFS(a.Getenv), host: a.host, told: map[string]bool{},
+		jobFlags: &a.jobFlags, client: a.client, log: a.Logger(), host: a.host, told: map[string]bool{},
 	}
 	return a.finder.begin()
 }

@@ -11,7 +11,6 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -26,7 +25,7 @@ import (
 	"github.com/apmon-go/apmon/xdr"
 )
 
-// findInterval is how often services and cgroups are looked for.
+// findInterval is how often cgroups are looked for.
 const findInterval = 10 * time.Second
 
 // jobFlags is what the agent is told of jobs.
@@ -42,7 +41,7 @@ type jobFlags struct {
 func (f *jobFlags) flags() []cli.Flag {
 	return []cli.Flag{
 		&command.Repeat{Forms: []string{"job"}, Value: "PID[,WORKDIR[,CLUSTER[,NODE]]]", Usage: "monitor the job that this process is the root of (repeatable)", Add: f.addJob},
-		&command.Repeat{Forms: []string{"service"}, Value: "NAME=PID|NAME=PIDFILE|NAME=~REGEX", Usage: "monitor a service as a job of cluster NAME_Services, again when it is restarted; REGEX matches its command line (repeatable)", Add: f.addService},
+		&command.Repeat{Forms: []string{"service"}, Value: "NAME=PID|NAME=PIDFILE|NAME=~REGEX", Usage: "report a service, whether it runs or not, in cluster NAME_Services; it is all processes whose command lines match REGEX (repeatable)", Add: f.addService},
 		&command.Repeat{Forms: []string{"job-cgroup"}, Value: "GLOB", Usage: "every cgroup that matches is a job, found and dropped as they come and go (repeatable)", Add: f.addGlob},
 		&cli.StringFlag{Name: "job-node", Usage: "`TEMPLATE` of the nodes of --job-cgroup: {1}, {2}... are what its asterisks matched", DefaultText: "the last element of the path", Destination: &f.node},
 		&cli.StringFlag{Name: "job-cluster", Usage: "`CLUSTER` of jobs that name none", DefaultText: "G_Jobs with --host-group G, else " + apmon.DefaultJobCluster, Destination: &f.cluster},
@@ -117,7 +116,6 @@ type jobFinder struct {
 	*jobFlags
 	client *apmon.Client
 	log    *slog.Logger
-	fs     procinfo.FS
 	host   string          // node of services
 	told   map[string]bool // causes
 
@@ -135,6 +133,11 @@ func (f *jobFinder) begin() error {
 			return command.Errorf(command.NoInput, "--job: %w", err)
 		}
 	}
+	for _, sv := range f.services {
+		if err := sv.add(f); err != nil {
+			return fmt.Errorf("--service %s: %w", sv.name, err)
+		}
+	}
 	found := make(chan struct{})
 	go func() {
 		f.find(context.Background())
@@ -147,13 +150,13 @@ func (f *jobFinder) begin() error {
 	return nil
 }
 
-// findTime is how long the first look for services and cgroups is waited for: a
-// file of a process that is stuck may not be readable ever.
+// findTime is how long the first look for cgroups is waited for: a file system
+// may hang.
 const findTime = 2 * time.Second
 
-// run looks for services and cgroups until ctx ends.
+// run looks for cgroups until ctx ends.
 func (f *jobFinder) run(ctx context.Context) {
-	if len(f.services)+len(f.globs) == 0 {
+	if len(f.globs) == 0 {
 		return
 	}
 	tick := time.NewTicker(findInterval)
@@ -174,9 +177,6 @@ func (f *jobFinder) find(ctx context.Context) {
 		return
 	}
 	defer f.looking.Unlock()
-	for _, sv := range f.services {
-		f.tell("--service "+sv.name, sv.find(f))
-	}
 	for _, g := range f.globs {
 		f.tell("--job-cgroup "+g.pattern, g.find(ctx, f))
 	}
@@ -196,71 +196,38 @@ func (f *jobFinder) tell(what string, err error) {
 
 // watched is a service to be monitored.
 type watched struct {
-	name, spec string
-	pid        int
-	file       string // with its pid
-	expr       *regexp.Regexp
-
-	job   *apmon.MonitoredJob // nil while it does not run
-	roots []int
+	name string
+	pid  int
+	file string // with its pid
+	expr *regexp.Regexp
+	spec string // as it was given
 }
 
-// find looks for the service's processes, and makes them its job.
-func (sv *watched) find(f *jobFinder) error {
-	if sv.job != nil && sv.job.Ended() {
-		sv.job, sv.roots = nil, nil
-	}
-	var pids []int
-	var err error
+// add has the service monitored, whether it runs or not.
+func (sv *watched) add(f *jobFinder) error {
+	job := apmon.Job{Service: &procinfo.Service{}, Cluster: sv.name + "_Services", Node: f.host}
 	switch {
 	case sv.pid > 0:
-		if sv.job != nil {
-			return nil
-		}
-		pids = []int{sv.pid}
+		job.PID = sv.pid
 	case sv.file != "":
-		pids, err = readPID(sv.file)
+		job.Service.PIDs = func() ([]int, error) { return readPID(sv.file) }
 	default:
-		pids, err = matching(f.fs, sv.expr, sv.spec)
+		job.Service.Match = sv.match
 	}
-	if err != nil && sv.job == nil {
-		return err
-	}
-	if sv.job != nil {
-		// One that the service has started is of the job already.
-		if !slices.ContainsFunc(pids, func(pid int) bool { return !descends(f.fs, pid, sv.job.Has) }) {
-			return nil
-		}
-		sv.job.Remove()
-		sv.job = nil
-	}
-	if len(pids) == 0 {
-		return errors.New("no process matches")
-	}
-	job, err := f.client.AddJob(apmon.Job{PIDs: pids, Cluster: sv.name + "_Services", Node: f.host})
-	if err != nil {
-		return err
-	}
-	sv.job, sv.roots = job, pids
-	return nil
+	_, err := f.client.AddJob(job)
+	return err
 }
 
-// descends reports whether a process, or one that it comes from, is one of those.
-func descends(fs procinfo.FS, pid int, one func(pid int) bool) bool {
-	for range 100 { // a /proc that lies leads in no circle
-		if one(pid) {
-			return true
-		}
-		b, err := readStart(filepath.Join(fs.Proc, strconv.Itoa(pid), "stat"), 1024)
-		f := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
-		if err != nil || len(f) < 2 {
-			return false
-		}
-		if pid, err = strconv.Atoi(f[1]); err != nil || pid <= 1 {
-			return false
-		}
+// match reports whether a process is the service by its command line. Those that
+// hold our own argument are apmon-bg itself, and the shells and wrappers it was
+// started by.
+func (sv *watched) match(pid int, cmdline []byte) bool {
+	exe, _, _ := bytes.Cut(cmdline, []byte{0})
+	if pid == os.Getpid() || filepath.Base(string(exe)) == name {
+		return false
 	}
-	return false
+	line := bytes.ReplaceAll(bytes.TrimRight(cmdline, "\x00"), []byte{0}, []byte{' '})
+	return sv.expr.Match(line) && !bytes.Contains(line, []byte(sv.spec))
 }
 
 // readStart reads the first n bytes of a file, and waits for no pipe.
@@ -289,40 +256,6 @@ func readPID(file string) ([]int, error) {
 	}
 	return []int{pid}, nil
 }
-
-// matching returns the processes whose command line matches. Those that hold our
-// own argument are apmon-bg itself, and the shells and wrappers it was started
-// by.
-func matching(fs procinfo.FS, expr *regexp.Regexp, spec string) ([]int, error) {
-	entries, err := os.ReadDir(fs.Proc)
-	if err != nil {
-		return nil, err
-	}
-	var pids []int
-	for _, e := range entries {
-		pid, err := strconv.Atoi(e.Name())
-		if err != nil || pid == os.Getpid() {
-			continue
-		}
-		b, err := readStart(filepath.Join(fs.Proc, e.Name(), "cmdline"), maxCmdline)
-		if err != nil || len(b) == 0 { // gone, or of the kernel
-			continue
-		}
-		line := string(bytes.ReplaceAll(bytes.TrimRight(b, "\x00"), []byte{0}, []byte{' '}))
-		exe, _, _ := strings.Cut(string(b), "\x00")
-		if filepath.Base(exe) != name && !strings.Contains(line, spec) && expr.MatchString(line) {
-			pids = append(pids, pid)
-		}
-	}
-	// Those that come from another are of its tree already.
-	all := slices.Clone(pids)
-	return slices.DeleteFunc(pids, func(pid int) bool {
-		return descends(fs, pid, func(p int) bool { return p != pid && slices.Contains(all, p) })
-	}), nil
-}
-
-// maxCmdline is how much of a command line is looked at.
-const maxCmdline = 64 << 10
 
 // cgroupGlob is a pattern of cgroups that are jobs.
 type cgroupGlob struct {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,7 +19,6 @@ import (
 	"github.com/apmon-go/apmon/apmon"
 	"github.com/apmon-go/apmon/apmon/apmontest"
 	"github.com/apmon-go/apmon/conf"
-	"github.com/apmon-go/apmon/procinfo"
 	"github.com/apmon-go/apmon/xdr"
 )
 
@@ -108,8 +108,7 @@ func finder(t *testing.T, flags *jobFlags) (*jobFinder, func() []*xdr.Datagram, 
 		t.Fatal(err)
 	}
 	var log bytes.Buffer
-	f := &jobFinder{jobFlags: flags, client: c, log: slog.New(slog.NewTextHandler(&log, nil)),
-		fs: procinfo.DefaultFS(os.Getenv), host: "host.example", told: map[string]bool{}}
+	f := &jobFinder{jobFlags: flags, client: c, log: slog.New(slog.NewTextHandler(&log, nil)), host: "host.example", told: map[string]bool{}}
 	return f, func() []*xdr.Datagram {
 		mu.Lock()
 		defer mu.Unlock()
@@ -126,88 +125,101 @@ func eventually(t *testing.T, what string, is func() bool) {
 	}
 }
 
-func TestServiceIsFoundAgain(t *testing.T) {
+// A service is reported from the first report on, whether it runs or not, and is
+// all the processes that match.
+func TestServiceIsReported(t *testing.T) {
 	t.Parallel()
 	word := fmt.Sprintf("service-%d", os.Getpid())
 	pidfile := filepath.Join(t.TempDir(), "pid")
+	pid, endPID := sleeper(t)
 	var flags jobFlags
-	for _, s := range []string{"web=~" + word + "$", "db=" + pidfile} {
+	for _, s := range []string{"web=~" + word + "$", "db=" + pidfile, "one=" + fmt.Sprint(pid), "none=~^/no/such/" + word} {
 		if err := flags.addService(s); err != nil {
 			t.Fatal(err)
 		}
 	}
-	f, seen, log := finder(t, &flags)
-	f.find(t.Context())
-	f.find(t.Context())
-	if n := strings.Count(log.String(), "no process matches"); n != 1 {
-		t.Errorf("told %d times that a service is not there", n)
-	}
-	// What was started with the same argument is not the service.
-	sleeper(t, "--service", "web=~"+word+"$")
-	pid, end := sleeper(t, word)
-	if err := os.WriteFile(pidfile, fmt.Appendf(nil, "%d\nmore\n", pid), 0o600); err != nil {
+	f, seen, _ := finder(t, &flags)
+	if err := f.begin(); err != nil {
 		t.Fatal(err)
 	}
-	f.find(t.Context())
-	if !slices.Equal(f.services[0].roots, []int{pid}) || !slices.Equal(f.services[1].roots, []int{pid}) {
-		t.Fatalf("found %v and %v, want %d", f.services[0].roots, f.services[1].roots, pid)
-	}
-	end()
-	eventually(t, "the last reports", func() bool { return f.services[0].job.Ended() && f.services[1].job.Ended() })
-	clusters := map[string]bool{}
-	for _, d := range seen() {
-		clusters[d.Cluster] = true
-		if d.Node != "host.example" {
-			t.Errorf("node %q", d.Node)
+	from := 0
+	// report reports, until the services have these values of up, restarts and
+	// processes: a sample may be of 500 ms before.
+	report := func(what string, want map[string][3]float64) {
+		t.Helper()
+		var got map[string][3]float64
+		for deadline := time.Now().Add(patience); !maps.Equal(got, want); {
+			if time.Now().After(deadline) {
+				t.Fatalf("%s: up, restarts and processes are %v, want %v", what, got, want)
+			}
+			if err := f.client.Report(t.Context(), apmon.Now); err != nil {
+				t.Fatal(err)
+			}
+			got = map[string][3]float64{}
+			all := seen()
+			for _, d := range all[from:] {
+				if d.Node != "host.example" || !has(d, "up") || !has(d, "restarts") {
+					t.Fatalf("%s: node %q, %v", what, d.Node, d.Params)
+				}
+				v := [3]float64{}
+				for _, p := range d.Params {
+					if i := slices.Index([]string{"up", "restarts", "processes"}, p.Name); i >= 0 {
+						v[i] = p.Float()
+					}
+				}
+				got[strings.TrimSuffix(d.Cluster, "_Services")] = v
+			}
+			from = len(all)
 		}
 	}
-	if !clusters["web_Services"] || !clusters["db_Services"] {
-		t.Errorf("reported %v", clusters)
+	none := [3]float64{}
+	// What was started with the same argument is not the service.
+	sleeper(t, "--service", "web=~"+word+"$")
+	report("before", map[string][3]float64{"web": none, "db": none, "one": {1, 0, 1}, "none": none})
+	first, end1 := sleeper(t, word)
+	if err := os.WriteFile(pidfile, fmt.Appendf(nil, "%d\nmore\n", first), 0o600); err != nil {
+		t.Fatal(err)
 	}
+	report("started", map[string][3]float64{"web": {1, 0, 1}, "db": {1, 0, 1}, "one": {1, 0, 1}, "none": none})
+	_, end2 := sleeper(t, word)
+	_, end3 := sleeper(t, word)
+	report("three", map[string][3]float64{"web": {1, 0, 3}, "db": {1, 0, 1}, "one": {1, 0, 1}, "none": none})
+	end1()
+	endPID()
+	report("one has ended", map[string][3]float64{"web": {1, 0, 2}, "db": none, "one": none, "none": none})
+	end2()
+	end3()
+	report("all have ended", map[string][3]float64{"web": none, "db": none, "one": none, "none": none})
 	again, _ := sleeper(t, word)
-	more, _ := sleeper(t, word)
-	f.find(t.Context())
-	slices.Sort(f.services[0].roots)
-	if !slices.Equal(f.services[0].roots, []int{again, more}) {
-		t.Errorf("found %v, want %d and %d", f.services[0].roots, again, more)
+	if err := os.WriteFile(pidfile, fmt.Appendf(nil, "%d\n", again), 0o600); err != nil {
+		t.Fatal(err)
 	}
+	report("again", map[string][3]float64{"web": {1, 1, 1}, "db": {1, 1, 1}, "one": none, "none": none})
 }
 
-// Workers that a service starts, and that match too, are of its job already.
-func TestWorkersAreNoNewService(t *testing.T) {
+// Of the agent: a service that never ran is in the only report there is, and the
+// end of one is reported at once.
+func TestAgentReportsServices(t *testing.T) {
 	t.Parallel()
-	word := fmt.Sprintf("workers-%d", os.Getpid())
-	var flags jobFlags
-	if err := flags.addService("web=~" + word); err != nil {
-		t.Fatal(err)
+	recv := apmontest.New(t)
+	word := fmt.Sprintf("agents-%d", os.Getpid())
+	is := func(cluster string, up float64) func(*xdr.Datagram) bool {
+		return func(d *xdr.Datagram) bool {
+			return d.Cluster == cluster && slices.ContainsFunc(d.Params, func(p xdr.Param) bool { return p.Name == "up" && p.Float() == up })
+		}
 	}
-	f, _, _ := finder(t, &flags)
-	cmd := exec.Command("/bin/sh", "-c", "while read x; do sh -c 'read y <&3' "+word+" 3<&0 & done; kill $!", word)
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() { in.Close(); _ = cmd.Wait() }()
-	f.find(t.Context())
-	job := f.services[0].job
-	if !slices.Equal(f.services[0].roots, []int{cmd.Process.Pid}) {
-		t.Fatalf("found %v, want %d", f.services[0].roots, cmd.Process.Pid)
-	}
-	if _, err := in.Write([]byte("\n")); err != nil {
-		t.Fatal(err)
-	}
-	children := fmt.Sprintf("/proc/%d/task/%d/children", cmd.Process.Pid, cmd.Process.Pid)
-	if _, err := os.ReadFile(children); err != nil {
-		t.Skip(err)
-	}
-	eventually(t, "a worker", func() bool { b, _ := os.ReadFile(children); return len(b) > 0 })
-	f.find(t.Context())
-	if f.services[0].job != job {
-		t.Error("a worker made another job of the service")
-	}
+	p := start(t, nil, "-d", recv.Addr(), "--no-host", "--once", "--service", "never=~^/no/such/"+word)
+	p.exits(0)
+	recv.WaitFor(is("never_Services", 0))
+	_, end := sleeper(t, word)
+	p = start(t, nil, "-d", recv.Addr(), "--no-host", "--interval", "1s", "--service", "web=~"+word+"$")
+	recv.WaitFor(is("web_Services", 1))
+	end()
+	recv.WaitFor(is("web_Services", 0))
+	p.signal(os.Interrupt)
+	p.exits(0)
+	p.says("service is up")
+	p.says("service is down")
 }
 
 func TestPIDFilesAreNoTrap(t *testing.T) {
