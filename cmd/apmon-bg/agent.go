@@ -80,15 +80,17 @@ func (a *agent) run(cc *cli.Context) error {
 		a.print.failed = cancel
 	}
 	opened := make(chan struct{})
-	go func() {
+	var opening sync.WaitGroup
+	opening.Go(func() {
 		select {
 		case <-sig.stop:
 			cancel(errStopped) // before there is anything to report
 		case <-opened:
 		}
-	}()
+	})
 	release, err := a.begin(ctx, cc, opts)
 	close(opened)
+	opening.Wait() // else it may cancel the last report
 	defer release()
 	switch {
 	case context.Cause(ctx) == errStopped:
@@ -130,35 +132,25 @@ const endTime = 1900 * time.Millisecond
 
 // signals are those that end the agent.
 type signals struct {
-	stop  chan struct{} // closed by the first
-	hurry chan struct{} // closed by another interrupt
-	got   chan os.Signal
-	done  chan struct{}
+	stop chan struct{} // closed by the first
+	got  chan os.Signal
+	done chan struct{}
 }
 
 // watchSignals catches what ends the process. It does so in any case, with the
 // code, when the time is over. A write to a pipe that is broken is an error from
-// here on, and not the end.
+// here on, and not the end. Signals behind the first change nothing: the last
+// report is bounded, and a terminal or a manager may send several.
 func watchSignals(code int) *signals {
-	s := &signals{make(chan struct{}), make(chan struct{}), make(chan os.Signal, 2), make(chan struct{})}
+	s := &signals{make(chan struct{}), make(chan os.Signal, 2), make(chan struct{})}
 	signal.Notify(s.got, syscall.SIGTERM, os.Interrupt)
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	go func() {
-		first := true
-		for {
-			select {
-			case sig := <-s.got:
-				if first {
-					first = false
-					close(s.stop)
-					time.AfterFunc(endTime, func() { os.Exit(code) })
-				} else if sig == os.Interrupt {
-					close(s.hurry) // somebody is in a hurry
-					return
-				}
-			case <-s.done:
-				return
-			}
+		select {
+		case <-s.got:
+			close(s.stop)
+			time.AfterFunc(endTime, func() { os.Exit(code) })
+		case <-s.done:
 		}
 	}()
 	return s
@@ -354,7 +346,7 @@ func (a *agent) follow(ctx context.Context, sig *signals, hup, usr1 <-chan os.Si
 			return nil
 		case <-sig.stop:
 			service.tell("STOPPING=1", "STATUS=sending a last report")
-			a.reportLast(ctx, sig)
+			a.reportLast(ctx)
 			if a.print != nil {
 				return a.print.failure()
 			}
@@ -364,16 +356,9 @@ func (a *agent) follow(ctx context.Context, sig *signals, hup, usr1 <-chan os.Si
 }
 
 // reportLast reports before the end.
-func (a *agent) reportLast(ctx context.Context, sig *signals) {
+func (a *agent) reportLast(ctx context.Context) {
 	ctx, stop := context.WithTimeout(ctx, lastReport)
 	defer stop()
-	go func() {
-		select {
-		case <-sig.hurry:
-			stop()
-		case <-ctx.Done():
-		}
-	}()
 	if err := a.client.Report(ctx, apmon.Now); err != nil {
 		a.Logger().Warn("last report not sent, or not whole", slog.String("error", err.Error()))
 	}

@@ -585,6 +585,62 @@ func TestPidfile(t *testing.T) {
 	}
 }
 
+// Everybody may read the pid file, and a lock for reading keeps nobody out; the
+// lock of an earlier version, which is on the file itself, does.
+func TestPidfileIsReadable(t *testing.T) {
+	t.Parallel()
+	recv := apmontest.New(t)
+	dir := t.TempDir()
+	lock := func(file string, how int16) {
+		t.Helper()
+		// Not with os.ReadFile from here on: to close the file unlocks it.
+		f, err := os.OpenFile(file, os.O_RDWR|os.O_CREATE, 0o600)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { f.Close() })
+		if err := syscall.FcntlFlock(f.Fd(), syscall.F_SETLK, &syscall.Flock_t{Type: how}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	file, old := filepath.Join(dir, "pid"), filepath.Join(dir, "old")
+	lock(file, syscall.F_RDLCK)
+	socket, told := manager(t)
+	p := start(t, []string{"NOTIFY_SOCKET=" + socket}, "-d", recv.Addr(), "--pidfile", file)
+	told("READY=1")
+	for name, want := range map[string]os.FileMode{file: 0o644, file + ".lock": 0o600} {
+		if st, err := os.Stat(name); err != nil || st.Mode().Perm() != want {
+			t.Errorf("%s: %v, %v, want %v", name, st, err, want)
+		}
+	}
+	second := start(t, nil, "-d", recv.Addr(), "--pidfile", file)
+	second.exits(69)
+	second.says("held by process " + strconv.Itoa(p.Process.Pid))
+	start(t, nil, "--pidfile", file, "--stop").exits(0)
+	p.exits(0)
+
+	lock(old, syscall.F_WRLCK)
+	p = start(t, nil, "-d", recv.Addr(), "--pidfile", old)
+	p.exits(69)
+	p.says("held by process " + strconv.Itoa(os.Getpid()))
+}
+
+// More interrupts leave the last report alone.
+func TestSecondInterrupt(t *testing.T) {
+	t.Parallel()
+	recv := apmontest.New(t)
+	socket, told := manager(t)
+	p := start(t, []string{"NOTIFY_SOCKET=" + socket}, "-d", recv.Addr(), "--interval", "24h")
+	told("READY=1")
+	p.signal(os.Interrupt)
+	for range 4 { // while it reports, which takes some ms
+		time.Sleep(time.Millisecond)
+		_ = p.Process.Signal(os.Interrupt) // it may have ended
+	}
+	p.exits(0)
+	recv.WaitFor(func(d *xdr.Datagram) bool { return has(d, "load1") })
+}
+
 func TestPidfileIsNoTrap(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
