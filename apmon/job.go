@@ -64,7 +64,7 @@ type MonitoredJob struct {
 	exit  atomic.Pointer[JobExit]
 	state atomic.Pointer[procinfo.Value] // of a service: the last Up
 	shift time.Duration                  // of its slots
-	tasks []*task       // one for each group; the monitor's lock guards it
+	tasks []*task                        // one for each group; the monitor's lock guards it
 }
 
 // JobExit is how a job ended.
@@ -369,7 +369,11 @@ func (m *monitor) jobTask(j *MonitoredJob, g *group) *task {
 	if interval == 0 {
 		interval = orDefault(g.opts.JobInterval)
 	}
-	t := &task{name: "job " + j.job.Node, interval: interval, shift: j.shift % interval, group: g, job: j}
+	name := "job " + j.job.Node
+	if j.job.Service != nil {
+		name = "service " + j.job.Cluster // the node is that of all
+	}
+	t := &task{name: name, interval: interval, shift: j.shift % interval, group: g, job: j}
 	choose := j.choose(g)
 	var params []Param
 	var prev *procinfo.JobSample

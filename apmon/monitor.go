@@ -55,6 +55,8 @@ func (c *Client) Report(ctx context.Context, when When) error {
 // ReportStats is what is known of the reports of one source.
 type ReportStats struct {
 	Name      string        // "host", or the source's
+	Interval  time.Duration // between two reports
+	Next      time.Time     // when the next is due, while the monitor runs
 	Reports   uint64        // made
 	Skipped   uint64        // not made, as the one before was still under way
 	Failures  uint64        // of the reports made: not all could be collected or sent
@@ -364,7 +366,9 @@ func (m *monitor) ended(t *task, took time.Duration, err error) (log func()) {
 	if err == nil {
 		t.inRow, t.stats.LastError = 0, ""
 		if inRow == 0 {
-			return func() {}
+			return func() {
+				logger.LogAttrs(context.Background(), slog.LevelDebug, "report made", slog.String("source", t.name), slog.Duration("took", took))
+			}
 		}
 		return func() {
 			logger.LogAttrs(context.Background(), slog.LevelInfo, "report made again", slog.String("source", t.name), slog.Int("failed", inRow))
@@ -495,7 +499,10 @@ func (m *monitor) stats() []ReportStats {
 	var all []ReportStats
 	for _, t := range m.tasks {
 		s := t.stats
-		s.Busy = t.done != nil
+		s.Busy, s.Interval = t.done != nil, t.interval
+		if m.running != nil {
+			s.Next = time.Now().Add(t.next - m.c.now())
+		}
 		all = append(all, s)
 	}
 	return all

@@ -429,7 +429,7 @@ type handler struct {
 	handle func()
 }
 
-func (h handler) Enabled(context.Context, slog.Level) bool      { return true }
+func (h handler) Enabled(_ context.Context, l slog.Level) bool  { return l >= slog.LevelInfo }
 func (h handler) Handle(_ context.Context, _ slog.Record) error { h.handle(); return nil }
 
 // TestLoggerMayAskAndHang: nothing is held while something is logged.

@@ -169,6 +169,8 @@ func (a *agent) options(cc *cli.Context) ([]apmon.Option, error) {
 	if err := a.Check(cc); err != nil {
 		return nil, err
 	}
+	// The journal has times of its own: see systemd.exec(5).
+	a.Times = a.Getenv("JOURNAL_STREAM") == "" && a.Getenv("INVOCATION_ID") == ""
 	cluster, node := cc.String("cluster"), cc.String("node")
 	if g := cc.String("host-group"); cc.IsSet("host-group") {
 		switch {
@@ -253,9 +255,10 @@ func (a *agent) open(ctx context.Context, cc *cli.Context, opts []apmon.Option) 
 		return command.Errorf(command.Config, "%w", err)
 	}
 	switch configs := a.client.Configs(); {
+	case cc.Bool("print"): // it need not be sent
 	case len(configs) == 1 && configs[0].Source == conf.DefaultSource:
 		a.Logger().Warn("no configuration found, reports go to this host; restart when there is one", slog.String("looked_for", a.System))
-	case len(a.client.Stats().Destinations) == 0 && !cc.Bool("print"):
+	case len(a.client.Stats().Destinations) == 0:
 		a.Logger().Warn("no usable destination yet, the sources are tried again and again")
 	}
 	a.finder = &jobFinder{
@@ -307,6 +310,7 @@ func (a *agent) follow(ctx context.Context, sig *signals, hup, usr1 <-chan os.Si
 	}
 	helpers.Go(func() { a.finder.run(ctx) })
 	helpers.Go(func() { a.log.follow(ctx, a.client, a.Logger()) })
+	a.logStart()
 	service.tell("READY=1", a.status())
 	tick := time.NewTicker(service.interval())
 	defer tick.Stop()
@@ -376,6 +380,25 @@ func (a *agent) status() string {
 		}
 	}
 	return fmt.Sprintf("STATUS=%d of %d destinations resolved, %d datagrams sent, %d not", usable, len(st.Destinations), sent, unsent)
+}
+
+// logStart logs what the agent is going to do.
+func (a *agent) logStart() {
+	log, st := a.Logger(), a.client.Stats()
+	log.Info("monitoring begins", slog.String("version", command.Version()), slog.Int("pid", os.Getpid()))
+	for _, s := range st.Sources {
+		log.Info("source", slog.String("name", s.Name), slog.Int("destinations", s.Destinations), slog.String("last_error", s.LastError))
+	}
+	for _, d := range st.Destinations {
+		address := "not known yet"
+		if d.Addr.IsValid() {
+			address = d.Addr.String()
+		}
+		log.Info("destination", slog.String("name", d.Name), slog.String("address", address))
+	}
+	for _, r := range st.Reports {
+		log.Info("reports", slog.String("of", r.Name), slog.Duration("every", r.Interval), slog.String("first_in", time.Until(r.Next).Round(100*time.Millisecond).String()))
+	}
 }
 
 // logStatistics answers USR1.

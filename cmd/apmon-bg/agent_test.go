@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strconv"
 	"strings"
@@ -582,6 +583,36 @@ func TestPidfile(t *testing.T) {
 	start(t, nil, "--pidfile", file, "--stop").exits(0)
 	for _, p := range all {
 		p.exits(0)
+	}
+}
+
+// The log says at the start what will be reported, where to and when; it has times
+// unless systemd adds them.
+func TestAgentLogsItsStart(t *testing.T) {
+	t.Parallel()
+	recv := apmontest.New(t)
+	timed := regexp.MustCompile(`(?m)^time=\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\S* cmd=apmon-bg level=INFO msg="monitoring begins" version=`)
+	for _, env := range []string{"", "JOURNAL_STREAM=8:12345", "INVOCATION_ID=0123"} {
+		p := start(t, []string{"APMON_DEBUG_LEVEL=DEBUG", env}[:1+min(len(env), 1)], "-d", recv.Addr(), "--interval", "1s", "--service", "web=~^/no/such/service")
+		p.says("monitoring begins")
+		p.says("msg=source name=-d destinations=1")
+		p.says("msg=destination name=" + recv.Addr() + " address=" + recv.Addr())
+		p.says(`msg=reports of="service web_Services" every=1s first_in=`)
+		p.says(`msg="report made" source="service web_Services"`)
+		p.signal(os.Interrupt)
+		p.exits(0)
+		if got := timed.MatchString(p.stderr.String()); got != (env == "") {
+			t.Errorf("%q: times in the log: %v\n%s", env, got, p.stderr.String())
+		}
+	}
+}
+
+func TestPrintClaimsNoDestination(t *testing.T) {
+	t.Parallel()
+	p := start(t, nil, "--once", "--print", "--no-host", "--service", "web=~^/no/such/service")
+	p.exits(0)
+	if got := p.stderr.String(); strings.Contains(got, "this host") {
+		t.Errorf("it says that it sends: %s", got)
 	}
 }
 

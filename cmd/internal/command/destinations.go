@@ -39,6 +39,9 @@ type Destinations struct {
 
 	Dests, Files []string // -d and -f
 
+	// Times puts the time before every line of the log.
+	Times bool
+
 	level slog.LevelVar
 }
 
@@ -111,10 +114,14 @@ func (d *Destinations) AnswerLogger() *slog.Logger { return d.logger(slog.LevelD
 func (d *Destinations) logger(level slog.Leveler) *slog.Logger {
 	// Log lines look like the command's other messages.
 	plain := func(groups []string, a slog.Attr) slog.Attr {
-		if len(groups) == 0 && a.Key == slog.TimeKey {
-			return slog.String("cmd", d.Name)
+		if len(groups) > 0 || a.Key != slog.TimeKey || a.Value.Kind() != slog.KindTime {
+			return a
 		}
-		return a
+		cmd := slog.String("cmd", d.Name)
+		if !d.Times {
+			return cmd
+		}
+		return slog.Group("", slog.String(slog.TimeKey, a.Value.Time().Format("2006-01-02T15:04:05.000Z07:00")), cmd)
 	}
 	return slog.New(slog.NewTextHandler(d.Stderr, &slog.HandlerOptions{Level: level, ReplaceAttr: plain}))
 }
