@@ -23,3 +23,10 @@ func KnownOption(option string) (canonical string, ok bool) {
 	canonical, ok = known()[option]
 	return canonical, ok
 }
+
+// Directives are those that apmon-bg heeds, as [conf.Reader] takes them: they tell
+// what it watches. A client ignores them, as programs read the same files.
+var Directives = map[string]bool{
+	"cluster": true, "node": true, "host_group": true,
+	"service": true, "watch_job": true, "watch_cgroup": true,
+}

@@ -77,6 +77,7 @@ func (c *Config) Merge(other Config) {
 	if c.AccessLog.Input == "" {
 		c.AccessLog = o.AccessLog
 	}
+	c.Own = append(slices.Clip(c.Own), o.Own...)
 	for name, p := range o.Params {
 		if _, ok := c.Params[name]; !ok {
 			c.setParam(name, p)
@@ -164,6 +165,10 @@ func parseInto(a *adder, source string, text []byte, known Known) []Problem {
 		}
 		var err error
 		if name, ok := strings.CutPrefix(s, prefix); ok {
+			if own, value, _ := strings.Cut(name, "="); a.isOwn(own) {
+				a.c.Own = append(a.c.Own, Setting{strings.TrimSpace(own), strings.TrimSpace(value)})
+				continue
+			}
 			err = a.c.directive(name, known)
 		} else {
 			err = a.line(s)
@@ -216,7 +221,13 @@ const maxDestinations = 1000
 // adder adds destinations, each once.
 type adder struct {
 	c    *Config
-	seen map[string]int // where in c.Destinations a name is
+	own  map[string]bool // see Reader
+	seen map[string]int  // where in c.Destinations a name is
+}
+
+func (a *adder) isOwn(name string) bool {
+	_, ok := a.own[strings.TrimSpace(name)]
+	return ok
 }
 
 func (a *adder) line(s string) error {
@@ -313,6 +324,9 @@ func (c Config) Format(secrets bool) []byte {
 		} else {
 			fmt.Fprintf(&b, "# "+prefix+"%s = %s\n", d.name, d.byDefault)
 		}
+	}
+	for _, s := range c.Own {
+		fmt.Fprintf(&b, prefix+"%s = %s\n", s.Name, strings.Map(printable, s.Value))
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Params)) {
 		p := c.Params[name]

@@ -38,7 +38,12 @@ type Options struct {
 	// AccessLog is an access log that apmon-bg shall sum up. Of several sources
 	// the first that names one counts; one from a URL may name none.
 	AccessLog AccessLog
+	// Own are the program's own directives, in their order: see [Reader].
+	Own []Setting
 }
+
+// Setting is a directive that this package does not look into.
+type Setting struct{ Name, Value string }
 
 // AccessLog holds the directives xApMon_accesslog and xApMon_accesslog_NAME as
 // they were written, empty for the default: they mean what the flags of apmon-bg do.

@@ -62,9 +62,13 @@ func TestSampleUncommented(t *testing.T) {
 		}
 		text = append(text, line...)
 	}
-	c, problems := Parse("sample", text, knownOption)
-	for _, p := range problems {
+	var c Config
+	own := map[string]bool{"cluster": false, "node": false, "host_group": false, "service": true, "watch_job": true, "watch_cgroup": true}
+	for _, p := range parseInto(&adder{c: &c, own: own}, "sample", text, knownOption) {
 		t.Error(p)
+	}
+	if len(c.Own) != len(own) {
+		t.Errorf("%d of %d directives of apmon-bg: %v", len(c.Own), len(own), c.Own)
 	}
 	if len(c.Destinations) != 10 {
 		t.Errorf("%d destinations: %v", len(c.Destinations), c.Destinations)

@@ -111,6 +111,10 @@ type Reader struct {
 	Source Source
 	// Known is the test for names of monitoring options.
 	Known Known
+	// Own are the names of directives of the program, without xApMon_, and
+	// whether they name files or processes of this host: those are refused from
+	// a URL.
+	Own map[string]bool
 	// Transport fetches URLs; nil is one with proxies from the environment.
 	Transport http.RoundTripper
 
@@ -157,7 +161,7 @@ func (r *Reader) Read(ctx context.Context) (c Config, problems []Problem, change
 		c, problems = ParseList(r.Source.Name, r.Source.at)
 	} else {
 		c.Source = r.Source.Name
-		a := adder{c: &c}
+		a := adder{c: &c, own: r.Own}
 		for _, p := range parts {
 			if p.err != nil {
 				problems = append(problems, Problem{Source: p.name, Err: p.err})
@@ -175,6 +179,14 @@ func (r *Reader) Read(ctx context.Context) (c Config, problems []Problem, change
 		for _, d := range c.Destinations {
 			c.setPlain(d.Name(), r.Source.Name)
 		}
+	}
+	if r.Source.kind == remote {
+		c.Own = slices.DeleteFunc(c.Own, func(s Setting) bool {
+			if r.Own[s.Name] {
+				problems = append(problems, Problem{Source: r.Source.Name, Err: fmt.Errorf(prefix+"%s cannot be configured from a URL", s.Name)})
+			}
+			return r.Own[s.Name]
+		})
 	}
 	if len(c.Destinations) == 0 {
 		return c, problems, changed, ErrNoDestination

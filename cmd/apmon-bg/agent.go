@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -156,10 +157,9 @@ func watchSignals(code int) *signals {
 	return s
 }
 
-func (s *signals) release() {
-	signal.Stop(s.got)
-	close(s.done)
-}
+// release ends the watching. The signals stay caught: one that comes while the
+// process ends must not make its exit code another.
+func (s *signals) release() { close(s.done) }
 
 // errStopped is why the agent ends when a signal says so.
 var errStopped = errors.New("stopped by a signal")
@@ -171,17 +171,29 @@ func (a *agent) options(cc *cli.Context) ([]apmon.Option, error) {
 	}
 	// The journal has times of its own: see systemd.exec(5).
 	a.Times = a.Getenv("JOURNAL_STREAM") == "" && a.Getenv("INVOCATION_ID") == ""
-	cluster, node := cc.String("cluster"), cc.String("node")
-	if g := cc.String("host-group"); cc.IsSet("host-group") {
+	cluster, node, group := cc.String("cluster"), cc.String("node"), cc.String("host-group")
+	if cc.IsSet("host-group") {
 		switch {
-		case strings.TrimSpace(g) == "":
+		case strings.TrimSpace(group) == "":
 			return nil, errors.New("--host-group is empty")
 		case cluster != "" || node != "":
 			return nil, errors.New("--host-group gives the names, and goes with neither -c nor -n")
 		}
-		cluster, node = g+"_Nodes", procinfo.Hostname()
+	}
+	if !cc.Bool("stop") {
+		var d described
+		d.take(a.loadOwn(cc), &a.jobFlags, a.Logger())
+		if group == "" {
+			if cluster == "" && node == "" {
+				group = d.group
+			}
+			cluster, node = cmp.Or(cluster, d.cluster), cmp.Or(node, d.node)
+		}
+	}
+	if group != "" {
+		cluster, node = cmp.Or(cluster, group+"_Nodes"), cmp.Or(node, procinfo.Hostname())
 		if a.cluster == "" {
-			a.cluster = g + "_Jobs"
+			a.cluster = group + "_Jobs"
 		}
 	}
 	if err := a.jobFlags.check(); err != nil {

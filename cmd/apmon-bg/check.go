@@ -66,6 +66,7 @@ none, SOURCE is a list of destinations.`,
 			}
 			checkDestinations(loaded, addrs)
 			for i := range loaded {
+				checkOwn(&loaded[i])
 				var l accessLog
 				if _, err := l.open(loaded[i].Config.AccessLog, nil); err != nil {
 					loaded[i].Problems = append(loaded[i].Problems, conf.Problem{Source: loaded[i].Config.Source, Err: err})

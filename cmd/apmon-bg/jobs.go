@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -31,6 +32,7 @@ const findInterval = 10 * time.Second
 // jobFlags is what the agent is told of jobs.
 type jobFlags struct {
 	jobs     []apmon.Job
+	own      []apmon.Job // of configurations: one that is not there ends nothing
 	services []*watched
 	globs    []*cgroupGlob
 	node     string // template
@@ -50,14 +52,21 @@ func (f *jobFlags) flags() []cli.Flag {
 }
 
 func (f *jobFlags) addJob(s string) error {
+	j, err := parseJob(s)
+	if err == nil {
+		f.jobs = append(f.jobs, j)
+	}
+	return err
+}
+
+func parseJob(s string) (apmon.Job, error) {
 	// A node may hold commas, as it is the last.
 	part := append(strings.SplitN(s, ",", 4), "", "", "")
 	pid, err := strconv.Atoi(part[0])
 	if err != nil || pid <= 0 {
-		return fmt.Errorf("%q is not a process id", part[0])
+		return apmon.Job{}, fmt.Errorf("%q is not a process id", part[0])
 	}
-	f.jobs = append(f.jobs, apmon.Job{PID: pid, WorkDir: part[1], Cluster: part[2], Node: part[3]})
-	return nil
+	return apmon.Job{PID: pid, WorkDir: part[1], Cluster: part[2], Node: part[3]}, nil
 }
 
 func (f *jobFlags) addService(s string) error {
@@ -131,6 +140,12 @@ func (f *jobFinder) begin() error {
 		}
 		if _, err := f.client.AddJob(j); err != nil {
 			return command.Errorf(command.NoInput, "--job: %w", err)
+		}
+	}
+	for _, j := range f.own {
+		j.Cluster = cmp.Or(j.Cluster, f.cluster)
+		if _, err := f.client.AddJob(j); err != nil {
+			f.log.Error("job not monitored", slog.String("directive", "xApMon_watch_job"), slog.String("error", err.Error()))
 		}
 	}
 	for _, sv := range f.services {

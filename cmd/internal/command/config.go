@@ -15,7 +15,7 @@ import (
 func Load(ctx context.Context, sources []conf.Source, fallback bool) []conf.Loaded {
 	readers := make([]*conf.Reader, len(sources))
 	for i, s := range sources {
-		readers[i] = &conf.Reader{Source: s, Known: apmon.KnownOption}
+		readers[i] = &conf.Reader{Source: s, Known: apmon.KnownOption, Own: apmon.Directives}
 	}
 	if !fallback {
 		return conf.Load(ctx, readers)
