@@ -4,10 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"syscall"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/apmon-go/apmon/cmd/apmon-bg/internal/launch"
 	"github.com/apmon-go/apmon/procinfo"
 )
 
@@ -33,11 +35,35 @@ func makeCgroup() (*ownCgroup, error) {
 	if err := unix.Access(parent+"/cgroup.procs", unix.W_OK); err != nil {
 		return nil, fmt.Errorf("%s/cgroup.procs: %w", parent, err)
 	}
-	dir, err := os.MkdirTemp(parent, "apmon-job-*") // one that is there may have been another's
-	if err != nil {
+	removeStale(parent)
+	start, ok := launch.StartTime(os.Getpid())
+	if !ok {
+		return nil, errors.New("/proc/self/stat cannot be read")
+	}
+	dir := filepath.Join(parent, fmt.Sprintf(cgroupName, os.Getpid(), start))
+	if err := os.Mkdir(dir, 0o755); err != nil {
 		return nil, err
 	}
 	return &ownCgroup{dir}, nil
+}
+
+// cgroupName is the name of a cgroup for a job: whose it is, by pid and start time.
+const cgroupName = "apmon-job-%d-%d"
+
+// removeStale removes cgroups that an earlier exec left behind, because something
+// of its job lived on or it was killed. One with processes cannot be removed.
+func removeStale(parent string) {
+	dirs, _ := filepath.Glob(filepath.Join(parent, "apmon-job-*-*"))
+	for _, dir := range dirs {
+		var pid int
+		var start uint64
+		if n, _ := fmt.Sscanf(filepath.Base(dir), cgroupName, &pid, &start); n != 2 {
+			continue
+		}
+		if now, ok := launch.StartTime(pid); !ok || now != start {
+			_ = os.Remove(dir)
+		}
+	}
 }
 
 func (c *ownCgroup) path() string {

@@ -26,17 +26,33 @@ func bit(sig syscall.Signal) uint64 { return 1 << (sig - 1) }
 
 // stat tells a process's state and its parent, from /proc/PID/stat.
 func stat(pid int) (state byte, ppid int, ok bool) {
+	f := statFields(pid)
+	if len(f) < 2 {
+		return 0, 0, false
+	}
+	ppid, err := strconv.Atoi(string(f[1]))
+	return f[0][0], ppid, err == nil
+}
+
+// statFields are the fields of /proc/PID/stat behind the name, which may hold
+// anything.
+func statFields(pid int) [][]byte {
 	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {
-		return 0, 0, false
+		return nil
 	}
-	// Behind the name, which may hold anything.
-	fields := bytes.Fields(b[bytes.LastIndexByte(b, ')')+1:])
-	if len(fields) < 2 {
-		return 0, 0, false
+	return bytes.Fields(b[bytes.LastIndexByte(b, ')')+1:])
+}
+
+// StartTime is when a process started, in clock ticks since the machine did: with
+// its pid it names a process for ever. ok is false if there is no such process.
+func StartTime(pid int) (ticks uint64, ok bool) {
+	f := statFields(pid)
+	if len(f) < 20 {
+		return 0, false
 	}
-	ppid, err = strconv.Atoi(string(fields[1]))
-	return fields[0][0], ppid, err == nil
+	ticks, err := strconv.ParseUint(string(f[19]), 10, 64)
+	return ticks, err == nil
 }
 
 // childrenOf lists the children of a process.
