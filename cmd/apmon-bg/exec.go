@@ -250,10 +250,7 @@ func (r *runner) open(cc *cli.Context) {
 
 // begin follows the job.
 func (r *runner) begin(c launch.Command, dir *ownCgroup, j apmon.Job) {
-	j.PID, j.Started, j.Counter = c.PID, true, c.CPUTime
-	if c.Witness != 0 {
-		j.Not = []int{c.Witness}
-	}
+	j.PID, j.Started, j.Not, j.Counter = c.PID, true, c.Not, c.CPUTime
 	if c.Cgroup {
 		j.Cgroup = dir.path()
 	}

@@ -81,8 +81,15 @@ func (c *counter) attach(pid int) {
 }
 
 // maxEvents bounds what is attached to: a command that has hundreds of threads
-// and processes after some milliseconds is counted in part.
-const maxEvents = 200
+// and processes after some milliseconds is counted in part. So is one with fewer,
+// where others need the descriptors.
+var maxEvents = sync.OnceValue(func() int {
+	var limit unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) != nil {
+		return 1
+	}
+	return int(min(200, limit.Cur/8))
+})
 
 // add adds a process and its children. What comes into being between two of these
 // steps is missed rather than counted twice.
@@ -100,7 +107,7 @@ func (c *counter) add(pid int) bool {
 		children = append(children, strings.Fields(string(b))...)
 	}
 	for _, task := range tasks {
-		if tid, err := strconv.Atoi(task.Name()); err == nil && len(c.events) < maxEvents {
+		if tid, err := strconv.Atoi(task.Name()); err == nil && len(c.events) < maxEvents() {
 			if f, err := openEvent(tid, 0); err == nil {
 				c.events = append(c.events, f)
 			}

@@ -3,7 +3,14 @@
 // untouched, in the same process group, with the signals meant for it, and its
 // exit code handed on.
 //
-//	r, err := launch.Run(launch.Options{Args: os.Args[1:], OrphanWait: 2 * time.Second})
+//	err := launch.Prepare()
+//	var r launch.Result
+//	if err == nil {
+//		r, err = launch.Run(launch.Options{Args: os.Args[1:], OrphanWait: 2 * time.Second})
+//	}
+//	if errors.Is(err, launch.ErrNoRoom) {
+//		launch.Exec("apmon-bg", err.Error(), os.Args[1:]) // does not return
+//	}
 //	if err != nil {
 //		fmt.Fprintln(os.Stderr, "apmon-bg:", err)
 //	}
@@ -32,13 +39,21 @@
 //     does one that is just being started: a duplicate, if it was already there.
 //   - A signal to us alone within 100 ms after the same one to everyone is taken
 //     for the same.
-//   - Without a witness (no process could be made) everything is forwarded.
+//   - If the witness is killed, everything is forwarded.
 //
 // A signal that is ignored when we start stays ignored in the command if it is
 // HUP, INT, TSTP, TTIN, TTOU or CONT; QUIT is taken to be ignored where INT is,
 // as a shell without job control ignores both in its background commands. Of the
 // others the Go runtime forgets what they were before our first line runs; the
 // command gets them with their default action.
+//
+// # Limits
+//
+// A thread that cannot be created ends a Go program, and so does want of the first
+// descriptors: [Prepare] has all that is needed before the command runs, and where
+// there is no room for it [Exec] replaces us by the command. Before main the
+// runtime needs 6 threads (ulimit -u; 4 with up to 2 CPUs) and 1.5 GB of addresses
+// (ulimit -v; most values above 800 MB do).
 //
 // The runtime also opens /dev/null where a standard descriptor is closed, and
 // keeps the first of several environment entries of one name.
@@ -84,9 +99,9 @@ type Command struct {
 	PID    int
 	Cgroup bool // it was started in Options.CgroupDir
 
-	// Witness is the process beside us in our group, 0 for none: a child of
-	// ours that is not the command's.
-	Witness int
+	// Not are children of ours that are not the command's: the witness beside
+	// us in our group.
+	Not []int
 
 	// CPUTime is the CPU time, user and system, of the command and of every
 	// process that comes from it, dead or alive, waited for by its parent or
@@ -111,7 +126,7 @@ type Result struct {
 // Usage is what the kernel counted for processes that have ended: wait4(2).
 type Usage struct {
 	User, System time.Duration
-	MaxRSS       int64 // KB, of the largest single process; 0 if none was larger than we are
+	MaxRSS       int64 // KB, of the largest single process
 }
 
 // Code is the exit code that tells of the end as a shell does: the command's

@@ -12,6 +12,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -51,6 +52,7 @@ type settings struct {
 	Cgroup      string
 	Reraise     bool
 	Hang        bool   // Ended does not return
+	Hold        int    // MB
 	StartedBy   string // a file that is there once the command runs
 	ToldBy      string
 }
@@ -74,6 +76,11 @@ func wrapper(args []string) {
 	}
 	var t told
 	var command Command
+	held := make([]byte, s.Hold<<20)
+	for i := range held {
+		held[i] = 1
+	}
+	defer runtime.KeepAlive(held)
 	r, err := Run(Options{
 		Args: args[1:], OrphanWait: s.OrphanWait, KillOrphans: s.KillOrphans, CgroupDir: s.Cgroup,
 		Started: func(c Command) {
@@ -696,6 +703,31 @@ func TestOrphans(t *testing.T) {
 			t.Errorf("it took %v", d)
 		}
 	})
+}
+
+// The memory of a command is its own, however small, and not ours.
+func TestMaxRSS(t *testing.T) {
+	t.Parallel()
+	if raceDetector {
+		t.Skip("its memory would be measured")
+	}
+	file := filepath.Join(t.TempDir(), "told")
+	for name, test := range map[string]struct {
+		args      []string
+		low, high int64 // MB
+	}{
+		"small": {[]string{"true"}, 0, 3},
+		"large": {[]string{"dd", "if=/dev/zero", "of=/dev/null", "bs=50M", "count=1", "status=none"}, 50, 60},
+	} {
+		w := wrap(t, settings{ToldBy: file, Hold: 200}, test.args...)
+		w.start()
+		if _, code := w.rest(); code != 0 {
+			t.Fatalf("%s: exit code %d", name, code)
+		}
+		if kb := w.told().Result.Root.MaxRSS; kb <= test.low<<10 || kb >= test.high<<10 {
+			t.Errorf("%s: %d KB", name, kb)
+		}
+	}
 }
 
 func TestEnded(t *testing.T) {

@@ -13,5 +13,14 @@ func Run(Options) (Result, error) {
 	return Result{ExitCode: 126}, errors.New("exec needs Linux")
 }
 
+// ErrNoRoom is returned on Linux.
+var ErrNoRoom = errors.New("no room")
+
+// Prepare needs Linux.
+func Prepare() error { return nil }
+
+// Exec needs Linux.
+func Exec(string, string, []string) { os.Exit(126) }
+
 // Reraise needs Linux; elsewhere it exits with 128 and the signal's number.
 func Reraise(sig syscall.Signal) { os.Exit(128 + int(sig)) }

@@ -28,22 +28,21 @@ const (
 	hooks   = 2 * time.Second        // for Started and Ended, after the end
 )
 
+var errNoCommand = errors.New("no command")
+
 // Run runs a command and waits for its end. An error says why it could not be
-// started; the result has the exit code for that too.
+// started; the result has the exit code for that too. It is [ErrNoRoom] where
+// [Exec] may still do.
 //
 // The signals that Run forwards stay caught after its return, so that what is
 // left to do then is done: see [Reraise], and [signal.Reset].
 func Run(o Options) (Result, error) {
 	if len(o.Args) == 0 {
-		return Result{ExitCode: 127}, errors.New("no command")
+		return Result{ExitCode: 127}, errNoCommand
 	}
 	if o.Warn == nil {
 		o.Warn = func(error) {}
 	}
-	// The witness ends with this thread.
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-
 	j := job{
 		warn:     o.Warn,
 		children: make(chan os.Signal, 1),
@@ -54,46 +53,32 @@ func Run(o Options) (Result, error) {
 	}
 	j.timer.Stop()
 	j.pause.Stop()
-	j.catch()
+	ignored := j.catch()
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		o.Warn(fmt.Errorf("orphans are not seen: %w", err))
 	}
 	count := newCounter()
 	defer count.close()
-	pid, cgroupErr, err := start(o.Args, o.CgroupDir)
+	created.Wait()
+	runtime.LockOSThread() // the witness ends with this thread
+	defer runtime.UnlockOSThread()
+	pid, w, cgroupErr, err := start(o.Args, o.CgroupDir, ignored)
 	if err != nil {
-		j.dismiss()
-		code := 126
-		if err == syscall.ENOENT {
-			code = 127
-		}
-		return Result{ExitCode: code}, fmt.Errorf("%s: %w", o.Args[0], err)
+		unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
+		return notStarted(o.Args, err)
 	}
 	go count.attach(pid)
-	j.root = pid
+	j.root, j.witness = pid, w
 	if cgroupErr != nil {
 		o.Warn(fmt.Errorf("cannot start in cgroup %s: %w", o.CgroupDir, cgroupErr))
 	}
-	// The witness comes after, so that the command need not wait for it. What
-	// came before the command ran, the command did not get.
-	if j.witness, err = newWitness(); err != nil {
-		o.Warn(fmt.Errorf("signals may be delivered twice: %w", err))
-	}
-	for len(j.signals) > 0 {
-		sig := (<-j.signals).(syscall.Signal)
-		j.note(sig, time.Now())
-		j.forward(sig)
-	}
 
 	ended, done := make(chan Result, 1), make(chan struct{})
-	witness := 0
-	if j.witness != nil {
-		witness = j.witness.pid
-	}
+	witness := w.pid
 	go func() {
 		defer close(done)
 		if o.Started != nil {
-			o.Started(Command{PID: pid, Cgroup: o.CgroupDir != "" && cgroupErr == nil, Witness: witness, CPUTime: count.read})
+			o.Started(Command{PID: pid, Cgroup: o.CgroupDir != "" && cgroupErr == nil, Not: []int{witness}, CPUTime: count.read})
 		}
 		if r := <-ended; o.Ended != nil {
 			o.Ended(r)
@@ -145,11 +130,10 @@ type arrival struct {
 	at  time.Time
 }
 
-// catch has the signals come to us that were not ignored: what a handler is set
-// for, exec sets to its default.
-func (j *job) catch() {
+// catch has the signals come to us that were not ignored, and returns the others.
+func (j *job) catch() (ignored uint64) {
 	signal.Notify(j.children, syscall.SIGCHLD)
-	ignored := ignoredSignals()
+	ignored = ignoredSignals()
 	if ignored&bit(syscall.SIGINT) != 0 {
 		signal.Ignore(syscall.SIGQUIT)
 		ignored |= bit(syscall.SIGQUIT)
@@ -159,6 +143,7 @@ func (j *job) catch() {
 			signal.Notify(j.signals, sig)
 		}
 	}
+	return ignored
 }
 
 // follow forwards signals and reaps, until the root has ended.
@@ -462,10 +447,5 @@ func wait4(pid, options int, usage *syscall.Rusage) (status syscall.WaitStatus, 
 func (u *Usage) add(r syscall.Rusage) {
 	u.User += time.Duration(r.Utime.Nano())
 	u.System += time.Duration(r.Stime.Nano())
-	// It includes what the process was before it became the command: a copy of
-	// us.
-	var us syscall.Rusage
-	if syscall.Getrusage(syscall.RUSAGE_SELF, &us) == nil && r.Maxrss > us.Maxrss {
-		u.MaxRSS = max(u.MaxRSS, int64(r.Maxrss))
-	}
+	u.MaxRSS = max(u.MaxRSS, int64(r.Maxrss))
 }

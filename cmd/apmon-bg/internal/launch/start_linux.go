@@ -1,9 +1,15 @@
 package launch
 
 import (
+	"bytes"
+	"fmt"
 	"os"
+	"runtime"
+	"strconv"
 	"strings"
+	"sync"
 	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -12,54 +18,136 @@ import (
 const shell = "/bin/sh"
 
 // start starts a command as execvp(3) would, in the directory cgroup if that is
-// not "". If it could only be started outside, cgroupErr says why. err is a
-// [syscall.Errno].
-func start(args []string, cgroup string) (pid int, cgroupErr, err error) {
-	attr := syscall.ProcAttr{Env: os.Environ(), Files: []uintptr{0, 1, 2}}
-	inside := attr
+// not "", from a process that is then its witness. The signals ignored stay so.
+// If the command could only be started outside, cgroupErr says why. err is a
+// [syscall.Errno], or wraps [ErrNoRoom].
+func start(args []string, cgroup string, ignored uint64) (pid int, w *witness, cgroupErr, err error) {
+	paths, err := lookup(args[0])
+	if len(paths) == 0 {
+		return 0, nil, nil, err
+	}
+	p, free, err := newPlan(paths, args, ignored)
+	if err != nil {
+		return 0, nil, nil, fmt.Errorf("%w: %w", ErrNoRoom, err)
+	}
+	defer free()
 	if cgroup != "" {
 		var fd int
 		if fd, cgroupErr = unix.Open(cgroup, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0); cgroupErr == nil {
 			defer unix.Close(fd)
-			inside.Sys = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: fd}
+			p.cgroup = true
+			p.clone = cloneArgs{flags: unix.CLONE_INTO_CGROUP | unix.CLONE_PARENT, cgroup: uint64(fd)}
 		}
 	}
-	fork := func(path string, args []string) (err error) {
-		if inside.Sys != nil {
-			if pid, err = syscall.ForkExec(path, args, &inside); err == nil {
-				return nil
-			}
-		}
-		// The error may be the program's or the cgroup's.
-		first := err
-		if pid, err = syscall.ForkExec(path, args, &attr); err == nil && first != nil {
-			cgroupErr = first
-		}
-		return err
+	var reports int
+	w, reports, err = newWitness(p)
+	if err != nil {
+		return 0, nil, nil, fmt.Errorf("%w: %w", ErrNoRoom, err)
 	}
+	defer unix.Close(reports)
+	refused := syscall.EIO // no command came of it, and nothing was said
+	for {
+		var r report
+		b := (*[unsafe.Sizeof(r)]byte)(unsafe.Pointer(&r))[:]
+		n, err := unix.Read(reports, b)
+		if err == syscall.EINTR {
+			continue
+		}
+		if n != len(b) {
+			break // it was started, or it was not
+		}
+		switch r.kind {
+		case reportCgroup:
+			cgroupErr = syscall.Errno(r.value)
+		case reportFork:
+			refused = syscall.Errno(r.value)
+		case reportPID:
+			pid = int(r.value)
+		case reportExec:
+			w.end()
+			wait4(pid, 0, nil)
+			return 0, nil, cgroupErr, syscall.Errno(r.value)
+		}
+	}
+	if pid == 0 {
+		w.end()
+		return 0, nil, nil, fmt.Errorf("%w: %w", ErrNoRoom, refused)
+	}
+	return pid, w, cgroupErr, nil
+}
 
+// lookup returns the files that may be a command, in order; the error says why
+// there is none. To look is cheaper than to exec.
+func lookup(name string) (paths []string, err error) {
 	err = syscall.ENOENT
-	denied := false
-	for _, path := range candidates(args[0]) {
-		// To look first is cheaper than to fork.
-		if err = unix.Stat(path, new(unix.Stat_t)); err == nil {
-			err = fork(path, args)
+	for _, path := range candidates(name) {
+		if e := unix.Stat(path, new(unix.Stat_t)); notThere(errnoOf(e)) {
+			err = e
+		} else {
+			paths = append(paths, path)
 		}
-		if err == syscall.ENOEXEC {
-			err = fork(shell, append([]string{shell, path}, args[1:]...))
+	}
+	return paths, err
+}
+
+func errnoOf(err error) syscall.Errno {
+	errno, _ := err.(syscall.Errno)
+	return errno
+}
+
+// notThere reports whether execvp(3) goes on with the next folder.
+//
+//go:nosplit
+//go:norace
+func notThere(err syscall.Errno) bool {
+	return err == syscall.ENOENT || err == syscall.ENOTDIR || err == syscall.ESTALE || err == syscall.ENODEV || err == syscall.ETIMEDOUT
+}
+
+// Exec replaces this process by a command, as execvp(3) does, after one line of
+// standard error, if that takes it. It does not return: where the command cannot
+// be executed it says so and exits, with 127 if it is not there and 126 else.
+func Exec(name, why string, args []string) {
+	say := func(line string) {
+		// No timer and no file of package os: see Prepare.
+		fds := []unix.PollFd{{Fd: 2, Events: unix.POLLOUT}}
+		if n, _ := unix.Poll(fds, 100); n == 1 {
+			_, _ = unix.Write(2, []byte(name+": "+line+"\n"))
 		}
-		switch err {
-		case syscall.EACCES:
-			denied = true
-		case syscall.ENOENT, syscall.ENOTDIR, syscall.ESTALE, syscall.ENODEV, syscall.ETIMEDOUT:
-		default:
-			return pid, cgroupErr, err
+	}
+	say(why)
+	r, err := execute(args)
+	say(err.Error())
+	os.Exit(r.Code())
+}
+
+func execute(args []string) (Result, error) {
+	if len(args) == 0 {
+		return Result{ExitCode: 127}, errNoCommand
+	}
+	paths, err := lookup(args[0])
+	denied, limit := false, fileLimit()
+	_ = unix.Setrlimit(unix.RLIMIT_NOFILE, &limit)
+	for _, path := range paths {
+		if err = syscall.Exec(path, args, os.Environ()); err == syscall.ENOEXEC {
+			err = syscall.Exec(shell, append([]string{shell, path}, args[1:]...), os.Environ())
+		}
+		if denied = denied || err == syscall.EACCES; err != syscall.EACCES && !notThere(errnoOf(err)) {
+			return notStarted(args, err)
 		}
 	}
 	if denied {
 		err = syscall.EACCES
 	}
-	return 0, cgroupErr, err
+	return notStarted(args, err)
+}
+
+// notStarted is the result of a command that could not be started.
+func notStarted(args []string, err error) (Result, error) {
+	code := 126
+	if err == syscall.ENOENT {
+		code = 127
+	}
+	return Result{ExitCode: code}, fmt.Errorf("%s: %w", args[0], err)
 }
 
 // candidates are the files that a command may be, in order.
@@ -83,4 +171,208 @@ func candidates(name string) []string {
 		}
 	}
 	return dirs
+}
+
+// A plan is what the witness and the command's process need before its exec:
+// nothing can be made there. It is in memory of its own, as they give back ours,
+// and holds no pointer into that.
+type plan struct {
+	parent             int
+	out, reports, last int // the two pipes; the highest descriptor, see lastDescriptor
+	set                [2]uint64
+	setSize            uintptr // of a signal set, to the kernel
+	zero               unix.Timespec
+	name               [16]byte // NUL at the end
+	args               *byte    // our command line in memory
+	size               int
+
+	drop  unsafe.Pointer // [drops]span
+	drops int
+
+	cgroup bool // start it with clone
+	clone  cloneArgs
+	mask   unix.Sigset_t // for the command
+	files  unix.Rlimit   // likewise
+	reset  uint64        // signals that have handlers here
+	action [64]byte      // SIG_DFL: nothing but zeros, whatever the order of the fields
+	shell  *byte
+	env    unsafe.Pointer
+	try    unsafe.Pointer // [tries]try
+	tries  int
+}
+
+// A span is memory to give back.
+type span struct{ start, end uintptr }
+
+// A try is a file to execute, by itself and by the shell.
+type try struct {
+	path        *byte
+	argv, shell unsafe.Pointer
+}
+
+// cloneArgs is the struct clone_args of clone3(2).
+type cloneArgs struct {
+	flags, pidfd, childTID, parentTID, exitSignal, stack, stackSize, tls, setTID, setTIDSize, cgroup uint64
+}
+
+// A report is what the witness and the command's process say of the start.
+type report struct{ kind, value uint32 }
+
+const (
+	reportPID    = iota + 1 // there is a process
+	reportCgroup            // errno: it is not in the cgroup
+	reportFork              // errno: there is none
+	reportExec              // errno: and it is not the command
+)
+
+// stackMargin is what of a stack a function that calls no other may touch, with
+// room to spare. It is a multiple of the page size.
+const stackMargin = 64 << 10
+
+// block is memory outside of Go's, of which parts are given away.
+type block struct{ rest []byte }
+
+func (b *block) take(size int) unsafe.Pointer {
+	p := unsafe.Pointer(unsafe.SliceData(b.rest))
+	b.rest = b.rest[(size+15)&^15:]
+	return p
+}
+
+func (b *block) string(s string) *byte {
+	p := b.take(len(s) + 1)
+	copy(unsafe.Slice((*byte)(p), len(s)), s)
+	return (*byte)(p)
+}
+
+// strings is an argv: pointers with nil behind them.
+func (b *block) strings(list ...*byte) unsafe.Pointer {
+	p := b.take((len(list) + 1) * int(unsafe.Sizeof(uintptr(0))))
+	copy(unsafe.Slice((**byte)(p), len(list)), list)
+	return p
+}
+
+// newPlan makes a plan to execute the first of some files that can be, with
+// these arguments and our environment.
+func newPlan(paths, args []string, ignored uint64) (p *plan, free func(), err error) {
+	env := os.Environ()
+	size := 1 << 16 // of the plan, the spans and what is rounded up
+	for _, list := range [][]string{paths, args, env} {
+		for _, s := range list {
+			size += len(s) + 64
+		}
+	}
+	size += len(paths) * (len(args) + 8) * 16
+	spans := ownMemory()
+	size += len(spans) * int(unsafe.Sizeof(span{}))
+	mem, err := unix.Mmap(-1, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
+	if err != nil {
+		return nil, nil, err
+	}
+	b := &block{mem}
+	p = (*plan)(b.take(int(unsafe.Sizeof(plan{}))))
+	p.drops, p.drop = len(spans), b.take(len(spans)*int(unsafe.Sizeof(span{})))
+	copy(unsafe.Slice((*span)(p.drop), len(spans)), spans)
+	p.reset, p.files, p.setSize = ^ignored, fileLimit(), 8
+	if strings.HasPrefix(runtime.GOARCH, "mips") {
+		p.setSize = 16
+	}
+	p.shell = b.string(shell)
+	own := func(list []string) (copies []*byte) {
+		for _, s := range list {
+			copies = append(copies, b.string(s))
+		}
+		return copies
+	}
+	p.env = b.strings(own(env)...)
+	argv := own(args)
+	plain := b.strings(argv...)
+	p.tries, p.try = len(paths), b.take(len(paths)*int(unsafe.Sizeof(try{})))
+	for i, path := range own(paths) {
+		unsafe.Slice((*try)(p.try), len(paths))[i] = try{path, plain, b.strings(append([]*byte{p.shell, path}, argv[1:]...)...)}
+	}
+	return p, func() { unix.Munmap(mem) }, nil
+}
+
+// fileLimit is the limit of open files that we were started with. Package syscall
+// has raised ours, and keeps to itself what it was; but an exec, if only tried,
+// sets it back.
+var fileLimit = sync.OnceValue(func() (limit unix.Rlimit) {
+	var raised unix.Rlimit
+	_ = unix.Getrlimit(unix.RLIMIT_NOFILE, &raised)
+	_ = syscall.Exec("", []string{""}, nil)
+	_ = unix.Getrlimit(unix.RLIMIT_NOFILE, &limit)
+	_ = unix.Setrlimit(unix.RLIMIT_NOFILE, &raised)
+	return limit
+})
+
+// kept is in the data of the program, which is no memory to give back.
+var kept byte
+
+// ownMemory lists the memory that only we need: the heap and what manages it.
+func ownMemory() (spans []span) {
+	maps, _ := os.ReadFile("/proc/self/maps")
+	for line := range bytes.Lines(maps) {
+		f := bytes.Fields(line)
+		if len(f) < 5 || string(f[1]) != "rw-p" || string(f[4]) != "0" || len(f) > 5 && !bytes.HasPrefix(f[5], []byte("[anon")) {
+			continue
+		}
+		low, high, _ := strings.Cut(string(f[0]), "-")
+		start, err1 := strconv.ParseUint(low, 16, 64)
+		end, err2 := strconv.ParseUint(high, 16, 64)
+		s := span{uintptr(start), uintptr(end)}
+		if data := uintptr(unsafe.Pointer(&kept)); err1 == nil && err2 == nil && (data < s.start || data >= s.end) {
+			spans = append(spans, s)
+		}
+	}
+	return spans
+}
+
+// becomeCommand executes the command, in a process where no runtime is: see
+// [forkWitness].
+//
+//go:nosplit
+//go:noinline
+//go:norace
+//go:nocheckptr
+func becomeCommand(p *plan) {
+	pid, _, _ := syscall.RawSyscall(syscall.SYS_GETPID, 0, 0, 0)
+	sendReport(p, reportPID, pid)
+	// What comes now must not come to a handler of the runtime.
+	for sig := uintptr(1); sig <= 64; sig++ {
+		if p.reset&(1<<(sig-1)) != 0 {
+			syscall.RawSyscall6(syscall.SYS_RT_SIGACTION, sig, uintptr(unsafe.Pointer(&p.action)), 0, p.setSize, 0, 0)
+		}
+	}
+	syscall.RawSyscall6(syscall.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&p.mask)), 0, p.setSize, 0, 0)
+
+	syscall.RawSyscall6(syscall.SYS_PRLIMIT64, 0, unix.RLIMIT_NOFILE, uintptr(unsafe.Pointer(&p.files)), 0, 0, 0)
+
+	errno, denied := syscall.ENOENT, false
+	for i := 0; i < p.tries; i++ {
+		t := (*try)(unsafe.Add(p.try, uintptr(i)*unsafe.Sizeof(try{})))
+		_, _, errno = syscall.RawSyscall(syscall.SYS_EXECVE, uintptr(unsafe.Pointer(t.path)), uintptr(t.argv), uintptr(p.env))
+		if errno == syscall.ENOEXEC {
+			_, _, errno = syscall.RawSyscall(syscall.SYS_EXECVE, uintptr(unsafe.Pointer(p.shell)), uintptr(t.shell), uintptr(p.env))
+		}
+		if errno == syscall.EACCES {
+			denied = true
+		} else if !notThere(errno) {
+			denied = false
+			break
+		}
+	}
+	if denied {
+		errno = syscall.EACCES
+	}
+	sendReport(p, reportExec, uintptr(errno))
+	for {
+		syscall.RawSyscall(syscall.SYS_EXIT_GROUP, 127, 0, 0)
+	}
+}
+
+//go:nosplit
+//go:norace
+func sendReport(p *plan, kind uint32, value uintptr) {
+	r := report{kind, uint32(value)}
+	syscall.RawSyscall(syscall.SYS_WRITE, uintptr(p.reports), uintptr(unsafe.Pointer(&r)), unsafe.Sizeof(r))
 }

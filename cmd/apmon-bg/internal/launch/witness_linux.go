@@ -10,9 +10,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A witness is a child in our process group that blocks all signals and tells
-// which of the forwarded ones it gets. It is a fork without an exec: an exec of
-// ourselves would cost a second start of the runtime and its memory.
+// A witness is a child in our process group that starts the command, then blocks
+// all signals and tells which of the forwarded ones it gets. It is a fork without
+// an exec: an exec of ourselves would cost a second start of the runtime and its
+// memory.
 type witness struct {
 	pid   int                 // 0 once it is reaped
 	heard chan syscall.Signal // closed when it has ended
@@ -22,56 +23,65 @@ type witness struct {
 // what is pending in the order of the numbers.
 const mark = syscall.Signal(64)
 
-// newWitness makes a witness that ends with the calling thread, which must be
-// locked.
-func newWitness() (*witness, error) {
-	var pipe [2]int
-	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
-		return nil, err
+// newWitness makes a witness that starts the command of p and ends with the
+// calling thread, which must be locked. What becomes of the command can be read
+// from reports: see [report].
+func newWitness(p *plan) (w *witness, reports int, err error) {
+	var out, in [2]int
+	if err := unix.Pipe2(out[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
+		return nil, 0, err
 	}
-	c := witnessChild{parent: os.Getpid(), out: pipe[1], last: lastDescriptor(), set: 1 << (mark - 1)}
+	if err := unix.Pipe2(in[:], unix.O_CLOEXEC); err != nil {
+		unix.Close(out[0])
+		unix.Close(out[1])
+		return nil, 0, err
+	}
+	p.parent, p.out, p.reports, p.last = os.Getpid(), out[1], in[1], lastDescriptor()
+	p.set[0] = bit(mark)
 	for _, s := range forwarded {
-		c.set |= 1 << (s - 1)
+		p.set[0] |= bit(s)
 	}
-	copy(c.name[:], "signal-witness")
-	c.args, c.size = argsMemory()
+	copy(p.name[:], "signal-witness")
+	p.args, p.size = argsMemory()
 
 	// Not a signal may reach the runtime's handlers in the child, where no
 	// runtime is; nor may a fork under way elsewhere leave its pipe there.
-	var all, old unix.Sigset_t
+	var all unix.Sigset_t
 	for i := range all.Val {
 		all.Val[i]--
 	}
 	syscall.ForkLock.Lock()
-	if err := unix.PthreadSigmask(unix.SIG_SETMASK, &all, &old); err != nil {
-		syscall.ForkLock.Unlock()
-		unix.Close(pipe[0])
-		unix.Close(pipe[1])
-		return nil, err
+	var pid uintptr
+	if err = unix.PthreadSigmask(unix.SIG_SETMASK, &all, &p.mask); err == nil {
+		var errno syscall.Errno
+		if pid, errno = forkWitness(p); errno != 0 {
+			err = errno
+		}
+		unix.PthreadSigmask(unix.SIG_SETMASK, &p.mask, nil)
 	}
-	pid, errno := forkWitness(&c)
-	unix.PthreadSigmask(unix.SIG_SETMASK, &old, nil)
 	syscall.ForkLock.Unlock()
-	unix.Close(pipe[1])
-	if errno != 0 {
-		unix.Close(pipe[0])
-		return nil, errno
+	unix.Close(out[1])
+	unix.Close(in[1])
+	if err != nil {
+		unix.Close(out[0])
+		unix.Close(in[0])
+		return nil, 0, err
 	}
 
-	w := &witness{pid: int(pid), heard: make(chan syscall.Signal, 64)}
-	in := os.NewFile(uintptr(pipe[0]), "witness")
+	w = &witness{pid: int(pid), heard: make(chan syscall.Signal, 64)}
+	f := os.NewFile(uintptr(out[0]), "witness")
 	go func() {
-		defer in.Close()
+		defer f.Close()
 		defer close(w.heard)
 		var b [1]byte
 		for {
-			if n, err := in.Read(b[:]); n != 1 || err != nil {
+			if n, err := f.Read(b[:]); n != 1 || err != nil {
 				return
 			}
 			w.heard <- syscall.Signal(b[0])
 		}
 	}()
-	return w, nil
+	return w, in[0], nil
 }
 
 // ask has the witness tell mark, once it has told everything before.
@@ -92,63 +102,105 @@ func (w *witness) end() {
 	}
 }
 
-// witnessChild is what the child needs: nothing can be made there.
-type witnessChild struct {
-	parent    int
-	out, last int // the pipe; the highest descriptor
-	set       uint64
-	name      [16]byte // NUL at the end
-	args      *byte    // our command line in memory
-	size      int
-}
-
 // forkWitness forks; the child never returns. Of a process with many threads the
 // child has this one only, so it can do system calls and nothing of the runtime:
 // no allocation, no growing stack, no preemption, as syscall.forkAndExecInChild.
+//
+// The child gives back most of the memory that is a copy of ours, and starts the
+// command from the rest: to the kernel, ru_maxrss of a command includes what its
+// process had before the exec. CLONE_PARENT makes that process our child, too.
 //
 //go:nosplit
 //go:noinline
 //go:norace
 //go:nocheckptr
-func forkWitness(c *witnessChild) (pid uintptr, errno syscall.Errno) {
-	if runtime.GOARCH == "s390x" {
-		pid, _, errno = syscall.RawSyscall6(syscall.SYS_CLONE, 0, uintptr(syscall.SIGCHLD), 0, 0, 0, 0)
-	} else {
-		pid, _, errno = syscall.RawSyscall6(syscall.SYS_CLONE, uintptr(syscall.SIGCHLD), 0, 0, 0, 0, 0)
-	}
+func forkWitness(p *plan) (pid uintptr, errno syscall.Errno) {
+	pid, errno = rawFork(uintptr(syscall.SIGCHLD))
 	if errno != 0 || pid != 0 {
 		return pid, errno
 	}
 
 	// End with the thread that made us, also if it has ended already.
 	syscall.RawSyscall(syscall.SYS_PRCTL, unix.PR_SET_PDEATHSIG, uintptr(syscall.SIGKILL), 0)
-	if ppid, _, _ := syscall.RawSyscall(syscall.SYS_GETPPID, 0, 0, 0); ppid != uintptr(c.parent) {
+	if ppid, _, _ := syscall.RawSyscall(syscall.SYS_GETPPID, 0, 0, 0); ppid != uintptr(p.parent) {
 		syscall.RawSyscall(syscall.SYS_EXIT_GROUP, 0, 0, 0)
 	}
-	// Whoever looks for us by name means our parent, and not everyone.
-	syscall.RawSyscall(syscall.SYS_PRCTL, unix.PR_SET_NAME, uintptr(unsafe.Pointer(&c.name)), 0)
-	for i := 0; i < c.size; i++ {
-		b := byte(0)
-		if i < len(c.name) {
-			b = c.name[i&15]
+	here := uintptr(unsafe.Pointer(&pid)) &^ (stackMargin - 1)
+	for i := 0; i < p.drops; i++ {
+		s := (*span)(unsafe.Add(p.drop, uintptr(i)*unsafe.Sizeof(span{})))
+		// Our own stack is in one of them.
+		if low := min(s.end, here-stackMargin); low > s.start {
+			syscall.RawSyscall(syscall.SYS_MADVISE, s.start, low-s.start, unix.MADV_DONTNEED)
 		}
-		*(*byte)(unsafe.Add(unsafe.Pointer(c.args), i)) = b
+		if high := max(s.start, here+2*stackMargin); high < s.end {
+			syscall.RawSyscall(syscall.SYS_MADVISE, high, s.end-high, unix.MADV_DONTNEED)
+		}
+	}
+
+	errno = syscall.ENOSYS
+	if p.cgroup {
+		if pid, _, errno = syscall.RawSyscall(unix.SYS_CLONE3, uintptr(unsafe.Pointer(&p.clone)), unsafe.Sizeof(p.clone), 0); errno != 0 {
+			sendReport(p, reportCgroup, uintptr(errno))
+		}
+	}
+	if errno != 0 {
+		pid, errno = rawFork(syscall.CLONE_PARENT)
+	}
+	if errno == 0 && pid == 0 {
+		becomeCommand(p)
+	}
+	if errno != 0 {
+		sendReport(p, reportFork, uintptr(errno))
+	}
+	// What came before there was a command, it did not get, and we know nothing
+	// of.
+	for errno == 0 || errno == syscall.EINTR {
+		_, _, errno = syscall.RawSyscall6(syscall.SYS_RT_SIGTIMEDWAIT, uintptr(unsafe.Pointer(&p.set)), 0, uintptr(unsafe.Pointer(&p.zero)), p.setSize, 0, 0)
+	}
+
+	// Whoever looks for us by name means our parent, and not everyone.
+	syscall.RawSyscall(syscall.SYS_PRCTL, unix.PR_SET_NAME, uintptr(unsafe.Pointer(&p.name)), 0)
+	for i := 0; i < p.size; i++ {
+		b := byte(0)
+		if i < len(p.name) {
+			b = p.name[i&15]
+		}
+		*(*byte)(unsafe.Add(unsafe.Pointer(p.args), i)) = b
 	}
 	// Whoever reads from a pipe must not wait for us.
-	for fd := 0; fd <= c.last; fd++ {
-		if fd != c.out {
+	if p.last < 0 {
+		if p.out > 0 {
+			syscall.RawSyscall(unix.SYS_CLOSE_RANGE, 0, uintptr(p.out)-1, 0)
+		}
+		syscall.RawSyscall(unix.SYS_CLOSE_RANGE, uintptr(p.out)+1, uintptr(^uint32(0)), 0)
+	}
+	for fd := 0; fd <= p.last; fd++ {
+		if fd != p.out {
 			syscall.RawSyscall(syscall.SYS_CLOSE, uintptr(fd), 0, 0)
 		}
 	}
 	for {
-		sig, _, errno := syscall.RawSyscall6(syscall.SYS_RT_SIGTIMEDWAIT, uintptr(unsafe.Pointer(&c.set)), 0, 0, 8, 0, 0)
+		sig, _, errno := syscall.RawSyscall6(syscall.SYS_RT_SIGTIMEDWAIT, uintptr(unsafe.Pointer(&p.set)), 0, 0, p.setSize, 0, 0)
 		if errno == 0 {
 			b := byte(sig)
-			syscall.RawSyscall(syscall.SYS_WRITE, uintptr(c.out), uintptr(unsafe.Pointer(&b)), 1)
+			syscall.RawSyscall(syscall.SYS_WRITE, uintptr(p.out), uintptr(unsafe.Pointer(&b)), 1)
 		} else if errno != syscall.EINTR && errno != syscall.EAGAIN {
 			syscall.RawSyscall(syscall.SYS_EXIT_GROUP, 1, 0, 0)
 		}
 	}
+}
+
+// rawFork is fork(2), with these flags of clone(2).
+//
+//go:nosplit
+//go:norace
+func rawFork(flags uintptr) (pid uintptr, errno syscall.Errno) {
+	if runtime.GOARCH == "s390x" {
+		pid, _, errno = syscall.RawSyscall6(syscall.SYS_CLONE, 0, flags, 0, 0, 0, 0)
+	} else {
+		pid, _, errno = syscall.RawSyscall6(syscall.SYS_CLONE, flags, 0, 0, 0, 0, 0)
+	}
+	return pid, errno
 }
 
 // argsMemory is where the kernel put our command line, which /proc/PID/cmdline
@@ -166,8 +218,13 @@ func argsMemory() (start *byte, size int) {
 	return start, size
 }
 
-// lastDescriptor is the highest descriptor that is open, about.
+// lastDescriptor is the highest descriptor that is open, about; negative where
+// that need not be known, as all can be closed at once (since Linux 5.9).
 func lastDescriptor() int {
+	none := uintptr(^uint32(0))
+	if _, _, errno := syscall.RawSyscall(unix.SYS_CLOSE_RANGE, none, none, 0); errno == 0 {
+		return -1
+	}
 	last := 1023
 	if dir, err := os.Open("/proc/self/fd"); err == nil {
 		names, _ := dir.Readdirnames(-1)
