@@ -21,16 +21,18 @@
 //
 // # Signals
 //
-// HUP INT QUIT TERM USR1 USR2 CONT TSTP WINCH are forwarded, unless the command
+// HUP INT QUIT TERM USR1 USR2 CONT TSTP WINCH, and the signals of faults (ABRT TRAP
+// SYS ILL BUS FPE SEGV STKFLT) when they are sent, are forwarded, unless the command
 // got them anyway: what a terminal sends goes to its whole foreground group, and
 // a batch system kills a process group, a session or a cgroup. The siginfo of a
 // signal names its sender and not whom else it was sent to, and os/signal does
 // not even show that. So a second process stands beside us in the process group,
 // the witness, which blocks all signals and tells which were sent to it. What it
-// got too was sent to everyone and is not forwarded. What is left:
+// got too was sent to everyone and is not forwarded. It may get it after us: where
+// nothing waits for a CPU, 20 ms are enough for a sender that goes from process to
+// process; else we wait for 500 ms, as the sender may be what waits. What is left:
 //
-//   - A sender that goes from process to process and takes over 20 ms from one
-//     to the next looks like one that means us alone: a duplicate.
+//   - A sender that takes longer looks like one that means us alone: a duplicate.
 //   - A sender that picks us and the witness but not the command, as
 //     "kill $(pidof apmon-bg)" does, looks like one that means everyone: nothing
 //     is forwarded. (pkill and killall do not see the witness: it is called

@@ -123,7 +123,7 @@ func wrapper(args []string) {
 // count is a command that prints each signal it gets, and ends on USR2.
 func count() {
 	c := make(chan os.Signal, 100)
-	for _, sig := range forwarded {
+	for _, sig := range append(fatal, forwarded...) {
 		signal.Notify(c, sig)
 	}
 	fmt.Println("ready", os.Getpid())
@@ -481,6 +481,67 @@ func TestSignalOnce(t *testing.T) {
 				}
 			}
 			// It is forwarded after all that was decided before.
+			kill(t, w.Process.Pid, syscall.SIGUSR2)
+			if rest, code := w.rest(); !slices.Equal(rest, []string{"SIGUSR2"}) || code != 0 {
+				t.Errorf("then got %v, exit code %d", rest, code)
+			}
+		})
+	}
+}
+
+// fatal are signals that end a Go program with a dump.
+var fatal = []syscall.Signal{
+	syscall.SIGQUIT, syscall.SIGABRT, syscall.SIGTRAP, syscall.SIGSYS, syscall.SIGILL, syscall.SIGBUS, syscall.SIGFPE, syscall.SIGSEGV, 16, // SIGSTKFLT
+}
+
+func TestFatalSignal(t *testing.T) {
+	t.Parallel()
+	w := wrap(t, settings{}, self(t), "role=count")
+	w.start()
+	w.ready()
+	for _, sig := range fatal {
+		for _, pid := range []int{w.Process.Pid, -w.Process.Pid} {
+			kill(t, pid, sig)
+			if got := w.line(); got != unix.SignalName(sig) {
+				t.Errorf("%v: got %s", sig, got)
+			}
+		}
+	}
+	kill(t, w.Process.Pid, syscall.SIGUSR2)
+	if rest, code := w.rest(); !slices.Equal(rest, []string{"SIGUSR2"}) || code != 0 {
+		t.Errorf("then got %v, exit code %d", rest, code)
+	}
+}
+
+// A sender that goes from process to process may have to wait for a CPU.
+func TestSignalOfSlowSender(t *testing.T) {
+	t.Parallel()
+	for range 2 * runtime.NumCPU() {
+		burner := exec.Command(self(t), "role=burn", "1h", "user")
+		if err := burner.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { burner.Process.Kill(); burner.Wait() })
+	}
+	eventually(t, "a machine with something to do", func() bool { return !quiet() })
+	for name, order := range map[string]func(wrapper, command, witness int) []int{
+		"the wrapper first": func(wrapper, command, witness int) []int { return []int{wrapper, command, witness} },
+		"the wrapper last":  func(wrapper, command, witness int) []int { return []int{witness, command, wrapper} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := wrap(t, settings{}, self(t), "role=count")
+			w.start()
+			command := w.ready()
+			for i, pid := range order(w.Process.Pid, command, witnessOf(t, w.Process.Pid)) {
+				if i > 0 {
+					time.Sleep(3 * settle) // this is the sender, not a wait for something
+				}
+				kill(t, pid, syscall.SIGTERM)
+			}
+			if got := w.line(); got != "SIGTERM" {
+				t.Errorf("got %s", got)
+			}
 			kill(t, w.Process.Pid, syscall.SIGUSR2)
 			if rest, code := w.rest(); !slices.Equal(rest, []string{"SIGUSR2"}) || code != 0 {
 				t.Errorf("then got %v, exit code %d", rest, code)

@@ -3,6 +3,7 @@ package launch
 import (
 	"bytes"
 	"os"
+	"runtime"
 	"strconv"
 	"syscall"
 )
@@ -71,4 +72,15 @@ func childrenOf(parent int) (pids []int) {
 		}
 	}
 	return pids
+}
+
+// quiet reports whether nothing waits for a CPU, as far as can be seen.
+func quiet() bool {
+	load := bytes.Fields(readSmall("/proc/loadavg"))
+	if len(load) < 4 {
+		return false
+	}
+	running, _, _ := bytes.Cut(load[3], []byte("/"))
+	n, ok := number(running)
+	return ok && n <= runtime.NumCPU()
 }

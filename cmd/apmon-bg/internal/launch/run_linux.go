@@ -14,18 +14,31 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// forwarded are the signals that are forwarded.
-var forwarded = []syscall.Signal{
-	syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGUSR1,
-	syscall.SIGUSR2, syscall.SIGCONT, syscall.SIGTSTP, syscall.SIGWINCH,
+// forwarded are the signals that are forwarded. Those of the second line are of
+// faults: the runtime still ends us by those that are ours, and would by those
+// that are sent.
+var forwarded = append([]syscall.Signal{
+	syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGCONT, syscall.SIGTSTP, syscall.SIGWINCH,
+	syscall.SIGABRT, syscall.SIGTRAP, syscall.SIGSYS, syscall.SIGILL, syscall.SIGBUS, syscall.SIGFPE, syscall.SIGSEGV,
+}, notEverywhere("SIGSTKFLT")...)
+
+// notEverywhere is a signal that some architectures do not have.
+func notEverywhere(name string) (signals []syscall.Signal) {
+	if sig := unix.SignalNum(name); sig != 0 {
+		signals = append(signals, sig)
+	}
+	return signals
 }
 
+// A sender that takes processes one by one goes from one to the next at once,
+// unless it has to wait for a CPU: then nobody can tell how long that takes.
 const (
-	settle  = 20 * time.Millisecond  // from one process to the next, for a sender that takes them one by one
-	earlier = 100 * time.Millisecond // by which the witness may have got a signal before us
-	answer  = time.Second            // for the witness, where the machine is busy
-	grace   = time.Second            // for orphans, after TERM and after KILL
-	hooks   = 2 * time.Second        // for Started and Ended, after the end
+	settle   = 20 * time.Millisecond  // for such a sender, where nothing waits for a CPU
+	patience = 500 * time.Millisecond // likewise, at most
+	earlier  = 100 * time.Millisecond // by which a signal to everyone may have come before, if we got that, too
+	answer   = time.Second            // for the witness, where the machine is busy
+	grace    = time.Second            // for orphans, after TERM and after KILL
+	hooks    = 2 * time.Second        // for Started and Ended, after the end
 )
 
 var errNoCommand = errors.New("no command")
@@ -47,7 +60,7 @@ func Run(o Options) (Result, error) {
 		warn:     o.Warn,
 		children: make(chan os.Signal, 1),
 		signals:  make(chan os.Signal, 64),
-		heard:    map[syscall.Signal]time.Time{},
+		heard:    map[syscall.Signal]hearing{},
 		timer:    time.NewTimer(0),
 		pause:    time.NewTimer(0),
 	}
@@ -106,11 +119,9 @@ type job struct {
 	children chan os.Signal // SIGCHLD
 	signals  chan os.Signal
 
-	// A signal is waiting until those settle that come with it, and asked
-	// about until the witness has told everything it got.
-	waiting, asked []arrival
-	timer          *time.Timer                  // of the one or the other
-	heard          map[syscall.Signal]time.Time // by the witness
+	waiting []arrival // that the witness has not heard yet
+	timer   *time.Timer
+	heard   map[syscall.Signal]hearing // by the witness
 
 	told    time.Time      // when TSTP came to us
 	stopped syscall.Signal // stopped the command, 0 for none
@@ -126,8 +137,15 @@ type job struct {
 
 // An arrival is a signal that we got.
 type arrival struct {
-	sig syscall.Signal
-	at  time.Time
+	sig   syscall.Signal
+	at    time.Time
+	asked bool // the witness was asked for all it got before
+}
+
+// A hearing is a signal that the witness got.
+type hearing struct {
+	at   time.Time
+	ours bool // we got it, too
 }
 
 // catch has the signals come to us that were not ignored, and returns the others.
@@ -159,21 +177,15 @@ func (j *job) follow() {
 			case !ok:
 				j.dismiss()
 				j.decide()
-			case sig != mark:
-				j.heard[sig] = time.Now()
-			case j.asked != nil:
+			case sig == mark:
 				j.decide()
+			default:
+				j.hear(sig, time.Now())
 			}
 		case <-j.pause.C:
 			j.stopToo()
 		case <-j.timer.C:
-			if j.asked != nil {
-				j.decide() // the witness has been stopped, or worse
-			} else {
-				j.asked, j.waiting = j.waiting, nil
-				j.witness.ask()
-				j.timer.Reset(answer)
-			}
+			j.settled(time.Now())
 		}
 	}
 }
@@ -201,12 +213,71 @@ func (j *job) arrived(sig syscall.Signal, now time.Time) {
 		j.forward(sig)
 		return
 	}
-	if !slices.ContainsFunc(j.waiting, func(a arrival) bool { return a.sig == sig }) {
-		j.waiting = append(j.waiting, arrival{sig, now})
+	if j.match(sig, now) || slices.ContainsFunc(j.waiting, func(a arrival) bool { return a.sig == sig }) {
+		return
 	}
-	if j.asked == nil && len(j.waiting) == 1 {
+	j.waiting = append(j.waiting, arrival{sig: sig, at: now})
+	if len(j.waiting) == 1 {
 		j.timer.Reset(settle)
 	}
+}
+
+// hear takes in a signal that the witness got.
+func (j *job) hear(sig syscall.Signal, now time.Time) {
+	j.heard[sig] = hearing{at: now}
+	j.waiting = slices.DeleteFunc(j.waiting, func(a arrival) bool { return j.match(a.sig, now) })
+}
+
+// match reports whether a signal that we got was sent to everyone, and forwards
+// it if the command is not in the process group to get it.
+func (j *job) match(sig syscall.Signal, now time.Time) bool {
+	fresh := func(sig syscall.Signal, ours bool) bool {
+		h := j.heard[sig]
+		if ours || h.ours {
+			return now.Sub(h.at) < earlier
+		}
+		return now.Sub(h.at) < patience
+	}
+	// The kernel drops the one of these that is pending when the other comes.
+	pair := sig == syscall.SIGCONT && fresh(syscall.SIGTSTP, true) || sig == syscall.SIGTSTP && fresh(syscall.SIGCONT, true)
+	if !fresh(sig, false) {
+		if !pair {
+			return false
+		}
+	} else if h := j.heard[sig]; !h.ours {
+		j.heard[sig] = hearing{h.at, true}
+	}
+	if group, err := unix.Getpgid(j.root); err == nil && group != unix.Getpgrp() {
+		j.forward(sig)
+	}
+	return true
+}
+
+// settled asks the witness about the signals whose sender can be taken to have
+// sent it all, and decides without it if it has been stopped, or worse.
+func (j *job) settled(now time.Time) {
+	if slices.ContainsFunc(j.waiting, func(a arrival) bool { return a.asked }) {
+		j.decide()
+		return
+	}
+	calm, ask := quiet(), false
+	for i := range j.waiting {
+		a := &j.waiting[i]
+		if d := now.Sub(a.at); d >= patience || d >= settle && calm {
+			a.asked, ask = true, true
+		}
+	}
+	if !ask {
+		if len(j.waiting) > 0 {
+			j.timer.Reset(settle)
+		}
+		return
+	}
+	// This waits until the kernel is through with any group that it has begun to
+	// send a signal to.
+	_ = unix.Setpgid(0, unix.Getpgrp())
+	j.witness.ask()
+	j.timer.Reset(answer)
 }
 
 // note notes whether we are told to stop, or to go on.
@@ -222,27 +293,15 @@ func (j *job) note(sig syscall.Signal, now time.Time) {
 	j.stopSoon() // it may come before or after what became of the command
 }
 
-// decide forwards what the witness did not get, or the command is not in the
-// process group to get.
+// decide forwards what the witness did not get.
 func (j *job) decide() {
-	if j.witness == nil {
-		j.asked, j.waiting = append(j.asked, j.waiting...), nil
-	}
-	group, err := unix.Getpgid(j.root)
-	apart := err == nil && group != unix.Getpgrp()
-	for _, a := range j.asked {
-		at := j.heard[a.sig]
-		// The kernel drops the one of these that is pending when the other comes.
-		if pair := (syscall.SIGCONT + syscall.SIGTSTP) - a.sig; a.sig == syscall.SIGCONT || a.sig == syscall.SIGTSTP {
-			if other := j.heard[pair]; other.After(at) {
-				at = other
-			}
-		}
-		if apart || at.Before(a.at.Add(-earlier)) {
+	j.waiting = slices.DeleteFunc(j.waiting, func(a arrival) bool {
+		lone := a.asked || j.witness == nil
+		if lone {
 			j.forward(a.sig)
 		}
-	}
-	j.asked = nil
+		return lone
+	})
 	if j.timer.Stop(); len(j.waiting) > 0 {
 		j.timer.Reset(settle)
 	}
@@ -373,7 +432,8 @@ func (j *job) wait(d time.Duration) (none bool) {
 // wants it to end does not want to wait for orphans.
 func (j *job) hurried(sig os.Signal) {
 	switch sig {
-	case syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM:
+	case syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGCONT, syscall.SIGTSTP, syscall.SIGWINCH:
+	default:
 		j.hurry = true
 	}
 }
