@@ -73,7 +73,9 @@ type Options struct {
 	Args []string
 
 	// OrphanWait is how long to wait, after the command has ended, for
-	// processes that it left behind.
+	// processes that it left behind. What was our child, or came from one,
+	// before the command was started, is none of them; but a process that
+	// comes from such a child later, and outlives it, cannot be told from one.
 	OrphanWait time.Duration
 
 	// KillOrphans ends those that are still there then: with TERM, a second
@@ -101,8 +103,8 @@ type Command struct {
 	PID    int
 	Cgroup bool // it was started in Options.CgroupDir
 
-	// Not are children of ours that are not the command's: the witness beside
-	// us in our group.
+	// Not are processes that are not the command's though they are, or may
+	// become, children of ours: the witness, and what was there before.
 	Not []int
 
 	// CPUTime is the CPU time, user and system, of the command and of every

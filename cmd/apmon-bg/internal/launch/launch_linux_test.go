@@ -766,6 +766,38 @@ func TestOrphans(t *testing.T) {
 	})
 }
 
+// A child that we had before the command is not the command's, and is left alone.
+func TestForeignChildren(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	file, done := filepath.Join(dir, "told"), filepath.Join(dir, "done")
+	burner := self(t) + " role=burn "
+	// One ends while the command runs, and one does not; the command's own orphan
+	// is waited for all the same.
+	w := wrap(t, settings{OrphanWait: time.Hour, KillOrphans: true, ToldBy: file},
+		"sh", "-c", "until [ -s "+done+" ]; do sleep 0.01; done; ("+burner+"50ms user >"+filepath.Join(dir, "orphan")+" &) ; exit 3")
+	w.Args = append([]string{"sh", "-c", burner + "300ms user >" + done + " & sleep 1000 >&- 2>&- & echo $!; exec \"$@\"", "sh", w.Path}, w.Args[1:]...)
+	w.Path = "/bin/sh"
+	w.start()
+	foreign, _ := strconv.Atoi(w.line())
+	if _, code := w.rest(); code != 3 {
+		t.Errorf("exit code %d", code)
+	}
+	r := w.told().Result
+	if r.Orphans {
+		t.Error("a child from before is called an orphan")
+	}
+	if b, _ := os.ReadFile(filepath.Join(dir, "orphan")); len(b) == 0 {
+		t.Error("the orphan was not waited for")
+	}
+	if cpu := r.All.User + r.All.System; cpu < 50*time.Millisecond || cpu > 250*time.Millisecond {
+		t.Errorf("CPU time of all %v", cpu)
+	}
+	if gone(foreign) {
+		t.Error("a child from before was ended")
+	}
+}
+
 // The memory of a command is its own, however small, and not ours.
 func TestMaxRSS(t *testing.T) {
 	t.Parallel()

@@ -57,19 +57,27 @@ func StartTime(pid int) (ticks uint64, ok bool) {
 }
 
 // childrenOf lists the children of a process.
-func childrenOf(parent int) (pids []int) {
+func childrenOf(parent int) []int { return descendants(parent, false) }
+
+// descendants lists the children of a process, and theirs if all are wanted.
+func descendants(root int, all bool) (pids []int) {
 	dir, err := os.Open("/proc")
 	if err != nil {
 		return nil
 	}
 	defer dir.Close()
 	names, _ := dir.Readdirnames(-1)
+	children := map[int][]int{}
 	for _, name := range names {
 		if pid, err := strconv.Atoi(name); err == nil {
-			if _, ppid, ok := stat(pid); ok && ppid == parent {
-				pids = append(pids, pid)
+			if _, ppid, ok := stat(pid); ok {
+				children[ppid] = append(children[ppid], pid)
 			}
 		}
+	}
+	pids = children[root]
+	for i := 0; all && i < len(pids); i++ {
+		pids = append(pids, children[pids[i]]...)
 	}
 	return pids
 }

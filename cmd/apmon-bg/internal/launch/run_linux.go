@@ -3,6 +3,7 @@ package launch
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/signal"
 	"runtime"
@@ -66,6 +67,12 @@ func Run(o Options) (Result, error) {
 	}
 	j.timer.Stop()
 	j.pause.Stop()
+	if _, _, err := peek(unix.P_ALL, 0); err == nil {
+		j.before = map[int]uint64{}
+		for _, pid := range descendants(os.Getpid(), true) {
+			j.before[pid], _ = StartTime(pid)
+		}
+	}
 	ignored := j.catch()
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
 		o.Warn(fmt.Errorf("orphans are not seen: %w", err))
@@ -87,11 +94,11 @@ func Run(o Options) (Result, error) {
 	}
 
 	ended, done := make(chan Result, 1), make(chan struct{})
-	witness := w.pid
+	not := append(slices.Collect(maps.Keys(j.before)), w.pid)
 	go func() {
 		defer close(done)
 		if o.Started != nil {
-			o.Started(Command{PID: pid, Cgroup: o.CgroupDir != "" && cgroupErr == nil, Not: []int{witness}, CPUTime: count.read})
+			o.Started(Command{PID: pid, Cgroup: o.CgroupDir != "" && cgroupErr == nil, Not: not, CPUTime: count.read})
 		}
 		if r := <-ended; o.Ended != nil {
 			o.Ended(r)
@@ -118,6 +125,8 @@ type job struct {
 	witness  *witness
 	children chan os.Signal // SIGCHLD
 	signals  chan os.Signal
+
+	before map[int]uint64 // processes that were there before the command, with their start times
 
 	waiting []arrival // that the witness has not heard yet
 	timer   *time.Timer
@@ -357,9 +366,9 @@ func foreground() bool {
 // meanwhile. It is the only place that waits for any child.
 func (j *job) reap() {
 	for j.reapRoot || !j.ended {
-		info, usage, err := peek()
-		if err != nil || info.pid == 0 {
-			j.left = err == nil
+		info, usage, left := j.next()
+		if info.pid == 0 {
+			j.left = left
 			return
 		}
 		pid := int(info.pid)
@@ -390,6 +399,35 @@ func (j *job) reap() {
 			j.result.All.add(rusage)
 		}
 	}
+}
+
+// next returns a child of ours whose state has changed, and leaves it as it is;
+// pid is 0 for none. left reports whether there are others at all.
+func (j *job) next() (info childInfo, usage syscall.Rusage, left bool) {
+	if len(j.before) == 0 {
+		info, usage, err := peek(unix.P_ALL, 0)
+		return info, usage, err == nil
+	}
+	// One that was there before and has ended would stand before all others.
+	for _, pid := range j.ownChildren() {
+		info, usage, err := peek(unix.P_PID, pid)
+		if left = left || err == nil; info.pid != 0 {
+			return info, usage, left
+		}
+	}
+	return info, usage, left
+}
+
+// ownChildren lists our children but for those that were there before.
+func (j *job) ownChildren() []int {
+	return slices.DeleteFunc(childrenOf(os.Getpid()), func(pid int) bool {
+		start, was := j.before[pid]
+		if !was {
+			return false
+		}
+		now, ok := StartTime(pid)
+		return ok && now == start
+	})
 }
 
 // until waits for done, or for a time.
@@ -445,7 +483,7 @@ func (j *job) killOrphans() {
 		j.hurry = false
 		sent := map[int]bool{}
 		for deadline := time.Now().Add(grace); time.Now().Before(deadline); {
-			for _, pid := range childrenOf(os.Getpid()) {
+			for _, pid := range j.ownChildren() {
 				if !sent[pid] {
 					sent[pid] = true
 					syscall.Kill(pid, sig)
@@ -478,11 +516,11 @@ const (
 	cldDumped = 3
 )
 
-// peek tells of a child whose state has changed, and leaves it as it is; pid is
-// 0 if there is none, and the error ECHILD if there is no child.
-func peek() (info childInfo, usage syscall.Rusage, err error) {
+// peek tells of a child, or any, whose state has changed, and leaves it as it is;
+// pid is 0 if there is none, and the error ECHILD if there is no child.
+func peek(kind, pid int) (info childInfo, usage syscall.Rusage, err error) {
 	for {
-		_, _, errno := syscall.Syscall6(syscall.SYS_WAITID, unix.P_ALL, 0, uintptr(unsafe.Pointer(&info)),
+		_, _, errno := syscall.Syscall6(syscall.SYS_WAITID, uintptr(kind), uintptr(pid), uintptr(unsafe.Pointer(&info)),
 			unix.WEXITED|unix.WSTOPPED|unix.WCONTINUED|unix.WNOHANG|unix.WNOWAIT, uintptr(unsafe.Pointer(&usage)), 0)
 		switch errno {
 		case 0:
