@@ -36,7 +36,9 @@ on with it. Orphans that it leaves behind are counted, and waited for as long as
 Monitoring never makes the job fail: a broken configuration, a destination that
 cannot be reached, a summary that cannot be written are warnings. It delays the
 end by 2 s at most, and the start not at all. A CMD that cannot be started has a
-last report, an accounting record and a summary, too.
+last report, an accounting record and a summary, too. Where the limits leave no
+room for it (descriptors, processes), CMD takes our place, and a line says so. To
+start at all takes 6 processes (ulimit -u) and 1.5 GB of addresses (ulimit -v).
 
 The node is the first there is of -n, APMON_NODE, MonitorJobID, ALIEN_PROC_ID,
 what _CONDOR_JOB_AD names, SLURM_JOB_ID, PBS_JOBID, LSB_JOBID, GRID_GLOBAL_JOBID;
@@ -144,6 +146,9 @@ func (r *runner) run(cc *cli.Context) error {
 	if r.setErr != nil {
 		return r.setErr
 	}
+	if err := launch.Prepare(); err != nil {
+		unmonitored(cc, err)
+	}
 	// Log lines may go where nobody reads: that must not end us.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	r.log = r.Logger()
@@ -174,6 +179,10 @@ func (r *runner) run(cc *cli.Context) error {
 		},
 		Warn: func(err error) { r.log.Warn("running the job", slog.String("error", err.Error())) },
 	})
+	if errors.Is(err, launch.ErrNoRoom) {
+		dir.remove()
+		unmonitored(cc, err)
+	}
 	s.Ended, s.Err = time.Now(), err
 	if err != nil {
 		r.open(cc)
@@ -200,6 +209,11 @@ func (r *runner) run(cc *cli.Context) error {
 		launch.Reraise(result.Signal)
 	}
 	return command.Silent(result.Code())
+}
+
+// unmonitored replaces us by the job, where limits leave no room to monitor it.
+func unmonitored(cc *cli.Context, err error) {
+	launch.Exec(name, "the job runs, and is not monitored: "+err.Error(), cc.Args().Slice())
 }
 
 // open makes the client, and decides what is to be said of the job. Whatever is

@@ -1,18 +1,24 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
+	"time"
 
+	"github.com/apmon-go/apmon/apmon/apmontest"
 	"github.com/apmon-go/apmon/cmd/apmon-bg/internal/launch"
+	"github.com/apmon-go/apmon/xdr"
 )
 
 // limited is apmon-bg, started by a shell that sets limits first.
@@ -41,6 +47,145 @@ func named(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return filepath.Join(dir, name)
+}
+
+// However few descriptors there are, the job runs; without monitoring, it says so.
+func TestExecFewDescriptors(t *testing.T) {
+	t.Parallel()
+	exe := named(t)
+	recv := apmontest.New(t)
+	for _, n := range []int{4, 5, 6, 7, 8, 9, 10, 12, 16, 20, 24, 28, 32, 40, 64} {
+		node := fmt.Sprint("n", n)
+		cmd := limited(t, exe, fmt.Sprint("ulimit -n ", n), "exec", "-d", recv.Addr(), "-n", node, "--", "sh", "-c", "ulimit -n; exit 9")
+		var out, stderr bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &out, &stderr
+		_ = cmd.Run()
+		if code := cmd.ProcessState.ExitCode(); code != 9 || out.String() != fmt.Sprintln(n) {
+			t.Errorf("%d descriptors: exit code %d, %q\n%s", n, code, out.String(), stderr.String())
+		}
+		if n < 40 && strings.Count(stderr.String(), "\n") == 1 && strings.Contains(stderr.String(), "the job runs, and is not monitored") {
+			continue
+		}
+		if stderr.Len() > 0 {
+			t.Errorf("%d descriptors: %s", n, stderr.String())
+		}
+		recv.WaitFor(func(d *xdr.Datagram) bool { return d.Node == node && text(d, "status") == "ended" })
+	}
+	cmd := limited(t, exe, "ulimit -n 8", "exec", "--", "/no/such/command")
+	if _ = cmd.Run(); cmd.ProcessState.ExitCode() != 127 {
+		t.Errorf("without a command: %v", cmd.ProcessState)
+	}
+}
+
+// processes is the command of a shell that limits processes; dash has a name of
+// its own for that.
+func processes(n int) string { return fmt.Sprintf("{ ulimit -u %d 2>&- || ulimit -p %d; }", n, n) }
+
+// freeUser is a user without processes, and false where there can be none: the
+// limit counts all that a user has.
+func freeUser(t *testing.T) *syscall.SysProcAttr {
+	t.Helper()
+	if os.Getuid() != 0 {
+		t.Skip("the limit counts all processes of this user: it needs another, and the superuser to be it")
+	}
+	users := map[int]bool{}
+	dirs, _ := filepath.Glob("/proc/[0-9]*")
+	for _, dir := range dirs {
+		if st, err := os.Stat(dir); err == nil {
+			users[int(st.Sys().(*syscall.Stat_t).Uid)] = true
+		}
+	}
+	usersMu.Lock()
+	defer usersMu.Unlock()
+	for nextUser++; users[nextUser]; nextUser++ {
+	}
+	return &syscall.SysProcAttr{Setpgid: true, Credential: &syscall.Credential{Uid: uint32(nextUser), Gid: uint32(nextUser)}}
+}
+
+var (
+	usersMu  sync.Mutex
+	nextUser = 1<<20 + os.Getpid()<<4
+)
+
+// A job that takes all processes there may be does not take us with it.
+func TestExecManyProcesses(t *testing.T) {
+	t.Parallel()
+	freeUser(t)
+	exe := named(t)
+	recv := apmontest.New(t)
+	var running sync.WaitGroup
+	for i := range 6 {
+		running.Go(func() {
+			node := fmt.Sprint("job", i)
+			// The outer shell forks no more once the inner one could not.
+			cmd := limited(t, exe, processes(40), "exec", "-d", recv.Addr(), "-n", node, "--interval", "1s", "--kill-orphans", "--orphan-wait", "0s", "--",
+				"sh", "-c", "(i=0; while [ $i -lt 100 ]; do sleep 1000 >&- 2>&- & i=$((i+1)); done) 2>/dev/null; echo full; read x; exit 7")
+			cmd.SysProcAttr, cmd.Dir = freeUser(t), "/"
+			if i%2 == 1 {
+				cmd.Env = append(os.Environ(), "GOMAXPROCS=32")
+			}
+			var stderr bytes.Buffer
+			cmd.Stderr = &stderr
+			in, err := cmd.StdinPipe()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			out, err := cmd.StdoutPipe()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			if err := cmd.Start(); err != nil {
+				t.Error(err)
+				return
+			}
+			defer syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+			var full [5]byte
+			_, err = io.ReadFull(out, full[:])
+			reports := func() (n int) {
+				for _, d := range recv.Datagrams() {
+					if d.Node == node && has(d, "cpu_time") {
+						n++
+					}
+				}
+				return n
+			}
+			for deadline, before := time.Now().Add(patience), reports(); err == nil && reports() < before+2; time.Sleep(5 * time.Millisecond) {
+				if time.Now().After(deadline) {
+					err = errors.New("no reports")
+				}
+			}
+			in.Close()
+			_ = cmd.Wait()
+			if code := cmd.ProcessState.ExitCode(); err != nil || code != 7 {
+				t.Errorf("exit code %d, %v\n%s", code, err, stderr.String())
+			}
+		})
+	}
+	running.Wait()
+}
+
+// With too few processes and threads left to begin with, the job runs alone.
+func TestExecNoProcesses(t *testing.T) {
+	t.Parallel()
+	cred := freeUser(t)
+	exe := named(t)
+	alone := false
+	for n := 8; n < 24; n += 3 {
+		cmd := limited(t, exe, processes(n), "exec", "-d", "127.0.0.1:9", "--", "sh", "-c", "exit 6")
+		cmd.SysProcAttr, cmd.Dir, cmd.Env = cred, "/", append(os.Environ(), "GOMAXPROCS=2")
+		var stderr bytes.Buffer
+		cmd.Stderr = &stderr
+		_ = cmd.Run()
+		if code := cmd.ProcessState.ExitCode(); code != 6 {
+			t.Errorf("%d processes: exit code %d\n%s", n, code, stderr.String())
+		}
+		alone = alone || strings.Contains(stderr.String(), "the job runs, and is not monitored")
+	}
+	if !alone {
+		t.Error("there was always room")
+	}
 }
 
 // A cgroup is removed once nobody owns it.
