@@ -35,8 +35,9 @@ on with it. Orphans that it leaves behind are counted, and waited for as long as
 
 Monitoring never makes the job fail: a broken configuration, a destination that
 cannot be reached, a summary that cannot be written are warnings. It delays the
-end by 2 s at most, and the start not at all. A CMD that cannot be started has a
-last report, an accounting record and a summary, too. Where the limits leave no
+end by 2 s at most, or by --orphan-wait and half a second where that is more and
+an orphan lives that long, and the start not at all. A CMD that cannot be started
+has a last report, an accounting record and a summary, too. Where the limits leave no
 room for it (descriptors, processes), CMD takes our place, and a line says so. To
 start at all takes 6 processes (ulimit -u) and 1.5 GB of addresses (ulimit -v).
 
@@ -62,9 +63,15 @@ Examples:
 // that peaks are seen.
 const sampleInterval = 10 * time.Second
 
-// afterEnd is what of the 2 s after the end of a job is for its last report; the
-// rest is for what closes.
-const afterEnd = 1300 * time.Millisecond
+// All that is done after the end of a job takes no longer than afterEnd, or than
+// afterOrphans once orphans have been waited for; closing is what of that is for
+// what closes.
+const (
+	afterEnd     = 2 * time.Second
+	afterOrphans = 500 * time.Millisecond
+	closing      = 200 * time.Millisecond
+	orphanWait   = afterEnd - afterOrphans // by default
+)
 
 // runner runs a job. Nothing in it waits for what hangs: at the end the process
 // does not, either.
@@ -107,7 +114,7 @@ func execCommand(getenv func(string) string, stderr *command.Patient) *cli.Comma
 			&cli.BoolFlag{Name: "no-send", DisableDefaultText: true, Usage: "send nothing: measure for the summary alone"},
 			&cli.StringFlag{Name: "accounting", Usage: "send an accounting record for `GROUP/USER` in the end"},
 			&command.Repeat{Forms: []string{"set"}, Value: "NAME=VALUE", Usage: "send this with each report (repeatable)", Add: r.addSet},
-			&cli.GenericFlag{Name: "orphan-wait", Value: command.NewDuration(2 * time.Second), Usage: "wait `TIME` for processes that outlive CMD; a number is seconds"},
+			&cli.GenericFlag{Name: "orphan-wait", Value: command.NewDuration(orphanWait), Usage: "wait `TIME` for processes that outlive CMD; a number is seconds"},
 			&cli.BoolFlag{Name: "kill-orphans", DisableDefaultText: true, Usage: "end them then"},
 			&cli.BoolFlag{Name: "cgroup", DisableDefaultText: true, Usage: "warn if CMD cannot have a cgroup of its own"},
 			&cli.BoolFlag{Name: "reraise", DisableDefaultText: true, Usage: "end by the signal that ended CMD"},
@@ -336,7 +343,7 @@ func (r *runner) end(cc *cli.Context, s *summary, result launch.Result) (last pr
 		}
 		return last
 	}
-	ctx, stop := context.WithTimeout(r.ctx, afterEnd)
+	ctx, stop := context.WithDeadline(r.ctx, lastMoment(result, time.Now()))
 	defer stop()
 	if err := r.client.Ready(ctx); err != nil {
 		r.log.Warn("nothing was reported: no configuration was read in time")
@@ -347,7 +354,7 @@ func (r *runner) end(cc *cli.Context, s *summary, result launch.Result) (last pr
 	if job != nil {
 		select {
 		case <-r.first:
-		case <-time.After(afterEnd / 2): // the last report is worth more
+		case <-time.After(afterOrphans / 4): // the last report is worth more
 		}
 	} else {
 		j := r.as
@@ -369,6 +376,15 @@ func (r *runner) end(cc *cli.Context, s *summary, result launch.Result) (last pr
 		r.log.Warn("last report not sent, or not whole", slog.String("error", err.Error()))
 	}
 	return last
+}
+
+// lastMoment is until when a job that has ended may be reported.
+func lastMoment(result launch.Result, now time.Time) time.Time {
+	moment := now.Add(afterOrphans)
+	if whole := result.Ended.Add(afterEnd); whole.After(moment) {
+		moment = whole
+	}
+	return moment.Add(-closing)
 }
 
 func intervalFlag() cli.Flag {

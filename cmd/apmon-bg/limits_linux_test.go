@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -185,6 +186,45 @@ func TestExecNoProcesses(t *testing.T) {
 	}
 	if !alone {
 		t.Error("there was always room")
+	}
+}
+
+// All that is done after the end of a job has its time, as a whole.
+func TestExecEndsInTime(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0") // takes connections, and says nothing
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	for _, tt := range []struct {
+		wait  string
+		limit time.Duration
+	}{{"", 2 * time.Second}, {"2500ms", 3 * time.Second}} {
+		t.Run(tt.wait, func(t *testing.T) {
+			t.Parallel()
+			var took []time.Duration
+			for range 5 {
+				args := []string{"exec", "-f", "http://" + l.Addr().String() + "/conf", "--summary", filepath.Join(t.TempDir(), "summary")}
+				if tt.wait != "" {
+					args = append(args, "--orphan-wait", tt.wait)
+				}
+				p := start(t, nil, append(args, "--", "sh", "-c", "sleep 1000 >/dev/null 2>&1 & echo $!; date +%s%N; exit 4")...)
+				p.exits(4)
+				var orphan int
+				var ended int64
+				now := time.Now()
+				if _, err := fmt.Sscan(p.stdout.String(), &orphan, &ended); err != nil {
+					t.Fatal(err)
+				}
+				_ = syscall.Kill(orphan, syscall.SIGKILL)
+				took = append(took, now.Sub(time.Unix(0, ended)))
+				if slices.Min(took) <= tt.limit { // the machine may be busy
+					return
+				}
+			}
+			t.Errorf("took %v, more than %v", took, tt.limit)
+		})
 	}
 }
 

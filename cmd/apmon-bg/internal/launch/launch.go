@@ -91,7 +91,7 @@ type Options struct {
 
 	// Ended is called after Started has returned and the command has ended,
 	// while it is still a zombie and nothing is reaped. Run waits for the two
-	// for at most 2 s after the end, and goes on without them.
+	// for at most 1.5 s after the end, and goes on without them.
 	Ended func(Result)
 
 	// Warn is called with what went wrong without harm to the command.
@@ -125,6 +125,7 @@ type Result struct {
 	Root     Usage          // of the command and of the processes it waited for
 	All      Usage          // with the orphans that were reaped
 	Orphans  bool           // some are left
+	Ended    time.Time      // when the command did
 }
 
 // Usage is what the kernel counted for processes that have ended: wait4(2).

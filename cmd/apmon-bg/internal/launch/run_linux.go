@@ -34,12 +34,12 @@ func notEverywhere(name string) (signals []syscall.Signal) {
 // A sender that takes processes one by one goes from one to the next at once,
 // unless it has to wait for a CPU: then nobody can tell how long that takes.
 const (
-	settle   = 20 * time.Millisecond  // for such a sender, where nothing waits for a CPU
-	patience = 500 * time.Millisecond // likewise, at most
-	earlier  = 100 * time.Millisecond // by which a signal to everyone may have come before, if we got that, too
-	answer   = time.Second            // for the witness, where the machine is busy
-	grace    = time.Second            // for orphans, after TERM and after KILL
-	hooks    = 2 * time.Second        // for Started and Ended, after the end
+	settle   = 20 * time.Millisecond   // for such a sender, where nothing waits for a CPU
+	patience = 500 * time.Millisecond  // likewise, at most
+	earlier  = 100 * time.Millisecond  // by which a signal to everyone may have come before, if we got that, too
+	answer   = time.Second             // for the witness, where the machine is busy
+	grace    = time.Second             // for orphans, after TERM and after KILL
+	hooks    = 1500 * time.Millisecond // for Started and Ended, after the end
 )
 
 var errNoCommand = errors.New("no command")
@@ -107,11 +107,12 @@ func Run(o Options) (Result, error) {
 
 	j.follow()
 	j.dismiss()
+	j.result.Ended = time.Now()
 	ended <- j.result
 	j.until(done, hooks)
 
 	j.reapRoot = true
-	if !j.wait(o.OrphanWait) && o.KillOrphans {
+	if !j.wait(time.Until(j.result.Ended.Add(o.OrphanWait))) && o.KillOrphans {
 		j.killOrphans()
 	}
 	j.result.Orphans = j.left
