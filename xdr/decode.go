@@ -18,6 +18,10 @@ var (
 	ErrCount    = errors.New("impossible number of parameters")
 	ErrType     = errors.New("unknown type")
 	ErrTrailing = errors.New("bytes behind the parameters that are not one time")
+	// ErrTruncated: the datagram ends behind a complete parameter, before the
+	// declared number is reached. MonALISA takes the parameters that are
+	// there, see [Datagram.Decode].
+	ErrTruncated = errors.New("the datagram ends behind a complete parameter")
 )
 
 // DecodeError says which field of a datagram could not be read, and where.
@@ -63,17 +67,25 @@ func (d *Datagram) Sequenced() bool {
 }
 
 // Parse decodes a datagram into a value of its own: nothing in it refers to b.
+// On an error the datagram is nil, unless the error is [ErrTruncated]: then
+// both are returned.
 func Parse(b []byte) (*Datagram, error) {
 	d := new(Datagram)
-	if err := d.decode(string(b)); err != nil { // one copy serves all strings
+	err := d.decode(string(b)) // one copy serves all strings
+	if err != nil && !errors.Is(err, ErrTruncated) {
 		return nil, err
 	}
-	return d, nil
+	return d, err
 }
 
 // Decode reads b into d. The strings of d refer to b, and d.Params is reused:
-// both are valid until either is changed (see [Parse] for a copy). On an
-// error, always a [*DecodeError], d is empty.
+// both are valid until either is changed (see [Parse] for a copy).
+//
+// An error is always a [*DecodeError]. If it is [ErrTruncated], d holds all
+// parameters that are there, at least one, and no time. With any other error
+// d holds no parameters; header, cluster and node are set as far as they could
+// be read, the header as a whole (version, password, instance id and sequence
+// number) or not at all.
 //
 // Accepted are the header "v:VERSIONp:PASSWORD" with instance id and sequence
 // number (version 2.2 or higher) or without (older), and datagrams without a
@@ -84,12 +96,14 @@ func (d *Datagram) Decode(b []byte) error {
 }
 
 func (d *Datagram) decode(s string) error {
+	// Params stays as grown, or hostile counts would have it made anew each
+	// time.
 	*d = Datagram{Params: d.Params[:0]}
 	r := reader{s: s}
 	if !r.datagram(d) {
-		// Params stays as grown, or hostile counts would have it made anew
-		// each time.
-		*d = Datagram{Params: d.Params[:0]}
+		if !errors.Is(r.err, ErrTruncated) {
+			d.Params = d.Params[:0]
+		}
 		return r.err
 	}
 	return nil
@@ -116,15 +130,16 @@ func (r *reader) datagram(d *Datagram) bool {
 		if err != nil {
 			return r.fail("header", 0, err)
 		}
-		d.Version, d.Password = version, password
+		var instance, number int32
 		if seq {
-			if d.Instance, ok = r.int32("instance id"); !ok {
+			if instance, ok = r.int32("instance id"); !ok {
 				return false
 			}
-			if d.Seq, ok = r.int32("sequence number"); !ok {
+			if number, ok = r.int32("sequence number"); !ok {
 				return false
 			}
 		}
+		d.Version, d.Password, d.Instance, d.Seq = version, password, instance, number
 		if d.Cluster, ok = r.str("cluster"); !ok {
 			return false
 		}
@@ -137,22 +152,31 @@ func (r *reader) datagram(d *Datagram) bool {
 	if !ok {
 		return false
 	}
-	n := int(count)
-	if left := len(r.s) - r.off; n < 0 || n > left/smallest {
-		return r.fail("parameter count", start, fmt.Errorf("%w: %d in the %d bytes left", ErrCount, n, left))
+	n, first := int(count), r.off
+	left := len(r.s) - r.off
+	fit := min(n, left/smallest) // bounds the memory, whatever the count
+	if n < 0 {
+		return r.badCount(start, n, left)
 	}
-	if n > cap(d.Params) {
-		d.Params = make([]Param, n)
+	if fit > cap(d.Params) {
+		d.Params = make([]Param, fit)
 	}
-	d.Params = d.Params[:n]
-	for i := range d.Params {
-		if !r.param(&d.Params[i]) {
+	d.Params = d.Params[:fit]
+	for i := range n {
+		if i > 0 && r.off == len(r.s) {
+			d.Params = d.Params[:i]
+			return r.fail("parameter "+strconv.Itoa(i+1), r.off, fmt.Errorf("%w, the last of %d; %d are declared", ErrTruncated, i, n))
+		}
+		if i == fit || !r.param(&d.Params[i]) {
+			if fit < n {
+				return r.badCount(start, n, len(r.s)-first)
+			}
 			e := r.err.(*DecodeError)
 			e.Field = "parameter " + strconv.Itoa(i+1) + " " + e.Field
 			return false
 		}
 	}
-	switch left := len(r.s) - r.off; left {
+	switch left = len(r.s) - r.off; left {
 	case 0:
 	case 4:
 		d.Time, _ = r.int32("time")
@@ -177,9 +201,10 @@ func cutHeader(head string) (version, password string, ok bool) {
 	return strings.Cut(head[2:], "p:")
 }
 
-// sequenced reports whether a version is 2.2 or higher. As in the receiver a
-// blank, '-' or '_' ends the numbers, and a number is kept in one signed byte:
-// 258.2 counts as 2.2, and 128.0 as older than all.
+// sequenced reports whether a version is 2.2 or higher. As in the receiver '-'
+// or '_' ends the numbers, as do blanks at the end and a blank behind a dot,
+// while one between two numbers is an error. A number is kept in one signed
+// byte: 258.2 counts as 2.2, and 128.0 as older than all.
 func sequenced(version string) (bool, error) {
 	var num [2]int8
 	rest := version
@@ -192,6 +217,9 @@ func sequenced(version string) (bool, error) {
 			num[i] = int8(n)
 		}
 		rest = strings.TrimPrefix(after, ".")
+		if rest == after && strings.HasPrefix(rest, " ") && strings.Trim(rest, " ") != "" {
+			break
+		}
 		if rest == "" || rest[0] == ' ' || rest[0] == '-' || rest[0] == '_' {
 			return num[0] > 2 || num[0] == 2 && num[1] >= 2, nil
 		}
@@ -215,6 +243,10 @@ func cutNumber(s string) (n int64, after string, ok bool) {
 		i++
 	}
 	return n, s[i:], i > first && n <= math.MaxInt32
+}
+
+func (r *reader) badCount(off, n, left int) bool {
+	return r.fail("parameter count", off, fmt.Errorf("%w: %d in the %d bytes left", ErrCount, n, left))
 }
 
 func (r *reader) fail(field string, off int, err error) bool {

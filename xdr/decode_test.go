@@ -1,9 +1,11 @@
 package xdr
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"math"
+	"os"
 	"strings"
 	"testing"
 
@@ -78,6 +80,9 @@ func TestDecodeHeaders(t *testing.T) {
 		{header: "v:x2.2p:", err: ErrVersion},
 		{header: "v:+p:", err: ErrVersion},
 		{header: "v: 2.2p:", err: ErrVersion},
+		{header: "v:2.2 20p:", err: ErrVersion},
+		{header: "v:2.2.20 _gop:", err: ErrVersion},
+		{header: "v:2 2p:", err: ErrVersion},
 		{header: "v:99999999999.2p:", err: ErrVersion},
 		{header: "v:2147483648.2p:", err: ErrVersion},
 		{header: "v:" + strings.Repeat("9", 1000) + "p:", err: ErrVersion},
@@ -207,7 +212,8 @@ func TestDecodeRefuses(t *testing.T) {
 		{"count below zero", wire("C", "N", -1, "x", 2, 1), ErrCount, "parameter count", 16,
 			"parameter count: impossible number of parameters: -1 in the 16 bytes left (offset 16)"},
 		{"count that cannot fit", wire("C", "N", 2, "x", 2, 1, 0), ErrCount, "parameter count", 16, ""},
-		{"largest count", wire("C", "N", math.MaxInt32, "x", 2, 1), ErrCount, "parameter count", 16, ""},
+		{"largest count", wire("C", "N", math.MaxInt32, "x", 2, 1, 0), ErrCount, "parameter count", 16, ""},
+		{"a count and no parameter", wire("C", "N", 1), ErrCount, "parameter count", 16, ""},
 		{"count one too many", wire("C", "N", 2, "x", 5, 1, 1, 0), ErrShort, "parameter 2 type", 44, ""},
 		{"count one too few", wire("C", "N", 1, "x", 2, 1, "y", 2, 2), ErrTrailing, "time", 36,
 			"time: bytes behind the parameters that are not one time: 16 bytes (offset 36)"},
@@ -239,10 +245,72 @@ func TestDecodeRefuses(t *testing.T) {
 			if test.text != "" && err.Error() != test.text {
 				t.Errorf("%q, want %q", err, test.text)
 			}
-			if diff := cmp.Diff(&Datagram{}, &d, compareParams); diff != "" || len(d.Params) > 0 {
-				t.Errorf("the datagram is not empty: %s", diff)
+			// The header as a whole, cluster and node are there if they could be
+			// read, and nothing else is.
+			want := &Datagram{}
+			if e.Offset > 16 && bytes.HasPrefix(test.in, wire("v:2.2p:")) {
+				want.Version, want.Instance, want.Seq = "2.2", 1, 2
+			}
+			switch e.Field {
+			case "header", "instance id", "sequence number", "cluster":
+			case "node":
+				want.Cluster = "C"
+			default:
+				want.Cluster, want.Node = "C", "N"
+			}
+			if diff := cmp.Diff(want, &d, compareParams); diff != "" || len(d.Params) > 0 {
+				t.Errorf("left of the datagram (-want +got): %s", diff)
 			}
 		})
+	}
+}
+
+// The live Java client 2.2.9 declares 39 parameters and sends 37. They are
+// handed over with the error.
+func TestDecodeJavaSystemReports(t *testing.T) {
+	t.Parallel()
+	data, err := os.ReadFile("testdata/java_system_reports.hex")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, line := range strings.Fields(string(data)) {
+		b := unhex(t, line)
+		var d Datagram
+		err := d.Decode(b)
+		var e *DecodeError
+		if !errors.As(err, &e) || !errors.Is(err, ErrTruncated) || e.Field != "parameter 38" || e.Offset != len(b) {
+			t.Errorf("line %d: error %v", i+1, err)
+		}
+		if len(d.Params) != 37 || d.Version != "2.2.9_j" || !d.Sequenced() || d.Cluster != "ApMon_userSend" || d.Node != "localhost" || d.Timed {
+			t.Errorf("line %d: %+v", i+1, d)
+		}
+		if p := d.Params[0]; p.Name != "cpu_nice" || p.Text() != "0.0" {
+			t.Errorf("line %d: the first parameter is %+v", i+1, p)
+		}
+		parsed, err := Parse(b)
+		if !errors.Is(err, ErrTruncated) || cmp.Diff(&d, parsed, compareParams) != "" {
+			t.Errorf("line %d: Parse returned %+v, %v", i+1, parsed, err)
+		}
+	}
+}
+
+// A datagram that ends behind a complete parameter is handed over with the
+// error, whatever number it declares; one that ends anywhere else is not.
+func TestDecodeTooFewParameters(t *testing.T) {
+	t.Parallel()
+	for _, declared := range []int{3, 4, 39, math.MaxInt32} {
+		b := wire("v:2.2p:pw", 1, 2, "C", "N", declared, "x", 2, 1, "text", 0, 5, raw("hello"))
+		want := &Datagram{Version: "2.2", Password: "pw", Instance: 1, Seq: 2, Cluster: "C", Node: "N", Params: []Param{Int("x", 1), String("text", "hello")}}
+		d, err := Parse(b)
+		if !errors.Is(err, ErrTruncated) {
+			t.Errorf("%d declared: error %v", declared, err)
+		}
+		if diff := cmp.Diff(want, d, compareParams); diff != "" {
+			t.Errorf("%d declared (-want +got):\n%s", declared, diff)
+		}
+		if d, err := Parse(append(b, "\x00\x00\x00more"...)); d != nil || err == nil || errors.Is(err, ErrTruncated) {
+			t.Errorf("%d declared, and part of another: %+v, %v", declared, d, err)
+		}
 	}
 }
 
@@ -254,6 +322,9 @@ func TestDecodeTruncated(t *testing.T) {
 	for n := range whole {
 		d, err := Parse(whole[:n])
 		ok := len(whole)-7 <= n && n <= len(whole)-4
+		if errors.Is(err, ErrTruncated) != (n == 56) || n == 56 && len(d.Params) != 1 {
+			t.Errorf("%d of %d bytes: %+v, %v", n, len(whole), d, err)
+		}
 		if ok != (err == nil) {
 			t.Errorf("%d of %d bytes: %+v, %v", n, len(whole), d, err)
 		}
@@ -305,8 +376,8 @@ func TestDecodeAgain(t *testing.T) {
 			if (err == nil) != (freshErr == nil) {
 				t.Fatalf("input %d: %v, %v", i, err, freshErr)
 			}
-			if fresh == nil {
-				fresh = new(Datagram)
+			if freshErr != nil {
+				continue // Parse keeps nothing
 			}
 			if diff := cmp.Diff(fresh, &d, compareParams); diff != "" || len(d.Params) != len(fresh.Params) {
 				t.Errorf("input %d (-fresh +used):\n%s", i, diff)

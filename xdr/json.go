@@ -25,10 +25,7 @@ func (d *Datagram) AppendJSON(b []byte, from string) []byte {
 	b = append(b, `,"version":`...)
 	b = AppendJSONString(b, d.Version)
 	if d.Sequenced() {
-		b = append(b, `,"instance":`...)
-		b = strconv.AppendInt(b, int64(d.Instance), 10)
-		b = append(b, `,"seq":`...)
-		b = strconv.AppendInt(b, int64(d.Seq), 10)
+		b = d.appendSequence(b)
 	} else {
 		b = append(b, `,"instance":null,"seq":null`...)
 	}
@@ -66,23 +63,65 @@ func (d *Datagram) AppendJSON(b []byte, from string) []byte {
 	return append(b, "]}"...)
 }
 
-// AppendJSONError appends what stands for a refused datagram:
+// AppendJSONError appends a datagram that was not decoded without an error, as
+// [Datagram.Decode] left it. One that was refused shows header, cluster and
+// node as far as they could be read:
 //
-//	{"from":"127.0.0.1:4242","error":"node: …","offset":12}
+//	{"from":"127.0.0.1:4242","error":"node: …","offset":12,
+//	 "version":"2.2.20_go","instance":17,"seq":1,"cluster":"C"}
 //
-// The offset is that of a [DecodeError], else null.
-func AppendJSONError(b []byte, from string, err error) []byte {
+// One that ends too early, see [ErrTruncated], has the form of
+// [Datagram.AppendJSON], followed by the error:
+//
+//	…,"params":[{"name":"x","type":"int32","value":1}],
+//	 "error":"parameter 2: …","offset":56,"truncated":true}
+//
+// The offset is that of a [DecodeError], else null. The datagram may be nil.
+func AppendJSONError(b []byte, from string, d *Datagram, err error) []byte {
+	if d != nil && errors.Is(err, ErrTruncated) {
+		b = d.AppendJSON(b, from)
+		b = appendError(b[:len(b)-1], err)
+		return append(b, `,"truncated":true}`...)
+	}
 	b = append(b, `{"from":`...)
 	b = appendFrom(b, from)
+	b = appendError(b, err)
+	if d == nil {
+		return append(b, '}')
+	}
+	if d.Version != "" {
+		b = append(b, `,"version":`...)
+		b = AppendJSONString(b, d.Version)
+		if d.Sequenced() {
+			b = d.appendSequence(b)
+		}
+	}
+	if d.Cluster != "" {
+		b = append(b, `,"cluster":`...)
+		b = AppendJSONString(b, d.Cluster)
+	}
+	if d.Node != "" {
+		b = append(b, `,"node":`...)
+		b = AppendJSONString(b, d.Node)
+	}
+	return append(b, '}')
+}
+
+func (d *Datagram) appendSequence(b []byte) []byte {
+	b = append(b, `,"instance":`...)
+	b = strconv.AppendInt(b, int64(d.Instance), 10)
+	b = append(b, `,"seq":`...)
+	return strconv.AppendInt(b, int64(d.Seq), 10)
+}
+
+func appendError(b []byte, err error) []byte {
 	b = append(b, `,"error":`...)
 	b = AppendJSONString(b, err.Error())
 	b = append(b, `,"offset":`...)
 	if e, ok := errors.AsType[*DecodeError](err); ok {
-		b = strconv.AppendInt(b, int64(e.Offset), 10)
-	} else {
-		b = append(b, "null"...)
+		return strconv.AppendInt(b, int64(e.Offset), 10)
 	}
-	return append(b, '}')
+	return append(b, "null"...)
 }
 
 func appendFrom(b []byte, from string) []byte {

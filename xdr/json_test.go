@@ -141,24 +141,32 @@ func TestAppendJSONString(t *testing.T) {
 
 func TestAppendJSONError(t *testing.T) {
 	t.Parallel()
-	_, refused := Parse(wire("C", "N", -1))
+	var d, noCluster, truncated Datagram
+	refused := d.Decode(wire("v:2.2p:secret", 17, 3, "C\x1b", "N", -1))
+	cut := noCluster.Decode(wire("v:1.0p:secret"))
+	short := truncated.Decode(wire("v:2.2p:secret", 17, 3, "C", "N", 3, "x", 2, 1))
 	tests := []struct {
 		name string
 		from string
+		d    *Datagram
 		err  error
 		want string
 	}{
-		{"refused", "[::1]:4242", refused,
-			`{"from":"[::1]:4242","error":"parameter count: impossible number of parameters: -1 in the 0 bytes left (offset 16)","offset":16}`},
-		{"refused, with more around it", "", fmt.Errorf("line 3: %w", refused),
-			`{"from":null,"error":"line 3: parameter count: impossible number of parameters: -1 in the 0 bytes left (offset 16)","offset":16}`},
-		{"another error", "", errors.New("not \"hex\"\n"),
+		{"refused", "[::1]:4242", &d, refused,
+			`{"from":"[::1]:4242","error":"parameter count: impossible number of parameters: -1 in the 0 bytes left (offset 44)","offset":44,"version":"2.2","instance":17,"seq":3,"cluster":"C\u001b","node":"N"}`},
+		{"refused, with more around it", "", nil, fmt.Errorf("line 3: %w", refused),
+			`{"from":null,"error":"line 3: parameter count: impossible number of parameters: -1 in the 0 bytes left (offset 44)","offset":44}`},
+		{"no more than the header", "", &noCluster, cut,
+			`{"from":null,"error":"cluster: the datagram ends before it (offset 20)","offset":20,"version":"1.0"}`},
+		{"truncated", "", &truncated, short,
+			`{"from":null,"version":"2.2","instance":17,"seq":3,"cluster":"C","node":"N","time":null,"params":[{"name":"x","type":"int32","value":1}],"error":"parameter 2: the datagram ends behind a complete parameter, the last of 1; 3 are declared (offset 64)","offset":64,"truncated":true}`},
+		{"another error", "", new(Datagram), errors.New("not \"hex\"\n"),
 			`{"from":null,"error":"not \"hex\"\n","offset":null}`},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			if got := string(AppendJSONError(nil, test.from, test.err)); got != test.want {
+			if got := string(AppendJSONError(nil, test.from, test.d, test.err)); got != test.want {
 				t.Errorf("\n%s, want\n%s", got, test.want)
 			}
 		})
@@ -170,16 +178,17 @@ func TestAppendJSONError(t *testing.T) {
 func checkJSON(t *testing.T, b []byte) {
 	t.Helper()
 	var line []byte
-	d, err := Parse(b)
+	d := new(Datagram)
+	err := d.Decode(b)
 	if err != nil {
-		line = AppendJSONError(nil, "", err)
+		line = AppendJSONError(nil, "", d, err)
 	} else {
 		line = d.AppendJSON(nil, "")
 	}
 	if !json.Valid(line) || !utf8.Valid(line) || strings.ContainsAny(string(line), "\n\r\x1b\x7f") {
 		t.Fatalf("not one line of JSON: %q", line)
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, ErrTruncated) {
 		return
 	}
 	var form struct {

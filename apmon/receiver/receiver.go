@@ -102,8 +102,12 @@ type Packet struct {
 	Raw []byte
 	// Datagram is what it says, nil if it was refused.
 	Datagram *xdr.Datagram
+	// Refused is what could be read of a datagram that was refused: header,
+	// cluster and node at most, and no parameters. It is nil if it was not.
+	Refused *xdr.Datagram
 	// Err is why it was refused, nil if it was not: an [*xdr.DecodeError], or
-	// an error that is [ErrPassword].
+	// an error that is [ErrPassword]. One error comes with a Datagram:
+	// [xdr.ErrTruncated], when parameters are missing at the end.
 	Err error
 	// Waiting is how many other datagrams are already waiting to be handled.
 	// At 0 it is time to flush what was buffered.
@@ -274,24 +278,27 @@ func (r *Receiver) Serve(ctx context.Context, handle func(*Packet)) error {
 // account of its sender up to date.
 func (r *Receiver) admit(p *Packet, d *xdr.Datagram) {
 	p.Err = d.Decode(p.Raw)
-	if p.Err == nil && r.options.Password != nil {
+	truncated := errors.Is(p.Err, xdr.ErrTruncated)
+	if (p.Err == nil || truncated) && r.options.Password != nil {
 		// Digests are of one length, so that not even a length leaks.
 		got := digest(d.Password)
 		if subtle.ConstantTimeCompare(got[:], r.password[:]) != 1 {
-			p.Err = ErrPassword
+			p.Err, truncated = ErrPassword, false
 		}
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	addr := p.From.Addr()
 	switch {
-	case p.Err != nil:
+	case p.Err != nil && !truncated:
 		r.senders.refuse(p.Received, addr)
+		d.Params, d.Time, d.Timed = d.Params[:0], 0, false
+		p.Refused = d
 		return
 	case d.Sequenced():
-		r.senders.accept(p.Received, addr, d.Instance, d.Seq)
+		r.senders.accept(p.Received, addr, d.Instance, d.Seq, truncated)
 	default:
-		r.senders.acceptPlain(p.Received, addr)
+		r.senders.acceptPlain(p.Received, addr, truncated)
 	}
 	p.Datagram = d
 }

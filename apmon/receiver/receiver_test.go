@@ -1,6 +1,7 @@
 package receiver
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -189,6 +190,45 @@ func TestRefused(t *testing.T) {
 	}
 	if s := r.Stats(); s.Received != 1 || s.Refused != 4 {
 		t.Errorf("stats %+v", s)
+	}
+}
+
+// The live Java client declares more parameters than it sends: those are handed
+// over, and nothing is counted as lost. Of all others header, cluster and node
+// are there.
+func TestTruncated(t *testing.T) {
+	password := "secret-A"
+	r := listen(t, "127.0.0.1:0", Options{Password: &password})
+	c := dial(t, r)
+	short := func(password string, seq int) []byte {
+		b := datagram(password, seq)
+		i := bytes.Index(b, []byte("N\x00\x00\x00\x00\x00\x00\x01")) // the node, and the number of parameters
+		b[i+7] = 39
+		return b
+	}
+	send(t, c, datagram("secret-A", 1))
+	send(t, c, short("secret-A", 2))
+	send(t, c, datagram("secret-A", 3))
+	send(t, c, short("secret-B", 4))
+	send(t, c, datagram("secret-A", 5)[:54])
+	n := 0
+	all(t, r, func(p *Packet) {
+		n++
+		d := p.Datagram
+		switch truncated := errors.Is(p.Err, xdr.ErrTruncated); {
+		case n == 2 && (!truncated || d == nil || p.Refused != nil || len(d.Params) != 1 || d.Params[0].Int() != 2):
+			t.Errorf("truncated: %+v, %v", d, p.Err)
+		case n > 3 && (truncated || d != nil || p.Refused == nil):
+			t.Errorf("refused: %+v, %v", d, p.Err)
+		case n > 3:
+			if d := p.Refused; d.Seq != int32(n) || d.Cluster != "C" || d.Node != "N" || len(d.Params) != 0 {
+				t.Errorf("refused: %+v, %v", d, p.Err)
+			}
+		}
+	})
+	want := Counts{Received: 3, Truncated: 1, Refused: 2}
+	if s := r.Stats(); n != 5 || s.Counts != want {
+		t.Errorf("%d datagrams, stats %+v", n, s)
 	}
 }
 

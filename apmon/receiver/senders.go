@@ -19,6 +19,9 @@ const DefaultMaxSenders = 1 << 16
 type Counts struct {
 	// Received counts accepted datagrams, duplicates included.
 	Received uint64
+	// Truncated counts those of Received that end behind a complete parameter,
+	// before the number they declare is reached: see [xdr.ErrTruncated].
+	Truncated uint64
 	// Refused counts datagrams that were malformed or had a wrong password.
 	// They are counted by address alone: nothing else in them can be believed.
 	Refused uint64
@@ -35,8 +38,10 @@ type Counts struct {
 	Restarts uint64
 }
 
-func (c *Counts) add(o Counts) {
+// Add adds the counts of another sender.
+func (c *Counts) Add(o Counts) {
 	c.Received += o.Received
+	c.Truncated += o.Truncated
 	c.Refused += o.Refused
 	c.Lost += o.Lost
 	c.Reordered += o.Reordered
@@ -94,15 +99,22 @@ func newTable(max int) *table {
 }
 
 // accept counts a datagram that carries an instance id and a sequence number.
-func (t *table) accept(now time.Time, addr netip.Addr, instance, seq int32) {
+func (t *table) accept(now time.Time, addr netip.Addr, instance, seq int32, truncated bool) {
 	e := t.touch(now, key{addr, instance, true})
-	e.counts.Received++
+	e.received(truncated)
 	e.stream.observe(seq, &e.counts)
 }
 
 // acceptPlain counts a datagram that carries neither.
-func (t *table) acceptPlain(now time.Time, addr netip.Addr) {
-	t.touch(now, key{addr: addr}).counts.Received++
+func (t *table) acceptPlain(now time.Time, addr netip.Addr, truncated bool) {
+	t.touch(now, key{addr: addr}).received(truncated)
+}
+
+func (e *entry) received(truncated bool) {
+	e.counts.Received++
+	if truncated {
+		e.counts.Truncated++
+	}
 }
 
 // refuse counts a datagram that was not understood or not allowed.
@@ -142,7 +154,7 @@ func (t *table) expire(now time.Time) {
 func (t *table) forget(e *entry) {
 	e.prev.next, e.next.prev = e.next, e.prev
 	delete(t.entries, e.key)
-	t.forgotten.add(e.total())
+	t.forgotten.Add(e.total())
 }
 
 func (e *entry) total() Counts {
@@ -155,7 +167,7 @@ func (e *entry) total() Counts {
 func (t *table) total() Counts {
 	sum := t.forgotten
 	for _, e := range t.entries {
-		sum.add(e.total())
+		sum.Add(e.total())
 	}
 	return sum
 }

@@ -26,12 +26,12 @@ func compare(t *testing.T, got, want any) {
 func TestSendersAreToldApart(t *testing.T) {
 	tab := newTable(100)
 	at := func(s int) time.Time { return start.Add(time.Duration(s) * time.Second) }
-	tab.accept(at(0), carol, 7, 1)
-	tab.accept(at(1), alice, 7, 1)
-	tab.accept(at(2), alice, 8, 100)
-	tab.accept(at(3), alice, 7, 3)
-	tab.acceptPlain(at(4), alice)
-	tab.acceptPlain(at(5), alice)
+	tab.accept(at(0), carol, 7, 1, false)
+	tab.accept(at(1), alice, 7, 1, false)
+	tab.accept(at(2), alice, 8, 100, false)
+	tab.accept(at(3), alice, 7, 3, false)
+	tab.acceptPlain(at(4), alice, false)
+	tab.acceptPlain(at(5), alice, false)
 	tab.refuse(at(6), alice)
 	tab.refuse(at(7), bob)
 	compare(t, tab.list(), []Sender{
@@ -46,9 +46,9 @@ func TestSendersAreToldApart(t *testing.T) {
 
 func TestSendersExpire(t *testing.T) {
 	tab := newTable(100)
-	tab.accept(start, alice, 7, 1)
-	tab.accept(start, alice, 7, 4)
-	tab.accept(start.Add(time.Second), bob, 7, 1)
+	tab.accept(start, alice, 7, 1, false)
+	tab.accept(start, alice, 7, 4, false)
+	tab.accept(start.Add(time.Second), bob, 7, 1, false)
 	tab.expire(start.Add(Idle - 1))
 	if n := len(tab.entries); n != 2 {
 		t.Fatalf("%d senders just before their time, want 2", n)
@@ -59,7 +59,7 @@ func TestSendersExpire(t *testing.T) {
 	})
 	// Back again, it has a new base, and nothing in between is lost.
 	back := start.Add(2 * Idle)
-	tab.accept(back, alice, 7, 500)
+	tab.accept(back, alice, 7, 500, false)
 	compare(t, tab.list(), []Sender{
 		{Addr: alice, Instance: 7, Sequenced: true, First: back, Last: back, Counts: Counts{Received: 1}},
 	})
@@ -74,7 +74,7 @@ func TestSendersAreBounded(t *testing.T) {
 	tab := newTable(most)
 	for i := range 1000 {
 		now := start.Add(time.Duration(i) * time.Millisecond)
-		tab.accept(now, alice, 7, int32(2*i)) // the one that is true
+		tab.accept(now, alice, 7, int32(2*i), false) // the one that is true
 		tab.refuse(now, netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}))
 		if n := len(tab.entries); n > most {
 			t.Fatalf("%d senders, at most %d wanted", n, most)
@@ -111,6 +111,6 @@ func BenchmarkSenders(b *testing.B) {
 	tab := newTable(DefaultMaxSenders)
 	b.ReportAllocs()
 	for i := range b.N {
-		tab.accept(start, alice, int32(i%1000), int32(i/1000%modulus))
+		tab.accept(start, alice, int32(i%1000), int32(i/1000%modulus), false)
 	}
 }

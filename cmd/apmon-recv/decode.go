@@ -34,7 +34,7 @@ func decodeFile(name string, stdin io.Reader, out *printer, stderr io.Writer) er
 		defer f.Close()
 		in, source = f, name+" is empty"
 	}
-	lines, refused, err := decode(in, out)
+	lines, refused, truncated, err := decode(in, out)
 	out.flush()
 	switch {
 	case out.failure() != nil:
@@ -43,8 +43,12 @@ func decodeFile(name string, stdin io.Reader, out *printer, stderr io.Writer) er
 		return command.Errorf(command.NoInput, "%w", err)
 	case err != nil:
 		return command.Errorf(command.IOErr, "after line %d: %w", lines, err)
+	case refused > 0 && truncated > 0:
+		return command.Errorf(command.DataErr, "%d of %d datagrams refused, %d truncated", refused, lines, truncated)
 	case refused > 0:
 		return command.Errorf(command.DataErr, "%d of %d datagrams refused", refused, lines)
+	case truncated > 0:
+		return command.Errorf(command.DataErr, "%d of %d datagrams truncated", truncated, lines)
 	case lines == 0 && out.err == nil:
 		// Go opens the null device where standard input is closed, so that
 		// looks the same as the end of an empty pipe, which is no error.
@@ -54,8 +58,9 @@ func decodeFile(name string, stdin io.Reader, out *printer, stderr io.Writer) er
 }
 
 // decode prints each line as a datagram, until the input ends or the output
-// fails. It returns the number of lines, and of those that were refused.
-func decode(r io.Reader, out *printer) (lines, refused int, err error) {
+// fails. It returns the number of lines, and of those that were refused or
+// truncated.
+func decode(r io.Reader, out *printer) (lines, refused, truncated int, err error) {
 	var (
 		in   = bufio.NewReaderSize(&flushing{r, out}, 64<<10)
 		line []byte
@@ -65,22 +70,26 @@ func decode(r io.Reader, out *printer) (lines, refused int, err error) {
 		var length int
 		line, length, err = readLine(in, line)
 		if err == io.EOF && length == 0 {
-			return lines, refused, nil
+			return lines, refused, truncated, nil
 		}
 		if err != nil && err != io.EOF {
-			return lines, refused, err
+			return lines, refused, truncated, err
 		}
 		lines++
 		b, bad := unhex(line, length)
+		read := (*xdr.Datagram)(nil)
 		if bad == nil {
-			bad = d.Decode(b)
+			read, bad = &d, d.Decode(b)
 		}
-		if bad != nil {
+		switch {
+		case errors.Is(bad, xdr.ErrTruncated):
+			truncated++
+		case bad != nil:
 			refused++
 		}
-		out.print(time.Time{}, "", &d, bad)
+		out.print(time.Time{}, "", read, bad)
 	}
-	return lines, refused, nil
+	return lines, refused, truncated, nil
 }
 
 // flushing flushes the output before the input may have to wait.

@@ -62,7 +62,7 @@ func demo(ctx context.Context, o listenOptions, out *printer, stderr io.Writer) 
 			}
 		}
 	})
-	err = receive(ctx, r, o.count, o.limit, out, stderr)
+	err = receive(ctx, r, o, out, stderr)
 	cancel()
 	wg.Wait()
 	return err

@@ -88,6 +88,7 @@ func newApp(stdin io.Reader, stdout, stderr io.Writer) *cli.App {
 			&cli.IntFlag{Name: "count", DefaultText: "no limit", Usage: "stop after `N` datagrams; refused ones do not count"},
 			&cli.GenericFlag{Name: "for", Value: command.NewDuration(0), DefaultText: "no limit", Usage: "stop after `TIME`, such as 30s or 1h30m; a number is seconds"},
 			&cli.StringFlag{Name: "password-file", Usage: "refuse datagrams without the password that `FILE` holds"},
+			&cli.BoolFlag{Name: "instances", DisableDefaultText: true, Usage: "list every instance of a sender in the summary"},
 			&cli.BoolFlag{Name: "demo", DisableDefaultText: true, Usage: "show how it works: send parameters of this host, once a second, to a receiver of its own"},
 		},
 		Action: func(c *cli.Context) error {
@@ -99,6 +100,7 @@ func newApp(stdin io.Reader, stdout, stderr io.Writer) *cli.App {
 				count:        c.Int("count"),
 				limit:        c.Duration("for"),
 				passwordFile: c.String("password-file"),
+				instances:    c.Bool("instances"),
 			}
 			if c.IsSet("count") && o.count <= 0 {
 				return command.Errorf(command.Usage, "--count %d: it must be positive", o.count)

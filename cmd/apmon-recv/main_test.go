@@ -151,11 +151,66 @@ func TestReceiveJSON(t *testing.T) {
 {"from":"`+from+`","error":"header: the datagram ends before it (offset 0)","offset":0}
 {"from":"`+from+`","version":"2.2.20_go","instance":17,"seq":4,"cluster":"C","node":"N","time":1700000000,"params":[{"name":"s","type":"string","value":"a\u001bb"}]}
 `)+"$",
-		`^SENDER +INSTANCE +RECEIVED +REFUSED +LOST +REORDERED +DUPLICATE
-127.0.0.1 +- +0 +1 +- +- +-
-127.0.0.1 +17 +2 +- +2 +0 +0
-total +2 +1 +2 +0 +0
+		`^SENDER +INSTANCES +RECEIVED +TRUNCATED +REFUSED +LOST +REORDERED +DUPLICATE
+127.0.0.1 +1 +2 +0 +1 +2 +0 +0
+total +2 +0 +1 +2 +0 +0
 $`)
+}
+
+// Sixty calls of apmon-send are one row, or with --instances sixty.
+func TestSummaryByAddress(t *testing.T) {
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{nil, `^SENDER +INSTANCES .*
+127.0.0.1 +60 +60 +0 +1 +0 +0 +0
+total +60 +0 +1 +0 +0 +0
+$`},
+		{[]string{"--instances"}, `^SENDER +INSTANCE .*
+127.0.0.1 +- +0 +0 +1 +- +- +-
+(127.0.0.1 +\d+ +1 +0 +0 +0 +0 +0
+){60}total +60 +0 +1 +0 +0 +0
+$`},
+	} {
+		s := begin(t, nil, c.args...)
+		s.send(nil)
+		for i := range 60 {
+			d := xdr.Datagram{Version: "2.2.20_go", Instance: int32(i), Seq: 1, Cluster: "C", Node: "N", Params: []xdr.Param{xdr.Int("x", 1)}}
+			s.send(d.Append(nil))
+		}
+		s.cancel()
+		s.wants(0, "", c.want)
+	}
+}
+
+// The Java client's system reports are shown with their parameters and the
+// error, and counted as truncated, not as lost.
+func TestReceiveJavaSystemReports(t *testing.T) {
+	data, err := os.ReadFile(filepath.Join("..", "..", "xdr", "testdata", "java_system_reports.hex"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for format, want := range map[string]string{
+		"json": `^(\{"from":"[^"]*","version":"2.2.9_j","instance":[^{]*"params":\[\{"name":"cpu_nice","type":"string","value":"0.0"\},.*\],"error":"parameter 38: [^"]*","offset":\d+,"truncated":true\}\n){2}$`,
+		"text": `^(\S+ \S+ ApMon_userSend/localhost cpu_nice="0.0" .* truncated: parameter 38: the datagram ends behind a complete parameter, the last of 37; 39 are declared \(offset \d+\)\n){2}$`,
+	} {
+		s := begin(t, nil, "--format", format, "--count", "2", "--for", "1m")
+		for i, line := range strings.Fields(string(data)) {
+			b, err := hex.DecodeString(line)
+			if err != nil {
+				t.Fatal(err)
+			}
+			b[23] = byte(i) // others were sent between the two that are here
+			s.send(b)
+		}
+		s.wants(0, want, `\n127.0.0.1 +1 +2 +2 +0 +0 +0 +0\ntotal `)
+
+		stdout, stderr, code := decodeString(t, string(data), "--format", format)
+		if code != 65 || !strings.Contains(stderr, "2 of 2 datagrams truncated") || !strings.Contains(stdout, "cpu_nice") {
+			t.Errorf("decode: exit code %d, %s%s", code, stdout, stderr)
+		}
+	}
 }
 
 func TestReceiveText(t *testing.T) {
@@ -165,7 +220,7 @@ func TestReceiveText(t *testing.T) {
 	from := s.conn.LocalAddr().String()
 	s.wants(0, `^20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ `+from+` refused: header: [ -~]*\n`+
 		regexp.QuoteMeta(`2023-11-14T22:13:20Z `+from+` C/N x=1 big=1000000 status="\x1b[2J" "a b\n"=2
-`)+"$", "total +1 +1 +0")
+`)+"$", "total +1 +0 +1 +0")
 }
 
 func TestStoppedBySignal(t *testing.T) {
@@ -175,7 +230,7 @@ func TestStoppedBySignal(t *testing.T) {
 			s.send(datagram(1))
 			s.send(datagram(1))
 			s.cancel() // what has arrived is shown all the same
-			s.wants(0, `^(.* C/N\n){2}$`, `127.0.0.1 +17 +2 +- +0 +0 +1\n`)
+			s.wants(0, `^(.* C/N\n){2}$`, `127.0.0.1 +1 +2 +0 +0 +0 +0 +1\n`)
 		})
 	}
 }
@@ -184,7 +239,7 @@ func TestNotEnoughInTime(t *testing.T) {
 	s := begin(t, nil, "--count", "2", "--for", "1s")
 	s.send(datagram(1))
 	s.send([]byte("garbage"))
-	s.wants(75, " C/N\n", "total +1 +1 +0 +0 +0\napmon-recv: 1 of 2 datagrams within 1s\n$")
+	s.wants(75, " C/N\n", "total +1 +0 +1 +0 +0 +0\napmon-recv: 1 of 2 datagrams within 1s\n$")
 }
 
 func TestTimeIsOver(t *testing.T) {
@@ -199,7 +254,7 @@ func TestPasswordFile(t *testing.T) {
 	}{
 		{"secret-A\n", " C/N x=1\n"},
 		{"secret-A\r\n", " C/N x=1\n"},
-		{"secret-B", " refused: wrong password\n"},
+		{"secret-B", " refused: wrong password from C/N version=2.2.20_go instance=17 seq=1\n"},
 	} {
 		name := filepath.Join(t.TempDir(), "password")
 		if err := os.WriteFile(name, []byte(c.content), 0o666); err != nil {
@@ -507,6 +562,10 @@ func TestText(t *testing.T) {
 			}
 		})
 	}
+	refused := xdr.Datagram{Version: "2.2_\x1b", Instance: 17, Seq: 3, Cluster: "C\x1b", Node: "N"}
+	if got := string(appendText(nil, at, "h", &refused, errors.New("no time"))); got != `2020-09-13T12:26:40Z h refused: no time from "C\x1b"/N version="2.2_\x1b" instance=17 seq=3` {
+		t.Errorf("refused, with what could be read: %s", got)
+	}
 	if got := string(appendText(nil, at, "h", nil, errors.New("it says \x1b[2J"))); got != `2020-09-13T12:26:40Z h refused: "it says \x1b[2J"` {
 		t.Errorf("refused: %s", got)
 	}
@@ -522,7 +581,7 @@ func FuzzDecode(f *testing.F) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		lines, _, err := decode(bytes.NewReader(input), out)
+		lines, _, _, err := decode(bytes.NewReader(input), out)
 		out.flush()
 		want := bytes.Count(input, []byte("\n"))
 		if len(input) > 0 && !bytes.HasSuffix(input, []byte("\n")) {

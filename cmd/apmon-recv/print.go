@@ -2,7 +2,9 @@ package main
 
 import (
 	"bufio"
+	"cmp"
 	"errors"
+	"fmt"
 	"io"
 	"math"
 	"strconv"
@@ -35,14 +37,14 @@ func newPrinter(w io.Writer, format string) (*printer, error) {
 // packet prints a datagram as it arrives. It flushes when no other is waiting:
 // a reader sees each datagram at once, and a burst costs few writes.
 func (p *printer) packet(pk *receiver.Packet) {
-	p.print(pk.Received, pk.From.String(), pk.Datagram, pk.Err)
+	p.print(pk.Received, pk.From.String(), cmp.Or(pk.Datagram, pk.Refused), pk.Err)
 	if pk.Waiting == 0 {
 		p.flush()
 	}
 }
 
-// print prints a datagram, or why it was refused. At is when it came; it and
-// from may be empty.
+// print prints a datagram, or what could be read of it and the error. At is when
+// it came; it and from may be empty, and d nil with an error.
 func (p *printer) print(at time.Time, from string, d *xdr.Datagram, err error) {
 	if p.err != nil {
 		return
@@ -51,7 +53,7 @@ func (p *printer) print(at time.Time, from string, d *xdr.Datagram, err error) {
 	case !p.json:
 		p.line = appendText(b, at, from, d, err)
 	case err != nil:
-		p.line = xdr.AppendJSONError(b, from, err)
+		p.line = xdr.AppendJSONError(b, from, d, err)
 	default:
 		p.line = d.AppendJSON(b, from)
 	}
@@ -77,6 +79,8 @@ func (p *printer) failure() error {
 // appendText appends a datagram for people to read:
 //
 //	2023-11-14T22:13:20Z 127.0.0.1:4242 C/N x=1 status="RUNNING"
+//	2023-11-14T22:13:20Z 127.0.0.1:4242 C/N x=1 truncated: parameter 2: …
+//	2023-11-14T22:13:20Z 127.0.0.1:4242 refused: time: … from C/N version=2.2.20_go instance=17 seq=1
 //
 // Whatever a stranger may have put into it cannot steer a terminal: in quotes
 // are all texts, and names that hold anything but plain characters.
@@ -94,14 +98,13 @@ func appendText(b []byte, at time.Time, from string, d *xdr.Datagram, err error)
 		from = "-"
 	}
 	b = append(b, from...)
-	if err != nil {
+	if err != nil && !errors.Is(err, xdr.ErrTruncated) {
 		b = append(b, " refused: "...)
-		return append(b, plain(err.Error())...)
+		b = append(b, plain(err.Error())...)
+		return appendHead(b, d)
 	}
 	b = append(b, ' ')
-	b = appendName(b, d.Cluster, `="/`)
-	b = append(b, '/')
-	b = appendName(b, d.Node, `="`)
+	b = appendTo(b, d)
 	for i := range d.Params {
 		p := &d.Params[i]
 		b = append(b, ' ')
@@ -114,6 +117,34 @@ func appendText(b []byte, at time.Time, from string, d *xdr.Datagram, err error)
 			b = strconv.AppendInt(b, p.Int(), 10)
 		default:
 			b = appendFloat(b, p.Float())
+		}
+	}
+	if err != nil {
+		b = append(b, " truncated: "...)
+		b = append(b, plain(err.Error())...)
+	}
+	return b
+}
+
+// appendTo appends CLUSTER/NODE.
+func appendTo(b []byte, d *xdr.Datagram) []byte {
+	b = appendName(b, d.Cluster, `="/`)
+	b = append(b, '/')
+	return appendName(b, d.Node, `="`)
+}
+
+// appendHead appends what could be read of a datagram that was refused.
+func appendHead(b []byte, d *xdr.Datagram) []byte {
+	if d == nil || d.Version == "" && d.Cluster == "" {
+		return b
+	}
+	b = append(b, " from "...)
+	b = appendTo(b, d)
+	if d.Version != "" {
+		b = append(b, " version="...)
+		b = appendName(b, d.Version, `="`)
+		if d.Sequenced() {
+			b = fmt.Appendf(b, " instance=%d seq=%d", d.Instance, d.Seq)
 		}
 	}
 	return b

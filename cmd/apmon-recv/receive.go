@@ -24,6 +24,7 @@ type listenOptions struct {
 	count        int           // 0 for no limit
 	limit        time.Duration // 0 for none
 	passwordFile string        // empty for none
+	instances    bool          // list them in the summary
 }
 
 // listen receives datagrams on an address and shows them.
@@ -53,7 +54,7 @@ func listen(ctx context.Context, o listenOptions, out *printer, stderr io.Writer
 	// waits for the output, which may never be read.
 	defer context.AfterFunc(ctx, stop)()
 	fmt.Fprintf(stderr, "listening on %v\n", r.Addr())
-	return receive(ctx, r, o.count, o.limit, out, stderr)
+	return receive(ctx, r, o, out, stderr)
 }
 
 // checkAddr tells a misspelled address from one that cannot be used.
@@ -79,10 +80,11 @@ func readPassword(name string) (string, error) {
 	return password, nil
 }
 
-// receive shows what r receives until ctx ends, count datagrams were accepted
-// (if it is not 0), the limit of time is over (if it is not 0), or the output
+// receive shows what r receives until ctx ends, o.count datagrams were accepted
+// (if it is not 0), o.limit of time is over (if it is not 0), or the output
 // fails. Then it writes the summary.
-func receive(ctx context.Context, r *receiver.Receiver, count int, limit time.Duration, out *printer, stderr io.Writer) error {
+func receive(ctx context.Context, r *receiver.Receiver, o listenOptions, out *printer, stderr io.Writer) error {
+	count, limit := o.count, o.limit
 	serving := ctx
 	if limit > 0 {
 		var cancel context.CancelFunc
@@ -96,7 +98,7 @@ func receive(ctx context.Context, r *receiver.Receiver, count int, limit time.Du
 			return
 		}
 		out.packet(p)
-		if p.Err == nil {
+		if p.Datagram != nil {
 			accepted++
 		}
 		if count > 0 && accepted == count || out.err != nil {
@@ -108,7 +110,7 @@ func receive(ctx context.Context, r *receiver.Receiver, count int, limit time.Du
 	if end == nil {
 		end = summarize(r)
 	}
-	end.write(stderr)
+	end.write(stderr, o.instances)
 	switch {
 	case out.failure() != nil:
 		return out.failure()
@@ -130,23 +132,47 @@ func summarize(r *receiver.Receiver) *summary {
 	return &summary{r.Stats(), r.Senders()}
 }
 
-// write writes a table with a line for each sender, and then what else went
-// wrong.
-func (s *summary) write(w io.Writer) {
+// write writes a table with a line for each address, or with instances for each
+// sender, and then what else went wrong.
+func (s *summary) write(w io.Writer, instances bool) {
 	t := &s.stats
 	if t.Received+t.Refused == 0 {
 		fmt.Fprintln(w, "nothing received")
 	} else {
 		tab := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-		fmt.Fprintln(tab, "SENDER\tINSTANCE\tRECEIVED\tREFUSED\tLOST\tREORDERED\tDUPLICATE")
-		for _, e := range s.senders {
-			if e.Sequenced {
-				fmt.Fprintf(tab, "%v\t%d\t%d\t-\t%d\t%d\t%d\n", e.Addr, e.Instance, e.Received, e.Lost, e.Reordered, e.Duplicate)
+		line := func(sender, instance any, c receiver.Counts, sequenced bool) {
+			fmt.Fprintf(tab, "%v\t%v\t%d\t%d\t%d\t", sender, instance, c.Received, c.Truncated, c.Refused)
+			if sequenced {
+				fmt.Fprintf(tab, "%d\t%d\t%d\n", c.Lost, c.Reordered, c.Duplicate)
 			} else {
-				fmt.Fprintf(tab, "%v\t-\t%d\t%d\t-\t-\t-\n", e.Addr, e.Received, e.Refused)
+				fmt.Fprintln(tab, "-\t-\t-")
 			}
 		}
-		fmt.Fprintf(tab, "total\t\t%d\t%d\t%d\t%d\t%d\n", t.Received, t.Refused, t.Lost, t.Reordered, t.Duplicate)
+		const counts = "\tRECEIVED\tTRUNCATED\tREFUSED\tLOST\tREORDERED\tDUPLICATE"
+		if instances {
+			fmt.Fprintln(tab, "SENDER\tINSTANCE"+counts)
+			for _, e := range s.senders {
+				instance := "-"
+				if e.Sequenced {
+					instance = strconv.Itoa(int(e.Instance))
+				}
+				line(e.Addr, instance, e.Counts, e.Sequenced)
+			}
+		} else {
+			fmt.Fprintln(tab, "SENDER\tINSTANCES"+counts)
+			for rest := s.senders; len(rest) > 0; { // in the order of addresses
+				addr, sequenced, c := rest[0].Addr, 0, receiver.Counts{}
+				for len(rest) > 0 && rest[0].Addr == addr {
+					c.Add(rest[0].Counts)
+					if rest[0].Sequenced {
+						sequenced++
+					}
+					rest = rest[1:]
+				}
+				line(addr, sequenced, c, sequenced > 0)
+			}
+		}
+		line("total", "", t.Counts, true)
 		_ = tab.Flush()
 	}
 	for _, e := range s.senders {
