@@ -168,7 +168,7 @@ func (p *Param) check() error {
 	switch p.typ {
 	case TypeString:
 		if len(p.text) > MaxString {
-			return fmt.Errorf("parameter %s: %w: text of %d bytes, at most %d can travel", Quote(p.Name), ErrBadValue, len(p.text), MaxString)
+			return fmt.Errorf("parameter %s: %w: text of %d bytes, a datagram has at most %d", Quote(p.Name), ErrBadValue, len(p.text), MaxLimit)
 		}
 		if blank(p.text) {
 			return fmt.Errorf("parameter %s: %w: empty or blank text", Quote(p.Name), ErrBadValue)
@@ -187,7 +187,7 @@ func (p *Param) check() error {
 // spaces, '?', '/' and suffixes such as "_Jobs".
 func CheckName(name string) error {
 	if len(name) > MaxString {
-		return fmt.Errorf("%w: %d bytes, at most %d can travel", ErrBadName, len(name), MaxString)
+		return fmt.Errorf("%w: %d bytes, a datagram has at most %d", ErrBadName, len(name), MaxLimit)
 	}
 	if blank(name) {
 		return fmt.Errorf("%w: empty or blank", ErrBadName)

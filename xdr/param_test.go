@@ -231,3 +231,15 @@ func TestAppendParam(t *testing.T) {
 		})
 	}
 }
+
+// The limit that a message names is that of a datagram, the smaller one.
+func TestLimitInMessages(t *testing.T) {
+	t.Parallel()
+	long := strings.Repeat("x", MaxString+1)
+	text, name := String("x", long), Int(long, 1)
+	for _, p := range []Param{text, name} {
+		if err := p.Check(); err == nil || !strings.HasSuffix(err.Error(), "32768 bytes, a datagram has at most 8192") {
+			t.Errorf("got %v", err)
+		}
+	}
+}

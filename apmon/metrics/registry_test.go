@@ -220,7 +220,7 @@ func TestNames(t *testing.T) {
 	want1 := `metrics: gauge "a" is a counter already
 metrics: counter " \t": bad name: empty or blank
 metrics: counter "rate" would send "rate_R", which is sent by "rate_R" already
-metrics: measure "` + strings.Repeat("x", 64) + `"… (32770 bytes): bad name: 32770 bytes, at most 32767 can travel`
+metrics: measure "` + strings.Repeat("x", 64) + `"… (32770 bytes): bad name: 32770 bytes, a datagram has at most 8192`
 	if d := cmp.Diff(want1, err.Error()); d != "" || !errors.Is(err, apmon.ErrBadName) {
 		t.Errorf("%v: %s", err, d)
 	}

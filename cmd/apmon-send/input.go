@@ -255,7 +255,7 @@ func parseLine(line string, m apmon.Message) (apmon.Message, error) {
 
 // jsonMessage is a line of --stdin json. The last fields are those with which
 // apmon-recv and --dry-run print a datagram, so that their output can be sent
-// again; they say nothing that is sent.
+// again, one that was truncated as well; they say nothing that is sent.
 type jsonMessage struct {
 	Cluster *string         `json:"cluster"`
 	Node    *string         `json:"node"`
@@ -263,6 +263,7 @@ type jsonMessage struct {
 	Params  json.RawMessage `json:"params"`
 
 	From, Version, Instance, Seq, To, Hex json.RawMessage
+	Error, Offset, Truncated              json.RawMessage
 }
 
 func parseJSON(line string, m apmon.Message) (apmon.Message, error) {
@@ -392,7 +393,11 @@ func jsonParam(name, typ string, value any) (apmon.Param, error) {
 func jsonError(err error) error {
 	var typ *json.UnmarshalTypeError
 	if errors.As(err, &typ) {
-		return fmt.Errorf("%q is a %s", strings.ToLower(typ.Field), typ.Value)
+		what := "the line"
+		if typ.Field != "" {
+			what = xdr.Quote(strings.ToLower(typ.Field))
+		}
+		return fmt.Errorf("%s is of the wrong type: %s", what, typ.Value)
 	}
 	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
 		return errors.New("the JSON object ends too early")
