@@ -33,57 +33,65 @@ type accessLog struct {
 	wake chan struct{} // want has changed
 }
 
-const accessLogHelp = `Access log:
-   With --accesslog, an access log is summed up in windows of --window, aligned
-   to the clock, by the lines' own times. FILE is followed from its end on,
-   across rotation; - is standard input; a URL (http, https) is read as it is
-   sent, and asked for again 3 s after it ends; unixgram:PATH makes a unix
-   datagram socket, as for nginx's "access_log syslog:server=unix:PATH,nohostname";
-   of a burst of more than net.unix.max_dgram_qlen lines nginx drops some.
+var accessLogTopic = command.Topic{Name: "accesslog", Title: "Access log", Usage: "explain how access logs are summed up", Text: `With --accesslog, an access log is summed up in windows of --accesslog-window,
+aligned to the clock, by the lines' own times. FILE is followed from its end on,
+across rotation; - is standard input; a URL (http, https) is read as it is sent,
+and requested again 3 s after it ends; unixgram:PATH makes a unix datagram socket,
+as for nginx's "access_log syslog:server=unix:PATH,nohostname"; of a burst of more
+than net.unix.max_dgram_qlen lines nginx drops some.
 
-   A line is JSON with client, ua, url, status, time and bytes-sent, or of the
-   Combined Log Format. For nginx:
+A line is JSON with client, ua, url, status, time and bytes-sent, or of the
+Combined Log Format. For nginx:
 
-      log_format apmon escape=json '{"client":"$remote_addr",'
-        '"ua":"$http_user_agent","url":"$request_uri","status":$status,'
-        '"time":"$time_iso8601","bytes-sent":$bytes_sent}';
+   log_format apmon escape=json '{"client":"$remote_addr",'
+     '"ua":"$http_user_agent","url":"$request_uri","status":$status,'
+     '"time":"$time_iso8601","bytes-sent":$bytes_sent}';
 
-   Each stream (content, format and quality, which --match finds in the URL) is
-   reported on a node HOST_CONTENT_FORMAT_QUALITY in every window, with
-   client_count, bytes_sent, bytes_sent_R, requests and requests_R; the log itself
-   on the node HOST with unmatched, late, bad_lines, windows_lost and truncated.
-   HOST is that of -n. More than 512 clients of one stream are counted with an
-   error of 1.15 %.
-   Streams are at most 1000; those that --ids does not declare are unmatched. What
-   stands behind a question mark in a URL names none. On a public server declare
-   them: whoever asks for pages that are not there makes streams otherwise.
-   A rate of 40 messages/s suffices for 600 streams: see xApMon_maxMsgRate.
-   REGEXP has to match from the beginning of the URL on; .* in front of it finds a
-   stream anywhere.
+Each stream (content, format and quality, which --accesslog-match finds in the
+URL) is reported on a node HOST_CONTENT_FORMAT_QUALITY in every window, with
+client_count, bytes_sent, bytes_sent_R, requests and requests_R; the log itself on
+the node HOST with unmatched, late, bad_lines, windows_lost and truncated. HOST is
+that of -n. More than 512 clients of one stream are counted with an error of
+1.15 %. Streams are at most 1000; those that --accesslog-ids does not declare are
+unmatched. The part of a URL behind a question mark names no stream. On a public
+server declare the streams: otherwise requests for pages that do not exist make
+new ones. A rate of 40 messages/s suffices for 600 streams: see xApMon_maxMsgRate.
+REGEXP must match from the beginning of the URL; .* in front of it finds a stream
+anywhere.
 
-   The directives xApMon_accesslog = FILE and xApMon_accesslog_match, _ids,
-   _window, _status, _format, _cluster and _node of a configuration do the same;
-   the flags go before them.
-`
+The directives xApMon_accesslog = FILE and xApMon_accesslog_match, _ids, _window,
+_status, _format, _cluster and _node of a configuration do the same; the flags go
+before them. --match, --ids, --window, --status and --format are the older names
+of these flags.`}
 
 func (l *accessLog) flags() []cli.Flag {
-	flag := func(name, usage string, to *string) cli.Flag {
-		return &cli.StringFlag{Name: name, Usage: usage, Destination: to}
-	}
 	g := &l.given
-	return []cli.Flag{
-		flag("accesslog", "sum up this access log: `FILE|-|URL|unixgram:PATH`", &g.Input),
-		flag("match", "find streams in URLs with `REGEXP`, which names the groups content, format and quality (default: those of HLS and DASH)", &g.Match),
-		&command.Repeat{Forms: []string{"ids"}, Value: "C1,C2/F1/Q1,Q2", Usage: "declare streams, all combinations of contents, formats and qualities (repeatable; default: all that the log names)", Add: func(s string) error {
-			g.IDs = strings.TrimSpace(g.IDs + " " + s)
-			return nil
-		}},
-		flag("window", "length of a window, a `TIME` in whole seconds (default: 15s)", &g.Window),
-		flag("status", "count these statuses only, `LIST` (default: 200,206)", &g.Status),
-		flag("format", "`json` or combined (default: json)", &g.Format),
-		flag("accesslog-cluster", "`CLUSTER` of what the log comes to (default: "+logCluster+")", &g.Cluster),
-		flag("accesslog-node", "`TEMPLATE` of the nodes of streams (default: "+accesslog.DefaultNode+")", &g.Node),
+	ids := func(s string) error {
+		g.IDs = strings.TrimSpace(g.IDs + " " + s)
+		return nil
 	}
+	flags := []cli.Flag{
+		&cli.StringFlag{Name: "accesslog", Usage: "sum up the access log `FILE|-|URL|unixgram:PATH`: see 'apmon-bg help accesslog'", Destination: &g.Input},
+		&command.Repeat{Forms: []string{"accesslog-ids"}, Value: "C1,C2/F1/Q1,Q2", Usage: "declare streams, all combinations of contents, formats and qualities (repeatable; default: all that the log names)", Add: ids},
+		&cli.StringFlag{Name: "accesslog-cluster", Usage: "`CLUSTER` of the access-log reports", DefaultText: logCluster, Destination: &g.Cluster},
+		&cli.StringFlag{Name: "accesslog-node", Usage: "`TEMPLATE` of the nodes of streams", DefaultText: accesslog.DefaultNode, Destination: &g.Node},
+		// Of earlier releases.
+		&command.Repeat{Forms: []string{"ids"}, Add: ids, Hidden: true},
+	}
+	for _, f := range []struct {
+		name, usage, preset string
+		to                  *string
+	}{
+		{"match", "find streams in URLs with `REGEXP`, which names the groups content, format and quality", "those of HLS and DASH", &g.Match},
+		{"window", "length of a window, a `TIME` in whole seconds", "15s", &g.Window},
+		{"status", "count these statuses only, `LIST`", "200,206", &g.Status},
+		{"format", "format of the lines: `json|combined`", "json", &g.Format},
+	} {
+		flags = append(flags,
+			&cli.StringFlag{Name: "accesslog-" + f.name, Usage: f.usage, DefaultText: f.preset, Destination: f.to},
+			&cli.StringFlag{Name: f.name, Hidden: true, Destination: f.to}) // of earlier releases
+	}
+	return command.Group("Access log", flags...)
 }
 
 // check refuses flags that cannot be used.
@@ -91,7 +99,7 @@ func (l *accessLog) check(cc *cli.Context) error {
 	l.node, l.wake = cc.String("node"), make(chan struct{}, 1)
 	if l.given.Input == "" {
 		if l.given != (conf.AccessLog{}) {
-			return errors.New("--match, --ids, --window, --status, --format, --accesslog-cluster and --accesslog-node need --accesslog")
+			return errors.New("--accesslog-match, -ids, -window, -status, -format, -cluster and -node need --accesslog")
 		}
 		if cc.IsSet("accesslog") {
 			return errors.New("--accesslog is empty")

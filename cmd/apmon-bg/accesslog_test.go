@@ -57,7 +57,7 @@ func startNginx(t *testing.T, socket string) *nginx {
 	if os.Getuid() == 0 {
 		user = "user root;" // so that it may read what the test writes
 	}
-	_, help, _ := strings.Cut(accessLogHelp, "log_format")
+	_, help, _ := strings.Cut(accessLogTopic.Text, "log_format")
 	format, _, _ := strings.Cut(help, ";\n")
 	do(os.WriteFile(filepath.Join(dir, "nginx.conf"), fmt.Appendf(nil, `
 %s

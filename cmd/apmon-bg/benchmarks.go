@@ -16,7 +16,7 @@ import (
 type benchmarks map[string]float64
 
 func (b *benchmarks) flag() cli.Flag {
-	return &command.Repeat{Forms: []string{"benchmark"}, Value: "NAME=FACTOR", Usage: "result of a benchmark for one CPU: ksi2k, db12, hep06 or hs23 (repeatable)", Add: b.add}
+	return &command.Repeat{Forms: []string{"benchmark"}, Value: "ksi2k|db12|hep06|hs23=FACTOR", Usage: "result of a benchmark for one CPU (repeatable)", Add: b.add}
 }
 
 func (b *benchmarks) add(s string) error {

@@ -31,8 +31,7 @@ Exits with 78 if there is an error, with --strict also for a warning.
 A SOURCE that ends in ".conf", contains a slash, or is a folder is a path; an
 address with a port never is; else a file of that name is read, and if there is
 none, SOURCE is a list of destinations.`,
-		HideHelpCommand: true, // a file called "help" is a file
-		OnUsageError:    func(_ *cli.Context, err error, _ bool) error { return err },
+		ArgsUsage: "[FILE|URL|DEST]...",
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "strict", DisableDefaultText: true, Usage: "a warning is an error"},
 			&cli.BoolFlag{Name: "fallback", DisableDefaultText: true, Usage: "use one source, at random, that names a destination"},

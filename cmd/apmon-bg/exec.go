@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -49,15 +50,16 @@ Where a cgroup of version 2 is ours to divide, CMD gets one of its own, and its
 CPU time is exact whatever it does; else see docs/jobs.md.
 
 Environment:
-` + command.Variables + `, else none.
    APMON_INTERVAL       interval, if --interval is not given
+` + command.Variables + `, else none.
 
-Exit status: that of CMD, or 128+N if signal N ended it; 126 if it cannot be
-executed, 127 if it is not there; 64 if we were called wrongly, 65 for a bad --set.
+Exit status:
+That of CMD, or 128+N if signal N ended it; 126 if it cannot be executed, 127 if
+it is not there; 64 if we were called wrongly, 65 for a bad --set.
 
 Examples:
-   apmon-bg exec -d ml.example.org -c MySite_Jobs -n 123456 -- ./analysis run 7
-   apmon-bg exec --summary usage.json --workdir . --cpus 4 -- ./analysis`
+   apmon-bg exec -d ml.example.org -c MySite_Jobs -n 123456 -- ./job 7
+   apmon-bg exec --summary usage.json --workdir . --cpus 4 -- ./job`
 
 // sampleInterval is how often a job that we run is sampled beside its reports, so
 // that peaks are seen.
@@ -98,13 +100,12 @@ func execCommand(getenv func(string) string, stderr *command.Patient) *cli.Comma
 		Destinations: command.Destinations{Name: name, Getenv: getenv, Stderr: stderr, System: conf.SystemFile},
 	}
 	return &cli.Command{
-		Name:            "exec",
-		Usage:           "run a job, and monitor it",
-		UsageText:       name + " exec [options] -- CMD ARG...",
-		Description:     execDescription,
-		HideHelpCommand: true, // a command called "help" is a command
-		OnUsageError:    func(_ *cli.Context, err error, _ bool) error { return err },
-		Flags: append(r.Flags(), []cli.Flag{
+		Name:        "exec",
+		Usage:       "run a job, and monitor it",
+		UsageText:   name + " exec [options] -- CMD ARG...",
+		Description: execDescription,
+		ArgsUsage:   "CMD ARG...",
+		Flags: slices.Concat(r.Flags(), command.Group("Reports",
 			&cli.StringFlag{Name: "cluster", Aliases: []string{"c"}, Usage: "`CLUSTER` of the job"},
 			&cli.StringFlag{Name: "node", Aliases: []string{"n"}, Usage: "`NODE` of the job, usually its id"},
 			intervalFlag(),
@@ -114,12 +115,13 @@ func execCommand(getenv func(string) string, stderr *command.Patient) *cli.Comma
 			&cli.BoolFlag{Name: "no-send", DisableDefaultText: true, Usage: "send nothing: measure for the summary alone"},
 			&cli.StringFlag{Name: "accounting", Usage: "send an accounting record for `GROUP/USER` in the end"},
 			&command.Repeat{Forms: []string{"set"}, Value: "NAME=VALUE", Usage: "send this with each report (repeatable)", Add: r.addSet},
+			r.benchmarks.flag(),
+		), command.Group("Command",
 			&cli.GenericFlag{Name: "orphan-wait", Value: command.NewDuration(orphanWait), Usage: "wait `TIME` for processes that outlive CMD; a number is seconds"},
 			&cli.BoolFlag{Name: "kill-orphans", DisableDefaultText: true, Usage: "end them then"},
 			&cli.BoolFlag{Name: "cgroup", DisableDefaultText: true, Usage: "warn if CMD cannot have a cgroup of its own"},
 			&cli.BoolFlag{Name: "reraise", DisableDefaultText: true, Usage: "end by the signal that ended CMD"},
-			r.benchmarks.flag(),
-		}...),
+		)),
 		Action: r.run,
 	}
 }

@@ -41,14 +41,14 @@ type jobFlags struct {
 }
 
 func (f *jobFlags) flags() []cli.Flag {
-	return []cli.Flag{
+	return command.Group("Jobs and services",
 		&command.Repeat{Forms: []string{"job"}, Value: "PID[,WORKDIR[,CLUSTER[,NODE]]]", Usage: "monitor the job that this process is the root of (repeatable)", Add: f.addJob},
 		&command.Repeat{Forms: []string{"service"}, Value: "NAME=PID|NAME=PIDFILE|NAME=~REGEX", Usage: "report a service, whether it runs or not, in cluster NAME_Services; it is all processes whose command lines match REGEX (repeatable)", Add: f.addService},
 		&command.Repeat{Forms: []string{"job-cgroup"}, Value: "GLOB", Usage: "every cgroup that matches is a job, found and dropped as they come and go (repeatable)", Add: f.addGlob},
 		&cli.StringFlag{Name: "job-node", Usage: "`TEMPLATE` of the nodes of --job-cgroup: {1}, {2}... are what its asterisks matched", DefaultText: "the last element of the path", Destination: &f.node},
 		&cli.StringFlag{Name: "job-cluster", Usage: "`CLUSTER` of jobs that name none", DefaultText: "G_Jobs with --host-group G, else " + apmon.DefaultJobCluster, Destination: &f.cluster},
 		f.benchmarks.flag(),
-	}
+	)
 }
 
 func (f *jobFlags) addJob(s string) error {

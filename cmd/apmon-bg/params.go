@@ -15,19 +15,14 @@ import (
 
 func paramsCommand(stdout io.Writer) *cli.Command {
 	return &cli.Command{
-		Name:            "params",
-		Usage:           "list the parameters of background monitoring",
-		UsageText:       name + " params [--format text|markdown|json]",
-		Description:     "Lists each parameter: the option that switches it, the name it is sent as, unit,\nmeaning and source.",
-		HideHelpCommand: true,
-		OnUsageError:    func(_ *cli.Context, err error, _ bool) error { return err },
+		Name:        "params",
+		Usage:       "list the parameters of background monitoring",
+		UsageText:   name + " params [--format text|markdown|json]",
+		Description: "Lists each parameter: the option that switches it, the name it is sent as, unit,\nmeaning and source.",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "format", Value: "text", Usage: "print `FORMAT`: text, markdown or json"},
+			&cli.StringFlag{Name: "format", Value: "text", Usage: "print `text|markdown|json`"},
 		},
 		Action: func(cc *cli.Context) error {
-			if cc.Args().Present() {
-				return command.Errorf(command.Usage, "unexpected argument %q", cc.Args().First())
-			}
 			var err error
 			switch format := cc.String("format"); format {
 			case "text":

@@ -24,27 +24,18 @@ func main() {
 
 // run is the whole command; it returns the exit code.
 func run(ctx context.Context, args []string, getenv func(string) string, stdin io.Reader, stdout, stderr io.Writer) int {
-	if completes(args) {
-		return command.OK
-	}
 	stdout, stderr = command.Escape(stdout), command.Escape(stderr)
 	c := &sendCommand{
 		Destinations: command.Destinations{Name: name, Getenv: getenv, Stderr: stderr, System: conf.SystemFile},
 		stdin:        stdin, stdout: stdout, args: args,
 	}
-	code := command.Report(stderr, name, c.app().RunContext(ctx, args))
+	code := c.app().Run(ctx, args)
 	if c.soft || slices.ContainsFunc(args, func(a string) bool { return a == "--soft" || a == "-soft" }) {
 		// A hook of a job must not fail because of us, not even when it is
 		// spelled wrongly.
 		return command.OK
 	}
 	return code
-}
-
-// completes reports whether a shell asks how to complete what stands behind
-// "--": the library would take that for a call. There is nothing to offer.
-func completes(args []string) bool {
-	return args[len(args)-1] == "--generate-bash-completion" && slices.Contains(args, "--")
 }
 
 // sendCommand is what one call of the command is told to do.
@@ -66,30 +57,35 @@ A value is a number if it is plain decimal (-5, 1.10, .5, 1e-3): int32 where it
 is an integer in range, else real64. All else is text, so 007, 0x1F, 1_000, nan
 and inf are text. --int, --float and --string force the type.
 
+Destinations:
 DEST is host[:port][ password], IPv6 as [address]:port, a password with blanks
 in quotes. A password given here can be seen by everyone in the list of
 processes: use a file, or APMON_PASSWORD_FILE.
 
+Times:
 TIME is in Unix seconds or RFC 3339; the receiver stamps what has none.
 
 Standard input (--stdin):
    kv     lines "NAME VALUE", all of them one message
    json   one object a line, each a message; true and false are sent as 1 and 0:
-          {"cluster":"C","node":"N","time":1700000000,"params":{"x":1,"s":"text"}}
+          {"cluster":"C","node":"N","time":1700000000,
+           "params":{"x":1,"s":"text"}}
           or as apmon-recv prints them; only params is needed
    line   lines "CLUSTER/NODE NAME VALUE NAME VALUE...", each a message
    A line that cannot be used is reported, and the others are sent.
-   With json and line the configuration is followed as it changes, and read
-   again at once on SIGHUP.
+
+With json and line the configuration is followed as it changes, and read
+again at once on SIGHUP.
+
+Jobs (--job):
+The node is the first there is of -n, APMON_NODE, MonitorJobID, ALIEN_PROC_ID,
+what _CONDOR_JOB_AD names, SLURM_JOB_ID, PBS_JOBID, LSB_JOBID, GRID_GLOBAL_JOBID;
+the cluster of -c, APMON_CLUSTER, MonitorID.
 
 Environment:
    APMON_CLUSTER        cluster, if -c is not given
    APMON_NODE           node, if -n is not given
 ` + command.Environment + `
-
-With --job the node is the first there is of -n, APMON_NODE, MonitorJobID,
-ALIEN_PROC_ID, what _CONDOR_JOB_AD names, SLURM_JOB_ID, PBS_JOBID, LSB_JOBID,
-GRID_GLOBAL_JOBID; the cluster of -c, APMON_CLUSTER, MonitorID.
 
 Exit status:
    0   sent, and at least one destination did not refuse
@@ -99,11 +95,12 @@ Exit status:
    75  over the rate limit            78  configuration
 
 Examples:
-   apmon-send -d ml.example.org -c MySite_Jobs -n 123456 events=1200 status=RUNNING
+   apmon-send -d ml.example.org -c MySite_Jobs -n 123456 \
+       events=1200 status=RUNNING
    apmon-send --soft -f /etc/apmon/destinations.conf --string run=007
    df -k / | awk 'NR==2 {print "disk_free", $4}' | apmon-send --stdin kv`
 
-func (c *sendCommand) app() *cli.App {
+func (c *sendCommand) app() *command.App {
 	typed := func(parse func(name, value string) (apmon.Param, error)) func(string) error {
 		return func(s string) error {
 			name, value, ok := strings.Cut(s, "=")
@@ -114,30 +111,33 @@ func (c *sendCommand) app() *cli.App {
 			return nil
 		}
 	}
-	return command.App(&cli.App{
+	return command.New(&cli.App{
 		Name:        name,
 		Usage:       "send parameters to ApMon receivers",
-		UsageText:   name + " [-d DEST]... [-f FILE|URL]... [-c CLUSTER] [-n NODE] [-t TIME] NAME=VALUE...\n" + name + " [options] --stdin kv|json|line\n" + name + " [options] --pairs CLUSTER NODE NAME VALUE...",
+		UsageText:   name + " [-d DEST]... [-f FILE|URL]... [-c CLUSTER] [-n NODE] [-t TIME]\n           [options] NAME=VALUE...\n" + name + " [options] --stdin kv|json|line\n" + name + " [options] --pairs CLUSTER NODE NAME VALUE...",
+		ArgsUsage:   "NAME=VALUE...",
 		Description: description,
-		Flags: append(c.Flags(), []cli.Flag{
+		Flags: slices.Concat(c.Flags(), command.Group("Names and time",
 			&cli.StringFlag{Name: "cluster", Aliases: []string{"c"}, Usage: "`CLUSTER` of the parameters (default: $APMON_CLUSTER, else " + apmon.DefaultCluster + ")"},
 			&cli.StringFlag{Name: "node", Aliases: []string{"n"}, Usage: "`NODE` of the parameters (default: $APMON_NODE, else the full host name)"},
 			&cli.StringFlag{Name: "time", Aliases: []string{"t"}, Usage: "`TIME` of the values (default: none, the receiver's own)"},
 			&cli.BoolFlag{Name: "job", DisableDefaultText: true, Usage: "take cluster and node that are not given from the batch system's environment"},
+		), command.Group("Parameters",
 			&command.Repeat{Forms: []string{"int"}, Value: "NAME=VALUE", Usage: "an integer (repeatable)", Add: typed(command.ParseInt64)},
 			&command.Repeat{Forms: []string{"float"}, Value: "NAME=VALUE", Usage: "a floating-point number (repeatable)", Add: typed(command.ParseFloat)},
 			&command.Repeat{Forms: []string{"string"}, Value: "NAME=VALUE", Usage: "a text (repeatable)", Add: typed(command.ParseText)},
 			&command.Repeat{Forms: []string{"param"}, Value: "NAME", Usage: "name of a parameter, -value follows (as in older scripts)", Add: c.addName},
 			&command.Repeat{Forms: []string{"value"}, Value: "VALUE", Usage: "value of the -param before", Add: c.addValue},
-			&cli.StringFlag{Name: "stdin", Usage: "read the parameters from standard input, in this `FORMAT`: kv, json or line"},
+			&cli.StringFlag{Name: "stdin", Usage: "read the parameters from standard input, in this form: `kv|json|line`"},
 			&cli.BoolFlag{Name: "pairs", DisableDefaultText: true, Usage: "arguments are CLUSTER NODE NAME VALUE..."},
-			&cli.BoolFlag{Name: "dry-run", DisableDefaultText: true, Usage: "print each datagram, decoded and in hexadecimal (a password as asterisks), and send nothing"},
-			&cli.BoolFlag{Name: "print-config", DisableDefaultText: true, Usage: "print the configuration in force, then its problems, and send nothing"},
+		), command.Group("Sending",
 			&cli.StringFlag{Name: "rate", Usage: "send at most `N` messages a second", DefaultText: "of the configuration, else 40"},
 			&cli.BoolFlag{Name: "wait", DisableDefaultText: true, Usage: "wait when over the rate (the default)"},
 			&cli.BoolFlag{Name: "drop", DisableDefaultText: true, Usage: "do not send what is over the rate, and exit with 75"},
 			&cli.BoolFlag{Name: "soft", DisableDefaultText: true, Usage: "exit with 0 whatever happens (for hooks of jobs)", Destination: &c.soft},
-		}...),
+			&cli.BoolFlag{Name: "dry-run", DisableDefaultText: true, Usage: "print each datagram, decoded and in hexadecimal (a password as asterisks), and send nothing"},
+			&cli.BoolFlag{Name: "print-config", DisableDefaultText: true, Usage: "print the configuration in force, then its problems, and send nothing"},
+		)),
 		Action: c.action,
 	}, c.stdout, c.Stderr)
 }

@@ -582,7 +582,7 @@ func TestHelpNamesEverything(t *testing.T) {
 		t.Errorf("got %+v", r)
 	}
 	for _, word := range []string{"--dest", "-d DEST", "-f FILE", "--cluster", "-c", "-n", "-t", "--int", "--float", "--string", "--stdin", "--pairs",
-		"--dry-run", "--wait", "--drop", "--rate", "--soft", "--version", "-v", "APMON_CONFIG", "APMON_PASSWORD_FILE", "MONALISA_HOST", "Exit status", "everyone in the list"} {
+		"--dry-run", "--wait", "--drop", "--rate", "--soft", "--version", "-v", "APMON_CONFIG", "APMON_PASSWORD_FILE", "MONALISA_HOST", "EXIT STATUS", "everyone in the list"} {
 		if !strings.Contains(r.stdout, word) {
 			t.Errorf("no %q in the help", word)
 		}

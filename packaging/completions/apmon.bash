@@ -1,10 +1,55 @@
-# Completion of the flags of apmon's commands for bash: install it as
-# /usr/share/bash-completion/completions/apmon-send (and for the others), or
-# source it from ~/.bashrc. The commands are asked themselves, and do nothing
-# else then.
+# Completion of apmon's commands for bash. Install it as
+# /usr/share/bash-completion/completions/apmon-bg (and under the names of the
+# others), or source it from ~/.bashrc. The command on the line is asked itself;
+# nothing else is run.
 _apmon() {
-	local cur=${COMP_WORDS[COMP_CWORD]} words
-	words=$("${COMP_WORDS[@]:0:COMP_CWORD}" ${cur:+"$cur"} --generate-bash-completion 2>/dev/null)
-	mapfile -t COMPREPLY < <(compgen -W "$words" -- "$cur")
+	local words=() starts=() rest=$COMP_LINE i word blanks cur kind prefix answer line
+	# The words as the shell sees them: COMP_WORDS are cut at = and : too.
+	for ((i = 0; i <= COMP_CWORD; i++)); do
+		word=${COMP_WORDS[i]}
+		blanks=${rest%%[![:space:]]*}
+		rest=${rest#"$blanks"}
+		if ((i == 0)) || [[ $blanks ]]; then
+			words+=("$word") starts+=("$i")
+		else
+			words[${#words[@]} - 1]+=$word
+		fi
+		rest=${rest#"$word"}
+	done
+	COMPREPLY=()
+	cur=${words[${#words[@]} - 1]}
+	mapfile -t answer < <("${words[0]/#\~\//$HOME/}" completion words "${words[@]:1}" 2>/dev/null)
+	kind=${answer[0]}
+	case $kind in
+	files)
+		compopt -o bashdefault -o default
+		return
+		;;
+	directories)
+		compopt -o dirnames
+		return
+		;;
+	command\ *)
+		i=$((${kind#command } + 1))
+		if declare -F _comp_command_offset >/dev/null; then
+			_comp_command_offset "${starts[i]}"
+		elif declare -F _command_offset >/dev/null; then
+			_command_offset "${starts[i]}"
+		elif ((i == ${#words[@]} - 1)); then
+			compopt -o filenames
+			mapfile -t COMPREPLY < <(compgen -c -- "$cur")
+		else
+			compopt -o bashdefault -o default
+		fi
+		return
+		;;
+	esac
+	# Readline replaces the part behind the last = or : only.
+	[[ $COMP_WORDBREAKS == *=* ]] && prefix=${cur%"${cur##*=}"}
+	for line in "${answer[@]:1}"; do
+		word=${line%%$'\t'*}
+		COMPREPLY+=("${word#"$prefix"}")
+	done
+	[[ ${#COMPREPLY[@]} == 1 && ${COMPREPLY[0]} == *= ]] && compopt -o nospace
 }
-complete -o bashdefault -o default -F _apmon apmon-send apmon-recv apmon-bg
+complete -F _apmon apmon-bg apmon-recv apmon-send

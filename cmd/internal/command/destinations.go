@@ -21,14 +21,15 @@ const Environment = Variables + `, else 127.0.0.1:8884.`
 
 // Variables is Environment for a command that sends nothing without a
 // destination.
-const Variables = `   APMON_CONFIG         destinations, comma-separated, or a configuration file,
-                        folder or URL
+const Variables = `   APMON_CONFIG         destinations, comma-separated, or a configuration
+                        file, folder or URL
    MONALISA_HOST        destination, also MONALISAHOST
-   APMON_PASSWORD_FILE  file with the password of destinations that have none;
+   APMON_PASSWORD_FILE  file with the password of destinations without one;
                         those that only a plain-http source names do not get it
    APMON_DEBUG_LEVEL    log level: ERROR, WARNING, INFO, DEBUG, OFF...
-   Destinations are those of -d and -f, else of APMON_CONFIG, else of
-   MONALISA_HOST, else of ` + conf.SystemFile
+
+Destinations are those of -d and -f, else of APMON_CONFIG, else of
+MONALISA_HOST, else of ` + conf.SystemFile
 
 // Destinations is what a command is told of where to send to, by flags and by
 // the environment.
@@ -51,11 +52,11 @@ func (d *Destinations) Flags() []cli.Flag {
 	add := func(to *[]string) func(string) error {
 		return func(s string) error { *to = append(*to, s); return nil }
 	}
-	return []cli.Flag{
+	return Group("Destinations",
 		&Repeat{Forms: []string{"dest", "d"}, Value: "DEST", Usage: "send to this destination (repeatable)", Add: add(&d.Dests)},
 		&Repeat{Forms: []string{"file", "f"}, Value: "FILE|URL", Usage: "send to the destinations of this configuration file, folder or URL (repeatable)", Add: add(&d.Files)},
 		&cli.BoolFlag{Name: "fallback", DisableDefaultText: true, Usage: "of several -f, use one, at random, that names a destination"},
-	}
+	)
 }
 
 // Check refuses flags that exclude each other.
@@ -200,7 +201,7 @@ func (d *Destinations) Report(l conf.Loaded) {
 		fmt.Fprintf(d.Stderr, "%s: %v\n", d.Name, p)
 	}
 	if l.Err != nil {
-		fmt.Fprintf(d.Stderr, "%s: %v\n", d.Name, l.Err)
+		fmt.Fprintf(d.Stderr, "%s: %s\n", d.Name, Message(l.Err))
 	}
 }
 

@@ -5,8 +5,6 @@ import (
 	"os"
 	"testing"
 
-	"github.com/urfave/cli/v2"
-
 	"github.com/apmon-go/apmon/cmd/internal/command"
 )
 
@@ -14,13 +12,10 @@ var update = flag.Bool("update", false, "write packaging/man anew")
 
 // ManPage compares a command's page in packaging/man with the one made from the
 // command itself, or with -update writes it anew.
-func ManPage(t *testing.T, app *cli.App) {
+func ManPage(t *testing.T, app *command.App) {
 	t.Helper()
-	page, err := command.ManPage(app)
-	if err != nil {
-		t.Fatal(err)
-	}
-	file := "../../packaging/man/" + app.Name + ".1"
+	page := app.ManPage()
+	file := "../../packaging/man/" + app.Name() + ".1"
 	if *update {
 		if err := os.WriteFile(file, []byte(page), 0o644); err != nil {
 			t.Fatal(err)

@@ -1,0 +1,209 @@
+package command
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"unicode"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/apmon-go/apmon/packaging/completions"
+)
+
+// oldCompletion ends the calls of the completion scripts of earlier releases,
+// which stay installed.
+const oldCompletion = "--generate-bash-completion"
+
+const shells = "bash|zsh|fish"
+
+const completionDescription = `Prints a script that completes the commands of apmon: flags, their values, files.
+To try it:
+
+   bash   source <(apmon-bg completion bash)
+   zsh    source <(apmon-bg completion zsh)
+   fish   apmon-bg completion fish | source
+
+To keep it, write it to a file that the shell reads:
+
+   bash   /usr/share/bash-completion/completions/apmon-bg, with links of the
+          names apmon-recv and apmon-send
+   zsh    _apmon in a folder of $fpath
+   fish   /usr/share/fish/vendor_completions.d/apmon-bg.fish, with links of the
+          names apmon-recv.fish and apmon-send.fish`
+
+// completion is the command of that name. With "words" it answers the scripts:
+// "NAME completion words WORD..." prints what may stand in place of the last
+// word. An earlier release refuses such a call: it runs nothing.
+func (a *App) completion(cc *cli.Context) error {
+	script := ""
+	switch shell := cc.Args().First(); shell {
+	case "bash":
+		script = completions.Bash
+	case "zsh":
+		script = completions.Zsh
+	case "fish":
+		script = completions.Fish
+	case "words":
+		return a.write(a.complete(append(cc.Args().Tail(), "")[:max(1, cc.NArg()-1)]).String())
+	case "":
+		return fmt.Errorf("of which shell? It is one of %s", shells)
+	default:
+		return fmt.Errorf("no completion for %q%s: there is %s", shell, suggestion(shell, "", strings.Split(shells, "|")), shells)
+	}
+	if cc.NArg() > 1 {
+		return fmt.Errorf("unexpected argument %q", cc.Args().Get(1))
+	}
+	return a.write(script)
+}
+
+// completeOld answers the scripts of earlier releases. Words are all words of the
+// command line, of which the last may be complete or not.
+func (a *App) completeOld(words []string) error {
+	if len(words) == 0 || !strings.HasPrefix(words[len(words)-1], "-") {
+		words = append(words, "")
+	}
+	var b strings.Builder
+	for _, w := range a.complete(words).words {
+		b.WriteString(w[0] + "\n")
+	}
+	return a.write(b.String())
+}
+
+// answer is what may stand in place of the last word of a command line.
+type answer struct {
+	kind  string      // what the shell itself adds: see the scripts
+	words [][2]string // each with a description
+}
+
+// Kinds of an answer. That of a command is followed by the index of its first
+// word, from 0 behind the name of the command itself.
+const (
+	kindWords       = "words"
+	kindFiles       = "files"
+	kindDirectories = "directories"
+	kindCommand     = "command"
+)
+
+// String returns the answer as the scripts read it: a line with the kind, then one
+// for each word, with a tab before its description.
+func (a answer) String() string {
+	var b strings.Builder
+	fmt.Fprintln(&b, a.kind)
+	for _, w := range a.words {
+		fmt.Fprintf(&b, "%s\t%s\n", w[0], w[1])
+	}
+	return b.String()
+}
+
+// complete returns what may stand in place of the last of words, which follow the
+// name of the command. Nothing is run, read or sent.
+func (a *App) complete(words []string) answer {
+	last := len(words) - 1
+	cur := words[last]
+	p := a.page(nil)
+	args := a.cli.ArgsUsage
+	flags := true // none has been given that ends them
+	for i := 0; i < last; i++ {
+		w := words[i]
+		switch {
+		case flags && w == "--":
+			flags = false
+		case flags && len(w) > 1 && w[0] == '-':
+			name, _, given := strings.Cut(strings.TrimLeft(w, "-"), "=")
+			o := find(p.options, name)
+			if o == nil || o.value == "" || given {
+				continue
+			}
+			if i++; i == last {
+				return values(o.value, cur, "", last)
+			}
+		default:
+			at := slices.IndexFunc(p.commands, func(c *cli.Command) bool { return c.Name == w })
+			if at < 0 {
+				return values(args, cur, "", i)
+			}
+			args = p.commands[at].ArgsUsage
+			p = a.page(p.commands[at])
+			flags = true
+		}
+	}
+	if flags && strings.HasPrefix(cur, "-") {
+		if form, value, given := strings.Cut(cur, "="); given {
+			if o := find(p.options, strings.TrimLeft(form, "-")); o != nil && o.value != "" {
+				return values(o.value, value, form+"=", last)
+			}
+			return answer{kind: kindWords}
+		}
+		return flagWords(p.options, cur)
+	}
+	found := values(args, cur, "", last)
+	for _, c := range p.commands {
+		if strings.HasPrefix(c.Name, cur) {
+			found.words = append(found.words, [2]string{c.Name, c.Usage})
+		}
+	}
+	if cur == "" && flags && found.kind == kindWords && len(found.words) == 0 {
+		return flagWords(p.options, "--")
+	}
+	return found
+}
+
+func find(options []option, name string) *option {
+	for i := range options {
+		if slices.Contains(options[i].names, name) {
+			return &options[i]
+		}
+	}
+	return nil
+}
+
+// flagWords returns the flags that begin with prefix.
+func flagWords(options []option, prefix string) answer {
+	found := answer{kind: kindWords}
+	for _, o := range options {
+		for _, form := range o.forms() {
+			if strings.HasPrefix(form, prefix) {
+				found.words = append(found.words, [2]string{form, short(o.text)})
+			}
+		}
+	}
+	return found
+}
+
+// short returns the first part of a flag's text, for a list.
+func short(text string) string {
+	if i := strings.IndexAny(text, ";("); i > 0 {
+		text = text[:i]
+	}
+	return strings.TrimSpace(text)
+}
+
+// values returns the values that a placeholder of the help allows: FILE and DIR
+// stand for files and folders, CMD for a command, and alternatives in lower case,
+// such as json|text, for themselves; a suffix of =VALUE belongs to each. Before is
+// what stands in the same word before the value, at the index of the word.
+func values(placeholder, cur, before string, at int) answer {
+	alternatives := strings.Trim(placeholder, "[].")
+	alternatives, suffix, equals := strings.Cut(alternatives, "=")
+	if equals {
+		suffix = "="
+	}
+	switch {
+	case strings.HasPrefix(alternatives, "CMD"):
+		return answer{kind: fmt.Sprint(kindCommand, " ", at)}
+	case strings.Contains(placeholder, "FILE") && !equals:
+		return answer{kind: kindFiles}
+	case strings.Contains(placeholder, "FILE") && strings.Contains(cur, "="): // NAME=FILE
+		return answer{kind: kindFiles}
+	case strings.HasPrefix(alternatives, "DIR"):
+		return answer{kind: kindDirectories}
+	}
+	found := answer{kind: kindWords}
+	for word := range strings.SplitSeq(alternatives, "|") {
+		if word != "" && !strings.ContainsFunc(word, unicode.IsUpper) && strings.HasPrefix(word+suffix, cur) {
+			found.words = append(found.words, [2]string{before + word + suffix, ""})
+		}
+	}
+	return found
+}

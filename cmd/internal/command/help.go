@@ -1,0 +1,215 @@
+package command
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/urfave/cli/v2"
+)
+
+// helpWidth is how many columns the help takes at most; optionColumn is where the
+// text of an option begins.
+const (
+	helpWidth    = 80
+	optionColumn = 30
+)
+
+// versionFlag stands for the one that the library adds.
+var versionFlag = &cli.BoolFlag{Name: "version", Aliases: []string{"v"}, DisableDefaultText: true, Usage: "show the version", Category: lastGroup}
+
+// page is what the help and the manual page say of a command.
+type page struct {
+	name, usage string
+	synopsis    []string
+	intro       string // of the description, up to the first section
+	sections    []section
+	commands    []*cli.Command
+	options     []option
+}
+
+// section is a part of a description with a title.
+type section struct{ title, text string }
+
+// page returns that of a subcommand, or with nil of the command itself.
+func (a *App) page(c *cli.Command) page {
+	if c == nil || c.Name == a.cli.Name {
+		c = &cli.Command{
+			Name: a.cli.Name, Usage: a.cli.Usage, UsageText: a.cli.UsageText, Description: a.cli.Description,
+			Flags: append(slices.DeleteFunc(slices.Clone(a.cli.Flags), isVersion), versionFlag),
+		}
+	}
+	p := page{name: c.Name, usage: c.Usage, options: visible(c.Flags)}
+	if c.Name != a.cli.Name {
+		p.name = a.cli.Name + " " + c.Name
+	} else {
+		for _, sub := range slices.Concat(a.cli.Commands, a.words()) {
+			if !slices.ContainsFunc(p.commands, func(c *cli.Command) bool { return c.Name == sub.Name }) {
+				p.commands = append(p.commands, sub)
+			}
+		}
+	}
+	p.synopsis = strings.Split(cmp.Or(c.UsageText, strings.TrimSpace(p.name+" "+c.ArgsUsage)), "\n")
+	p.intro, p.sections = sections(c.Description)
+	return p
+}
+
+func isVersion(f cli.Flag) bool { return slices.Contains(f.Names(), "version") }
+
+// sections splits a description. A section begins with a line "Title:" behind an
+// empty line, and the text follows at once. In the text indented lines are a block,
+// which is kept as it is; the other lines are paragraphs, which are filled.
+func sections(description string) (intro string, list []section) {
+	lines := strings.Split(strings.Trim(description, "\n"), "\n")
+	text := &intro
+	for i, line := range lines {
+		title, ok := strings.CutSuffix(line, ":")
+		if ok && title[0] != ' ' && (i == 0 || lines[i-1] == "") && i+1 < len(lines) && lines[i+1] != "" {
+			list = append(list, section{title: title})
+			text = &list[len(list)-1].text
+			continue
+		}
+		*text += line + "\n"
+	}
+	return intro, list
+}
+
+// paragraphs calls block for each run of indented lines of a text, and fill for
+// each paragraph, as one line.
+func paragraphs(text string, fill func(string), block func([]string)) {
+	for part := range strings.SplitSeq(strings.Trim(text, "\n"), "\n\n") {
+		var words, kept []string
+		flush := func() {
+			if len(words) > 0 {
+				fill(strings.Join(words, " "))
+			}
+			if len(kept) > 0 {
+				block(kept)
+			}
+			words, kept = nil, nil
+		}
+		for line := range strings.SplitSeq(part, "\n") {
+			indented := strings.HasPrefix(line, " ")
+			if indented && len(words) > 0 || !indented && len(kept) > 0 {
+				flush()
+			}
+			if indented {
+				kept = append(kept, strings.TrimPrefix(line, "   "))
+			} else if line != "" {
+				words = append(words, line)
+			}
+		}
+		flush()
+	}
+}
+
+// wrap breaks a text into lines of width columns at most, where it has blanks.
+func wrap(text string, width int) (lines []string) {
+	line, used := "", 0
+	for word := range strings.FieldsSeq(text) {
+		n := utf8.RuneCountInString(word)
+		if line != "" && used+1+n > width {
+			lines = append(lines, line)
+			line, used = "", 0
+		}
+		if line != "" {
+			line, used = line+" ", used+1
+		}
+		line, used = line+word, used+n
+	}
+	return append(lines, line)
+}
+
+// helpText returns what --help prints.
+func (a *App) helpText(c *cli.Command) string {
+	p := a.page(c)
+	var b strings.Builder
+	fmt.Fprintf(&b, "NAME:\n   %s - %s\n\nUSAGE:\n", p.name, p.usage)
+	for _, line := range p.synopsis {
+		fmt.Fprintf(&b, "   %s\n", line)
+	}
+	if p.intro != "" {
+		fmt.Fprintf(&b, "\nDESCRIPTION:\n%s", helpParagraphs(p.intro))
+	}
+	if len(p.commands) > 0 {
+		b.WriteString("\nCOMMANDS:\n")
+		for _, c := range p.commands {
+			helpEntry(&b, "   "+c.Name, c.Usage, 19)
+		}
+		for _, t := range a.topics {
+			helpEntry(&b, "   help "+t.Name, t.Usage, 19)
+		}
+	}
+	b.WriteString("\nOPTIONS:\n")
+	for i, group := range grouped(p.options) {
+		if i > 0 {
+			b.WriteString("\n")
+		}
+		if group[0].group != "" {
+			fmt.Fprintf(&b, "   %s:\n", group[0].group)
+		}
+		for _, o := range group {
+			form := strings.Join(o.forms(), ", ")
+			if strings.HasPrefix(form, "--") {
+				form = "    " + form // behind where a short one would stand
+			}
+			form = "     " + form
+			if o.value != "" {
+				form += " " + o.value
+			}
+			helpEntry(&b, form, o.about(), optionColumn)
+		}
+	}
+	for _, s := range p.sections {
+		fmt.Fprintf(&b, "\n%s:\n%s", strings.ToUpper(s.title), helpParagraphs(s.text))
+	}
+	return b.String()
+}
+
+// helpText returns what "help TOPIC" prints.
+func (t *Topic) helpText() string {
+	intro, list := sections(t.Text)
+	b := helpParagraphs(intro)
+	for _, s := range list {
+		b += fmt.Sprintf("\n%s:\n%s", strings.ToUpper(s.title), helpParagraphs(s.text))
+	}
+	return strings.ToUpper(t.Title) + ":\n" + b
+}
+
+// helpEntry writes a name and its text, which begins at a column, in a line of its
+// own if the name is too long.
+func helpEntry(b *strings.Builder, name, text string, column int) {
+	n := utf8.RuneCountInString(name)
+	b.WriteString(name)
+	if n > column-2 {
+		b.WriteString("\n")
+		n = 0
+	}
+	for _, line := range wrap(text, helpWidth-column) {
+		fmt.Fprintf(b, "%*s%s\n", column-n, "", line)
+		n = 0
+	}
+}
+
+func helpParagraphs(text string) string {
+	var b strings.Builder
+	between := func() {
+		if b.Len() > 0 {
+			b.WriteString("\n")
+		}
+	}
+	paragraphs(text, func(s string) {
+		between()
+		for _, line := range wrap(s, helpWidth-3) {
+			fmt.Fprintf(&b, "   %s\n", line)
+		}
+	}, func(lines []string) {
+		between()
+		for _, line := range lines {
+			fmt.Fprintf(&b, "   %s\n", line)
+		}
+	})
+	return b.String()
+}
