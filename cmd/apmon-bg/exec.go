@@ -29,11 +29,13 @@ start (status=started), one each interval, a last one (status=ended) with exit
 code, totals and peaks. Where no destination is named, and with --no-send, the job
 is measured for the summary, and nothing is sent.
 
+Streams and signals:
 CMD has our standard streams, environment, process group and limits. Signals to
 the group reach it as they are, those to us alone are forwarded. We stop and go
 on with it. Orphans that it leaves behind are counted, and waited for as long as
 --orphan-wait tells. If we are killed, CMD lives on.
 
+Faults:
 Monitoring never makes the job fail: a broken configuration, a destination that
 cannot be reached, a summary that cannot be written are warnings. It delays the
 end by 2 s at most, or by --orphan-wait and half a second where that is more and
@@ -42,10 +44,12 @@ has a last report, an accounting record and a summary, too. Where the limits lea
 room for it (descriptors, processes), CMD takes our place, and a line says so. To
 start at all takes 6 processes (ulimit -u) and 1.5 GB of addresses (ulimit -v).
 
+Names:
 The node is the first there is of -n, APMON_NODE, MonitorJobID, ALIEN_PROC_ID,
 what _CONDOR_JOB_AD names, SLURM_JOB_ID, PBS_JOBID, LSB_JOBID, GRID_GLOBAL_JOBID;
 the cluster of -c, APMON_CLUSTER, MonitorID, else ` + apmon.DefaultJobCluster + `.
 
+Cgroups:
 Where a cgroup of version 2 is ours to divide, CMD gets one of its own, and its
 CPU time is exact whatever it does; else see docs/jobs.md.
 

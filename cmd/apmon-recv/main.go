@@ -70,7 +70,7 @@ counted by address alone. Truncated ones are received, too.
 
 Examples:
    apmon-recv --demo                         see how it works
-   apmon-recv                                what programs on this host send
+   apmon-recv                                what this host sends
    apmon-recv --listen :8884 --format json   from everywhere, for programs
    apmon-recv --count 1 --for 10s            wait for one, in a script
    apmon-recv decode --format text FILE      hex, one datagram on a line

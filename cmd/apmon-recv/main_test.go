@@ -649,3 +649,11 @@ func BenchmarkPrint(b *testing.B) {
 // The manual page in packaging/ is made from the command's own flags:
 // go test ./cmd/apmon-recv -run TestManPage -update
 func TestManPage(t *testing.T) { commandtest.ManPage(t, newApp(nil, nil, nil)) }
+
+func TestHelp(t *testing.T) {
+	commandtest.Help(t, func(args ...string) (string, int) {
+		var out bytes.Buffer
+		code := run(t.Context(), append([]string{"apmon-recv"}, args...), nil, nil, &out, io.Discard)
+		return out.String(), code
+	})
+}

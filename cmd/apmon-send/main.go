@@ -98,7 +98,8 @@ Examples:
    apmon-send -d ml.example.org -c MySite_Jobs -n 123456 \
        events=1200 status=RUNNING
    apmon-send --soft -f /etc/apmon/destinations.conf --string run=007
-   df -k / | awk 'NR==2 {print "disk_free", $4}' | apmon-send --stdin kv`
+   df -k / | awk 'NR==2 {print "disk_free", $4}' |
+       apmon-send --stdin kv`
 
 func (c *sendCommand) app() *command.App {
 	typed := func(parse func(name, value string) (apmon.Param, error)) func(string) error {
@@ -114,7 +115,7 @@ func (c *sendCommand) app() *command.App {
 	return command.New(&cli.App{
 		Name:        name,
 		Usage:       "send parameters to ApMon receivers",
-		UsageText:   name + " [-d DEST]... [-f FILE|URL]... [-c CLUSTER] [-n NODE] [-t TIME]\n           [options] NAME=VALUE...\n" + name + " [options] --stdin kv|json|line\n" + name + " [options] --pairs CLUSTER NODE NAME VALUE...",
+		UsageText:   name + " [-d DEST]... [-f FILE|URL]... [-c CLUSTER] [-n NODE]\n           [-t TIME] [options] NAME=VALUE...\n" + name + " [options] --stdin kv|json|line\n" + name + " [options] --pairs CLUSTER NODE NAME VALUE...",
 		ArgsUsage:   "NAME=VALUE...",
 		Description: description,
 		Flags: slices.Concat(c.Flags(), command.Group("Names and time",

@@ -597,3 +597,15 @@ func TestHelpNamesEverything(t *testing.T) {
 // The manual page in packaging/ is made from the command's own flags:
 // go test ./cmd/apmon-send -run TestManPage -update
 func TestManPage(t *testing.T) { commandtest.ManPage(t, (&sendCommand{}).app()) }
+
+func TestHelp(t *testing.T) {
+	t.Parallel()
+	commandtest.Help(t, func(args ...string) (string, int) {
+		r := send(nil, "", args...)
+		return r.stdout, r.code
+	})
+	// In first place only: elsewhere they are names.
+	if r := send(nil, "", "--dry-run", "--pairs", "help", "version", "completion", "1"); r.code != 0 || !strings.Contains(r.stdout, `"cluster":"help","node":"version"`) {
+		t.Errorf("got %+v", r)
+	}
+}

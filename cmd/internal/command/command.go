@@ -166,7 +166,7 @@ func (a *App) words() []*cli.Command {
 	for _, t := range a.topics {
 		topics = append(topics, t.Name)
 	}
-	about := ""
+	about := "[COMMAND]"
 	if len(topics) > 0 {
 		about = "[" + strings.Join(topics, "|") + "]"
 	}

@@ -26,11 +26,11 @@ To try it:
 
 To keep it, write it to a file that the shell reads:
 
-   bash   /usr/share/bash-completion/completions/apmon-bg, with links of the
-          names apmon-recv and apmon-send
+   bash   apmon-bg in /usr/share/bash-completion/completions
    zsh    _apmon in a folder of $fpath
-   fish   /usr/share/fish/vendor_completions.d/apmon-bg.fish, with links of the
-          names apmon-recv.fish and apmon-send.fish`
+   fish   apmon-bg.fish in /usr/share/fish/vendor_completions.d
+
+For bash and fish, apmon-recv and apmon-send need a copy under their names.`
 
 // completion is the command of that name. With "words" it answers the scripts:
 // "NAME completion words WORD..." prints what may stand in place of the last
@@ -47,9 +47,9 @@ func (a *App) completion(cc *cli.Context) error {
 	case "words":
 		return a.write(a.complete(append(cc.Args().Tail(), "")[:max(1, cc.NArg()-1)]).String())
 	case "":
-		return fmt.Errorf("of which shell? It is one of %s", shells)
+		return fmt.Errorf("no shell is named: it is one of %s", shells)
 	default:
-		return fmt.Errorf("no completion for %q%s: there is %s", shell, suggestion(shell, "", strings.Split(shells, "|")), shells)
+		return fmt.Errorf("no completion for %q: the shell is one of %s", shell, shells)
 	}
 	if cc.NArg() > 1 {
 		return fmt.Errorf("unexpected argument %q", cc.Args().Get(1))
