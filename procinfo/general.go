@@ -2,6 +2,7 @@ package procinfo
 
 import (
 	"fmt"
+	"sync"
 
 	"github.com/apmon-go/apmon/xdr"
 )
@@ -61,10 +62,10 @@ func (f *Factors) Set(name string, v float64) error {
 
 // Append appends the parameters that are known and chosen.
 func (g *General) Append(params []xdr.Param, choose Choice) []xdr.Param {
-	return appendRows(generalRows, g, params, choose)
+	return appendRows(generalRows(), g, params, choose)
 }
 
-var generalRows = func() []row[General] {
+var generalRows = sync.OnceValue(func() []row[General] {
 	type G = General
 	metric := func(option, unit, meaning, source string) Metric {
 		return Metric{Category: "general", Option: option, Name: option, Unit: unit, Meaning: meaning, Source: source}
@@ -118,4 +119,4 @@ var generalRows = func() []row[General] {
 		num("mem_limit", "MB", "least memory limit of the cgroup and its ancestors", "cgroup", func(g *G) Value { return g.MemLimit }),
 		text("container", "kind of the container, absent outside", "/run/systemd/container, /.dockerenv, /proc/self/cgroup, …", func(g *G) string { return g.Container }),
 	}
-}()
+})

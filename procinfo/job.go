@@ -1,6 +1,7 @@
 package procinfo
 
 import (
+	"sync"
 	"time"
 
 	"github.com/apmon-go/apmon/xdr"
@@ -162,7 +163,7 @@ func (s *JobSample) Rates(prev *JobSample) {
 
 // Append appends the parameters that are known and chosen.
 func (s *JobSample) Append(params []xdr.Param, choose Choice) []xdr.Param {
-	return appendRows(jobRows, s, params, choose)
+	return appendRows(jobRows(), s, params, choose)
 }
 
 // times returns the product of two values, unknown if either is.
@@ -173,7 +174,7 @@ func (v Value) times(w Value) Value {
 	return v.scaled(w.V)
 }
 
-var jobRows = func() []row[JobSample] {
+var jobRows = sync.OnceValue(func() []row[JobSample] {
 	type S = JobSample
 	num := func(option, name, unit, meaning, source string, get func(*S) Value, aliases ...string) row[S] {
 		m := Metric{Category: "job", Option: "job_" + option, Name: name, Unit: unit, Meaning: meaning, Source: source}
@@ -264,4 +265,4 @@ var jobRows = func() []row[JobSample] {
 		num("exit", "max_processes", "count", "the most that processes was, in the last report", "/proc", last(func(s *S) Value { return s.MaxProcesses })),
 		num("exit", "max_threads", "count", "the most that threads was, in the last report", stat, last(func(s *S) Value { return s.MaxThreads })),
 	)
-}()
+})

@@ -2,6 +2,7 @@ package procinfo
 
 import (
 	"os"
+	"sync"
 
 	"github.com/apmon-go/apmon/xdr"
 )
@@ -16,10 +17,10 @@ type Self struct {
 
 // Append appends what is known.
 func (s *Self) Append(params []xdr.Param, choose Choice) []xdr.Param {
-	return appendRows(selfRows, s, params, choose)
+	return appendRows(selfRows(), s, params, choose)
 }
 
-var selfRows = func() []row[Self] {
+var selfRows = sync.OnceValue(func() []row[Self] {
 	num := func(name, unit, meaning, source string, get func(*Self) Value) row[Self] {
 		return row[Self]{Metric: Metric{Category: "self", Option: "self", Name: name, Unit: unit, Meaning: meaning, Source: source}, num: get}
 	}
@@ -31,7 +32,7 @@ var selfRows = func() []row[Self] {
 		num("apmon_sample_ms", "ms", "time that the sample of the host took", own, func(s *Self) Value { return s.SampleMS }),
 		num("apmon_rss", "KB", "resident memory of the reporting program", "/proc/self/statm", func(s *Self) Value { return s.RSS }),
 	}
-}()
+})
 
 // SelfRSS is the resident memory of this process in KiB; unknown where there is
 // no /proc.

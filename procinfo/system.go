@@ -1,6 +1,7 @@
 package procinfo
 
 import (
+	"sync"
 	"time"
 
 	"github.com/apmon-go/apmon/xdr"
@@ -166,10 +167,10 @@ var (
 
 // Append appends the parameters that are known and chosen.
 func (s *System) Append(params []xdr.Param, choose Choice) []xdr.Param {
-	return appendRows(systemRows, s, params, choose)
+	return appendRows(systemRows(), s, params, choose)
 }
 
-var systemRows = func() []row[System] {
+var systemRows = sync.OnceValue(func() []row[System] {
 	type S = System
 	num := func(option, name, unit, meaning, source string, get func(*S) Value, aliases ...Alias) row[S] {
 		return row[S]{Metric: Metric{Category: "system", Option: "sys_" + option, Name: name, Unit: unit, Meaning: meaning, Source: source, Aliases: aliases}, num: get}
@@ -273,4 +274,4 @@ var systemRows = func() []row[System] {
 		num("disk_io", "disk_read", "KB/s", "read from physical disks", "/proc/diskstats", func(s *S) Value { return s.DiskRead }),
 		num("disk_io", "disk_write", "KB/s", "written to physical disks", "/proc/diskstats", func(s *S) Value { return s.DiskWrite }),
 	)
-}()
+})

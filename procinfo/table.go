@@ -97,17 +97,15 @@ func (m *Metric) name(spelled string) string {
 // are sent.
 func Metrics() []Metric {
 	var all []Metric
-	for i := range systemRows {
-		all = append(all, systemRows[i].Metric)
-	}
-	for i := range generalRows {
-		all = append(all, generalRows[i].Metric)
-	}
-	for i := range selfRows {
-		all = append(all, selfRows[i].Metric)
-	}
-	for i := range jobRows {
-		all = append(all, jobRows[i].Metric)
+	all = appendMetrics(all, systemRows())
+	all = appendMetrics(all, generalRows())
+	all = appendMetrics(all, selfRows())
+	return appendMetrics(all, jobRows())
+}
+
+func appendMetrics[T any](all []Metric, rows []row[T]) []Metric {
+	for i := range rows {
+		all = append(all, rows[i].Metric)
 	}
 	return all
 }
