@@ -311,8 +311,7 @@ func (c Config) Format(secrets bool) []byte {
 	if c.Source != "" {
 		fmt.Fprintf(&b, "# %s\n", strings.Map(printable, c.Source))
 	}
-	for i := range directives {
-		d := &directives[i]
+	for _, d := range directives() {
 		if d.get == nil {
 			continue
 		}

@@ -9,6 +9,7 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -132,57 +133,59 @@ type directive struct {
 
 // directives are those with a name of their own; the switches of single
 // parameters are the business of [Known].
-var directives = []directive{
-	{"loglevel", "INFO",
-		func(o *Options, v string) error {
-			level, err := ParseLevel(v)
-			if err == nil {
-				o.LogLevel = level
-			}
-			return err
-		},
-		func(o *Options) string { return levelName(o.LogLevel) }},
-	{"maxMsgRate", "40",
-		func(o *Options, v string) error {
-			rate, err := strconv.ParseFloat(v, 64)
-			if err != nil || !(rate > 0) || math.IsInf(rate, 0) {
-				return fmt.Errorf("%s is not a positive number of messages a second", quote(v))
-			}
-			if rate < 0.001 {
-				return fmt.Errorf("%s is less than one message in 1000 s", quote(v))
-			}
-			o.MaxMsgRate = rate
-			return nil
-		},
-		func(o *Options) string {
-			if o.MaxMsgRate == 0 {
-				return ""
-			}
-			return strconv.FormatFloat(o.MaxMsgRate, 'g', -1, 64)
-		}},
-	boolean("conf_recheck", func(o *Options) *Switch { return &o.Recheck }),
-	interval("recheck_interval", DefaultRecheck, MinRecheck, func(o *Options) *time.Duration { return &o.RecheckInterval }),
-	boolean("sys_monitoring", func(o *Options) *Switch { return &o.SysMonitoring }),
-	interval("sys_interval", DefaultInterval, MinInterval, func(o *Options) *time.Duration { return &o.SysInterval }),
-	boolean("job_monitoring", func(o *Options) *Switch { return &o.JobMonitoring }),
-	interval("job_interval", DefaultInterval, MinInterval, func(o *Options) *time.Duration { return &o.JobInterval }),
-	boolean("general_info", func(o *Options) *Switch { return &o.GeneralInfo }),
-	boolean("self", func(o *Options) *Switch { return &o.Self }),
-	text("accesslog", "none", func(o *Options) *string { return &o.AccessLog.Input }),
-	text("accesslog_match", `/[^/]+/(?P<format>hls|dash)/(?P<content>.+)-(?P<quality>[^-]+)/.*`, func(o *Options) *string { return &o.AccessLog.Match }),
-	text("accesslog_ids", "all", func(o *Options) *string { return &o.AccessLog.IDs }),
-	text("accesslog_window", "15", func(o *Options) *string { return &o.AccessLog.Window }),
-	text("accesslog_status", "200,206", func(o *Options) *string { return &o.AccessLog.Status }),
-	text("accesslog_format", "json", func(o *Options) *string { return &o.AccessLog.Format }),
-	text("accesslog_cluster", "ApMon_AccessLog", func(o *Options) *string { return &o.AccessLog.Cluster }),
-	text("accesslog_node", "{host}_{content}_{format}_{quality}", func(o *Options) *string { return &o.AccessLog.Node }),
-	{"auto_disable", "", func(*Options, string) error { return warning("is of older clients, and ignored") }, nil},
-	// Not settings: older clients keep here, in their own copy of the
-	// configuration, when they last sent.
-	{"sys_data_sent", "", ignore, nil},
-	{"job_data_sent", "", ignore, nil},
-	{"general_data_sent", "", ignore, nil},
-}
+var directives = sync.OnceValue(func() []directive {
+	return []directive{
+		{"loglevel", "INFO",
+			func(o *Options, v string) error {
+				level, err := ParseLevel(v)
+				if err == nil {
+					o.LogLevel = level
+				}
+				return err
+			},
+			func(o *Options) string { return levelName(o.LogLevel) }},
+		{"maxMsgRate", "40",
+			func(o *Options, v string) error {
+				rate, err := strconv.ParseFloat(v, 64)
+				if err != nil || !(rate > 0) || math.IsInf(rate, 0) {
+					return fmt.Errorf("%s is not a positive number of messages a second", quote(v))
+				}
+				if rate < 0.001 {
+					return fmt.Errorf("%s is less than one message in 1000 s", quote(v))
+				}
+				o.MaxMsgRate = rate
+				return nil
+			},
+			func(o *Options) string {
+				if o.MaxMsgRate == 0 {
+					return ""
+				}
+				return strconv.FormatFloat(o.MaxMsgRate, 'g', -1, 64)
+			}},
+		boolean("conf_recheck", func(o *Options) *Switch { return &o.Recheck }),
+		interval("recheck_interval", DefaultRecheck, MinRecheck, func(o *Options) *time.Duration { return &o.RecheckInterval }),
+		boolean("sys_monitoring", func(o *Options) *Switch { return &o.SysMonitoring }),
+		interval("sys_interval", DefaultInterval, MinInterval, func(o *Options) *time.Duration { return &o.SysInterval }),
+		boolean("job_monitoring", func(o *Options) *Switch { return &o.JobMonitoring }),
+		interval("job_interval", DefaultInterval, MinInterval, func(o *Options) *time.Duration { return &o.JobInterval }),
+		boolean("general_info", func(o *Options) *Switch { return &o.GeneralInfo }),
+		boolean("self", func(o *Options) *Switch { return &o.Self }),
+		text("accesslog", "none", func(o *Options) *string { return &o.AccessLog.Input }),
+		text("accesslog_match", `/[^/]+/(?P<format>hls|dash)/(?P<content>.+)-(?P<quality>[^-]+)/.*`, func(o *Options) *string { return &o.AccessLog.Match }),
+		text("accesslog_ids", "all", func(o *Options) *string { return &o.AccessLog.IDs }),
+		text("accesslog_window", "15", func(o *Options) *string { return &o.AccessLog.Window }),
+		text("accesslog_status", "200,206", func(o *Options) *string { return &o.AccessLog.Status }),
+		text("accesslog_format", "json", func(o *Options) *string { return &o.AccessLog.Format }),
+		text("accesslog_cluster", "ApMon_AccessLog", func(o *Options) *string { return &o.AccessLog.Cluster }),
+		text("accesslog_node", "{host}_{content}_{format}_{quality}", func(o *Options) *string { return &o.AccessLog.Node }),
+		{"auto_disable", "", func(*Options, string) error { return warning("is of older clients, and ignored") }, nil},
+		// Not settings: older clients keep here, in their own copy of the
+		// configuration, when they last sent.
+		{"sys_data_sent", "", ignore, nil},
+		{"job_data_sent", "", ignore, nil},
+		{"general_data_sent", "", ignore, nil},
+	}
+})
 
 func ignore(*Options, string) error { return nil }
 
@@ -277,8 +280,8 @@ func (c *Config) directive(s string, known Known) error {
 	if !ok {
 		return fmt.Errorf("directive %s has no '='", quote(prefix+name))
 	}
-	for i := range directives {
-		if d := &directives[i]; d.name == name {
+	for _, d := range directives() {
+		if d.name == name {
 			if err := setValue(value, func(v string) error { return d.set(&c.Options, v) }); err != nil {
 				return fmt.Errorf(prefix+"%s: %w", name, err)
 			}

@@ -97,7 +97,7 @@ func TestSampleUncommented(t *testing.T) {
 
 func TestSampleTellsEveryDirective(t *testing.T) {
 	t.Parallel()
-	for _, d := range directives {
+	for _, d := range directives() {
 		want := "\n#xApMon_" + d.name + " = " + d.byDefault + "\n"
 		if d.get == nil {
 			want = "xApMon_" + d.name
