@@ -318,11 +318,11 @@ func newCgroupGlob(pattern string) (*cgroupGlob, error) {
 	return &cgroupGlob{pattern: pattern, expr: re, jobs: map[string]*apmon.MonitoredJob{}}, nil
 }
 
-var placeholder = regexp.MustCompile(`\{[^{}]*\}`)
+var placeholder = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`\{[^{}]*\}`) })
 
 // setTemplate sets the template of node names.
 func (g *cgroupGlob) setTemplate(template string) error {
-	for _, p := range placeholder.FindAllString(template, -1) {
+	for _, p := range placeholder().FindAllString(template, -1) {
 		n, err := strconv.Atoi(strings.Trim(p, "{}"))
 		if err != nil || n < 1 || n > g.expr.NumSubexp() {
 			return fmt.Errorf("--job-node %q: %s is not of %s, which has %d asterisks", template, p, g.pattern, g.expr.NumSubexp())
@@ -338,7 +338,7 @@ func (g *cgroupGlob) node(dir string) string {
 	if g.template == "" || m == nil {
 		return path.Base(dir)
 	}
-	return placeholder.ReplaceAllStringFunc(g.template, func(p string) string {
+	return placeholder().ReplaceAllStringFunc(g.template, func(p string) string {
 		n, _ := strconv.Atoi(strings.Trim(p, "{}"))
 		return m[n]
 	})
