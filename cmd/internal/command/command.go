@@ -110,6 +110,11 @@ func New(app *cli.App, stdout, stderr io.Writer, topics ...Topic) *App {
 	a := &App{cli: app, topics: topics}
 	app.HelpName = app.Name
 	app.Version = Version()
+	app.Compiled = time.Unix(0, 0) // not shown; if it is zero, the library reads the date of the program's file
+	app.Flags = keepNames(app.Flags)
+	for _, sub := range app.Commands {
+		sub.Flags = keepNames(sub.Flags)
+	}
 	app.Writer, app.ErrWriter = stdout, stderr
 	app.HideHelp = true // that of the library
 	app.DisableSliceFlagSeparator = true

@@ -85,7 +85,7 @@ func Group(name string, flags ...cli.Flag) []cli.Flag {
 			f.Category = name
 		case *cli.Float64Flag:
 			f.Category = name
-		case *cli.DurationFlag:
+		case *cli.GenericFlag:
 			f.Category = name
 		default:
 			panic(fmt.Sprintf("a flag of type %T in group %s", f, name))
@@ -199,4 +199,37 @@ func grouped(list []option) (groups [][]option) {
 		groups[i] = append(groups[i], o)
 	}
 	return groups
+}
+
+// libraryFlag is what the library's flags of single values implement.
+type libraryFlag interface {
+	cli.DocGenerationFlag
+	cli.CategorizableFlag
+	cli.VisibleFlag
+	cli.RequiredFlag
+	cli.ActionableFlag
+}
+
+// namedFlag is a flag of the library that keeps its names. The library looks
+// each flag up among all others, and builds the names of each with a regular
+// expression every time: half of all instructions of a command that sends one
+// message.
+type namedFlag struct {
+	libraryFlag
+	names []string
+}
+
+// Names implements [cli.Flag].
+func (f *namedFlag) Names() []string { return f.names }
+
+// keepNames returns the flags with their names computed once.
+func keepNames(flags []cli.Flag) []cli.Flag {
+	kept := make([]cli.Flag, len(flags))
+	for i, f := range flags {
+		kept[i] = f
+		if lf, ok := f.(libraryFlag); ok {
+			kept[i] = &namedFlag{lf, f.Names()}
+		}
+	}
+	return kept
 }
