@@ -3,7 +3,6 @@ package apmon
 import (
 	"cmp"
 	"context"
-	"crypto/rand"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -245,7 +244,7 @@ func (o *options) complete() error {
 // same second.
 func newInstance() (int32, error) {
 	var b [4]byte
-	if _, err := rand.Read(b[:]); err != nil {
+	if err := readRandom(b[:]); err != nil {
 		return 0, fmt.Errorf("apmon: no random instance id: %w", err)
 	}
 	return int32(binary.BigEndian.Uint32(b[:]) &^ (1 << 31)), nil
@@ -389,8 +388,6 @@ func (c *Client) forget(in map[string]bool) {
 // its time over; who is late then goes on until done, or until the client is
 // closed.
 func (c *Client) lookupAll(ctx context.Context, s *set) {
-	timeout, stop := context.WithTimeout(ctx, resolveTimeout)
-	defer stop()
 	done := make(chan struct{}, len(s.targets))
 	started := 0
 	for _, t := range s.targets {
@@ -399,6 +396,11 @@ func (c *Client) lookupAll(ctx context.Context, s *set) {
 			c.lookup(t.destination, done)
 		}
 	}
+	if started == 0 {
+		return // without a timer, which would start the runtime's poller
+	}
+	timeout, stop := context.WithTimeout(ctx, resolveTimeout)
+	defer stop()
 	for range started {
 		select {
 		case <-done:

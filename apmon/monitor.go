@@ -87,6 +87,7 @@ type monitor struct {
 	lostNoted noted         // last reports of jobs
 	wake      chan struct{} // what is due next has changed
 	busy      sync.WaitGroup
+	started   bool // busy has ever counted a goroutine
 }
 
 // task is something that is reported again and again.
@@ -219,6 +220,7 @@ func (m *monitor) start(ctx context.Context) error {
 		return ErrMonitoring
 	}
 	m.running, m.stopped = ctx, make(chan struct{})
+	m.started = true
 	now := m.c.now()
 	for _, t := range m.tasks {
 		t.next = m.first(t, now)
@@ -309,7 +311,7 @@ func (m *monitor) launch(ctx context.Context, t *task, f func(context.Context) e
 		return // Close waits already
 	}
 	done := make(chan struct{})
-	t.done = done
+	t.done, m.started = done, true
 	ctx, t.cancel = context.WithCancelCause(ctx)
 	start := m.c.now()
 	t.until = start + t.limit()
@@ -571,10 +573,14 @@ func (m *monitor) close() {
 		m.retire(t)
 	}
 	procs, dirs := m.procs, m.dirs
+	started := m.started
 	m.mu.Unlock()
 	if procs != nil {
 		procs.Close()
 		dirs.Close()
+	}
+	if !started {
+		return
 	}
 	idle := make(chan struct{})
 	go func() {
