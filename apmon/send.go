@@ -165,7 +165,7 @@ func (c *Client) encode(s *set, enc *xdr.Encoder, cluster, node string, t time.T
 		return 0, err
 	}
 	var bad *badParams
-	for i := enc.AddAll(params); i < len(params); i += 1 + enc.AddAll(params[i+1:]) {
+	for i := enc.AddPlain(params); i < len(params); i += 1 + enc.AddPlain(params[i+1:]) {
 		p := &params[i]
 		err := p.Check()
 		if err == nil {

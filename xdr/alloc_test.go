@@ -18,7 +18,7 @@ func TestEncoderAllocatesNothing(t *testing.T) {
 			if err := e.BeginTimed(len(prefix), DefaultLimit, "MySite_Jobs", "123456", 1700000000); err != nil {
 				t.Fatal(err)
 			}
-			for i := e.AddAll(params); i < len(params); i += 1 + e.AddAll(params[i+1:]) {
+			for i := e.AddPlain(params); i < len(params); i += 1 + e.AddPlain(params[i+1:]) {
 				if err := e.Add(&params[i]); err != nil {
 					t.Fatal(err)
 				}

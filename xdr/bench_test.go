@@ -54,7 +54,7 @@ func BenchmarkEncode(b *testing.B) {
 				if err := e.Begin(len(prefix), DefaultLimit, "MySite_Jobs", "123456"); err != nil {
 					b.Fatal(err)
 				}
-				if e.AddAll(params) != len(params) {
+				if e.AddPlain(params) != len(params) {
 					b.Fatal("not all were added")
 				}
 				size = 0

@@ -29,7 +29,7 @@
 //	prefix := xdr.AppendPrefix(nil, xdr.Version, "", instance, seq)
 //	e.Begin(len(prefix), xdr.DefaultLimit, "MySite_Jobs", "123456")
 //	events := xdr.Int("events", 1200)
-//	if err := e.Add(&events); err != nil { // or AddAll, for many
+//	if err := e.Add(&events); err != nil { // or AddPlain, for many
 //		… // too large for any datagram; the others are not harmed
 //	}
 //	e.End()
