@@ -61,7 +61,7 @@ type Client struct {
 	factors   atomic.Pointer[procinfo.Factors]
 
 	tap      tap
-	encoders sync.Pool
+	encoders encoders
 	counters counters
 }
 
@@ -199,7 +199,6 @@ func newClient(opts []Option) (*Client, error) {
 	}
 	c.set.Store(empty)
 	c.sourceStats.Store(new([]SourceStats))
-	c.encoders.New = func() any { return new(xdr.Encoder) }
 	c.ctx, c.cancel = context.WithCancel(context.Background())
 	return c, nil
 }

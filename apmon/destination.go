@@ -176,7 +176,9 @@ func (t *target) send(c *Client, enc *xdr.Encoder, from, to int) {
 	if unsent > 0 {
 		c.counters.unsent.Add(unsent)
 	}
-	c.log(d, evs)
+	if len(evs) > 0 {
+		c.log(d, evs)
+	}
 }
 
 // number puts a sequence number into a prefix and returns the next.
@@ -261,14 +263,20 @@ func (d *destination) probe(c *Client) {
 // to look the name up (again): the caller must then do so, see [Client.lookup].
 func (d *destination) ready(c *Client) (resolved, due bool) {
 	if d.lookupDue.Load() {
-		d.mu.Lock()
-		if !d.closed && d.lookupDue.Swap(false) {
-			due = true
-			c.wg.Add(1) // here, so that Close, which marks d as closed first, waits for it
-		}
-		d.mu.Unlock()
+		due = d.takeLookup(c)
 	}
 	return d.resolved.Load(), due
+}
+
+// takeLookup reports whether the caller, and no other, is to look the name up.
+func (d *destination) takeLookup(c *Client) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed || !d.lookupDue.Swap(false) {
+		return false
+	}
+	c.wg.Add(1) // here, so that Close, which marks d as closed first, waits for it
+	return true
 }
 
 // lookupIn makes a look-up due after a time. The next message starts it, so a

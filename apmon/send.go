@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/apmon-go/apmon/xdr"
@@ -41,7 +43,7 @@ type Message struct {
 // take the others with it. A nil error means that everything was handed to the
 // kernel or counted in [Client.Stats] with the reason why not.
 func (c *Client) Send(cluster, node string, params ...Param) error {
-	return c.send(context.Background(), cluster, node, time.Time{}, params)
+	return c.send(context.Background(), &Message{Cluster: cluster, Node: node, Params: params})
 }
 
 // SendAt is [Client.Send] with the time of the values, in whole seconds from
@@ -50,7 +52,7 @@ func (c *Client) SendAt(t time.Time, cluster, node string, params ...Param) erro
 	if t.IsZero() {
 		return fmt.Errorf("%w: %v", ErrTime, t)
 	}
-	return c.send(context.Background(), cluster, node, t, params)
+	return c.send(context.Background(), &Message{cluster, node, t, params})
 }
 
 // SendMessage is [Client.Send] for a message as a value, with a context that
@@ -58,16 +60,16 @@ func (c *Client) SendAt(t time.Time, cluster, node string, params ...Param) erro
 // message was not sent (or only in part, if it has more datagrams than may go
 // in a second). Nothing else waits.
 func (c *Client) SendMessage(ctx context.Context, m Message) error {
-	return c.send(ctx, m.Cluster, m.Node, m.Time, m.Params)
+	return c.send(ctx, &m)
 }
 
 // Check returns the error that sending the message would return on account of
 // its own names, time and parameters, and sends nothing. It is for those who
 // want all parameters of a message sent, or none.
 func (c *Client) Check(m Message) error {
-	enc := c.encoders.Get().(*xdr.Encoder)
-	_, err := c.encode(c.set.Load(), enc, m.Cluster, m.Node, m.Time, m.Params)
-	c.recycle(enc)
+	enc := c.encoders.get()
+	_, err := c.encode(c.set.Load(), enc, &m)
+	c.encoders.put(enc)
 	return err
 }
 
@@ -82,7 +84,7 @@ type Scope struct {
 
 // Send is [Client.Send] with the names of the scope.
 func (s Scope) Send(params ...Param) error {
-	return s.c.send(context.Background(), s.cluster, s.node, time.Time{}, params)
+	return s.c.send(context.Background(), &Message{Cluster: s.cluster, Node: s.node, Params: params})
 }
 
 // SendAt is [Client.SendAt] with the names of the scope.
@@ -90,82 +92,125 @@ func (s Scope) SendAt(t time.Time, params ...Param) error {
 	return s.c.SendAt(t, s.cluster, s.node, params...)
 }
 
+// send sends to all destinations.
+func (c *Client) send(ctx context.Context, m *Message) error {
+	return c.sendTo(ctx, nil, c.opt.policy, m)
+}
+
+// sendTo sends to the destinations of one group, or to all for nil.
+func (c *Client) sendTo(ctx context.Context, only *group, policy RatePolicy, m *Message) error {
+	if c.closed.Load() {
+		return ErrClosed
+	}
+	enc := c.encoders.get()
+	s := c.set.Load()
+	n, bad := c.encode(s, enc, m)
+	if bad != nil {
+		c.countBad(bad)
+	}
+	err := bad
+	if n > 0 {
+		n, err = c.admit(ctx, s, only, policy, n)
+		if err == nil && policy == Wait && c.set.Load() != s {
+			s, bad, err = c.encodeAgain(enc, only, m)
+		}
+		if err == nil {
+			err = c.write(ctx, s, only, enc, n)
+		}
+		if err == nil {
+			c.counters.messages.Add(1)
+		}
+		if bad != nil {
+			err = withBad(err, bad)
+		}
+	}
+	c.encoders.put(enc)
+	return err
+}
+
+// admit returns when a message of n datagrams may be written, and how many of
+// them at once.
+func (c *Client) admit(ctx context.Context, s *set, only *group, policy RatePolicy, n int) (int, error) {
+	err := c.reachable(s, only)
+	if err == nil && policy != Off {
+		n, err = c.limit(ctx, policy, n)
+	}
+	return n, err
+}
+
+// encodeAgain encodes a message for the set now in force, after the
+// configuration has changed while the message waited. The second result is what
+// cannot be sent of it.
+func (c *Client) encodeAgain(enc *xdr.Encoder, only *group, m *Message) (*set, error, error) {
+	s := c.set.Load()
+	n, bad := c.encode(s, enc, m)
+	if n == 0 {
+		return s, nil, bad // a longer prefix leaves it no room
+	}
+	return s, bad, c.reachable(s, only)
+}
+
+// countBad counts the parameters that are left out.
+func (c *Client) countBad(err error) {
+	var bad *badParams
+	if errors.As(err, &bad) {
+		c.counters.badParams.Add(uint64(bad.n))
+	}
+}
+
+// withBad adds what is wrong with a message to the error of sending the rest.
+func withBad(err, bad error) error {
+	if err == nil {
+		return bad
+	}
+	return fmt.Errorf("%w; %w", err, bad) // not even the good parameters went
+}
+
+// encoders keeps encoders for the next messages. One of them is kept beside the
+// pool, whose calls take a quarter of the time of encoding a short message.
+type encoders struct {
+	spare atomic.Pointer[xdr.Encoder]
+	pool  sync.Pool
+}
+
 // maxPooled is the size in bytes of the largest buffer that is kept for the
 // next message.
 const maxPooled = 256 << 10
 
-// send sends to all destinations.
-func (c *Client) send(ctx context.Context, cluster, node string, t time.Time, params []Param) error {
-	return c.sendTo(ctx, nil, c.opt.policy, cluster, node, t, params)
+func (e *encoders) get() *xdr.Encoder {
+	if enc := e.spare.Swap(nil); enc != nil {
+		return enc
+	}
+	if enc, ok := e.pool.Get().(*xdr.Encoder); ok {
+		return enc
+	}
+	return new(xdr.Encoder)
 }
 
-// sendTo does the work of all of them, for the destinations of one group, or of
-// all for nil.
-func (c *Client) sendTo(ctx context.Context, only *group, policy RatePolicy, cluster, node string, t time.Time, params []Param) error {
-	if c.closed.Load() {
-		return ErrClosed
-	}
-	enc := c.encoders.Get().(*xdr.Encoder)
-	s := c.set.Load()
-	n, err := c.encode(s, enc, cluster, node, t, params)
-	if err != nil {
-		var bad *badParams
-		if errors.As(err, &bad) {
-			c.counters.badParams.Add(uint64(bad.n))
-		}
-	}
-	if n > 0 {
-		first := 0 // datagrams that may go at once
-		e := c.reachable(s, only)
-		if e == nil {
-			first, e = c.admit(ctx, policy, n)
-		}
-		if e == nil && policy == Wait && c.set.Load() != s {
-			// The configuration has changed while the message waited.
-			s = c.set.Load()
-			if n, err = c.encode(s, enc, cluster, node, t, params); n > 0 {
-				e = c.reachable(s, only)
-			} else {
-				e, err = err, nil // a longer prefix leaves it no room
-			}
-		}
-		if e == nil {
-			e = c.write(ctx, s, only, enc, first)
-		}
-		if e == nil {
-			c.counters.messages.Add(1)
-		} else if err != nil {
-			// Not even the good parameters went.
-			err = fmt.Errorf("%w; %w", e, err)
-		} else {
-			err = e
-		}
-	}
-	c.recycle(enc)
-	return err
-}
-
-// recycle keeps an encoder for the next message.
-func (c *Client) recycle(enc *xdr.Encoder) {
-	if enc.Cap() <= maxPooled {
-		c.encoders.Put(enc)
+func (e *encoders) put(enc *xdr.Encoder) {
+	if enc.Cap() <= maxPooled && !e.spare.CompareAndSwap(nil, enc) {
+		e.pool.Put(enc)
 	}
 }
 
 // encode makes the datagrams of a message out of what can be sent, returns
 // their number, and says what cannot.
-func (c *Client) encode(s *set, enc *xdr.Encoder, cluster, node string, t time.Time, params []Param) (int, error) {
-	if cluster == "" {
-		cluster = c.opt.cluster
-	}
-	if node == "" {
-		node = c.opt.defaultNode()
-	}
-	if err := begin(enc, s.room, c.opt.limit, cluster, node, t); err != nil {
+func (c *Client) encode(s *set, enc *xdr.Encoder, m *Message) (int, error) {
+	if err := c.begin(s, enc, m); err != nil {
 		return 0, err
 	}
+	var err error
+	if added := enc.AddPlain(m.Params); added < len(m.Params) {
+		err = addRest(enc, m.Params[added:])
+	}
+	return enc.End(), err
+}
+
+// addRest adds the parameters that [xdr.Encoder.AddPlain] has left, of which the
+// first is not plain, and says what cannot be sent.
+func addRest(enc *xdr.Encoder, params []Param) error {
 	var bad *badParams
-	for i := enc.AddPlain(params); i < len(params); i += 1 + enc.AddPlain(params[i+1:]) {
+	for i := 0; i < len(params); i += 1 + enc.AddPlain(params[i+1:]) {
 		p := &params[i]
 		err := p.Check()
 		if err == nil {
@@ -178,30 +223,36 @@ func (c *Client) encode(s *set, enc *xdr.Encoder, cluster, node string, t time.T
 			bad.add(err)
 		}
 	}
-	n := enc.End()
-	if bad != nil {
-		return n, bad
+	if bad == nil {
+		return nil
 	}
-	return n, nil
+	return bad
 }
 
 // begin checks names and time and begins the message.
-func begin(enc *xdr.Encoder, room, limit int, cluster, node string, t time.Time) error {
+func (c *Client) begin(s *set, enc *xdr.Encoder, m *Message) error {
+	cluster, node := m.Cluster, m.Node
+	if cluster == "" {
+		cluster = c.opt.cluster
+	}
+	if node == "" {
+		node = c.opt.defaultNode()
+	}
 	if err := xdr.CheckName(cluster); err != nil {
-		return fmt.Errorf("apmon: cluster %s: %w", xdr.Quote(cluster), err)
+		return nameError("cluster", cluster, err)
 	}
 	if err := xdr.CheckName(node); err != nil {
-		return fmt.Errorf("apmon: node %s: %w", xdr.Quote(node), err)
+		return nameError("node", node, err)
 	}
 	var err error
-	if t.IsZero() {
-		err = enc.Begin(room, limit, cluster, node)
+	if m.Time.IsZero() {
+		err = enc.Begin(s.room, c.opt.limit, cluster, node)
 	} else {
-		sec := t.Unix()
+		sec := m.Time.Unix()
 		if sec < 1 || sec > math.MaxInt32 {
-			return fmt.Errorf("%w: %s", ErrTime, t.UTC().Format(time.RFC3339))
+			return fmt.Errorf("%w: %s", ErrTime, m.Time.UTC().Format(time.RFC3339))
 		}
-		err = enc.BeginTimed(room, limit, cluster, node, int32(sec))
+		err = enc.BeginTimed(s.room, c.opt.limit, cluster, node, int32(sec))
 	}
 	if err != nil {
 		return fmt.Errorf("apmon: %w", err)
@@ -209,9 +260,13 @@ func begin(enc *xdr.Encoder, room, limit int, cluster, node string, t time.Time)
 	return nil
 }
 
-// admit asks the limiter whether a message of n datagrams may go, and returns
+func nameError(what, name string, err error) error {
+	return fmt.Errorf("apmon: %s %s: %w", what, xdr.Quote(name), err)
+}
+
+// limit asks the limiter whether a message of n datagrams may go, and returns
 // how many of them. With the policy Wait it waits for the first part, see write.
-func (c *Client) admit(ctx context.Context, policy RatePolicy, n int) (int, error) {
+func (c *Client) limit(ctx context.Context, policy RatePolicy, n int) (int, error) {
 	switch policy {
 	case Drop:
 		if !c.limiter.allow(c.now(), n) {

@@ -27,11 +27,8 @@ func (o *options) newSocket(ctx context.Context, addr netip.AddrPort) (*socket, 
 	return &socket{fd: -1, conn: conn}, nil
 }
 
-// write sends one datagram. A full socket is the error EAGAIN.
-func (s *socket) write(b []byte) error {
-	if s.fd >= 0 {
-		return rawWrite(s.fd, b)
-	}
+// writeConn sends one datagram through package net.
+func (s *socket) writeConn(b []byte) error {
 	_, err := s.conn.Write(b)
 	return err
 }

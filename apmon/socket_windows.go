@@ -2,9 +2,9 @@ package apmon
 
 import "syscall"
 
-// Without the unix calls a datagram is written through package net, whose UDP
-// writes wait only where the socket's buffer is full.
-func rawWrite(int, []byte) error { panic("not reached") }
+// write sends one datagram through package net, whose UDP writes wait only where
+// the socket's buffer is full.
+func (s *socket) write(b []byte) error { return s.writeConn(b) }
 
 func rawPending(int) error { return nil }
 

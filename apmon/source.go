@@ -144,5 +144,5 @@ func (c *Client) sendReport(ctx context.Context, only *group, m Message) error {
 	if c.opt.policy == Off {
 		policy = Off
 	}
-	return c.sendTo(ctx, only, policy, m.Cluster, m.Node, m.Time, m.Params)
+	return c.sendTo(ctx, only, policy, &m)
 }

@@ -4,10 +4,14 @@ package apmon
 
 import "syscall"
 
-// rawWrite sends a datagram; the socket is non-blocking.
-func rawWrite(fd int, b []byte) error {
+// write sends one datagram; the socket is non-blocking. A full socket is the
+// error EAGAIN.
+func (s *socket) write(b []byte) error {
+	if s.fd < 0 {
+		return s.writeConn(b)
+	}
 	for {
-		_, err := syscall.Write(fd, b)
+		_, err := syscall.Write(s.fd, b)
 		if err != syscall.EINTR {
 			return err
 		}

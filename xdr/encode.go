@@ -184,11 +184,15 @@ func (e *Encoder) Len() int { return len(e.parts) }
 func (e *Encoder) Datagram(i int, prefix []byte) []byte {
 	p := e.parts[i]
 	if len(prefix) > e.room {
-		panic(fmt.Sprintf("xdr: prefix of %d bytes, room for %d", len(prefix), e.room))
+		panicPrefix(len(prefix), e.room)
 	}
 	start := p.start - len(prefix)
 	copy(e.buf[start:], prefix)
 	return e.buf[start:p.end:p.end]
+}
+
+func panicPrefix(size, room int) {
+	panic(fmt.Sprintf("xdr: prefix of %d bytes, room for %d", size, room))
 }
 
 // Cap returns the capacity in bytes of the buffer, so that a pool need not

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strconv"
 )
 
 // Type is the type code of a parameter on the wire.
@@ -186,6 +187,14 @@ func (p *Param) check() error {
 // receivers trim strings. Any other name is left as it is: consumers rely on
 // spaces, '?', '/' and suffixes such as "_Jobs".
 func CheckName(name string) error {
+	if plain(name) {
+		return nil
+	}
+	return checkName(name)
+}
+
+// checkName is CheckName for what is not usual.
+func checkName(name string) error {
 	if len(name) > MaxString {
 		return fmt.Errorf("%w: %d bytes, a datagram has at most %d", ErrBadName, len(name), MaxLimit)
 	}
@@ -207,13 +216,14 @@ func blank(s string) bool {
 }
 
 // Quote quotes a name for an error message, shortened so that a hostile
-// megabyte does not fill a log.
+// megabyte does not fill a log. It keeps no reference to the name: through
+// [fmt.Sprintf] every name that is ever quoted would escape to the heap.
 func Quote(s string) string {
 	const most = 64
 	if len(s) <= most {
-		return fmt.Sprintf("%q", s)
+		return strconv.Quote(s)
 	}
-	return fmt.Sprintf("%q… (%d bytes)", s[:most], len(s))
+	return fmt.Sprintf("%s… (%d bytes)", strconv.Quote(s[:most]), len(s))
 }
 
 // AppendParam appends the parameter as it travels and returns the extended
