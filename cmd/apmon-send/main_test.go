@@ -24,7 +24,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"apmon-send": main})
+	testscript.Main(m, map[string]func(){"apmon-send": main, pollerCommand: mainAndPoller})
 }
 
 func TestScripts(t *testing.T) {
