@@ -384,8 +384,12 @@ func (r *runner) end(cc *cli.Context, s *summary, result launch.Result) (last pr
 	return last
 }
 
-// lastMoment is until when a job that has ended may be reported.
+// lastMoment is until when a job that has ended, or never started, may be
+// reported.
 func lastMoment(result launch.Result, now time.Time) time.Time {
+	if result.Ended.IsZero() {
+		return now.Add(afterEnd - closing)
+	}
 	moment := now.Add(afterOrphans)
 	if whole := result.Ended.Add(afterEnd); whole.After(moment) {
 		moment = whole

@@ -34,7 +34,7 @@ func TestManPageKeepsBlocks(t *testing.T) {
 		"\n.SH EXIT STATUS\n.PP\n.nf\n0   stopped by a signal; with \\-\\-once: sent, and not refused by everyone\n64  usage                          65  bad name\n",
 		"\nAPMON_INTERVAL       interval, if \\-\\-interval is not given\n",
 		"\n.TP\n\\fB\\-d\\fR, \\fB\\-\\-dest\\fR \\fIDEST\\fR\nsend to this destination (repeatable)\n",
-		"\nwait TIME for processes that outlive CMD (default: 2s)\n",
+		"\nwait TIME for processes that outlive CMD; a number is seconds (default: 1.5s)\n",
 		"\n.SH ACCESS LOG\n",
 	} {
 		if !strings.Contains(page, want) {

@@ -67,7 +67,7 @@ TIME is in Unix seconds or RFC 3339; the receiver stamps what has none.
 
 Standard input (--stdin):
    kv     lines "NAME VALUE", all of them one message
-   json   one object a line, each a message; true and false are sent as 1 and 0:
+   json   one object a line, each a message; true is 1, and false is 0:
           {"cluster":"C","node":"N","time":1700000000,
            "params":{"x":1,"s":"text"}}
           or as apmon-recv prints them; only params is needed

@@ -24,8 +24,9 @@ const Environment = Variables + `, else 127.0.0.1:8884.`
 const Variables = `   APMON_CONFIG         destinations, comma-separated, or a configuration
                         file, folder or URL
    MONALISA_HOST        destination, also MONALISAHOST
-   APMON_PASSWORD_FILE  file with the password of destinations without one;
-                        those that only a plain-http source names do not get it
+   APMON_PASSWORD_FILE  file with the password of destinations without
+                        one, but for those that only a source of plain
+                        http names
    APMON_DEBUG_LEVEL    log level: ERROR, WARNING, INFO, DEBUG, OFF...
 
 Destinations are those of -d and -f, else of APMON_CONFIG, else of

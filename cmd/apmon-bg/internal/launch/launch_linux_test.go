@@ -123,7 +123,7 @@ func wrapper(args []string) {
 // count is a command that prints each signal it gets, and ends on USR2.
 func count() {
 	c := make(chan os.Signal, 100)
-	for _, sig := range append(fatal, forwarded...) {
+	for _, sig := range append(fatal, forwarded()...) {
 		signal.Notify(c, sig)
 	}
 	fmt.Println("ready", os.Getpid())
@@ -438,7 +438,7 @@ func TestUntouched(t *testing.T) {
 // names are the names of the forwarded signals, USR2, which ends the command
 // that counts, last.
 func names() (signals []syscall.Signal, names []string) {
-	for _, sig := range forwarded {
+	for _, sig := range forwarded() {
 		if sig != syscall.SIGUSR2 {
 			signals = append(signals, sig)
 			names = append(names, unix.SignalName(sig))

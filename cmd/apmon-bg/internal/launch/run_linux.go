@@ -8,6 +8,7 @@ import (
 	"os/signal"
 	"runtime"
 	"slices"
+	"sync"
 	"syscall"
 	"time"
 	"unsafe"
@@ -15,21 +16,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// forwarded are the signals that are forwarded. Those of the second line are of
-// faults: the runtime still ends us by those that are ours, and would by those
-// that are sent.
-var forwarded = append([]syscall.Signal{
-	syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGCONT, syscall.SIGTSTP, syscall.SIGWINCH,
-	syscall.SIGABRT, syscall.SIGTRAP, syscall.SIGSYS, syscall.SIGILL, syscall.SIGBUS, syscall.SIGFPE, syscall.SIGSEGV,
-}, notEverywhere("SIGSTKFLT")...)
-
-// notEverywhere is a signal that some architectures do not have.
-func notEverywhere(name string) (signals []syscall.Signal) {
-	if sig := unix.SignalNum(name); sig != 0 {
+// forwarded returns the signals that are forwarded. Those of the second line are
+// those of faults: the runtime ends us by one of our own, and would by one that
+// is sent.
+var forwarded = sync.OnceValue(func() []syscall.Signal {
+	signals := []syscall.Signal{
+		syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGCONT, syscall.SIGTSTP, syscall.SIGWINCH,
+		syscall.SIGABRT, syscall.SIGTRAP, syscall.SIGSYS, syscall.SIGILL, syscall.SIGBUS, syscall.SIGFPE, syscall.SIGSEGV,
+	}
+	if sig := unix.SignalNum("SIGSTKFLT"); sig != 0 { // some architectures lack it
 		signals = append(signals, sig)
 	}
 	return signals
-}
+})
 
 // A sender that takes processes one by one goes from one to the next at once,
 // unless it has to wait for a CPU: then nobody can tell how long that takes.
@@ -166,7 +165,7 @@ func (j *job) catch() (ignored uint64) {
 		signal.Ignore(syscall.SIGQUIT)
 		ignored |= bit(syscall.SIGQUIT)
 	}
-	for _, sig := range forwarded {
+	for _, sig := range forwarded() {
 		if ignored&bit(sig) == 0 {
 			signal.Notify(j.signals, sig)
 		}

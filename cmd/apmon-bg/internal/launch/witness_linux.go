@@ -38,7 +38,7 @@ func newWitness(p *plan) (w *witness, reports int, err error) {
 	}
 	p.parent, p.out, p.reports, p.last = os.Getpid(), out[1], in[1], lastDescriptor()
 	p.set[0] = bit(mark)
-	for _, s := range forwarded {
+	for _, s := range forwarded() {
 		p.set[0] |= bit(s)
 	}
 	copy(p.name[:], "signal-witness")
