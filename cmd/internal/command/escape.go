@@ -21,12 +21,19 @@ type escaper struct {
 }
 
 func (e *escaper) Write(b []byte) (int, error) {
+	if len(e.rest) == 0 && plain(b) == len(b) {
+		return e.w.Write(b)
+	}
 	out, in := e.buf[:0], b
 	if len(e.rest) > 0 {
 		in = append(e.rest, b...)
 		e.rest = nil
 	}
 	for len(in) > 0 {
+		if n := plain(in); n > 0 {
+			out, in = append(out, in[:n]...), in[n:]
+			continue
+		}
 		r, n := utf8.DecodeRune(in)
 		switch {
 		case r == utf8.RuneError && n == 1:
@@ -48,4 +55,15 @@ func (e *escaper) Write(b []byte) (int, error) {
 		return 0, err
 	}
 	return len(b), nil
+}
+
+// plain returns the number of bytes at the beginning of b that are printable
+// ASCII, line ends or tabs. Nearly all output consists of them.
+func plain(b []byte) int {
+	for i, c := range b {
+		if (c < ' ' || c > '~') && c != '\n' && c != '\t' {
+			return i
+		}
+	}
+	return len(b)
 }

@@ -3,6 +3,7 @@ package command_test
 import (
 	"bytes"
 	"encoding/hex"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -35,7 +36,7 @@ func steers(b []byte) (rune, bool) {
 func TestEscape(t *testing.T) {
 	t.Parallel()
 	const good = "a\té…😀\n"
-	for size := 1; size < 6; size++ {
+	for size := 1; size <= len(evil+good); size++ {
 		var b bytes.Buffer
 		w := command.Escape(&b)
 		for text := evil + good; text != ""; {
@@ -47,6 +48,19 @@ func TestEscape(t *testing.T) {
 		}
 		if got := b.String(); got != `e\u001b[2J\u0007\u009b31m\u202e\u007f\x9b\u000d`+good {
 			t.Errorf("by %d: got %q", size, got)
+		}
+	}
+}
+
+// BenchmarkEscape writes what apmon-recv writes at high rates.
+func BenchmarkEscape(b *testing.B) {
+	text := bytes.Repeat([]byte(`{"from":"127.0.0.1:4242","params":[{"name":"x","type":"int32","value":1}]}`+"\n"), 800)
+	w := command.Escape(io.Discard)
+	b.SetBytes(int64(len(text)))
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := w.Write(text); err != nil {
+			b.Fatal(err)
 		}
 	}
 }
