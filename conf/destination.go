@@ -123,10 +123,14 @@ func cutComment(s string) string {
 func isBlank(c byte) bool { return c == ' ' || c == '\t' }
 
 // shown is an address as messages show it. A password may have come to stand in
-// the port's place, or before an '@': it is left out.
+// the port's place, before an '@', in quotes, or behind a separator of another
+// format: it is left out.
 func shown(addr string) string {
 	if strings.Contains(addr, "@") {
 		return quote("...")
+	}
+	if i := strings.IndexAny(addr, "\"';|"); i >= 0 {
+		return quote(addr[:i] + "...")
 	}
 	host, rest := addr, ""
 	if i := strings.IndexByte(addr, ']'); i >= 0 && addr[0] == '[' {
