@@ -287,6 +287,9 @@ func usageError(cc *cli.Context, err error) error {
 // or nothing if none is near.
 func suggestion(word, prefix string, names []string) string {
 	best, least := "", (len(word)+2)/3+1
+	if len(word) < 2 {
+		return "" // every other letter is as near
+	}
 	for _, name := range names {
 		d := distance(word, name)
 		if len(word) >= 3 && strings.HasPrefix(name, word) {

@@ -138,6 +138,7 @@ func TestErrors(t *testing.T) {
 		want string
 	}{
 		{"--formt", "unknown flag --formt, did you mean --format?\nTry 'tool --help'."},
+		{"-z", "unknown flag -z\nTry 'tool --help'."},
 		{"exec --formt x job", "unknown flag --formt, did you mean --format?\nTry 'tool exec --help'."},
 		{"exec --form x job", "unknown flag --form, did you mean --format?\nTry 'tool exec --help'."},
 		{"exec --completely-else", "unknown flag --completely-else\nTry 'tool exec --help'."},
