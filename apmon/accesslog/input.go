@@ -51,6 +51,9 @@ func (l *Log) newInput() (func(context.Context), error) {
 			// The error may quote any part of the URL, so of a password in it.
 			return nil, errors.New("accesslog: the input is no http or https URL")
 		}
+		if _, ok := u.User.Password(); u.User != nil && !ok {
+			u.User = url.User("xxxxx") // it may be a token
+		}
 		l.name = u.Redacted()
 		l.client = newClient()
 		return func(ctx context.Context) {

@@ -647,11 +647,11 @@ func TestHTTPErrorsHoldNoPassword(t *testing.T) {
 		w.WriteHeader(http.StatusFound)
 	}))
 	defer srv.Close()
-	for _, input := range []string{srv.URL, "http://user:secret@127.0.0.1:1/"} {
+	for _, input := range []string{srv.URL, "http://user:secret@127.0.0.1:1/", "http://secret@127.0.0.1:1/"} {
 		o := twoStreams()
 		o.Input = input
 		l := newLog(t, o)
-		if err := l.download(context.Background(), input); err == nil || strings.Contains(err.Error(), "secret") {
+		if err := l.download(context.Background(), input); err == nil || strings.Contains(l.name+err.Error(), "secret") {
 			t.Errorf("%s: %v", l.name, err)
 		}
 	}
