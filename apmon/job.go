@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -62,9 +63,35 @@ type MonitoredJob struct {
 	proc  *procinfo.Job
 	dir   *procinfo.WorkDir // nil without
 	exit  atomic.Pointer[JobExit]
-	state atomic.Pointer[procinfo.Value] // of a service: the last Up
-	shift time.Duration                  // of its slots
-	tasks []*task                        // one for each group; the monitor's lock guards it
+	state stateLog
+	shift time.Duration // of its slots
+	tasks []*task       // one for each group; the monitor's lock guards it
+}
+
+// A service may come and go all the time: its first stateLines changes of state
+// are logged as they are seen, and then one every stateEvery.
+const (
+	stateLines = 10
+	stateEvery = 6 * time.Minute
+)
+
+// stateLog bounds the log lines about the state of a service.
+type stateLog struct {
+	mu  sync.Mutex
+	up  procinfo.Value // as logged last
+	due time.Duration  // on the client's clock: when a line would be due if they came every stateEvery
+}
+
+// pass reports whether a state has to be logged now. One that does not pass is
+// logged later, unless the state has changed back by then.
+func (l *stateLog) pass(up procinfo.Value, now time.Duration) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if up == l.up || l.due-now > (stateLines-1)*stateEvery {
+		return false
+	}
+	l.up, l.due = up, max(l.due, now)+stateEvery
+	return true
 }
 
 // JobExit is how a job ended.
@@ -245,10 +272,7 @@ func (j *MonitoredJob) sample(choose procinfo.Choice) (procinfo.JobSample, error
 
 // logState logs when a service is up, or down, for the first time or again.
 func (j *MonitoredJob) logState(s *procinfo.JobSample) {
-	if !s.Up.OK {
-		return
-	}
-	if old := j.state.Swap(&s.Up); old != nil && *old == s.Up {
+	if !s.Up.OK || !j.state.pass(s.Up, j.c.now()) {
 		return
 	}
 	level, what := slog.LevelInfo, "service is up"

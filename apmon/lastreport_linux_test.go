@@ -165,3 +165,30 @@ func TestLastReportTakesThePlace(t *testing.T) {
 		equal(t, "skipped or failed", c.monitor.gone.skipped+c.monitor.gone.failures, 0)
 	})
 }
+
+// A service whose processes are short-lived comes and goes at every report.
+func TestServiceStateLogIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		c, _ := monitored(t, noHost, WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
+		j := &MonitoredJob{c: c}
+		lines := func(samples int) int {
+			log.Reset()
+			for i := range samples {
+				j.logState(&procinfo.JobSample{Up: procinfo.Known(float64(i % 2))})
+				time.Sleep(time.Second)
+			}
+			return strings.Count(log.String(), "service is")
+		}
+		if n := lines(10); n != 10 {
+			t.Errorf("%d lines of the first 10 changes", n)
+		}
+		if n := lines(24 * 3600); n < 200 || n > 250 {
+			t.Errorf("%d lines a day, want about 240", n)
+		}
+		time.Sleep(time.Hour)
+		if n := lines(2); n == 0 {
+			t.Error("no line of a change after a calm hour")
+		}
+	})
+}
