@@ -40,7 +40,7 @@ none, SOURCE is a list of destinations.`,
 		Action: func(cc *cli.Context) error {
 			var sources []conf.Source
 			for i, arg := range cc.Args().Slice() {
-				if strings.HasPrefix(arg, "-") {
+				if strings.HasPrefix(arg, "-") && arg != "-" {
 					return command.Errorf(command.Usage, "flag %q stands behind a source; flags come first", arg)
 				}
 				name := fmt.Sprintf("argument %d", i+1) // itself it may hold a password
