@@ -9,6 +9,8 @@
 //	err = r.Serve(ctx, func(p *receiver.Packet) {
 //		if p.Err != nil {
 //			log.Printf("%v: %v", p.From, p.Err)
+//		}
+//		if p.Datagram == nil { // a truncated one has both
 //			return
 //		}
 //		for i := range p.Datagram.Params {
