@@ -24,78 +24,83 @@ import (
 	"github.com/apmon-go/apmon/xdr"
 )
 
-const execDescription = `Runs CMD as if it stood there alone, and monitors it as a job: a report at the
-start (status=started), one each interval, a last one (status=ended) with exit
-code, totals and peaks. Where no destination is named, and with --no-send, the job
-is measured for the summary, and nothing is sent.
+const execDescription = `Runs CMD and monitors it as a job: sends a report at the start (status=started),
+one each interval, and a last one (status=ended) with the exit code, totals and
+peaks. With --no-send, or if no destination is named, exec measures the job for
+the summary and sends nothing.
 
 Streams and signals:
-CMD has our standard streams, environment, process group and limits. Signals to
-the group reach it as they are, those to us alone are forwarded. We stop and go
-on with it. Orphans that it leaves behind are counted, and waited for as long as
---orphan-wait tells. If we are killed, CMD lives on.
+CMD inherits standard input, output and error, the environment, the process group
+and the limits. Signals to the process group reach CMD directly; exec forwards
+signals that are sent to exec alone. If CMD is stopped, exec stops too, and both
+continue together. Processes that outlive CMD (orphans) are counted, and exec
+waits for them for the time of --orphan-wait. If apmon-bg is killed, CMD keeps
+running.
 
 Faults:
-Monitoring never makes the job fail: a broken configuration, a destination that
-cannot be reached, a summary that cannot be written are warnings. It delays the
-end by 2 s at most, or by --orphan-wait and half a second where that is more and
-an orphan lives that long, and the start not at all. A CMD that cannot be started
-has a last report, an accounting record and a summary, too. Where the limits leave no
-room for it (descriptors, processes), CMD takes our place, and a line says so. To
-start at all takes 6 processes (ulimit -u) and 1.5 GB of addresses (ulimit -v).
+Monitoring never makes the job fail: a broken configuration, an unreachable
+destination and a summary that cannot be written are warnings. exec does not delay
+the start of CMD. It delays the end by 2 s at most; while orphans live, by
+--orphan-wait plus 0.5 s if that is longer, and --kill-orphans adds up to 2 s. If
+CMD cannot be started, exec still sends a last report and an accounting record and
+writes the summary. If the limits leave no room for monitoring (descriptors,
+processes), exec prints one line, removes the summary of an earlier run and
+replaces itself by CMD. exec needs at least 6 processes (ulimit -u) and 1.5 GB of
+addresses (ulimit -v) to start.
 
 Names:
-The node is the first there is of -n, APMON_NODE, MonitorJobID, ALIEN_PROC_ID,
-what _CONDOR_JOB_AD names, SLURM_JOB_ID, PBS_JOBID, LSB_JOBID, GRID_GLOBAL_JOBID;
-the cluster of -c, APMON_CLUSTER, MonitorID, else ` + apmon.DefaultJobCluster + `.
+The node is the first of these that is set: -n, APMON_NODE, MonitorJobID,
+ALIEN_PROC_ID, the job of _CONDOR_JOB_AD, SLURM_JOB_ID, PBS_JOBID, LSB_JOBID,
+GRID_GLOBAL_JOBID. The cluster is -c, APMON_CLUSTER, MonitorID, else
+` + apmon.DefaultJobCluster + `.
 
 Cgroups:
-Where a cgroup of version 2 is ours to divide, CMD gets one of its own, and its
-CPU time is exact whatever it does; else see docs/jobs.md.
+If exec may create a cgroup (version 2) below its own, CMD runs in it, and its CPU
+time is exact. Otherwise see docs/jobs.md.
 
 Environment:
    APMON_INTERVAL       interval, if --interval is not given
 ` + command.Variables + `, else none.
 
 Exit status:
-That of CMD, or 128+N if signal N ended it; 126 if it cannot be executed, 127 if
-it is not there; 64 if we were called wrongly, 65 for a bad --set.
+That of CMD, or 128+N if signal N ended it; 126 if CMD cannot be executed, 127 if
+it does not exist; 64 for wrong usage, 65 for an invalid --set.
 
 Examples:
    apmon-bg exec -d ml.example.org -c MySite_Jobs -n 123456 -- ./job 7
    apmon-bg exec --summary usage.json --workdir . --cpus 4 -- ./job`
 
-// sampleInterval is how often a job that we run is sampled beside its reports, so
-// that peaks are seen.
+// sampleInterval is the longest time between two samples of the job: samples
+// between the reports find the peaks.
 const sampleInterval = 10 * time.Second
 
-// All that is done after the end of a job takes no longer than afterEnd, or than
-// afterOrphans once orphans have been waited for; closing is what of that is for
-// what closes.
+// After the end of a job, exec itself ends within afterEnd, or within afterOrphans
+// of the end of the wait for orphans if that is later. Reports may take this time
+// but for the last part, closing.
 const (
 	afterEnd     = 2 * time.Second
 	afterOrphans = 500 * time.Millisecond
-	closing      = 200 * time.Millisecond
+	closing      = 250 * time.Millisecond
 	orphanWait   = afterEnd - afterOrphans // by default
 )
 
-// runner runs a job. Nothing in it waits for what hangs: at the end the process
-// does not, either.
+// runner runs a job. It waits for nothing without a limit: a goroutine that hangs
+// ends with the process.
 type runner struct {
 	command.Destinations
 	benchmarks
 	set    []apmon.Param // of --set
 	setErr error
-	flush  func() // of what was logged
+	flush  func() // of the log
 	client *apmon.Client
-	as     apmon.Job // what the job is reported as
+	as     apmon.Job // the names and settings of the reports
 	sends  bool      // there are destinations
 	log    *slog.Logger
 
-	ctx   context.Context                    // ends when all is over
-	job   atomic.Pointer[apmon.MonitoredJob] // nil where it cannot be followed
-	begun chan struct{}                      // closed when it is clear whether it can
-	first chan struct{}                      // closed when the first report has been made
+	ctx   context.Context                    // ends after the last report
+	job   atomic.Pointer[apmon.MonitoredJob] // nil if the job cannot be followed
+	begun chan struct{}                      // closed when client and job are set
+	first chan struct{}                      // closed after the first report
 }
 
 func execCommand(getenv func(string) string, stderr *command.Patient) *cli.Command {
@@ -105,7 +110,7 @@ func execCommand(getenv func(string) string, stderr *command.Patient) *cli.Comma
 	}
 	return &cli.Command{
 		Name:        "exec",
-		Usage:       "run a job, and monitor it",
+		Usage:       "run a job and monitor it",
 		UsageText:   name + " exec [options] -- CMD ARG...",
 		Description: execDescription,
 		ArgsUsage:   "CMD ARG...",
@@ -113,17 +118,17 @@ func execCommand(getenv func(string) string, stderr *command.Patient) *cli.Comma
 			&cli.StringFlag{Name: "cluster", Aliases: []string{"c"}, Usage: "`CLUSTER` of the job"},
 			&cli.StringFlag{Name: "node", Aliases: []string{"n"}, Usage: "`NODE` of the job, usually its id"},
 			intervalFlag(),
-			&cli.StringFlag{Name: "workdir", Usage: "report size and file system of this `DIR`"},
-			&cli.Float64Flag{Name: "cpus", Usage: "`N` CPUs were given to the job", DefaultText: "unknown"},
-			&cli.StringFlag{Name: "summary", Usage: "write what the job used to `FILE`, as JSON; - is standard output"},
-			&cli.BoolFlag{Name: "no-send", DisableDefaultText: true, Usage: "send nothing: measure for the summary alone"},
-			&cli.StringFlag{Name: "accounting", Usage: "send an accounting record for `GROUP/USER` in the end"},
+			&cli.StringFlag{Name: "workdir", Usage: "report the size and the file system of `DIR`"},
+			&cli.Float64Flag{Name: "cpus", Usage: "the job may use `N` CPUs", DefaultText: "unknown"},
+			&cli.StringFlag{Name: "summary", Usage: "write the resources used by the job to `FILE` as JSON; - is standard output"},
+			&cli.BoolFlag{Name: "no-send", DisableDefaultText: true, Usage: "send nothing: measure for the summary only"},
+			&cli.StringFlag{Name: "accounting", Usage: "send an accounting record for `GROUP/USER` at the end"},
 			&command.Repeat{Forms: []string{"set"}, Value: "NAME=VALUE", Usage: "send this with each report (repeatable)", Add: r.addSet},
 			r.benchmarks.flag(),
 		), command.Group("Command",
 			&cli.GenericFlag{Name: "orphan-wait", Value: command.NewDuration(orphanWait), Usage: "wait `TIME` for processes that outlive CMD; a number is seconds"},
-			&cli.BoolFlag{Name: "kill-orphans", DisableDefaultText: true, Usage: "end them then"},
-			&cli.BoolFlag{Name: "cgroup", DisableDefaultText: true, Usage: "warn if CMD cannot have a cgroup of its own"},
+			&cli.BoolFlag{Name: "kill-orphans", DisableDefaultText: true, Usage: "end these processes after that time: TERM, then KILL after 1 s"},
+			&cli.BoolFlag{Name: "cgroup", DisableDefaultText: true, Usage: "warn if CMD cannot run in a cgroup of its own"},
 			&cli.BoolFlag{Name: "reraise", DisableDefaultText: true, Usage: "end by the signal that ended CMD"},
 		)),
 		Action: r.run,
@@ -138,7 +143,7 @@ func (r *runner) addSet(s string) error {
 	p, err := command.ParseValue(name, value)
 	if err != nil {
 		if r.setErr == nil {
-			r.setErr = err // that it has a code would be forgotten on the way
+			r.setErr = err // returned by run: the flag parser would drop its exit code
 		}
 		return nil
 	}
@@ -147,22 +152,13 @@ func (r *runner) addSet(s string) error {
 }
 
 func (r *runner) run(cc *cli.Context) error {
-	if !cc.Args().Present() {
-		return errors.New("no command to run")
-	}
-	if cc.Float64("cpus") < 0 || cc.Duration("orphan-wait") < 0 {
-		return errors.New("--cpus and --orphan-wait are not negative")
-	}
-	if group, user, ok := strings.Cut(cc.String("accounting"), "/"); cc.IsSet("accounting") && (!ok || group == "" || user == "") {
-		return fmt.Errorf("--accounting %q is not GROUP/USER", cc.String("accounting"))
-	}
-	if r.setErr != nil {
-		return r.setErr
+	if err := r.checkUsage(cc); err != nil {
+		return err
 	}
 	if err := launch.Prepare(); err != nil {
 		unmonitored(cc, err)
 	}
-	// Log lines may go where nobody reads: that must not end us.
+	// Writing to a closed standard output or error must not end exec.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	r.log = r.Logger()
 
@@ -174,7 +170,56 @@ func (r *runner) run(cc *cli.Context) error {
 		r.log.Warn("no cgroup for the job", slog.String("error", err.Error()))
 	}
 	s := summary{Command: cc.Args().Slice(), Start: time.Now()}
-	result, err := launch.Run(launch.Options{
+	result, err := launch.Run(r.options(cc, &s, dir))
+	if errors.Is(err, launch.ErrNoRoom) {
+		dir.remove()
+		unmonitored(cc, err)
+	}
+	if s.Ended, s.Err = time.Now(), err; err != nil {
+		r.open(cc)
+		close(r.begun)
+	}
+	limit := endLimit(result, s.Ended)
+	written := r.end(cc, &s, result, limit.Add(-closing))
+	stop()
+	r.close(written, time.Until(limit)-closing/2)
+	dir.remove()
+	if s.Err != nil {
+		return command.Errorf(result.Code(), "%w", s.Err)
+	}
+	if result.Signal != 0 && cc.Bool("reraise") {
+		r.flush() // main cannot
+		launch.Reraise(result.Signal)
+	}
+	return command.Silent(result.Code())
+}
+
+// checkUsage returns an error for wrong flags and arguments.
+func (r *runner) checkUsage(cc *cli.Context) error {
+	if !cc.Args().Present() {
+		return errors.New("no command to run")
+	}
+	if cc.Float64("cpus") < 0 || cc.Duration("orphan-wait") < 0 {
+		return errors.New("--cpus and --orphan-wait must not be negative")
+	}
+	if group, user, ok := strings.Cut(cc.String("accounting"), "/"); cc.IsSet("accounting") && (!ok || group == "" || user == "") {
+		return fmt.Errorf("--accounting %q is not GROUP/USER", cc.String("accounting"))
+	}
+	return r.setErr
+}
+
+// unmonitored replaces this process by the command, for limits that leave no room
+// for monitoring. It does not return.
+func unmonitored(cc *cli.Context, err error) {
+	if file := cc.String("summary"); file != "" {
+		removeSummary(file)
+	}
+	launch.Exec(name, "the job runs, and is not monitored: "+err.Error(), cc.Args().Slice())
+}
+
+// options returns the options to run the job with, in the cgroup dir.
+func (r *runner) options(cc *cli.Context, s *summary, dir *ownCgroup) launch.Options {
+	return launch.Options{
 		Args:        s.Command,
 		OrphanWait:  cc.Duration("orphan-wait"),
 		KillOrphans: cc.Bool("kill-orphans"),
@@ -182,55 +227,20 @@ func (r *runner) run(cc *cli.Context) error {
 		Started: func(c launch.Command) {
 			defer close(r.begun)
 			s.PID.Store(int64(c.PID))
-			r.open(cc) // not before: the job waits for nothing
+			r.open(cc) // after the start, which must not wait for it
 			r.begin(c, dir, r.as)
 		},
 		Ended: func(launch.Result) {
 			if job := r.job.Load(); job != nil {
-				r.sample(job) // it counts what is known only while the root is there
+				r.sample(job) // some values exist only until the root is reaped
 			}
 		},
 		Warn: func(err error) { r.log.Warn("running the job", slog.String("error", err.Error())) },
-	})
-	if errors.Is(err, launch.ErrNoRoom) {
-		dir.remove()
-		unmonitored(cc, err)
 	}
-	s.Ended, s.Err = time.Now(), err
-	if err != nil {
-		r.open(cc)
-		close(r.begun)
-	}
-	last := r.end(cc, &s, result)
-	if file := cc.String("summary"); file != "" {
-		if err := s.write(file, result, &last); err != nil {
-			r.log.Warn("summary not written", slog.String("error", err.Error()))
-		}
-	}
-	stop()
-	select {
-	case <-r.begun:
-		r.client.Close()
-	default:
-	}
-	dir.remove()
-	r.flush()
-	if s.Err != nil {
-		return command.Errorf(result.Code(), "%w", s.Err)
-	}
-	if result.Signal != 0 && cc.Bool("reraise") {
-		launch.Reraise(result.Signal)
-	}
-	return command.Silent(result.Code())
 }
 
-// unmonitored replaces us by the job, where limits leave no room to monitor it.
-func unmonitored(cc *cli.Context, err error) {
-	launch.Exec(name, "the job runs, and is not monitored: "+err.Error(), cc.Args().Slice())
-}
-
-// open makes the client, and decides what is to be said of the job. Whatever is
-// wrong is a warning, and nothing is waited for.
+// open creates the client and sets the names of the reports. Errors are warnings;
+// open waits for no file and no network.
 func (r *runner) open(cc *cli.Context) {
 	warn := func(err error) {
 		if err != nil {
@@ -250,7 +260,7 @@ func (r *runner) open(cc *cli.Context) {
 		warn(err)
 	}
 	if len(sources) == 1 && sources[0].Static() && sources[0].Name == conf.DefaultSource {
-		sources = nil // nobody named it
+		sources = nil // the user named no destination
 	}
 	r.sends = len(sources) > 0
 	cluster, node := conf.JobNames(r.Getenv, cc.String("cluster"), cc.String("node"))
@@ -275,7 +285,7 @@ func (r *runner) open(cc *cli.Context) {
 	r.as = apmon.Job{Cluster: cluster, Node: node, WorkDir: cc.String("workdir"), NumCPUs: cc.Float64("cpus"), Interval: interval, Also: r.set}
 }
 
-// begin follows the job.
+// begin starts to follow the job, and sends its first report.
 func (r *runner) begin(c launch.Command, dir *ownCgroup, j apmon.Job) {
 	j.PID, j.Started, j.Not, j.Counter = c.PID, true, c.Not, c.CPUTime
 	if c.Cgroup {
@@ -302,7 +312,7 @@ func (r *runner) begin(c launch.Command, dir *ownCgroup, j apmon.Job) {
 		}
 	}()
 	go func() {
-		// At first often, as most of what happens at all happens then.
+		// Often at first: many jobs are short.
 		wait := 100 * time.Millisecond
 		for {
 			select {
@@ -316,7 +326,8 @@ func (r *runner) begin(c launch.Command, dir *ownCgroup, j apmon.Job) {
 	}()
 }
 
-// sample takes a sample. Causes are returned once, so whoever has them logs them.
+// sample takes a sample of the job. Sample returns each cause of an error once, so
+// each is logged here.
 func (r *runner) sample(job *apmon.MonitoredJob) procinfo.JobSample {
 	s, err := job.Sample()
 	if err != nil && r.ctx.Err() == nil && !job.Ended() {
@@ -325,54 +336,39 @@ func (r *runner) sample(job *apmon.MonitoredJob) procinfo.JobSample {
 	return s
 }
 
-// end reports a last time, and returns what was reported. The job has been
-// reaped with all that is waited for, or could not be started.
-func (r *runner) end(cc *cli.Context, s *summary, result launch.Result) (last procinfo.JobSample) {
+// end starts to write the summary and sends the last reports, until limit. The job
+// has been reaped, or could not be started. It returns a channel that is closed
+// once the summary is written.
+func (r *runner) end(cc *cli.Context, s *summary, result launch.Result, limit time.Time) (written <-chan struct{}) {
 	exit := apmon.JobExit{Code: result.ExitCode, Signal: int(result.Signal), MaxRSS: result.All.MaxRSS}
 	var job *apmon.MonitoredJob
 	begun := false
 	select {
 	case <-r.begun:
 		begun, job = true, r.job.Load()
-	default: // it hangs, as was warned of
+	default: // Started hangs, and Warn has said so
 	}
-	last = s.waitedFor(result)
+	last := s.waitedFor(result)
 	if job != nil {
 		if now := r.sample(job); now.CPUTime.OK {
 			last = now
 		}
 	}
 	exit.AddTo(&last)
+	written = r.writeSummary(cc.String("summary"), s, result, last)
 	if !begun || !r.sends {
 		if job != nil {
-			job.Remove() // or Close reports it
+			job.Remove() // otherwise Close reports it
 		}
-		return last
+		return written
 	}
-	ctx, stop := context.WithDeadline(r.ctx, lastMoment(result, time.Now()))
+	ctx, stop := context.WithDeadline(r.ctx, limit)
 	defer stop()
 	if err := r.client.Ready(ctx); err != nil {
 		r.log.Warn("nothing was reported: no configuration was read in time")
-		return last
+		return written
 	}
-	account := func(a apmon.Accounting) error { return job.Account(ctx, a) }
-	report := func(status apmon.Param) error { return job.End(ctx, exit, status) }
-	if job != nil {
-		select {
-		case <-r.first:
-		case <-time.After(afterOrphans / 4): // the last report is worth more
-		}
-	} else {
-		j := r.as
-		if j.Node == "" {
-			j.Node = fmt.Sprintf("%s_%d", procinfo.Hostname(), cmp.Or(int(s.PID.Load()), os.Getpid()))
-		}
-		account = func(a apmon.Accounting) error {
-			a.JobID, a.Start, a.Stop, a.CPUUser, a.CPUSystem = j.Node, s.Start, s.Ended, last.CPUUser, last.CPUSystem
-			return r.client.SendAccounting(ctx, a)
-		}
-		report = func(status apmon.Param) error { return r.client.ReportJob(ctx, j, last, status) }
-	}
+	account, report := r.lastReports(ctx, s, job, exit, last)
 	if group, user, ok := strings.Cut(cc.String("accounting"), "/"); ok {
 		if err := account(apmon.Accounting{Group: group, User: user, RSSKB: last.MaxRSS}); err != nil {
 			r.log.Warn("accounting record not sent", slog.String("error", err.Error()))
@@ -381,27 +377,92 @@ func (r *runner) end(cc *cli.Context, s *summary, result launch.Result) (last pr
 	if err := report(apmon.String("status", "ended")); err != nil {
 		r.log.Warn("last report not sent, or not whole", slog.String("error", err.Error()))
 	}
-	return last
+	return written
 }
 
-// lastMoment is until when a job that has ended, or never started, may be
-// reported.
-func lastMoment(result launch.Result, now time.Time) time.Time {
+// lastReports returns functions that send the accounting record and the last
+// report: of job, or of the sample last if job is nil.
+func (r *runner) lastReports(ctx context.Context, s *summary, job *apmon.MonitoredJob, exit apmon.JobExit, last procinfo.JobSample) (account func(apmon.Accounting) error, report func(apmon.Param) error) {
+	if job != nil {
+		select {
+		case <-r.first:
+		case <-time.After(afterOrphans / 4): // the last report is more important
+		}
+		account = func(a apmon.Accounting) error { return job.Account(ctx, a) }
+		report = func(status apmon.Param) error { return job.End(ctx, exit, status) }
+		return account, report
+	}
+	j := r.as
+	if j.Node == "" {
+		j.Node = fmt.Sprintf("%s_%d", procinfo.Hostname(), cmp.Or(int(s.PID.Load()), os.Getpid()))
+	}
+	account = func(a apmon.Accounting) error {
+		a.JobID, a.Start, a.Stop, a.CPUUser, a.CPUSystem = j.Node, s.Start, s.Ended, last.CPUUser, last.CPUSystem
+		return r.client.SendAccounting(ctx, a)
+	}
+	report = func(status apmon.Param) error { return r.client.ReportJob(ctx, j, last, status) }
+	return account, report
+}
+
+// writeSummary writes the summary beside the last reports: a file system or a pipe
+// that hangs must not delay them. It closes written at the end.
+func (r *runner) writeSummary(file string, s *summary, result launch.Result, last procinfo.JobSample) (written <-chan struct{}) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if file == "" {
+			return
+		}
+		if err := s.write(file, result, &last); err != nil {
+			r.log.Warn("summary not written", slog.String("error", err.Error()))
+		}
+	}()
+	return done
+}
+
+// close closes the client and waits for the summary, for at most d.
+func (r *runner) close(written <-chan struct{}, d time.Duration) {
+	timeout := time.After(d)
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		select {
+		case <-r.begun:
+			r.client.Close()
+		default:
+		}
+	}()
+	for _, done := range []<-chan struct{}{closed, written} {
+		select {
+		case <-done:
+			continue
+		case <-timeout:
+		}
+		if done == written {
+			r.log.Warn("summary not written in time")
+		}
+		return
+	}
+}
+
+// endLimit returns the time at which exec ends at the latest, for a job that has
+// ended or could not be started; now is the end of the wait for orphans.
+func endLimit(result launch.Result, now time.Time) time.Time {
 	if result.Ended.IsZero() {
-		return now.Add(afterEnd - closing)
+		return now.Add(afterEnd)
 	}
-	moment := now.Add(afterOrphans)
-	if whole := result.Ended.Add(afterEnd); whole.After(moment) {
-		moment = whole
+	if limit := result.Ended.Add(afterEnd); limit.After(now.Add(afterOrphans)) {
+		return limit
 	}
-	return moment.Add(-closing)
+	return now.Add(afterOrphans)
 }
 
 func intervalFlag() cli.Flag {
 	return &cli.StringFlag{Name: "interval", Usage: "report every `TIME`, such as 120s or 2m; a number is seconds", DefaultText: "of the configuration, else 120s"}
 }
 
-// interval is what --interval or APMON_INTERVAL say, 0 for nothing.
+// interval returns the interval of --interval or APMON_INTERVAL, 0 if neither is
+// set.
 func interval(cc *cli.Context, getenv func(string) string) (time.Duration, error) {
 	what, s := "--interval", cc.String("interval")
 	if !cc.IsSet("interval") {

@@ -199,6 +199,56 @@ func TestExecSummaryMode(t *testing.T) {
 	}
 }
 
+// A device is written to, and never replaced, also through a link.
+func TestExecSummaryDevice(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	null, link := filepath.Join(dir, "null"), filepath.Join(dir, "link")
+	if err := syscall.Mknod(null, syscall.S_IFCHR|0o600, 1<<8|3); err != nil {
+		t.Skip("cannot create a device: ", err)
+	}
+	block := filepath.Join(dir, "block")
+	if err := errors.Join(os.Symlink(null, link), syscall.Mknod(block, syscall.S_IFBLK|0o600, 7<<8|250)); err != nil {
+		t.Skip("cannot create a device: ", err)
+	}
+	for _, file := range []string{null, link, block} {
+		wrapped(t, nil, "--no-send", "--summary", file, "--", "sh", "-c", "exit 3").exits(3)
+	}
+	for file, mode := range map[string]os.FileMode{null: os.ModeDevice | os.ModeCharDevice, link: os.ModeSymlink, block: os.ModeDevice} {
+		if st, err := os.Lstat(file); err != nil || st.Mode().Type() != mode {
+			t.Errorf("%s is now %v, %v", file, st.Mode(), err)
+		}
+	}
+}
+
+// A file that cannot be replaced is written in place: in a container it may be a
+// mount point.
+func TestExecSummaryMountPoint(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	source, file := filepath.Join(dir, "source"), filepath.Join(dir, "summary")
+	if err := errors.Join(os.WriteFile(source, bytes.Repeat([]byte("x"), 9999), 0o600), os.WriteFile(file, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	const mount = `mount --make-rprivate / && mount --bind "$1" "$2" && shift 2 && exec "$@"`
+	if out, err := exec.Command("unshare", "-m", "sh", "-c", mount, "sh", source, file, "true").CombinedOutput(); err != nil {
+		t.Skipf("cannot mount: %v\n%s", err, out)
+	}
+	cmd := bg(t, "exec", "--no-send", "--summary", file, "--", "true")
+	unshare, err := exec.LookPath("unshare")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd.Args = append([]string{"unshare", "-m", "sh", "-c", mount, "sh", source, file, named(t)}, cmd.Args[1:]...)
+	cmd.Path = unshare
+	if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
+		t.Errorf("%v, said %q", err, out)
+	}
+	if s := readSummary(t, source); s["exit_code"] != 0. {
+		t.Errorf("summary %v", s)
+	}
+}
+
 func TestExecSummaryToStandardOutput(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

@@ -228,6 +228,59 @@ func TestExecEndsInTime(t *testing.T) {
 	}
 }
 
+// A standard error that takes nothing, the summary included, does not add to the
+// time after the end.
+func TestExecEndsInTimeUnread(t *testing.T) {
+	t.Parallel()
+	l, err := net.Listen("tcp", "127.0.0.1:0") // accepts connections and sends nothing
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	var took []time.Duration
+	for range 5 {
+		cmd := bg(t, "exec", "-f", "http://"+l.Addr().String()+"/conf", "--summary", "/dev/stderr", "--", "sh", "-c", "sleep 1000 >/dev/null 2>&1 & echo $!; date +%s%N; exit 4")
+		var stdout bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &stdout, fullPipe(t)
+		_ = cmd.Run()
+		now := time.Now()
+		var orphan int
+		var ended int64
+		if _, err := fmt.Sscan(stdout.String(), &orphan, &ended); err != nil || cmd.ProcessState.ExitCode() != 4 {
+			t.Fatal(err, cmd.ProcessState)
+		}
+		_ = syscall.Kill(orphan, syscall.SIGKILL)
+		took = append(took, now.Sub(time.Unix(0, ended)))
+		if slices.Min(took) <= 2*time.Second { // the machine may be busy
+			return
+		}
+	}
+	t.Errorf("took %v, more than 2 s", took)
+}
+
+// A job that is not monitored does not keep the summary of an earlier one.
+func TestExecNoRoomRemovesSummary(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	old, precious, link := filepath.Join(dir, "old"), filepath.Join(dir, "precious"), filepath.Join(dir, "link")
+	if err := errors.Join(os.WriteFile(old, []byte("{}"), 0o600), os.WriteFile(precious, []byte("keep"), 0o600), os.Symlink(precious, link)); err != nil {
+		t.Fatal(err)
+	}
+	exe := named(t)
+	for _, file := range []string{old, link} {
+		out, err := limited(t, exe, "ulimit -n 8", "exec", "--no-send", "--summary", file, "--", "sh", "-c", "exit 0").CombinedOutput()
+		if err != nil || !bytes.Contains(out, []byte("is not monitored")) {
+			t.Fatalf("%v, said %q", err, out)
+		}
+	}
+	if _, err := os.Lstat(old); err == nil {
+		t.Error("the summary of an earlier job is still there")
+	}
+	if b, err := os.ReadFile(link); string(b) != "keep" {
+		t.Errorf("the link leads to %q, %v", b, err)
+	}
+}
+
 // A cgroup is removed once nobody owns it.
 func TestRemoveStale(t *testing.T) {
 	t.Parallel()

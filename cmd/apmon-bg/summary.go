@@ -17,16 +17,16 @@ import (
 	"github.com/apmon-go/apmon/xdr"
 )
 
-// summary is what --summary writes.
+// summary is the content of --summary, beside a sample.
 type summary struct {
 	Command      []string
 	PID          atomic.Int64
 	Start, Ended time.Time
-	Err          error // why it could not be started
+	Err          error // why the command could not be started
 }
 
-// waitedFor is what is known of a job that was not followed: what the kernel says
-// of those that were waited for.
+// waitedFor returns the sample of a job that was not followed: the resources that
+// the kernel counted for the processes that were waited for.
 func (s *summary) waitedFor(r launch.Result) procinfo.JobSample {
 	seconds := func(d time.Duration) procinfo.Value { return procinfo.Known(d.Seconds()) }
 	return procinfo.JobSample{
@@ -35,10 +35,21 @@ func (s *summary) waitedFor(r launch.Result) procinfo.JobSample {
 	}
 }
 
-// write writes the summary of a job: what was sampled last, and what the kernel
-// told of its end. The file is there as a whole, or as it was before; "-" is
-// standard output.
+// write writes the summary of a job: its last sample, and how it ended. The file is
+// replaced as a whole. "-" is standard output.
 func (s *summary) write(path string, r launch.Result, last *procinfo.JobSample) error {
+	b, err := s.marshal(r, last)
+	if err != nil {
+		return err
+	}
+	if path == "-" {
+		return writeOwn(os.Stdout, b)
+	}
+	return writeFile(path, b)
+}
+
+// marshal returns the summary as one line of JSON.
+func (s *summary) marshal(r launch.Result, last *procinfo.JobSample) ([]byte, error) {
 	number := func(v procinfo.Value) any {
 		if !v.OK {
 			return nil
@@ -96,60 +107,71 @@ func (s *summary) write(path string, r launch.Result, last *procinfo.JobSample) 
 		last.LowerBound || r.Orphans, integer(last.MaxRSS), integer(last.MaxPSS), integer(last.ReadBytes), integer(last.WriteBytes),
 		integer(last.ProcessesTotal), integer(last.Samples), values,
 	})
-	if err != nil {
-		return err
-	}
-	b = append(b, '\n')
-	if path == "-" {
-		return writeOwn(os.Stdout, b)
-	}
-	return writeFile(path, b)
+	return append(b, '\n'), err
 }
 
 // writeTimeout bounds the writing of a summary into a pipe or a terminal.
 const writeTimeout = 300 * time.Millisecond
 
-// writeFile writes a file in one step: who reads it sees the old one or the new.
-// A link in its place is replaced; but what it leads to is written to if that is
-// our own standard output or error, or no file, such as a terminal or a pipe that
-// somebody reads. A new file has the mode that the umask leaves it, another keeps
-// its own.
+// writeFile replaces the file at path in one step. A new file has the mode that the
+// umask leaves, an existing one keeps its mode. A link is replaced, not followed,
+// except to standard output, standard error, a terminal, another character device
+// or a named pipe: these are written to.
 func writeFile(path string, b []byte) error {
-	st, err := os.Stat(path)
-	if err == nil {
-		for _, own := range []*os.File{os.Stdout, os.Stderr} {
-			if same, err := own.Stat(); err == nil && os.SameFile(st, same) {
-				return writeOwn(own, b)
-			}
+	if st, err := os.Stat(path); err == nil {
+		if own := ownStream(st); own != nil {
+			return writeOwn(own, b)
+		}
+		if !st.Mode().IsRegular() {
+			return writeDevice(path, b)
 		}
 	}
-	if err == nil && !st.Mode().IsRegular() {
-		f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|syscall.O_NONBLOCK, 0)
-		if err != nil {
-			return err
+	err := replaceFile(path, b)
+	if errors.Is(err, syscall.EBUSY) || errors.Is(err, syscall.EROFS) || errors.Is(err, os.ErrPermission) {
+		// The file is a mount point, as in a container, or its folder belongs to
+		// another user.
+		if overwriteFile(path, b) == nil {
+			return nil
 		}
-		defer f.Close()
-		if st, err := f.Stat(); err != nil || st.Mode().IsRegular() {
-			return errors.Join(err, fmt.Errorf("%s has become another", path))
-		}
-		_ = f.SetWriteDeadline(time.Now().Add(writeTimeout)) // not of everything; that does not block
-		_, err = f.Write(b)
+	}
+	return err
+}
+
+// writeDevice writes to a character device, or to a named pipe that has a reader.
+func writeDevice(path string, b []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0)
+	if err != nil {
 		return err
 	}
-	// The name of the file may have no room for more.
+	defer f.Close()
+	st, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if st.Mode()&(os.ModeCharDevice|os.ModeNamedPipe) == 0 {
+		return fmt.Errorf("%s is neither a file, a character device nor a named pipe", path)
+	}
+	_ = f.SetWriteDeadline(time.Now().Add(writeTimeout)) // fails for devices that never block
+	_, err = f.Write(b)
+	return err
+}
+
+// replaceFile writes a new file and gives it the name path.
+func replaceFile(path string, b []byte) error {
+	// This name does not depend on that of path, which may be of the greatest length.
 	f, err := os.OpenFile(filepath.Join(filepath.Dir(path), fmt.Sprintf(".apmon-bg-%016x", rand.Uint64())), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
 	if err != nil {
 		return err
 	}
 	if st, e := os.Lstat(path); e == nil && st.Mode().IsRegular() {
-		err = f.Chmod(st.Mode().Perm()) // before there is anything to read
+		err = f.Chmod(st.Mode().Perm()) // before the file has content
 	}
 	if err == nil {
 		_, err = f.Write(b)
 	}
 	err = errors.Join(err, f.Close())
 	if err == nil {
-		err = os.Rename(f.Name(), path)
+		err = renameOver(f.Name(), path)
 	}
 	if err != nil {
 		os.Remove(f.Name())
@@ -157,8 +179,56 @@ func writeFile(path string, b []byte) error {
 	return err
 }
 
-// writeOwn writes to our own standard output or error, which somebody may have
-// stopped reading.
+// renameOver renames a file to path, which must be free, a regular file or a link:
+// a device must never be replaced.
+func renameOver(file, path string) error {
+	if st, err := os.Lstat(path); err == nil && !st.Mode().IsRegular() && st.Mode()&os.ModeSymlink == 0 {
+		return fmt.Errorf("%s is not a regular file", path)
+	}
+	return os.Rename(file, path)
+}
+
+// overwriteFile writes to an existing regular file.
+func overwriteFile(path string, b []byte) error {
+	before, err := os.Lstat(path)
+	if err != nil {
+		return err
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0)
+	if err != nil {
+		return err
+	}
+	if st, e := f.Stat(); e != nil || !st.Mode().IsRegular() || !os.SameFile(before, st) {
+		f.Close()
+		return errors.Join(e, fmt.Errorf("%s is not a regular file", path))
+	}
+	_, err = f.Write(b)
+	if err == nil {
+		err = f.Truncate(int64(len(b)))
+	}
+	return errors.Join(err, f.Close())
+}
+
+// removeSummary removes the summary of an earlier run: no summary is better than
+// one of another job. It opens no file, as there may be no descriptor for it.
+func removeSummary(path string) {
+	if st, err := os.Lstat(path); err == nil && st.Mode().IsRegular() && ownStream(st) == nil {
+		_ = os.Remove(path)
+	}
+}
+
+// ownStream returns which of standard output and error st is, nil for neither.
+func ownStream(st os.FileInfo) *os.File {
+	for _, own := range []*os.File{os.Stdout, os.Stderr} {
+		if same, err := own.Stat(); err == nil && os.SameFile(st, same) {
+			return own
+		}
+	}
+	return nil
+}
+
+// writeOwn writes to standard output or error, which may be a pipe that nobody
+// reads.
 func writeOwn(f *os.File, b []byte) error {
 	done := make(chan error, 1)
 	go func() {
@@ -169,6 +239,6 @@ func writeOwn(f *os.File, b []byte) error {
 	case err := <-done:
 		return err
 	case <-time.After(writeTimeout):
-		return fmt.Errorf("%s takes no more", f.Name())
+		return fmt.Errorf("%s: nothing was written within %v", f.Name(), writeTimeout)
 	}
 }
