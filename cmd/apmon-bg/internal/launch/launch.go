@@ -21,7 +21,7 @@
 //
 // # Signals
 //
-// HUP INT QUIT TERM USR1 USR2 CONT TSTP WINCH, and the signals of faults (ABRT TRAP
+// HUP INT QUIT TERM USR1 USR2 CONT TSTP WINCH ALRM VTALRM IO PWR, and the signals of faults (ABRT TRAP
 // SYS ILL BUS FPE SEGV STKFLT) when they are sent, are forwarded, unless the command
 // got them anyway: what a terminal sends goes to its whole foreground group, and
 // a batch system kills a process group, a session or a cgroup. The siginfo of a

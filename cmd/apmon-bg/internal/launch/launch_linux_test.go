@@ -39,6 +39,8 @@ func TestMain(m *testing.M) {
 			burn(os.Args[2:])
 		case "role=abandon":
 			abandon(os.Args[2:])
+		case "role=alarm":
+			alarm(os.Args[2:])
 		}
 	}
 	os.Setenv("GORACE", "atexit_sleep_ms=0") // of the race detector, at the end of each process
@@ -511,6 +513,37 @@ func TestFatalSignal(t *testing.T) {
 	if rest, code := w.rest(); !slices.Equal(rest, []string{"SIGUSR2"}) || code != 0 {
 		t.Errorf("then got %v, exit code %d", rest, code)
 	}
+}
+
+// A timer that is set before an exec, as in perl -e 'alarm 5; exec ...', ends the
+// command.
+func TestAlarm(t *testing.T) {
+	t.Parallel()
+	r, stdin, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	defer stdin.Close()
+	w := wrap(t, settings{}, "cat")
+	w.Stdin = r
+	w.Args = append([]string{self(t), "role=alarm", w.Path}, w.Args[1:]...)
+	w.start()
+	timeout := time.AfterFunc(deadline, func() { stdin.Close() })
+	defer timeout.Stop()
+	if _, code := w.rest(); code != 128+int(syscall.SIGALRM) {
+		t.Errorf("exit code %d", code)
+	}
+}
+
+// alarm executes a command that gets SIGALRM again and again: the first may come
+// before it is ready.
+func alarm(args []string) {
+	every := unix.NsecToTimeval(int64(200 * time.Millisecond))
+	if _, err := unix.Setitimer(unix.ItimerReal, unix.Itimerval{Interval: every, Value: every}); err != nil {
+		panic(err)
+	}
+	panic(syscall.Exec(args[0], args, os.Environ()))
 }
 
 // A sender that goes from process to process may have to wait for a CPU.

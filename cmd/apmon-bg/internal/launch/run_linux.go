@@ -16,12 +16,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// forwarded returns the signals that are forwarded. Those of the second line are
-// those of faults: the runtime ends us by one of our own, and would by one that
-// is sent.
+// forwarded returns the signals that are forwarded. The runtime ends a program for
+// those of the third line, unless they are caught. SIGALRM also comes from a timer
+// that was set before this program was executed. SIGXCPU and SIGXFSZ are not
+// forwarded: the kernel sends them for limits that this process exceeds itself.
 var forwarded = sync.OnceValue(func() []syscall.Signal {
 	signals := []syscall.Signal{
 		syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGCONT, syscall.SIGTSTP, syscall.SIGWINCH,
+		syscall.SIGALRM, syscall.SIGVTALRM, syscall.SIGIO, syscall.SIGPWR,
 		syscall.SIGABRT, syscall.SIGTRAP, syscall.SIGSYS, syscall.SIGILL, syscall.SIGBUS, syscall.SIGFPE, syscall.SIGSEGV,
 	}
 	if sig := unix.SignalNum("SIGSTKFLT"); sig != 0 { // some architectures lack it
