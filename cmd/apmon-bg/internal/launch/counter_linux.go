@@ -12,27 +12,26 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A counter counts the time for which a process, and all that comes from it, was
-// on a CPU: by inherited perf events, perf_event_open(2), which see what nobody
-// waits for, too.
+// A counter counts the CPU time of a process and its descendants by inherited perf
+// events, perf_event_open(2), which include processes that no parent waits for.
 //
-// The first such event on a machine takes the kernel some milliseconds, as it
-// waits for all CPUs to learn of it, and nothing can end that wait. So the command
-// does not wait for it, and one that ends at once never causes it: the events are
-// attached while it runs, one for each of its threads, and of the processes that
-// have come from it by then. What they had used is added, and their clocks tell it.
+// The first such event on a machine takes the kernel some milliseconds, because it
+// waits for all CPUs, and that wait cannot be interrupted. Therefore the start of the
+// command does not wait for it, and a command that ends at once never causes it. The
+// events are attached to the running command: one for each of its threads and those
+// of its descendants. The CPU clocks give the time used before.
 type counter struct {
-	end chan struct{} // closed when there is nothing to count any more
+	end chan struct{} // closed by close
 
 	mu       sync.Mutex
 	events   []*os.File
-	before   time.Duration // what was used when the events were attached
+	before   time.Duration // the time used before the events were attached
 	attached bool
 	closed   bool
-	total    time.Duration // when it was closed
+	total    time.Duration // set by close
 }
 
-// short is how long a command is left alone: if it ends within that time, it is
+// short is the time after which events are attached: a command that ends before is
 // not counted.
 const short = 20 * time.Millisecond
 
@@ -40,14 +39,14 @@ func newCounter() *counter { return &counter{end: make(chan struct{})} }
 
 // openEvent opens an event of a thread; 0 is the calling one.
 //
-// exclude_kernel is what makes it free to everyone, and has no say in what is
-// counted: the kernel's task clock runs while the task does, in user mode or
-// not. (A burner of nothing but system time is counted in full: TestCPUTime.)
+// exclude_kernel makes the event available to every user and does not change the
+// count: the task clock of the kernel runs in both modes. (TestCPUTime checks system
+// time.)
 //
-// It is as exact as the clock: it counts what a hypervisor stole, which the
-// kernel takes off the times of a process where it knows of it, and not the
-// switches between tasks. Measured, beside wait4(2): within 1 % where there is
-// room, -2 to +3 % where 8 processes fight for 2 CPUs of a virtual machine.
+// The count includes time stolen by a hypervisor, which the kernel subtracts from
+// process times if it knows it, and excludes task switches. Measured against
+// wait4(2): within 1 % on idle CPUs, -2 to +3 % with 8 processes on 2 CPUs of a
+// virtual machine.
 func openEvent(tid int, bits uint64) (*os.File, error) {
 	fd, err := unix.PerfEventOpen(&unix.PerfEventAttr{
 		Type:   unix.PERF_TYPE_SOFTWARE,
@@ -61,14 +60,14 @@ func openEvent(tid int, bits uint64) (*os.File, error) {
 	return os.NewFile(uintptr(fd), "perf event"), nil
 }
 
-// attach counts a process, once it has run for a while.
+// attach begins to count a process, once it has run for a while.
 func (c *counter) attach(pid int) {
 	select {
 	case <-time.After(short):
 	case <-c.end:
 		return
 	}
-	first, err := openEvent(0, unix.PerfBitDisabled) // takes its time, so not under the lock
+	first, err := openEvent(0, unix.PerfBitDisabled) // slow, therefore not under the lock
 	if err != nil {
 		return
 	}
@@ -80,9 +79,9 @@ func (c *counter) attach(pid int) {
 	}
 }
 
-// maxEvents bounds what is attached to: a command that has hundreds of threads
-// and processes after some milliseconds is counted in part. So is one with fewer,
-// where others need the descriptors.
+// maxEvents is the maximum number of events: a command that has hundreds of threads
+// and processes after some milliseconds is counted in part. A low limit of
+// descriptors lowers it.
 var maxEvents = sync.OnceValue(func() int {
 	var limit unix.Rlimit
 	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) != nil {
@@ -91,8 +90,8 @@ var maxEvents = sync.OnceValue(func() int {
 	return int(min(200, limit.Cur/8))
 })
 
-// add adds a process and its children. What comes into being between two of these
-// steps is missed rather than counted twice.
+// add adds a process and its descendants. Threads and processes created meanwhile are
+// missed rather than counted twice.
 func (c *counter) add(pid int) bool {
 	var clock unix.Timespec
 	if unix.ClockGettime(^int32(pid)<<3|2, &clock) != nil { // see clock_getcpuclockid(3)
@@ -121,7 +120,7 @@ func (c *counter) add(pid int) bool {
 	return len(c.events) > 0
 }
 
-// read returns the count; false before it is attached, and where it cannot be.
+// read returns the count; false if no event is attached, or not yet.
 func (c *counter) read() (time.Duration, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -143,7 +142,7 @@ func (c *counter) sum() (time.Duration, bool) {
 	return sum, true
 }
 
-// close ends the count; what it was can still be read.
+// close ends the count, which can still be read.
 func (c *counter) close() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

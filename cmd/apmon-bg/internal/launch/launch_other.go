@@ -22,5 +22,5 @@ func Prepare() error { return nil }
 // Exec needs Linux.
 func Exec(string, string, []string) { os.Exit(126) }
 
-// Reraise needs Linux; elsewhere it exits with 128 and the signal's number.
+// Reraise needs Linux; elsewhere it exits with 128 plus the number of the signal.
 func Reraise(sig syscall.Signal) { os.Exit(128 + int(sig)) }

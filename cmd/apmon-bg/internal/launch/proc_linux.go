@@ -8,7 +8,7 @@ import (
 	"syscall"
 )
 
-// ignoredSignals are the signals that we ignore, as bits.
+// ignoredSignals returns the signals that this process ignores, as bits.
 func ignoredSignals() uint64 {
 	status, err := os.ReadFile("/proc/self/status")
 	if err != nil {
@@ -56,10 +56,10 @@ func StartTime(pid int) (ticks uint64, ok bool) {
 	return ticks, err == nil
 }
 
-// childrenOf lists the children of a process.
+// childrenOf returns the children of a process.
 func childrenOf(parent int) []int { return descendants(parent, false) }
 
-// descendants lists the children of a process, and theirs if all are wanted.
+// descendants returns the children of a process, and with all their descendants too.
 func descendants(root int, all bool) (pids []int) {
 	dir, err := os.Open("/proc")
 	if err != nil {
@@ -82,7 +82,7 @@ func descendants(root int, all bool) (pids []int) {
 	return pids
 }
 
-// quiet reports whether nothing waits for a CPU, as far as can be seen.
+// quiet reports whether no process seems to wait for a CPU.
 func quiet() bool {
 	load := bytes.Fields(readSmall("/proc/loadavg"))
 	if len(load) < 4 {

@@ -2,5 +2,6 @@
 
 package launch
 
-// raceDetector says that the tests run under it: its memory is in every process.
+// raceDetector reports whether the race detector is built in: it adds memory to every
+// process.
 const raceDetector = true

@@ -13,9 +13,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrNoRoom is returned where a limit leaves no room for processes, threads or
-// descriptors beside the command. No command was started then: [Exec] can do
-// without.
+// ErrNoRoom is returned if a limit leaves no room for processes, threads or
+// descriptors beside the command. No command was started then; [Exec] may still
+// start it.
 var ErrNoRoom = errors.New("the limits leave no room for it")
 
 const (
@@ -23,12 +23,11 @@ const (
 	ownDescriptors = 24 // that are free
 )
 
-// Prepare makes sure that nothing that a command uses up can end us while it
-// runs. It is called before Run, and before anything that opens a file, waits for
-// a time or starts a goroutine that does: for want of a thread, or of the
-// descriptors that the first such needs, the runtime ends the process. So the
-// threads are created here, in the
-// background until Run needs them. The error is ErrNoRoom with the cause.
+// Prepare protects this process from a command that uses up all processes, threads
+// or descriptors. Call it before Run, and before the first file, timer or goroutine:
+// the runtime ends a process that cannot create a thread or the descriptors of its
+// poller. Prepare creates the threads in the background; Run waits for them. The
+// error wraps ErrNoRoom.
 func Prepare() error {
 	var fds []int
 	var err error
@@ -44,25 +43,24 @@ func Prepare() error {
 	if err != nil && err != syscall.EBADF {
 		return fmt.Errorf("%w: %d of %d descriptors: %w", ErrNoRoom, len(fds), ownDescriptors, err)
 	}
-	if n, err := roomFor(ownThreads + 2); err != nil { // and for the witness and the command
+	if n, err := roomFor(ownThreads + 2); err != nil { // also for the witness and the command
 		return fmt.Errorf("%w: %d of %d threads and processes: %w", ErrNoRoom, n, ownThreads+2, err)
 	}
-	// More would need more threads, and are of no use.
+	// More would need more threads, for no gain.
 	runtime.GOMAXPROCS(min(2, runtime.GOMAXPROCS(0)))
 	createThreads(ownThreads)
 	return nil
 }
 
-// created is done when there are all threads of createThreads.
+// created is done when createThreads has created all threads.
 var created sync.WaitGroup
 
-// createThreads makes the runtime have so many threads that wait to be used. It
-// never ends one that it has created.
+// createThreads makes the runtime create n threads, which it keeps for later use.
 func createThreads(n int) {
 	created.Add(n)
 	for range n {
 		go func() {
-			// A thread of its own, until each has one.
+			// Hold a thread until each goroutine has one.
 			runtime.LockOSThread()
 			created.Done()
 			created.Wait()
@@ -71,8 +69,8 @@ func createThreads(n int) {
 	}
 }
 
-// roomFor reports whether so many more processes can be, and how many else. It
-// tries, unless it is obvious.
+// roomFor reports whether n more processes can be created, and otherwise how many.
+// It creates them unless the answer is obvious.
 func roomFor(n int) (int, error) {
 	if obviousRoom(n) {
 		return n, nil
@@ -100,7 +98,7 @@ func roomFor(n int) (int, error) {
 	return len(pids), err
 }
 
-// forkPlaceholder makes a process that does nothing: see [forkWitness].
+// forkPlaceholder creates a process that does nothing: see [forkWitness].
 //
 //go:nosplit
 //go:noinline
@@ -116,8 +114,8 @@ func forkPlaceholder() (pid uintptr, errno syscall.Errno) {
 	}
 }
 
-// obviousRoom reports whether our limit of processes is above the number of all
-// there are, and those of our cgroups are not near.
+// obviousRoom reports whether the limit of processes exceeds the number of all
+// processes by n, and the limits of the cgroups leave room for n.
 func obviousRoom(n int) bool {
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NPROC, &limit); err != nil {
@@ -159,8 +157,8 @@ func number(b []byte) (int, bool) {
 	return n, err == nil
 }
 
-// readSmall reads a file of the kernel without the runtime's poller, which needs
-// descriptors and ends us where there are none.
+// readSmall reads up to 4 KB of a kernel file without the runtime's poller: that
+// needs descriptors, and ends the process if there are none.
 func readSmall(path string) []byte {
 	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {

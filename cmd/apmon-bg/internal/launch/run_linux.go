@@ -32,25 +32,25 @@ var forwarded = sync.OnceValue(func() []syscall.Signal {
 	return signals
 })
 
-// A sender that takes processes one by one goes from one to the next at once,
-// unless it has to wait for a CPU: then nobody can tell how long that takes.
+// A sender that signals one process after the other does so at once, unless it has to
+// wait for a CPU, for an unknown time.
 const (
-	settle   = 20 * time.Millisecond   // for such a sender, where nothing waits for a CPU
-	patience = 500 * time.Millisecond  // likewise, at most
-	earlier  = 100 * time.Millisecond  // by which a signal to everyone may have come before, if we got that, too
-	answer   = time.Second             // for the witness, where the machine is busy
-	grace    = time.Second             // for orphans, after TERM and after KILL
-	hooks    = 1500 * time.Millisecond // for Started and Ended, after the end
+	settle   = 20 * time.Millisecond   // wait for such a sender if no process waits for a CPU
+	patience = 500 * time.Millisecond  // otherwise, at most
+	earlier  = 100 * time.Millisecond  // a signal to all may be this old to match, if this process received it too
+	answer   = time.Second             // wait for the witness on a busy machine
+	grace    = time.Second             // wait for orphans after TERM, and after KILL
+	hooks    = 1500 * time.Millisecond // wait for Started and Ended after the end
 )
 
 var errNoCommand = errors.New("no command")
 
-// Run runs a command and waits for its end. An error says why it could not be
-// started; the result has the exit code for that too. It is [ErrNoRoom] where
-// [Exec] may still do.
+// Run runs a command and waits for its end. An error says why the command could not
+// be started; the result has the exit code for that. The error wraps [ErrNoRoom] if
+// [Exec] may still start the command.
 //
-// The signals that Run forwards stay caught after its return, so that what is
-// left to do then is done: see [Reraise], and [signal.Reset].
+// The signals that Run forwards stay caught after its return, so that the caller can
+// finish its work: see [Reraise] and [signal.Reset].
 func Run(o Options) (Result, error) {
 	if len(o.Args) == 0 {
 		return Result{ExitCode: 127}, errNoCommand
@@ -81,7 +81,7 @@ func Run(o Options) (Result, error) {
 	count := newCounter()
 	defer count.close()
 	created.Wait()
-	runtime.LockOSThread() // the witness ends with this thread
+	runtime.LockOSThread() // the kernel ends the witness with this thread
 	defer runtime.UnlockOSThread()
 	pid, w, cgroupErr, err := start(o.Args, o.CgroupDir, ignored)
 	if err != nil {
@@ -124,42 +124,43 @@ func Run(o Options) (Result, error) {
 type job struct {
 	root     int
 	warn     func(error)
-	witness  *witness
+	witness  *witness       // nil after its end
 	children chan os.Signal // SIGCHLD
 	signals  chan os.Signal
 
-	before map[int]uint64 // processes that were there before the command, with their start times
+	before map[int]uint64 // descendants of this process from before the start, with their start times
 
-	waiting []arrival // that the witness has not heard yet
+	waiting []arrival // signals that the witness has not reported yet
 	timer   *time.Timer
-	heard   map[syscall.Signal]hearing // by the witness
+	heard   map[syscall.Signal]hearing // the last report of the witness for each signal
 
-	told    time.Time      // when TSTP came to us
-	stopped syscall.Signal // stopped the command, 0 for none
-	pause   *time.Timer    // until we stop too, at paused
+	askedAt time.Time      // when this process received TSTP, zero after CONT
+	stopped syscall.Signal // the signal that stopped the command, 0 for none
+	pause   *time.Timer    // fires at paused, to stop this process too
 	paused  time.Time
 
-	ended    bool // the root has
-	reapRoot bool // and may be reaped
-	hurry    bool // a signal said so, after that
-	left     bool // we have children
+	ended    bool // the root has ended
+	reapRoot bool // the root may be reaped
+	hurry    bool // a signal ends the wait for orphans
+	left     bool // there are children
 	result   Result
 }
 
-// An arrival is a signal that we got.
+// An arrival is a signal that this process received.
 type arrival struct {
 	sig   syscall.Signal
 	at    time.Time
-	asked bool // the witness was asked for all it got before
+	asked bool // the witness was asked to report all earlier signals
 }
 
-// A hearing is a signal that the witness got.
+// A hearing is a signal that the witness received.
 type hearing struct {
 	at   time.Time
-	ours bool // we got it, too
+	ours bool // this process received it too
 }
 
-// catch has the signals come to us that were not ignored, and returns the others.
+// catch begins to catch the signals that are forwarded, unless they are ignored, and
+// returns the ignored ones.
 func (j *job) catch() (ignored uint64) {
 	signal.Notify(j.children, syscall.SIGCHLD)
 	ignored = ignoredSignals()
@@ -175,7 +176,7 @@ func (j *job) catch() (ignored uint64) {
 	return ignored
 }
 
-// follow forwards signals and reaps, until the root has ended.
+// follow forwards signals and reaps children until the root has ended.
 func (j *job) follow() {
 	for j.reap(); !j.ended; {
 		select {
@@ -183,7 +184,7 @@ func (j *job) follow() {
 			j.reap()
 		case sig := <-j.signals:
 			j.arrived(sig.(syscall.Signal), time.Now())
-		case sig, ok := <-j.tells():
+		case sig, ok := <-j.witnessed():
 			switch {
 			case !ok:
 				j.dismiss()
@@ -201,8 +202,8 @@ func (j *job) follow() {
 	}
 }
 
-// tells is what the witness tells.
-func (j *job) tells() <-chan syscall.Signal {
+// witnessed returns the channel of the witness, nil after its end.
+func (j *job) witnessed() <-chan syscall.Signal {
 	if j.witness == nil {
 		return nil
 	}
@@ -217,7 +218,7 @@ func (j *job) dismiss() {
 	}
 }
 
-// arrived takes in a signal of ours, which the command may have got or not.
+// arrived handles a signal to this process. The command may have received it too.
 func (j *job) arrived(sig syscall.Signal, now time.Time) {
 	j.note(sig, now)
 	if j.witness == nil {
@@ -233,14 +234,14 @@ func (j *job) arrived(sig syscall.Signal, now time.Time) {
 	}
 }
 
-// hear takes in a signal that the witness got.
+// hear handles a signal to the witness.
 func (j *job) hear(sig syscall.Signal, now time.Time) {
 	j.heard[sig] = hearing{at: now}
 	j.waiting = slices.DeleteFunc(j.waiting, func(a arrival) bool { return j.match(a.sig, now) })
 }
 
-// match reports whether a signal that we got was sent to everyone, and forwards
-// it if the command is not in the process group to get it.
+// match reports whether a signal to this process was sent to all, and forwards it if
+// the command has left the process group.
 func (j *job) match(sig syscall.Signal, now time.Time) bool {
 	fresh := func(sig syscall.Signal, ours bool) bool {
 		h := j.heard[sig]
@@ -249,7 +250,7 @@ func (j *job) match(sig syscall.Signal, now time.Time) bool {
 		}
 		return now.Sub(h.at) < patience
 	}
-	// The kernel drops the one of these that is pending when the other comes.
+	// Each of these signals cancels a pending one of the other kind.
 	pair := sig == syscall.SIGCONT && fresh(syscall.SIGTSTP, true) || sig == syscall.SIGTSTP && fresh(syscall.SIGCONT, true)
 	if !fresh(sig, false) {
 		if !pair {
@@ -264,8 +265,8 @@ func (j *job) match(sig syscall.Signal, now time.Time) bool {
 	return true
 }
 
-// settled asks the witness about the signals whose sender can be taken to have
-// sent it all, and decides without it if it has been stopped, or worse.
+// settled asks the witness about the signals whose senders have had enough time. If
+// the witness has not answered, settled decides without it.
 func (j *job) settled(now time.Time) {
 	if slices.ContainsFunc(j.waiting, func(a arrival) bool { return a.asked }) {
 		j.decide()
@@ -284,27 +285,27 @@ func (j *job) settled(now time.Time) {
 		}
 		return
 	}
-	// This waits until the kernel is through with any group that it has begun to
-	// send a signal to.
+	// This system call waits until the kernel has sent a signal to all processes of
+	// a group, if it has begun to.
 	_ = unix.Setpgid(0, unix.Getpgrp())
 	j.witness.ask()
 	j.timer.Reset(answer)
 }
 
-// note notes whether we are told to stop, or to go on.
+// note records a signal to stop or to continue.
 func (j *job) note(sig syscall.Signal, now time.Time) {
 	switch sig {
 	case syscall.SIGTSTP:
-		j.told = now
+		j.askedAt = now
 	case syscall.SIGCONT:
-		j.told = time.Time{}
+		j.askedAt = time.Time{}
 	default:
 		return
 	}
-	j.stopSoon() // it may come before or after what became of the command
+	j.stopSoon() // the command may have changed its state before or after
 }
 
-// decide forwards what the witness did not get.
+// decide forwards the signals that the witness did not receive.
 func (j *job) decide() {
 	j.waiting = slices.DeleteFunc(j.waiting, func(a arrival) bool {
 		lone := a.asked || j.witness == nil
@@ -318,16 +319,15 @@ func (j *job) decide() {
 	}
 }
 
-// forward sends a signal to the command, whose pid is nobody else's until we
-// reap it.
+// forward sends a signal to the command. Its pid is valid until it is reaped.
 func (j *job) forward(sig syscall.Signal) {
 	if err := syscall.Kill(j.root, sig); err != nil {
 		j.warn(fmt.Errorf("%v is not forwarded: %w", sig, err))
 	}
 }
 
-// stopSoon stops us with a command that is stopped, unless it goes on at once:
-// what has a process group stop or go on reaches one process after the other.
+// stopSoon stops this process shortly after the command, unless the command continues
+// meanwhile: a signal to a group reaches one process after the other.
 func (j *job) stopSoon() {
 	if j.stopped != 0 {
 		j.paused = time.Now().Add(settle)
@@ -335,24 +335,24 @@ func (j *job) stopSoon() {
 	}
 }
 
-// stopToo stops us where that is job control: if we were told to stop too, or
-// it is what a terminal waits for. A command that is stopped alone, as batch
-// systems suspend jobs, goes on alone too, and we would never.
+// stopToo stops this process for job control: if it received TSTP too, or is in the
+// foreground of its terminal. A batch system suspends and continues the command
+// alone: it would never continue this process.
 func (j *job) stopToo() {
 	if time.Since(j.paused) > settle {
-		j.stopSoon() // something else stopped us meanwhile, and no more
+		j.stopSoon() // this process was stopped and continued meanwhile
 		return
 	}
-	told := j.stopped == syscall.SIGTSTP && time.Since(j.told) < 10*time.Second
-	if j.stopped == 0 || !told && !foreground() {
+	asked := j.stopped == syscall.SIGTSTP && time.Since(j.askedAt) < 10*time.Second
+	if j.stopped == 0 || !asked && !foreground() {
 		return
 	}
-	if state, _, ok := stat(j.root); ok && state == 'T' { // still
+	if state, _, ok := stat(j.root); ok && state == 'T' {
 		syscall.Kill(os.Getpid(), syscall.SIGSTOP)
 	}
 }
 
-// foreground tells whether we are what our terminal waits for.
+// foreground reports whether this process is in the foreground of its terminal.
 func foreground() bool {
 	tty, err := unix.Open("/dev/tty", unix.O_RDONLY|unix.O_NOCTTY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -363,9 +363,9 @@ func foreground() bool {
 	return err == nil && group == unix.Getpgrp()
 }
 
-// reap takes in what became of our children, orphans that came to us too. The
-// root, when it has ended, is left a zombie until reapRoot; so are all others
-// meanwhile. It is the only place that waits for any child.
+// reap handles the changes of all children, adopted orphans included. An ended root
+// stays a zombie until reapRoot is set, and all other children stay unreaped
+// meanwhile. Only reap waits for children other than the witness.
 func (j *job) reap() {
 	for j.reapRoot || !j.ended {
 		info, usage, left := j.next()
@@ -403,14 +403,15 @@ func (j *job) reap() {
 	}
 }
 
-// next returns a child of ours whose state has changed, and leaves it as it is;
-// pid is 0 for none. left reports whether there are others at all.
+// next returns a child whose state has changed, without reaping it; pid is 0 for none.
+// left reports whether there are any children.
 func (j *job) next() (info childInfo, usage syscall.Rusage, left bool) {
 	if len(j.before) == 0 {
 		info, usage, err := peek(unix.P_ALL, 0)
 		return info, usage, err == nil
 	}
-	// One that was there before and has ended would stand before all others.
+	// Do not ask for any child: an ended one from before the start would hide the
+	// others.
 	for _, pid := range j.ownChildren() {
 		info, usage, err := peek(unix.P_PID, pid)
 		if left = left || err == nil; info.pid != 0 {
@@ -420,7 +421,7 @@ func (j *job) next() (info childInfo, usage syscall.Rusage, left bool) {
 	return info, usage, left
 }
 
-// ownChildren lists our children but for those that were there before.
+// ownChildren returns the children except those from before the start.
 func (j *job) ownChildren() []int {
 	return slices.DeleteFunc(childrenOf(os.Getpid()), func(pid int) bool {
 		start, was := j.before[pid]
@@ -432,7 +433,7 @@ func (j *job) ownChildren() []int {
 	})
 }
 
-// until waits for done, or for a time.
+// until waits for done, for at most d.
 func (j *job) until(done <-chan struct{}, d time.Duration) {
 	timeout := time.After(d)
 	for {
@@ -440,7 +441,7 @@ func (j *job) until(done <-chan struct{}, d time.Duration) {
 		case <-done:
 			return
 		case <-timeout:
-			j.warn(fmt.Errorf("not waited for the last report: it takes over %v", d))
+			j.warn(fmt.Errorf("the last report is not waited for: it takes more than %v", d))
 			return
 		case sig := <-j.signals:
 			j.hurried(sig)
@@ -448,7 +449,7 @@ func (j *job) until(done <-chan struct{}, d time.Duration) {
 	}
 }
 
-// wait reaps until no child is left, or for a time.
+// wait reaps until no child is left, for at most d.
 func (j *job) wait(d time.Duration) (none bool) {
 	timeout := time.After(d)
 	for {
@@ -468,8 +469,8 @@ func (j *job) wait(d time.Duration) (none bool) {
 	}
 }
 
-// hurried takes in a signal that comes after the end of the command: whoever
-// wants it to end does not want to wait for orphans.
+// hurried handles a signal after the end of the command: one that asks to end also
+// ends the wait for orphans.
 func (j *job) hurried(sig os.Signal) {
 	switch sig {
 	case syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGCONT, syscall.SIGTSTP, syscall.SIGWINCH:
@@ -478,8 +479,8 @@ func (j *job) hurried(sig os.Signal) {
 	}
 }
 
-// killOrphans ends our children, and theirs as they come to us. Only who is our
-// own child gets a signal: its pid is nobody else's until we reap it.
+// killOrphans ends the children, and their children once this process adopts them.
+// Only children receive signals: their pids are valid until they are reaped.
 func (j *job) killOrphans() {
 	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGKILL} {
 		j.hurry = false
@@ -505,7 +506,7 @@ func (j *job) killOrphans() {
 // childInfo is the siginfo_t of waitid(2).
 type childInfo struct {
 	signo, errno, code int32
-	_                  [0]uintptr // what follows is aligned as a pointer
+	_                  [0]uintptr // aligns the rest as a pointer
 	pid                int32
 	uid                uint32
 	status             int32
@@ -518,8 +519,8 @@ const (
 	cldDumped = 3
 )
 
-// peek tells of a child, or any, whose state has changed, and leaves it as it is;
-// pid is 0 if there is none, and the error ECHILD if there is no child.
+// peek returns a child, or any child, whose state has changed, without reaping it;
+// pid is 0 if no state has changed, and the error is ECHILD if there is no child.
 func peek(kind, pid int) (info childInfo, usage syscall.Rusage, err error) {
 	for {
 		_, _, errno := syscall.Syscall6(syscall.SYS_WAITID, uintptr(kind), uintptr(pid), uintptr(unsafe.Pointer(&info)),

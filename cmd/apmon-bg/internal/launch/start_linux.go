@@ -14,12 +14,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// shell runs what the kernel does not know how to, as in execvp(3).
+// shell runs files of unknown format, as in execvp(3).
 const shell = "/bin/sh"
 
-// start starts a command as execvp(3) would, in the directory cgroup if that is
-// not "", from a process that is then its witness. The signals ignored stay so.
-// If the command could only be started outside, cgroupErr says why. err is a
+// start starts a command as execvp(3) does, in the directory cgroup unless that is "",
+// from a process that becomes the witness. The command ignores the signals of
+// ignored. cgroupErr says why the command was started outside the cgroup. err is a
 // [syscall.Errno], or wraps [ErrNoRoom].
 func start(args []string, cgroup string, ignored uint64) (pid int, w *witness, cgroupErr, err error) {
 	paths, err := lookup(args[0])
@@ -45,7 +45,7 @@ func start(args []string, cgroup string, ignored uint64) (pid int, w *witness, c
 		return 0, nil, nil, fmt.Errorf("%w: %w", ErrNoRoom, err)
 	}
 	defer unix.Close(reports)
-	refused := syscall.EIO // no command came of it, and nothing was said
+	refused := syscall.EIO // if there is neither a command nor a report
 	for {
 		var r report
 		b := (*[unsafe.Sizeof(r)]byte)(unsafe.Pointer(&r))[:]
@@ -54,7 +54,7 @@ func start(args []string, cgroup string, ignored uint64) (pid int, w *witness, c
 			continue
 		}
 		if n != len(b) {
-			break // it was started, or it was not
+			break // the command runs, or no process was created
 		}
 		switch r.kind {
 		case reportCgroup:
@@ -76,8 +76,8 @@ func start(args []string, cgroup string, ignored uint64) (pid int, w *witness, c
 	return pid, w, cgroupErr, nil
 }
 
-// lookup returns the files that may be a command, in order; the error says why
-// there is none. To look is cheaper than to exec.
+// lookup returns the existing files that may be the command, in order; the error says
+// why there is none. A stat is cheaper than an exec.
 func lookup(name string) (paths []string, err error) {
 	err = syscall.ENOENT
 	for _, path := range candidates(name) {
@@ -95,7 +95,7 @@ func errnoOf(err error) syscall.Errno {
 	return errno
 }
 
-// notThere reports whether execvp(3) goes on with the next folder.
+// notThere reports whether execvp(3) tries the next folder after this error.
 //
 //go:nosplit
 //go:norace
@@ -103,12 +103,13 @@ func notThere(err syscall.Errno) bool {
 	return err == syscall.ENOENT || err == syscall.ENOTDIR || err == syscall.ESTALE || err == syscall.ENODEV || err == syscall.ETIMEDOUT
 }
 
-// Exec replaces this process by a command, as execvp(3) does, after one line of
-// standard error, if that takes it. It does not return: where the command cannot
-// be executed it says so and exits, with 127 if it is not there and 126 else.
+// Exec writes one line to standard error, if that does not block, and replaces this
+// process by a command, as execvp(3) does. It does not return: if the command cannot
+// be executed, Exec writes the error and exits with 127 if the command does not exist,
+// else with 126.
 func Exec(name, why string, args []string) {
 	say := func(line string) {
-		// No timer and no file of package os: see Prepare.
+		// Use no timer and no file of package os: see Prepare.
 		fds := []unix.PollFd{{Fd: 2, Events: unix.POLLOUT}}
 		if n, _ := unix.Poll(fds, 100); n == 1 {
 			_, _ = unix.Write(2, []byte(name+": "+line+"\n"))
@@ -141,7 +142,7 @@ func execute(args []string) (Result, error) {
 	return notStarted(args, err)
 }
 
-// notStarted is the result of a command that could not be started.
+// notStarted returns the result of a command that could not be started.
 func notStarted(args []string, err error) (Result, error) {
 	code := 126
 	if err == syscall.ENOENT {
@@ -150,7 +151,7 @@ func notStarted(args []string, err error) (Result, error) {
 	return Result{ExitCode: code}, fmt.Errorf("%s: %w", args[0], err)
 }
 
-// candidates are the files that a command may be, in order.
+// candidates returns the files that may be the command, in order.
 func candidates(name string) []string {
 	if name == "" {
 		return nil
@@ -160,7 +161,7 @@ func candidates(name string) []string {
 	}
 	path, ok := os.LookupEnv("PATH")
 	if !ok {
-		path = "/bin:/usr/bin" // as the C library has it
+		path = "/bin:/usr/bin" // as in the C library
 	}
 	dirs := strings.Split(path, ":")
 	for i, dir := range dirs {
@@ -173,35 +174,35 @@ func candidates(name string) []string {
 	return dirs
 }
 
-// A plan is what the witness and the command's process need before its exec:
-// nothing can be made there. It is in memory of its own, as they give back ours,
-// and holds no pointer into that.
+// A plan is the data that the witness and the process of the command need before the
+// exec, where they cannot allocate. It is outside of the Go heap, which they release,
+// and has no pointers into the heap.
 type plan struct {
 	parent             int
 	out, reports, last int // the two pipes; the highest descriptor, see lastDescriptor
 	set                [2]uint64
-	setSize            uintptr // of a signal set, to the kernel
+	setSize            uintptr // size of a signal set in the kernel
 	zero               unix.Timespec
 	name               [16]byte // NUL at the end
-	args               *byte    // our command line in memory
+	args               *byte    // the command line of this process
 	size               int
 
 	drop  unsafe.Pointer // [drops]span
 	drops int
 
-	cgroup bool // start it with clone
+	cgroup bool // start the command with clone
 	clone  cloneArgs
 	mask   unix.Sigset_t // for the command
-	files  unix.Rlimit   // likewise
-	reset  uint64        // signals that have handlers here
-	action [64]byte      // SIG_DFL: nothing but zeros, whatever the order of the fields
+	files  unix.Rlimit   // for the command
+	reset  uint64        // signals that get their default action
+	action [64]byte      // SIG_DFL: all zeros, in any order of the fields
 	shell  *byte
 	env    unsafe.Pointer
 	try    unsafe.Pointer // [tries]try
 	tries  int
 }
 
-// A span is memory to give back.
+// A span is memory to release.
 type span struct{ start, end uintptr }
 
 // A try is a file to execute, by itself and by the shell.
@@ -215,21 +216,21 @@ type cloneArgs struct {
 	flags, pidfd, childTID, parentTID, exitSignal, stack, stackSize, tls, setTID, setTIDSize, cgroup uint64
 }
 
-// A report is what the witness and the command's process say of the start.
+// A report is a message of the witness or of the process of the command about the start.
 type report struct{ kind, value uint32 }
 
 const (
-	reportPID    = iota + 1 // there is a process
-	reportCgroup            // errno: it is not in the cgroup
-	reportFork              // errno: there is none
-	reportExec              // errno: and it is not the command
+	reportPID    = iota + 1 // pid: the process was created
+	reportCgroup            // errno: it cannot be created in the cgroup
+	reportFork              // errno: it cannot be created
+	reportExec              // errno: it cannot execute the command
 )
 
-// stackMargin is what of a stack a function that calls no other may touch, with
-// room to spare. It is a multiple of the page size.
+// stackMargin is more than the stack that a leaf function uses. It is a multiple of
+// the page size.
 const stackMargin = 64 << 10
 
-// block is memory outside of Go's, of which parts are given away.
+// block allocates parts of memory outside of the Go heap.
 type block struct{ rest []byte }
 
 func (b *block) take(size int) unsafe.Pointer {
@@ -244,18 +245,18 @@ func (b *block) string(s string) *byte {
 	return (*byte)(p)
 }
 
-// strings is an argv: pointers with nil behind them.
+// strings returns an argv: pointers, and nil at the end.
 func (b *block) strings(list ...*byte) unsafe.Pointer {
 	p := b.take((len(list) + 1) * int(unsafe.Sizeof(uintptr(0))))
 	copy(unsafe.Slice((**byte)(p), len(list)), list)
 	return p
 }
 
-// newPlan makes a plan to execute the first of some files that can be, with
-// these arguments and our environment.
+// newPlan returns a plan to execute the first of paths that can be executed, with args
+// and the environment of this process.
 func newPlan(paths, args []string, ignored uint64) (p *plan, free func(), err error) {
 	env := os.Environ()
-	size := 1 << 16 // of the plan, the spans and what is rounded up
+	size := 1 << 16 // the plan, and what take rounds up
 	for _, list := range [][]string{paths, args, env} {
 		for _, s := range list {
 			size += len(s) + 64
@@ -293,9 +294,8 @@ func newPlan(paths, args []string, ignored uint64) (p *plan, free func(), err er
 	return p, func() { unix.Munmap(mem) }, nil
 }
 
-// fileLimit is the limit of open files that we were started with. Package syscall
-// has raised ours, and keeps to itself what it was; but an exec, if only tried,
-// sets it back.
+// fileLimit returns the initial limit of open files. Package syscall has raised the
+// limit and does not export the initial value, but a failing Exec restores it.
 var fileLimit = sync.OnceValue(func() (limit unix.Rlimit) {
 	var raised unix.Rlimit
 	_ = unix.Getrlimit(unix.RLIMIT_NOFILE, &raised)
@@ -305,10 +305,10 @@ var fileLimit = sync.OnceValue(func() (limit unix.Rlimit) {
 	return limit
 })
 
-// kept is in the data of the program, which is no memory to give back.
+// kept is in the data segment of the program, which must not be released.
 var kept byte
 
-// ownMemory lists the memory that only we need: the heap and what manages it.
+// ownMemory returns the memory that the child does not need: the heap of Go and of C.
 func ownMemory() (spans []span) {
 	maps, _ := os.ReadFile("/proc/self/maps")
 	for line := range bytes.Lines(maps) {
@@ -327,7 +327,7 @@ func ownMemory() (spans []span) {
 	return spans
 }
 
-// becomeCommand executes the command, in a process where no runtime is: see
+// becomeCommand executes the command in a process without a runtime: see
 // [forkWitness].
 //
 //go:nosplit
@@ -337,7 +337,7 @@ func ownMemory() (spans []span) {
 func becomeCommand(p *plan) {
 	pid, _, _ := syscall.RawSyscall(syscall.SYS_GETPID, 0, 0, 0)
 	sendReport(p, reportPID, pid)
-	// What comes now must not come to a handler of the runtime.
+	// From here on, signals must not reach the handlers of the runtime.
 	for sig := uintptr(1); sig <= 64; sig++ {
 		if p.reset&(1<<(sig-1)) != 0 {
 			syscall.RawSyscall6(syscall.SYS_RT_SIGACTION, sig, uintptr(unsafe.Pointer(&p.action)), 0, p.setSize, 0, 0)

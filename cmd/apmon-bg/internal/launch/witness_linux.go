@@ -10,22 +10,20 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A witness is a child in our process group that starts the command, then blocks
-// all signals and tells which of the forwarded ones it gets. It is a fork without
-// an exec: an exec of ourselves would cost a second start of the runtime and its
-// memory.
+// A witness is a child in the process group that starts the command, and then blocks
+// all signals and reports those of the forwarded ones that it receives. It is a fork
+// without an exec, to save a second start of the runtime and its memory.
 type witness struct {
 	pid   int                 // 0 once it is reaped
 	heard chan syscall.Signal // closed when it has ended
 }
 
-// mark is a signal to the witness that stands behind all others: a process takes
-// what is pending in the order of the numbers.
+// mark is a signal that the witness receives after all others: the kernel delivers
+// pending signals in the order of their numbers.
 const mark = syscall.Signal(64)
 
-// newWitness makes a witness that starts the command of p and ends with the
-// calling thread, which must be locked. What becomes of the command can be read
-// from reports: see [report].
+// newWitness creates a witness that starts the command of p and ends with the calling
+// thread, which must be locked. reports is a descriptor to read [report] values from.
 func newWitness(p *plan) (w *witness, reports int, err error) {
 	var out, in [2]int
 	if err := unix.Pipe2(out[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
@@ -44,8 +42,8 @@ func newWitness(p *plan) (w *witness, reports int, err error) {
 	copy(p.name[:], "signal-witness")
 	p.args, p.size = argsMemory()
 
-	// Not a signal may reach the runtime's handlers in the child, where no
-	// runtime is; nor may a fork under way elsewhere leave its pipe there.
+	// Block all signals: the child has no runtime to handle them. Lock out other
+	// forks: their pipes must not stay open in the child.
 	var all unix.Sigset_t
 	for i := range all.Val {
 		all.Val[i]--
@@ -84,7 +82,7 @@ func newWitness(p *plan) (w *witness, reports int, err error) {
 	return w, in[0], nil
 }
 
-// ask has the witness tell mark, once it has told everything before.
+// ask makes the witness report mark after all earlier signals.
 func (w *witness) ask() {
 	if w.pid != 0 {
 		syscall.Kill(w.pid, mark)
@@ -102,13 +100,13 @@ func (w *witness) end() {
 	}
 }
 
-// forkWitness forks; the child never returns. Of a process with many threads the
-// child has this one only, so it can do system calls and nothing of the runtime:
-// no allocation, no growing stack, no preemption, as syscall.forkAndExecInChild.
+// forkWitness forks; the child never returns. The child has only this thread, so it
+// must not use the runtime: no allocation, no stack growth, no preemption, as in
+// syscall.forkAndExecInChild.
 //
-// The child gives back most of the memory that is a copy of ours, and starts the
-// command from the rest: to the kernel, ru_maxrss of a command includes what its
-// process had before the exec. CLONE_PARENT makes that process our child, too.
+// The child releases most of its memory before it starts the command: ru_maxrss of a
+// command includes the memory of its process before the exec. CLONE_PARENT makes the
+// command a child of the calling process.
 //
 //go:nosplit
 //go:noinline
@@ -120,7 +118,7 @@ func forkWitness(p *plan) (pid uintptr, errno syscall.Errno) {
 		return pid, errno
 	}
 
-	// End with the thread that made us, also if it has ended already.
+	// End with the parent thread, also if it has ended already.
 	syscall.RawSyscall(syscall.SYS_PRCTL, unix.PR_SET_PDEATHSIG, uintptr(syscall.SIGKILL), 0)
 	if ppid, _, _ := syscall.RawSyscall(syscall.SYS_GETPPID, 0, 0, 0); ppid != uintptr(p.parent) {
 		syscall.RawSyscall(syscall.SYS_EXIT_GROUP, 0, 0, 0)
@@ -128,7 +126,7 @@ func forkWitness(p *plan) (pid uintptr, errno syscall.Errno) {
 	here := uintptr(unsafe.Pointer(&pid)) &^ (stackMargin - 1)
 	for i := 0; i < p.drops; i++ {
 		s := (*span)(unsafe.Add(p.drop, uintptr(i)*unsafe.Sizeof(span{})))
-		// Our own stack is in one of them.
+		// One span contains the stack of this function, which must stay.
 		if low := min(s.end, here-stackMargin); low > s.start {
 			syscall.RawSyscall(syscall.SYS_MADVISE, s.start, low-s.start, unix.MADV_DONTNEED)
 		}
@@ -152,13 +150,12 @@ func forkWitness(p *plan) (pid uintptr, errno syscall.Errno) {
 	if errno != 0 {
 		sendReport(p, reportFork, uintptr(errno))
 	}
-	// What came before there was a command, it did not get, and we know nothing
-	// of.
+	// Discard the signals from before the start: the command did not receive them.
 	for errno == 0 || errno == syscall.EINTR {
 		_, _, errno = syscall.RawSyscall6(syscall.SYS_RT_SIGTIMEDWAIT, uintptr(unsafe.Pointer(&p.set)), 0, uintptr(unsafe.Pointer(&p.zero)), p.setSize, 0, 0)
 	}
 
-	// Whoever looks for us by name means our parent, and not everyone.
+	// Change the name: pkill and killall must find the parent only.
 	syscall.RawSyscall(syscall.SYS_PRCTL, unix.PR_SET_NAME, uintptr(unsafe.Pointer(&p.name)), 0)
 	for i := 0; i < p.size; i++ {
 		b := byte(0)
@@ -167,7 +164,7 @@ func forkWitness(p *plan) (pid uintptr, errno syscall.Errno) {
 		}
 		*(*byte)(unsafe.Add(unsafe.Pointer(p.args), i)) = b
 	}
-	// Whoever reads from a pipe must not wait for us.
+	// Close all other descriptors: the readers of pipes wait for that.
 	if p.last < 0 {
 		if p.out > 0 {
 			syscall.RawSyscall(unix.SYS_CLOSE_RANGE, 0, uintptr(p.out)-1, 0)
@@ -190,7 +187,7 @@ func forkWitness(p *plan) (pid uintptr, errno syscall.Errno) {
 	}
 }
 
-// rawFork is fork(2), with these flags of clone(2).
+// rawFork is fork(2) with flags of clone(2).
 //
 //go:nosplit
 //go:norace
@@ -203,8 +200,8 @@ func rawFork(flags uintptr) (pid uintptr, errno syscall.Errno) {
 	return pid, errno
 }
 
-// argsMemory is where the kernel put our command line, which /proc/PID/cmdline
-// shows: one string behind the other.
+// argsMemory returns the memory of the command line, which /proc/PID/cmdline shows:
+// consecutive strings.
 func argsMemory() (start *byte, size int) {
 	for _, arg := range os.Args {
 		p := unsafe.StringData(arg)
@@ -218,8 +215,8 @@ func argsMemory() (start *byte, size int) {
 	return start, size
 }
 
-// lastDescriptor is the highest descriptor that is open, about; negative where
-// that need not be known, as all can be closed at once (since Linux 5.9).
+// lastDescriptor returns an upper bound of the open descriptors, or -1 if the kernel
+// can close all at once (since Linux 5.9).
 func lastDescriptor() int {
 	none := uintptr(^uint32(0))
 	if _, _, errno := syscall.RawSyscall(unix.SYS_CLOSE_RANGE, none, none, 0); errno == 0 {
