@@ -408,11 +408,12 @@ func (r *runner) lastReports(ctx context.Context, s *summary, job *apmon.Monitor
 // that hangs must not delay them. It closes written at the end.
 func (r *runner) writeSummary(file string, s *summary, result launch.Result, last procinfo.JobSample) (written <-chan struct{}) {
 	done := make(chan struct{})
+	if file == "" {
+		close(done)
+		return done
+	}
 	go func() {
 		defer close(done)
-		if file == "" {
-			return
-		}
 		if err := s.write(file, result, &last); err != nil {
 			r.log.Warn("summary not written", slog.String("error", err.Error()))
 		}

@@ -23,7 +23,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// deadline is for whatever a test waits for.
+// deadline bounds every wait of a test.
 const deadline = 20 * time.Second
 
 // TestMain lets the test binary be the wrapper, and the command too: Run reaps
@@ -47,7 +47,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// settings are the options of a wrapper, and what it tells of its Run in a file.
+// settings are the options of a wrapper, and the file for its results.
 type settings struct {
 	OrphanWait  time.Duration
 	KillOrphans bool
@@ -55,7 +55,7 @@ type settings struct {
 	Reraise     bool
 	Hang        bool   // Ended does not return
 	Hold        int    // MB
-	StartedBy   string // a file that is there once the command runs
+	StartedBy   string // a file that is created once the command runs
 	ToldBy      string
 }
 
@@ -68,7 +68,7 @@ type told struct {
 	InCgroup  bool
 	CPU       time.Duration
 	Counted   bool
-	CPUBehind bool // there was a count after Run
+	CPUBehind bool // there is a count after Run
 }
 
 func wrapper(args []string) {
@@ -157,7 +157,8 @@ func burn(args []string) {
 	os.Exit(0)
 }
 
-// abandon runs a command some times and ignores SIGCHLD: nobody waits for it.
+// abandon runs a command several times and ignores SIGCHLD, so that the children are
+// not waited for.
 func abandon(args []string) {
 	signal.Ignore(syscall.SIGCHLD)
 	n, _ := strconv.Atoi(args[0])
@@ -228,7 +229,7 @@ func (w *wrapped) line() string {
 	return strings.TrimSpace(line)
 }
 
-// exists tells whether a file is there.
+// exists reports whether a file exists.
 func exists(path string) bool {
 	_, err := os.Stat(path)
 	return err == nil
@@ -288,7 +289,7 @@ func state(pid int) byte {
 	return s
 }
 
-// gone tells whether a process has ended, reaped or not.
+// gone reports whether a process has ended, reaped or not.
 func gone(pid int) bool { return state(pid) == 0 || state(pid) == 'Z' }
 
 // witnessOf finds the witness of a wrapper.
@@ -378,7 +379,7 @@ func TestExitCode(t *testing.T) {
 	}
 }
 
-// What a command sees of itself is the same with and without us.
+// A command sees the same of itself with and without the wrapper.
 func TestUntouched(t *testing.T) {
 	t.Parallel()
 	const show = `pwd; umask; nice; env | sort; ulimit -S -a; ulimit -H -a
@@ -449,7 +450,7 @@ func names() (signals []syscall.Signal, names []string) {
 	return signals, names
 }
 
-// A signal reaches the command once, to whomever it was sent.
+// A signal reaches the command once, whoever else receives it.
 func TestSignalOnce(t *testing.T) {
 	t.Parallel()
 	for name, send := range map[string]func(t *testing.T, w *wrapped, command int, sig syscall.Signal){
@@ -482,7 +483,7 @@ func TestSignalOnce(t *testing.T) {
 					t.Errorf("got %s, want %s", got, names[i])
 				}
 			}
-			// It is forwarded after all that was decided before.
+			// It is forwarded after all earlier signals.
 			kill(t, w.Process.Pid, syscall.SIGUSR2)
 			if rest, code := w.rest(); !slices.Equal(rest, []string{"SIGUSR2"}) || code != 0 {
 				t.Errorf("then got %v, exit code %d", rest, code)
@@ -583,7 +584,7 @@ func TestSignalOfSlowSender(t *testing.T) {
 	}
 }
 
-// Several signals at the same moment are told apart.
+// Several signals at the same moment are decided one by one.
 func TestSignalsTogether(t *testing.T) {
 	t.Parallel()
 	w := wrap(t, settings{}, self(t), "role=count")
@@ -601,8 +602,8 @@ func TestSignalsTogether(t *testing.T) {
 	}
 }
 
-// Without a witness nothing is lost; a command that left the group gets
-// everything.
+// Without a witness no signal is lost; a command that left the group receives all
+// signals.
 func TestSignalForwardedInDoubt(t *testing.T) {
 	t.Parallel()
 	for name, sig := range map[string]syscall.Signal{"killed": syscall.SIGKILL, "stopped": syscall.SIGSTOP} {
@@ -643,7 +644,7 @@ func TestSignalForwardedInDoubt(t *testing.T) {
 	})
 }
 
-// What is ignored is not forwarded either.
+// An ignored signal is not forwarded.
 func TestIgnoredSignal(t *testing.T) {
 	t.Parallel()
 	w := wrap(t, settings{}, "sh", "-c", `trap "echo usr1; exit" USR1; echo ready $$; while :; do sleep 0.01; done`)
@@ -674,7 +675,7 @@ func TestWitness(t *testing.T) {
 		t.Errorf("command line %q, %v", b, err)
 	}
 
-	// The wrapper gone, the witness goes too, and the job lives on.
+	// If the wrapper is killed, the witness ends too, and the job keeps running.
 	if err := w.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
@@ -685,8 +686,8 @@ func TestWitness(t *testing.T) {
 	}
 }
 
-// Without a terminal we stop with the command if we were told to, and do not if
-// it was alone.
+// Without a terminal the wrapper stops with the command if it received TSTP too, and
+// keeps running if the command was stopped alone.
 func TestStop(t *testing.T) {
 	t.Parallel()
 	w := wrap(t, settings{}, "sh", "-c", "echo ready $$; exec sleep 60")
@@ -719,7 +720,7 @@ func TestStop(t *testing.T) {
 	}
 }
 
-// pending are the signals that a process has got and not taken.
+// pending returns the signals of a process that are pending.
 func pending(pid int) (set uint64) {
 	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
 	_, after, _ := bytes.Cut(b, []byte("\nShdPnd:\t"))
@@ -767,7 +768,7 @@ func TestOrphans(t *testing.T) {
 		}
 	})
 	t.Run("are ended", func(t *testing.T) {
-		// One that ends on TERM, one that does not and has a child, one stopped.
+		// One ends on TERM, one does not and has a child, one is stopped.
 		w := wrap(t, settings{OrphanWait: 10 * time.Millisecond, KillOrphans: true, ToldBy: file}, "sh", "-c", `
 			sleep 60 >&- & echo $!
 			sh -c 'trap "" TERM; sleep 60 & echo $!; exec >&-; wait; sleep 60' & echo $!
@@ -799,14 +800,14 @@ func TestOrphans(t *testing.T) {
 	})
 }
 
-// A child that we had before the command is not the command's, and is left alone.
+// A child from before the start does not belong to the command, and is left alone.
 func TestForeignChildren(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	file, done := filepath.Join(dir, "told"), filepath.Join(dir, "done")
 	burner := self(t) + " role=burn "
-	// One ends while the command runs, and one does not; the command's own orphan
-	// is waited for all the same.
+	// One ends while the command runs, and one does not; the orphan of the command
+	// is waited for.
 	w := wrap(t, settings{OrphanWait: time.Hour, KillOrphans: true, ToldBy: file},
 		"sh", "-c", "until [ -s "+done+" ]; do sleep 0.01; done; ("+burner+"50ms user >"+filepath.Join(dir, "orphan")+" &) ; exit 3")
 	w.Args = append([]string{"sh", "-c", burner + "300ms user >" + done + " & sleep 1000 >&- 2>&- & echo $!; exec \"$@\"", "sh", w.Path}, w.Args[1:]...)
@@ -831,7 +832,7 @@ func TestForeignChildren(t *testing.T) {
 	}
 }
 
-// The memory of a command is its own, however small, and not ours.
+// The memory of a command excludes that of the wrapper, however small the command is.
 func TestMaxRSS(t *testing.T) {
 	t.Parallel()
 	if raceDetector {
@@ -923,7 +924,7 @@ func TestCPUTime(t *testing.T) {
 		}
 		r := w.told()
 		t.Logf("%s: counted %v, burnt %v, waited for %v", name, r.CPU, own, r.Result.Root.User+r.Result.Root.System)
-		// The programs' starts and ends are not in their own measurement.
+		// The programs do not measure their own starts and ends.
 		if !r.Counted || own < 300*time.Millisecond || r.CPU < own*8/10 || r.CPU > own*12/10+30*time.Millisecond {
 			t.Errorf("%s: counted %v (%v), the burners %v", name, r.CPU, r.Counted, own)
 		}

@@ -23,82 +23,87 @@ func TestTerminal(t *testing.T) {
 			if _, err := exec.LookPath(shell[0]); err != nil {
 				t.Skip(err)
 			}
-			term := commandtest.OpenTerminal(t, shell...)
-			started := filepath.Join(t.TempDir(), "started")
-			wrapper := fmt.Sprintf(`%s role=wrapper '{"StartedBy":"%s"}' `, self(t), started)
-			ready := func() (command, us int) {
-				t.Helper()
-				command, _ = strconv.Atoi(term.Expect(`ready (\d+)`)[1])
-				eventually(t, "started", func() bool { return exists(started) })
-				os.Remove(started)
-				_, us, _ = stat(command)
-				return command, us
-			}
-			// The shell must have noticed, or it takes the terminal back.
-			stopped := func(command, us int) {
-				t.Helper()
-				eventually(t, "both stop", func() bool { return state(command) == 'T' && state(us) == 'T' })
-				for known := ""; known != "Stopped"; {
-					term.Enter("jobs\n")
-					known = term.Expect(`Stopped|Running`)[0]
-				}
-			}
-			resumed := func(command, us int) {
-				t.Helper()
-				term.Enter("fg\n")
-				eventually(t, "both go on", func() bool { return state(command) != 'T' && state(us) != 'T' })
-			}
-
-			// Each key is one signal.
-			term.Enter(wrapper + self(t) + " role=count\n")
-			_, us := ready()
-			for key, name := range map[string]string{"\x03": "SIGINT", "\x1c": "SIGQUIT", "\x1a": "SIGTSTP"} {
-				term.Enter(key)
-				term.Expect(name)
-			}
-			if err := unix.IoctlSetWinsize(int(term.Master.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: 11, Col: 22}); err != nil {
-				t.Fatal(err)
-			}
-			term.Expect("SIGWINCH")
-			// To us alone, in the foreground or not.
-			kill(t, us, syscall.SIGHUP)
-			term.Expect("SIGHUP")
-			kill(t, us, syscall.SIGUSR2)
-			if between := term.Expect("(?s)(.*)SIGUSR2"); strings.Contains(between[1], "SIG") {
-				t.Errorf("twice: %q", between[1])
-			}
-
-			// We stop and go on with the command.
-			term.Enter(wrapper + "sh -c 'echo ready $$; exec sleep 60'\n")
-			command, us := ready()
-			for range 2 {
-				term.Enter("\x1a")
-				stopped(command, us)
-				resumed(command, us)
-			}
-			// Stopped by itself, as a pager does.
-			kill(t, command, syscall.SIGSTOP)
-			stopped(command, us)
-			resumed(command, us)
-
-			term.Enter("\x03")
-			eventually(t, "the end", func() bool { return state(us) == 0 })
-			term.Enter("echo code=$?\n")
-			term.Expect("code=130")
-
-			// In the background a read from the terminal stops both.
-			term.Enter(wrapper + "sh -c 'echo ready $$; read line; echo got $line; sleep 0.01' &\n")
-			command, _ = strconv.Atoi(term.Expect(`ready (\d+)`)[1])
-			_, us, _ = stat(command)
-			stopped(command, us)
-			resumed(command, us)
-			term.Enter("text\n")
-			term.Expect("got text")
+			jobControl(t, shell)
 		})
 	}
 }
 
-// When the terminal goes away, the command hears it once.
+// jobControl tests the keys and the job control of an interactive shell.
+func jobControl(t *testing.T, shell []string) {
+	term := commandtest.OpenTerminal(t, shell...)
+	started := filepath.Join(t.TempDir(), "started")
+	wrapper := fmt.Sprintf(`%s role=wrapper '{"StartedBy":"%s"}' `, self(t), started)
+	ready := func() (command, us int) {
+		t.Helper()
+		command, _ = strconv.Atoi(term.Expect(`ready (\d+)`)[1])
+		eventually(t, "started", func() bool { return exists(started) })
+		os.Remove(started)
+		_, us, _ = stat(command)
+		return command, us
+	}
+	// Wait until the shell knows: it takes the terminal back.
+	stopped := func(command, us int) {
+		t.Helper()
+		eventually(t, "both stop", func() bool { return state(command) == 'T' && state(us) == 'T' })
+		for known := ""; known != "Stopped"; {
+			term.Enter("jobs\n")
+			known = term.Expect(`Stopped|Running`)[0]
+		}
+	}
+	resumed := func(command, us int) {
+		t.Helper()
+		term.Enter("fg\n")
+		eventually(t, "both continue", func() bool { return state(command) != 'T' && state(us) != 'T' })
+	}
+
+	// Each key is one signal.
+	term.Enter(wrapper + self(t) + " role=count\n")
+	_, us := ready()
+	for key, name := range map[string]string{"\x03": "SIGINT", "\x1c": "SIGQUIT", "\x1a": "SIGTSTP"} {
+		term.Enter(key)
+		term.Expect(name)
+	}
+	if err := unix.IoctlSetWinsize(int(term.Master.Fd()), unix.TIOCSWINSZ, &unix.Winsize{Row: 11, Col: 22}); err != nil {
+		t.Fatal(err)
+	}
+	term.Expect("SIGWINCH")
+	// To the wrapper alone, in the foreground or not.
+	kill(t, us, syscall.SIGHUP)
+	term.Expect("SIGHUP")
+	kill(t, us, syscall.SIGUSR2)
+	if between := term.Expect("(?s)(.*)SIGUSR2"); strings.Contains(between[1], "SIG") {
+		t.Errorf("twice: %q", between[1])
+	}
+
+	// The wrapper stops and continues with the command.
+	term.Enter(wrapper + "sh -c 'echo ready $$; exec sleep 60'\n")
+	command, us := ready()
+	for range 2 {
+		term.Enter("\x1a")
+		stopped(command, us)
+		resumed(command, us)
+	}
+	// The command stops itself, as a pager does.
+	kill(t, command, syscall.SIGSTOP)
+	stopped(command, us)
+	resumed(command, us)
+
+	term.Enter("\x03")
+	eventually(t, "the end", func() bool { return state(us) == 0 })
+	term.Enter("echo code=$?\n")
+	term.Expect("code=130")
+
+	// In the background a read from the terminal stops both.
+	term.Enter(wrapper + "sh -c 'echo ready $$; read line; echo got $line; sleep 0.01' &\n")
+	command, _ = strconv.Atoi(term.Expect(`ready (\d+)`)[1])
+	_, us, _ = stat(command)
+	stopped(command, us)
+	resumed(command, us)
+	term.Enter("text\n")
+	term.Expect("got text")
+}
+
+// When the terminal is closed, the command receives HUP once.
 func TestHangup(t *testing.T) {
 	t.Parallel()
 	file, started := filepath.Join(t.TempDir(), "hup"), filepath.Join(t.TempDir(), "started")
@@ -109,7 +114,7 @@ func TestHangup(t *testing.T) {
 	term.Master.Close()
 	read := func() string { b, _ := os.ReadFile(file); return string(b) }
 	eventually(t, "HUP", func() bool { return read() != "" })
-	kill(t, us, syscall.SIGTERM) // decided after all before
+	kill(t, us, syscall.SIGTERM) // decided after all earlier signals
 	eventually(t, "the end", func() bool { return gone(us) })
 	if got := read(); got != "HUP\n" {
 		t.Errorf("got %q", got)
