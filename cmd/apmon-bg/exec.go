@@ -32,10 +32,9 @@ the summary and sends nothing.
 Streams and signals:
 CMD inherits standard input, output and error, the environment, the process group
 and the limits. Signals to the process group reach CMD directly; exec forwards
-signals that are sent to exec alone. If CMD is stopped, exec stops too, and both
-continue together. Processes that outlive CMD (orphans) are counted, and exec
-waits for them for the time of --orphan-wait. If apmon-bg is killed, CMD keeps
-running.
+signals that are sent to exec alone. Under job control, exec stops and continues
+together with CMD. Processes that outlive CMD (orphans) are counted, and exec waits
+for them for the time of --orphan-wait. If apmon-bg is killed, CMD keeps running.
 
 Faults:
 Monitoring never makes the job fail: a broken configuration, an unreachable
