@@ -23,9 +23,12 @@ func TestImportsPointOneWay(t *testing.T) {
 	const module = "github.com/apmon-go/apmon/"
 	may := map[string][]string{
 		"xdr":      {},
-		"conf":     {"xdr"},
+		"conf":     {"xdr", "internal/backoff"},
 		"procinfo": {"xdr"},
-		"apmon":    {"xdr", "conf", "procinfo"},
+		"apmon":    {"xdr", "conf", "procinfo", "apmon/internal/schedule", "internal/backoff"},
+
+		"apmon/internal/schedule": {},
+		"internal/backoff":        {},
 
 		"apmon/httpstats": {"xdr"},
 		"apmon/metrics":   {"apmon", "xdr", "procinfo"},
