@@ -31,9 +31,6 @@ var (
 	ErrTooLarge = xdr.ErrTooLarge
 )
 
-// errExited: a source or resolver has ended the goroutine in which it was called.
-var errExited = errors.New("ended its goroutine with runtime.Goexit")
-
 // badParams is what is wrong with the parameters of one message. It keeps the
 // first errors and, of each kind, at least one, and stays small when all of
 // 100 000 parameters are bad.

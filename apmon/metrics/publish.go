@@ -70,7 +70,7 @@ func Publish(c *apmon.Client, reg *Registry, o Options) (*Publisher, error) {
 	}
 	p := &Publisher{reg: reg, work: &publication{reader: reg.NewReader(), opt: o}}
 	var err error
-	p.source, err = c.AddMessenger(p.work, apmon.SourceOptions{Name: "metrics", Cluster: o.Cluster, Node: o.Node, Interval: o.Interval})
+	p.source, err = c.AddMessenger(p.work, apmon.ReportOptions{Name: "metrics", Cluster: o.Cluster, Node: o.Node, Interval: o.Interval})
 	if err != nil {
 		reg.published.Store(false)
 		return nil, err // it names the source, which is metrics
