@@ -375,7 +375,7 @@ func (c *Client) SetMaxMsgRate(rate float64) error {
 // [Options.HostCluster]. The error is about a name that cannot be sent.
 func (c *Client) SetMonitorNames(cluster, node string) error {
 	to := nodeName{cmp.Or(cluster, DefaultMonitorCluster), node}
-	if err := c.Check(Message{Cluster: to.cluster, Node: to.node}); err != nil {
+	if err := c.sender.check(&Message{Cluster: to.cluster, Node: to.node}); err != nil {
 		return err
 	}
 	c.host.names.Store(&to)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"net"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -32,6 +31,32 @@ const (
 
 // errExited: a resolver has ended the goroutine in which it was called.
 var errExited = errors.New("ended its goroutine with runtime.Goexit")
+
+// DestinationStats is what is known of one destination. Sent and Unsent add up to
+// all datagrams meant for it.
+type DestinationStats struct {
+	Name string         // host:port as written
+	Addr netip.AddrPort // in use; the zero value while the name is not resolved
+	// Twin names an earlier destination with the same address, which gets the
+	// datagrams instead of this one.
+	Twin string
+
+	Sent  uint64 // datagrams that the kernel took
+	Bytes uint64 // in them
+
+	Unsent  uint64 // datagrams that could not be sent, for the causes below or others
+	Full    uint64 // of these: the socket or device had no room (EAGAIN, ENOBUFS)
+	TooLong uint64 // of these: longer than the network allows (EMSGSIZE)
+
+	// Refused counts error messages of the network (nobody listens, host
+	// unreachable): each stands for at least one of the Sent datagrams.
+	Refused uint64
+
+	Redials        uint64 // sockets made in place of one that had failed
+	Lookups        uint64 // of the name
+	LookupFailures uint64
+	LastError      string // empty for none
+}
 
 // destination is one receiver: its address, its socket, and its sequence number
 // and counters, which last as long as the network, whatever the address.
@@ -96,7 +121,7 @@ type event struct {
 type common struct {
 	clock
 	ctx     context.Context // ends with the network
-	dialer  func(ctx context.Context, addr netip.AddrPort) (net.Conn, error)
+	dialer  dialer          // nil for UDP
 	resolve func(ctx context.Context, host string) ([]netip.Addr, error)
 	report  func(destination string, e event)
 	wg      sync.WaitGroup // look-ups under way
@@ -186,7 +211,7 @@ func (d *destination) dial(evs *[]event) {
 		return
 	}
 	d.nextDial = now + redialInterval
-	sock, err := d.newSocket(d.ctx, d.addr)
+	sock, err := newSocket(d.ctx, d.dialer, d.addr)
 	if err != nil {
 		d.note(evs, causeDial, err, now)
 		return

@@ -13,9 +13,6 @@ import (
 	"github.com/apmon-go/apmon/procinfo"
 )
 
-// DefaultMonitorCluster is the cluster of the reports on the host.
-const DefaultMonitorCluster = "ApMon_SysMon"
-
 // nodeName names a node of a cluster.
 type nodeName struct{ cluster, node string }
 

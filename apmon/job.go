@@ -16,9 +16,6 @@ import (
 	"github.com/apmon-go/apmon/procinfo"
 )
 
-// DefaultJobCluster is the cluster of jobs that name none.
-const DefaultJobCluster = "ApMon_JobMon"
-
 // Job is a job to be monitored: fill in what is known and pass it to
 // [Client.AddJob].
 type Job struct {

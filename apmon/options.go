@@ -23,6 +23,10 @@ import (
 const (
 	// DefaultCluster is the cluster of a message that names none.
 	DefaultCluster = "ApMon_UserSend"
+	// DefaultMonitorCluster is the cluster of the reports on the host.
+	DefaultMonitorCluster = "ApMon_SysMon"
+	// DefaultJobCluster is the cluster of jobs that name none.
+	DefaultJobCluster = "ApMon_JobMon"
 	// DefaultRate is the rate limit in datagrams a second: receivers silently
 	// drop what exceeds 50 from one address.
 	DefaultRate = 40

@@ -13,14 +13,17 @@ type socket struct {
 	conn net.Conn // nil if the socket was made by system calls, as on Linux
 }
 
+// dialer makes a connection that sends datagrams to an address.
+type dialer func(ctx context.Context, addr netip.AddrPort) (net.Conn, error)
+
 // newSocket makes a socket connected to an address, with the dialer if there is
 // one. The kernel reports refusals to a connected socket, and a write needs no
 // address. It does not wait, since there is no name to look up.
-func (c *common) newSocket(ctx context.Context, addr netip.AddrPort) (*socket, error) {
-	if c.dialer == nil {
+func newSocket(ctx context.Context, dial dialer, addr netip.AddrPort) (*socket, error) {
+	if dial == nil {
 		return dialUDP(addr)
 	}
-	conn, err := c.dialer(ctx, addr)
+	conn, err := dial(ctx, addr)
 	if err != nil {
 		return nil, err
 	}
