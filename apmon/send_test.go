@@ -784,3 +784,39 @@ func mixed(n int) []Param {
 	}
 	return params
 }
+
+// TestIgnoredOptions: an option that the constructor ignores is an error, and so
+// are Options given twice.
+func TestIgnoredOptions(t *testing.T) {
+	t.Parallel()
+	cfg := config(t, "1.2.3.4")
+	for name, opt := range map[string]Option{
+		"Fallback": Options{Fallback: true}, "StartEmpty": Options{StartEmpty: true},
+		"OpenInBackground": Options{OpenInBackground: true}, "WithTransport": WithTransport(nil),
+	} {
+		if _, err := New(cfg, opt); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("New with %s: %v", name, err)
+		}
+	}
+	if _, err := OpenSources(t.Context(), []conf.Source{conf.Fixed(cfg)}, WithContext(t.Context())); err == nil || !strings.Contains(err.Error(), "WithContext") {
+		t.Errorf("OpenSources: %v", err)
+	}
+	if _, err := New(cfg, Options{}, Options{Node: "n"}); err == nil || !strings.Contains(err.Error(), "more than once") {
+		t.Errorf("New with Options twice: %v", err)
+	}
+}
+
+// TestOpenFixed: a configuration made by hand is a source like others.
+func TestOpenFixed(t *testing.T) {
+	t.Parallel()
+	var n fakeNet
+	c, err := OpenSources(t.Context(), []conf.Source{conf.Fixed(config(t, "1.2.3.4 pw"))}, n.options()...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := c.Send("C", "N", Int("x", 1)); err != nil {
+		t.Fatal(err)
+	}
+	equalSlices(t, "sequence numbers", n.seqs("1.2.3.4:8884"), []int32{1})
+}

@@ -49,7 +49,7 @@ type Publisher struct {
 // [apmon.Client.Monitor] runs, which has to be called once for the client, before
 // or after, and gives the first report a random offset; and by
 // [apmon.Client.Report]. What else the monitor reports, such as the host, is the
-// client's and its configuration's business: [apmon.WithoutHost] leaves it out.
+// client's and its configuration's business: [apmon.Options.WithoutHost] leaves it out.
 //
 // Reports that fail, and functions that panic, are counted and logged by the
 // client (see [apmon.Stats]), and the next report comes as if nothing had been.
