@@ -517,7 +517,7 @@ func TestReportsOfGroups(t *testing.T) {
 			t.Errorf("Report: %v", err)
 		}
 
-		// What WithAdjust adds gets what the first source wants.
+		// A destination that Adjust adds gets the reports of the first source.
 		c = client(t, config(t, "10.0.0.3"), append(n.options(), Options{Adjust: func(cfg *conf.Config) { cfg.AddLine("10.0.0.4") }})...)
 		if err := c.Report(t.Context(), ReportNow); err != nil {
 			t.Fatal(err)

@@ -21,5 +21,6 @@ type Stats struct {
 	Reports []ReportStats
 }
 
-// ConfigStats is what is known of one source of configuration.
+// ConfigStats is what is known of one source of configuration: see
+// [conf.SourceStats].
 type ConfigStats = conf.SourceStats

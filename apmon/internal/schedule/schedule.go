@@ -33,7 +33,7 @@ type Task struct {
 	// [Scheduler.RunAll] and [Scheduler.RunDue] do not run it. Call
 	// [Scheduler.Wake] when the result changes. Due must not block.
 	Due func() time.Time
-	// Run does the work. Its context ends when the next run is due, and tells
+	// Run does the work. Its context ends when the next run is due; see
 	// [OnDemand]. It is never called concurrently.
 	Run func(ctx context.Context) error
 	// Prime, if not nil, is called once before the first run.
