@@ -52,16 +52,18 @@ type Job struct {
 	Launcher JobLauncher
 }
 
-// JobLauncher is what the program that starts a job knows of it. See
-// [procinfo.JobOptions].
+// JobLauncher describes a job to the program that started it.
 type JobLauncher struct {
-	// ChildOfThisProcess: the root process is a child of this process, which
-	// waits for it and calls [MonitoredJob.End].
+	// ChildOfThisProcess: this process started the root process, is its parent
+	// and a child subreaper (prctl(2)), and calls [MonitoredJob.End]. All
+	// processes that it reaps from AddJob on belong to the job, so that a process
+	// can have only one such job, and cannot be in another job meanwhile.
 	ChildOfThisProcess bool
-	// Exclude are children of this process that do not belong to the job.
+	// Exclude are other children of this process, which do not belong to the job.
 	Exclude []int
-	// Counter returns the CPU time of the job's processes that have ended, false
-	// if it is unknown. It may be nil.
+	// Counter, if not nil, measures the CPU time of the whole job in another way,
+	// such as with an inherited perf counter; false if it cannot. It is called for
+	// each sample.
 	Counter func() (cpu time.Duration, ok bool)
 }
 

@@ -13,9 +13,9 @@ import (
 
 // flood is the receiver's flood control for one address: the family's formula
 // with a weight of 0.92 and 50 datagrams a second, on a clock whose seconds
-// begin at another moment than ours. What it does with idle seconds has not
-// been observed; it is taken to forget as it should. (A receiver that decays by
-// one step whatever the pause would lose a part of what follows one.)
+// begin at another moment than the sender's. Its behavior in idle seconds has not
+// been observed; the test assumes that it decays in each of them. (A receiver
+// that decays by one step after any pause would drop datagrams after the pause.)
 type flood struct {
 	phase      time.Duration
 	second     int64

@@ -359,9 +359,9 @@ func TestOpenMissingFile(t *testing.T) {
 	}
 }
 
-// What a program sets through options is refused when the client is made, also
-// where it needs no configuration to start; when it goes wrong later, nothing
-// changes.
+// TestOpenRefusesIntervals: a bad interval that a program sets is an error when
+// the client is made, also if that needs no configuration; later it is an error
+// of the reload, which changes nothing.
 func TestOpenRefusesIntervals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, opt := range []Options{{StartEmpty: true}, {OpenInBackground: true}} {
@@ -795,8 +795,8 @@ func TestSampleKnowsEveryOption(t *testing.T) {
 	}
 }
 
-// What opens in the background waits for nothing, not even for a source that
-// hangs, and sends once there is something to send to.
+// TestOpenInBackground: Open returns at once, even if a source hangs, and the
+// client sends as soon as there is a destination.
 func TestOpenInBackground(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

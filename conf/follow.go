@@ -180,6 +180,9 @@ func (f *Follower) Recheck(ctx context.Context) error {
 				due = append(due, s)
 			}
 		}
+		if len(due) == 0 {
+			return nil
+		}
 		return f.recheck(ctx, due)
 	})
 }
