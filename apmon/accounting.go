@@ -11,24 +11,20 @@ import (
 	"github.com/apmon-go/apmon/procinfo"
 )
 
-// Accounting is a record of what a job has used, to be charged to a user of a
-// group. The receiver makes it out of a message to the node "#acc_USER".
-//
-// The units in which it travels are those of jobs' parameters; the times are
-// Unix seconds.
+// Accounting is a record of the resources that a job has used, to be charged to
+// a user of a group. It is sent as a message to the node "#acc_USER", with the
+// units of jobs' parameters, and times in Unix seconds.
 type Accounting struct {
 	Group, User, JobID string    // all are required
 	Start, Stop        time.Time // both are required
-	// What is unknown is sent as 0: the receiver drops a record that lacks one.
+	// Unknown values are sent as 0: the receiver drops a record that lacks one.
 	CPUMHz              float64        // clock rate of the CPUs; 0 for unknown
 	CPUUser, CPUSystem  procinfo.Value // s
-	VirtualMemKB, RSSKB procinfo.Value // KiB, the most there was
+	VirtualMemKB, RSSKB procinfo.Value // KiB, the maximum
 }
 
-// SendAccounting sends an accounting record, and waits for its turn where the
-// rate limit is reached: it must not be lost. The error names the field that is
-// missing, or is that of [Client.Send].
-func (c *Client) SendAccounting(ctx context.Context, a Accounting) error {
+// account is [Client.SendAccounting].
+func (s *sender) account(ctx context.Context, a Accounting) error {
 	for _, field := range []struct{ name, value string }{{"group", a.Group}, {"user", a.User}, {"job id", a.JobID}} {
 		if field.value == "" {
 			return fmt.Errorf("apmon: accounting record without %s", field.name)
@@ -54,13 +50,13 @@ func (c *Client) SendAccounting(ctx context.Context, a Accounting) error {
 		}
 		params = append(params, Float(v.name, v.value.V))
 	}
-	return c.sendReport(ctx, nil, Message{Cluster: a.Group, Node: "#acc_" + a.User, Params: params})
+	return s.report(ctx, 0, Message{Cluster: a.Group, Node: "#acc_" + a.User, Params: params})
 }
 
-// Account sends the job's accounting record as it stands. Group and user are
-// required; of the rest what is zero is filled in: the job id is the job's node
-// name, times and CPU time are those of a sample that is taken now, memory is the
-// most there was, and the clock rate is this host's.
+// Account sends the job's accounting record. Group and user are required. Other
+// fields that are zero are filled in: the job id with the job's node name, times
+// and CPU times from a sample that is taken now, memory with its maximum, and the
+// clock rate with this host's.
 func (j *MonitoredJob) Account(ctx context.Context, a Accounting) error {
 	s, err := j.Sample()
 	if !s.CPUTime.OK || !s.RunTime.OK {
@@ -78,9 +74,9 @@ func (j *MonitoredJob) Account(ctx context.Context, a Accounting) error {
 	if a.CPUMHz == 0 {
 		host := procinfo.NewHost(procinfo.DefaultFS(os.Getenv))
 		defer host.Close()
-		if info, _ := host.General(); info != nil { // an error is about what it could not read
+		if info, _ := host.General(); info != nil { // it holds what could be read, whatever the error
 			a.CPUMHz = info.CPU.MHz.V
 		}
 	}
-	return j.c.SendAccounting(ctx, a)
+	return j.jobs.reporter.sender.account(ctx, a)
 }

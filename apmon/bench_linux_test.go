@@ -21,7 +21,7 @@ func BenchmarkSendOverSyscall(b *testing.B) {
 	for _, n := range []int{1, 10, 50} {
 		b.Run(fmt.Sprint("params=", n), func(b *testing.B) {
 			l := listen(b, "127.0.0.1:0")
-			c := client(b, config(b, l.name()), WithRatePolicy(Off))
+			c := client(b, config(b, l.name()), Options{RatePolicy: RateOff})
 			params := mixed(n)
 			buf := sentBytes(b, l, c, params)
 			fd := connected(b, l)

@@ -6,6 +6,7 @@ import (
 	"net"
 	"testing"
 
+	"github.com/apmon-go/apmon/conf"
 	"github.com/apmon-go/apmon/xdr"
 )
 
@@ -16,7 +17,7 @@ func BenchmarkSend(b *testing.B) {
 	for _, n := range []int{1, 10, 50} {
 		b.Run(fmt.Sprint("params=", n), func(b *testing.B) {
 			l := listen(b, "127.0.0.1:0")
-			c := client(b, config(b, l.name()), WithRatePolicy(Off))
+			c := client(b, config(b, l.name()), Options{RatePolicy: RateOff})
 			params := mixed(n)
 			b.ReportAllocs()
 			for b.Loop() {
@@ -75,7 +76,7 @@ func BenchmarkSendDuringReload(b *testing.B) {
 			l := listen(b, "127.0.0.1:0")
 			w := &web{}
 			w.set(u1, l.name())
-			c, err := OpenWith(context.Background(), []string{u1}, WithTransport(w), WithRatePolicy(Off))
+			c, err := OpenSources(context.Background(), conf.ParseSources(u1), WithTransport(w), Options{RatePolicy: RateOff})
 			if err != nil {
 				b.Fatal(err)
 			}

@@ -6,106 +6,167 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"log/slog"
 	"maps"
-	"math"
-	mathrand "math/rand/v2"
-	"net/netip"
 	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 
+	"github.com/apmon-go/apmon/apmon/internal/schedule"
 	"github.com/apmon-go/apmon/conf"
 	"github.com/apmon-go/apmon/procinfo"
-	"github.com/apmon-go/apmon/xdr"
 )
 
 // Client sends to a set of destinations. Make one with [New] or [Open].
 type Client struct {
-	opt      options
-	instance int32
-	limiter  *limiter
-	started  time.Time // the origin of now
+	opt      *settings
+	sender   sender // with the limiter and the network
+	follower *conf.Follower
+	schedule *schedule.Scheduler
+	reporter reporter
+	host     host
+	jobs     jobs
 
-	// set is what Send sees: swapped as a whole by a reload, and never changed.
-	set atomic.Pointer[set]
-
-	// ctx ends when the client is closed; wg counts the look-ups under way and
-	// the goroutine that watches the sources.
-	ctx    context.Context
-	cancel context.CancelFunc
-	wg     sync.WaitGroup
-	closed atomic.Bool
-	once   sync.Once  // of Close
-	twins  sync.Mutex // held while the set is replaced
-	// resolving bounds the look-ups under way.
-	resolving chan struct{}
-
-	// reload holds a token while sources are read and the set is swapped. (Not
-	// a mutex: who waits for it gives up with its context.)
-	reload  chan struct{}
-	dests   map[string]*destination // all that ever were in the set, by name
-	sources []*source               // of Open
-	pending bool                    // what they say is not in force yet
-	// sourceStats are those of sources, published so that Stats does not wait
-	// for a reload.
-	sourceStats atomic.Pointer[[]SourceStats]
-	rearm       chan struct{} // tells the watching goroutine that times have changed
-	ready       chan struct{} // closed by isReady when the sources have been looked at
-	isReady     func()
-
-	monitor monitor
-	// What programs may set at any time.
-	hostNames atomic.Pointer[nodeName]
-	factors   atomic.Pointer[procinfo.Factors]
-
-	tap      tap
-	encoders encoders
-	counters counters
-}
-
-// set is the destinations of one moment.
-type set struct {
-	targets []target
-	groups  []*group      // one for each configuration; two may have the same
-	room    int           // of the longest prefix
-	configs []conf.Config // that it was made of
-}
-
-// target is a destination with what precedes each of its datagrams: header,
-// instance id, and room for the sequence number.
-type target struct {
-	*destination
-	group  *group
-	prefix []byte
-	twin   string // another target with the same address, which gets the datagrams
+	benchmarks benchmarks
+	configs    atomic.Pointer[[]conf.Config] // in force
+	groups     *groups                       // in force; only apply uses it, which is never called concurrently
+	cancel     context.CancelCauseFunc       // ends look-ups, reports and the wait for the rate limit
+	close      sync.Once
 }
 
 // New makes a client of a configuration. It looks all names up, in parallel
 // and for 5 s at most (or until the context of [WithContext] ends), so that
-// what is sent right afterwards has an address to go to; a name that is not
-// found in that time is tried again later.
+// messages sent right afterwards have an address to go to. A name that is not
+// found by then is looked up again later.
 //
 // The error names the destination or the setting that cannot be used; it wraps
-// [ErrNoDestination] if there is none at all. That a name does not resolve or
-// nobody listens is no error of New: see [Client.Send] and [Client.Stats].
+// [ErrNoDestination] if there is no destination. It is no error of New if a name
+// does not resolve or nobody listens: see [Client.Send] and [Client.Stats].
 func New(cfg conf.Config, opts ...Option) (*Client, error) {
-	c, err := newClient(opts)
+	opt, err := newSettings(opts)
 	if err != nil {
+		return nil, err
+	}
+	if err := refuse(opt.forOpen, "New"); err != nil {
 		return nil, err
 	}
 	if cfg, err = checked(cfg); err != nil {
 		return nil, err
 	}
-	if err := c.apply(c.opt.ctx, []conf.Config{cfg}); err != nil {
+	c, err := newClient(opt, nil)
+	if err != nil {
+		return nil, err
+	}
+	ctx := opt.ctx
+	if ctx == nil {
+		ctx = context.Background()
+	}
+	if err := c.apply(ctx, []conf.Config{cfg}); err != nil {
 		return nil, fmt.Errorf("apmon: %w", err)
 	}
-	c.isReady()
 	return c, nil
 }
 
-// checked returns a copy of a hand-made configuration, or what is wrong with it.
+// Open makes a client of configuration sources and follows them: each string is
+// a file, a folder of files *.conf, a URL (http or https), a comma-separated list
+// of "host[:port][ password]", or another dialect of APMON_CONFIG, see
+// [conf.ParseSources]. With no string the sources are those of the environment,
+// see [conf.FromEnv].
+//
+// All are read at once, for 5 s at most (with Fallback 5 s for each) or until
+// ctx ends. Their configurations are merged, and their names are looked up, for
+// 5 s at most. The error, if no source yields a destination, gives the reason for
+// each source.
+//
+// Files and URLs are read again at their recheck_interval (every 600 s by
+// default, never more often than 30 s), with jitter, and less and less often
+// while they fail. Changes are detected by content, ETag and Last-Modified. A new
+// configuration is parsed whole and swapped in one step: no message is lost or
+// sent twice, and destinations that stay keep sequence numbers, sockets and
+// counters. (If no destination of a new configuration resolves, the old one stays
+// in force until one does, and all sources are read again every minute or so.) A
+// source that fails or names no destination keeps its last good configuration;
+// [Client.Stats] and the log report it.
+func Open(ctx context.Context, sources ...string) (*Client, error) {
+	return OpenSources(ctx, conf.ParseSources(sources...))
+}
+
+// OpenSources is [Open] with sources as values, such as those of
+// [conf.ParseSources], and with options.
+func OpenSources(ctx context.Context, sources []conf.Source, opts ...Option) (*Client, error) {
+	opt, err := newSettings(opts)
+	if err != nil {
+		return nil, err
+	}
+	if err := refuse(opt.forNew, "Open"); err != nil {
+		return nil, err
+	}
+	c, err := newClient(opt, sources)
+	if err != nil {
+		return nil, err
+	}
+	if !opt.OpenInBackground { // else every source is due at once
+		err = c.follower.Reload(ctx)
+		if len(c.sender.network.set.Load().targets) == 0 && !opt.StartEmpty {
+			c.Close()
+			if err == nil {
+				return nil, ErrNoDestination
+			}
+			return nil, fmt.Errorf("apmon: %w", err)
+		}
+	}
+	c.schedule.Add(&schedule.Task{Name: "configuration", Due: c.follower.Due, Run: func(ctx context.Context) error {
+		err := c.follower.Recheck(ctx)
+		c.sender.network.lookAgain(false)
+		return err
+	}})
+	return c, nil
+}
+
+// newClient makes a client without destinations.
+func newClient(opt *settings, sources []conf.Source) (*Client, error) {
+	instance, err := newInstance()
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancelCause(context.Background())
+	c := &Client{opt: opt, cancel: cancel, groups: new(groups)}
+	c.sender.init(ctx, opt, instance)
+	c.schedule = schedule.New(ctx, func(e schedule.Event) { logRun(opt.logger, e) })
+	c.reporter = reporter{&c.sender, c.schedule, opt.logger}
+	c.jobs.reporter, c.jobs.benchmarks = &c.reporter, &c.benchmarks
+	c.host.init(&c.reporter, &c.benchmarks, nodeName{opt.HostCluster, opt.HostNode})
+	c.host.scans, c.host.self = c.jobs.scans, c.self
+	c.follower = conf.NewFollower(sources, conf.FollowOptions{
+		Known: KnownOption, Own: Directives, Transport: opt.transport, Fallback: opt.Fallback, Logger: opt.logger,
+		Apply: c.apply,
+	})
+	c.configs.Store(new([]conf.Config))
+	var empty []conf.Config
+	if opt.tap != nil {
+		empty = []conf.Config{{}} // the tap gets reports without any destination
+	}
+	options, err := opt.monitoring(empty)
+	if err != nil {
+		return nil, fmt.Errorf("apmon: %w", err)
+	}
+	c.regroup(newGroups(empty, options, c.groups))
+	return c, nil
+}
+
+// newInstance returns a random 31-bit id. Receivers distinguish senders by it,
+// IPv6 ones by almost nothing else, so that each client has one of its own. It
+// comes from the kernel's generator, since it must differ after a fork and
+// between programs started in the same second.
+func newInstance() (int32, error) {
+	var b [4]byte
+	if err := readRandom(b[:]); err != nil {
+		return 0, fmt.Errorf("apmon: no random instance id: %w", err)
+	}
+	return int32(binary.BigEndian.Uint32(b[:]) &^ (1 << 31)), nil
+}
+
+// checked returns a copy of a configuration made by a program, after checking
+// it.
 func checked(cfg conf.Config) (conf.Config, error) {
 	if len(cfg.Destinations) == 0 {
 		return cfg, fmt.Errorf("%w in the configuration", ErrNoDestination)
@@ -117,390 +178,233 @@ func checked(cfg conf.Config) (conf.Config, error) {
 	return cfg, nil
 }
 
-// checkContent refuses what a hand-made configuration may hold.
-func checkContent(cfg conf.Config) error {
-	if err := checkOptions(cfg.Options); err != nil {
-		return err
-	}
-	for _, cd := range cfg.Destinations {
-		if err := cd.Check(); err != nil {
-			return fmt.Errorf("destination %s: %w", xdr.Quote(cd.Name()), err)
-		}
-	}
-	return nil
+// unresolvedError: none of the new destinations, which it names, has an address.
+type unresolvedError string
+
+func (e unresolvedError) Error() string {
+	return "no new destination resolves, the old ones stay: " + string(e)
 }
 
-// checkOptions refuses a rate and intervals that a program may set.
-func checkOptions(o conf.Options) error {
-	if err := checkRate(o.MaxMsgRate); err != nil {
-		return err
-	}
-	for _, i := range []struct {
-		name     string
-		interval time.Duration
-	}{{"SysInterval", o.SysInterval}, {"JobInterval", o.JobInterval}, {"RecheckInterval", o.RecheckInterval}} {
-		if err := checkInterval(i.interval); err != nil {
-			return fmt.Errorf("%s: %w", i.name, err)
-		}
-	}
-	return nil
-}
+func (unresolvedError) Is(target error) bool { return target == conf.ErrRetrySoon }
 
-// checkRate refuses a rate limit that is neither 0 nor a positive number.
-func checkRate(rate float64) error {
-	if rate != 0 && !(rate > 0 && rate < math.Inf(1)) {
-		return fmt.Errorf("rate limit of %v messages a second is not a positive number", rate)
-	}
-	return nil
-}
-
-// newClient makes a client without destinations.
-func newClient(opts []Option) (*Client, error) {
-	c := &Client{
-		opt: options{
-			ctx:     context.Background(),
-			logger:  slog.New(slog.DiscardHandler),
-			resolve: lookup,
-			limit:   xdr.DefaultLimit,
-		},
-		limiter: newLimiter(DefaultRate),
-		started: time.Now(),
-		dests:   map[string]*destination{},
-		rearm:   make(chan struct{}, 1),
-
-		ready:     make(chan struct{}),
-		resolving: make(chan struct{}, maxLookups),
-		reload:    make(chan struct{}, 1),
-	}
-	for _, o := range opts {
-		if o != nil {
-			o(&c.opt)
-		}
-	}
-	if err := c.opt.complete(); err != nil {
-		return nil, err
-	}
-	var err error
-	if c.instance, err = newInstance(); err != nil {
-		return nil, err
-	}
-	c.isReady = sync.OnceFunc(func() { close(c.ready) })
-	c.monitor.c, c.monitor.phase, c.monitor.wake = c, mathrand.Float64(), make(chan struct{}, 1)
-	c.hostNames.Store(&nodeName{c.opt.hostCluster, c.opt.hostNode})
-	c.tap.init(c.opt.tap, c.instance)
-	// What WithMonitoring sets in any case is checked here, also for clients
-	// that start without a configuration.
-	if _, err := c.opt.monitoring(conf.Options{}); err != nil {
-		return nil, fmt.Errorf("apmon: %w", err)
-	}
-	empty, err := c.newSet(nil)
-	if err != nil {
-		return nil, fmt.Errorf("apmon: %w", err)
-	}
-	c.set.Store(empty)
-	c.sourceStats.Store(new([]SourceStats))
-	c.ctx, c.cancel = context.WithCancel(context.Background())
-	return c, nil
-}
-
-// complete checks the options and fills in what they leave open.
-func (o *options) complete() error {
-	if o.ctx == nil || o.resolve == nil {
-		return errors.New("apmon: nil context or resolver")
-	}
-	if o.logger == nil {
-		o.logger = slog.New(slog.DiscardHandler)
-	}
-	if o.limit <= 0 || o.limit > xdr.MaxLimit {
-		return fmt.Errorf("apmon: datagram limit of %d bytes is not within 1 … %d", o.limit, xdr.MaxLimit)
-	}
-	if o.policy < Drop || o.policy > Off {
-		return fmt.Errorf("apmon: unknown rate policy %d", o.policy)
-	}
-	o.cluster = cmp.Or(o.cluster, DefaultCluster)
-	o.hostCluster = cmp.Or(o.hostCluster, DefaultMonitorCluster)
-	for _, n := range []struct{ what, name string }{
-		{"default cluster", o.cluster}, {"default node", o.node}, {"cluster of the host", o.hostCluster}, {"node of the host", o.hostNode},
-	} {
-		if n.name == "" {
-			continue // a node: the host's name
-		}
-		if err := xdr.CheckName(n.name); err != nil {
-			return fmt.Errorf("apmon: %s: %w", n.what, err)
-		}
-	}
-	o.defaultNode = func() string { return o.node }
-	if o.node == "" {
-		// Not before it is needed: it reads files.
-		o.defaultNode = sync.OnceValue(procinfo.Hostname)
-	}
-	return nil
-}
-
-// newInstance returns a random 31-bit id. Receivers tell senders apart by it,
-// IPv6 ones almost by it alone, so each client has its own, from the kernel's
-// generator: also after a fork and exec, and in programs started within the
-// same second.
-func newInstance() (int32, error) {
-	var b [4]byte
-	if err := readRandom(b[:]); err != nil {
-		return 0, fmt.Errorf("apmon: no random instance id: %w", err)
-	}
-	return int32(binary.BigEndian.Uint32(b[:]) &^ (1 << 31)), nil
-}
-
-// now is the time on the monotonic clock since the client was made: steps of
-// the wall clock must not disturb limiter and intervals.
-func (c *Client) now() time.Duration { return time.Since(c.started) }
-
-// apply makes the configurations the ones in force: the set is made whole,
-// names that are new are looked up (for 5 s at most, or until ctx ends), and
-// then it is swapped in one step. A message on its way goes to the old set or
-// to the new one. Destinations that stay keep everything but their password.
-//
-// Where none of the new destinations has an address, but one of the old, the
-// old ones stay and the error is errUnresolved. It is another one, and nothing
-// changes, where [WithAdjust] or [WithMonitoring] set what cannot be used.
+// apply puts configurations in force: destinations, rate and reports. Look-ups
+// take 5 s at most, or until ctx ends. The error is an unresolvedError, or is about
+// what Adjust or AdjustSource has set; then nothing changes.
 func (c *Client) apply(ctx context.Context, configs []conf.Config) error {
+	if c.sender.closed.Load() {
+		return ErrClosed
+	}
 	var all conf.Config
 	for _, cfg := range configs {
 		all.Merge(cfg)
 	}
-	if c.opt.adjust != nil {
-		c.opt.adjust(&all)
+	if c.opt.Adjust != nil {
+		c.opt.Adjust(&all)
 		if err := checkContent(all); err != nil {
 			return err
 		}
 	}
-	next, err := c.newSet(configs)
+	options, err := c.opt.monitoring(configs)
 	if err != nil {
 		return err
 	}
-	groups := map[string]*group{} // of each destination: that of the first who names it
+	next := newGroups(configs, options, c.groups)
+	tags := map[string]tag{} // that of the first source that names the destination
 	for i, cfg := range configs {
 		for _, cd := range cfg.Destinations {
-			if name := cd.Name(); groups[name] == nil {
-				groups[name] = next.groups[i]
+			if name := cd.Name(); tags[name] == 0 {
+				tags[name] = next.all[i].tag
 			}
 		}
 	}
-	in := map[string]bool{}
-	for _, cd := range all.Destinations {
-		name := cd.Name()
-		in[name] = true
-		d := c.dests[name]
-		if d == nil {
-			d = newDestination(cd)
-			c.dests[name] = d
+	tagOf := func(name string) tag {
+		if tags[name] == 0 && len(next.all) > 0 {
+			tags[name] = next.all[0].tag // Adjust has added the destination
 		}
-		d.use()
-		prefix := xdr.AppendPrefix(nil, xdr.Version, cd.Password, c.instance, 0)
-		if groups[name] == nil && len(next.groups) > 0 {
-			groups[name] = next.groups[0] // WithAdjust has added it
-		}
-		next.targets = append(next.targets, target{destination: d, group: groups[name], prefix: prefix})
-		next.room = max(next.room, len(prefix))
+		return tags[name]
 	}
-	rate := all.MaxMsgRate
-	if rate == 0 {
-		rate = DefaultRate
+	if names, ok := c.sender.network.change(ctx, all.Destinations, len(c.sender.tap.prefix), tagOf); !ok {
+		return unresolvedError(names)
 	}
-	c.lookupAll(ctx, next)
-	if old := c.set.Load(); !next.resolved() && old.resolved() {
-		return fmt.Errorf("%w: %s", errUnresolved, next.names(nil))
-	}
-	c.twins.Lock()
-	next.findTwins()
-	c.set.Store(next)
-	c.twins.Unlock()
-	c.limiter.setMax(rate)
-	for name, d := range c.dests {
-		if !in[name] {
-			d.retire()
-		}
-	}
-	c.forget(in)
-	c.monitor.reload()
+	c.sender.limiter.setMax(cmp.Or(all.MaxMsgRate, DefaultRate))
+	c.configs.Store(&configs)
+	c.regroup(next)
 	return nil
 }
 
-// errUnresolved: no new destination has an address.
-var errUnresolved = errors.New("no new destination resolves, the old ones stay")
-
-// newSet returns a set without targets, with the groups that the configurations
-// ask for. The error is that of options which [WithMonitoring] has set.
-func (c *Client) newSet(configs []conf.Config) (*set, error) {
-	s := &set{configs: configs, room: len(c.tap.prefix)}
-	var there []*group
-	if old := c.set.Load(); old != nil {
-		there = old.groups
+// regroup puts the groups of report options in force.
+func (c *Client) regroup(next *groups) {
+	used := map[tag]bool{}
+	for _, t := range c.sender.network.set.Load().targets {
+		used[t.tag] = true
 	}
-	if len(configs) == 0 && c.opt.tap != nil {
-		configs = []conf.Config{{}}
-	}
-	for _, cfg := range configs {
-		o, err := c.opt.monitoring(cfg.Options)
-		if err != nil {
-			return nil, err
-		}
-		s.groups = append(s.groups, groupOf(cfg.Source, o, s.groups, there))
-	}
-	return s, nil
+	next.want(func(g *group) bool { return c.opt.tap != nil || used[g.tag] })
+	c.groups = next
+	c.host.follow(next)
+	c.jobs.follow(next)
 }
 
-// monitoring returns the options of a source as [WithMonitoring] and
-// [WithoutHost] want them.
-func (o *options) monitoring(of conf.Options) (conf.Options, error) {
-	var err error
-	if o.adjustOptions != nil {
-		of.Params = maps.Clone(of.Params)
-		o.adjustOptions(&of)
-		err = checkOptions(of)
+// self returns the sender's own statistics; a sample of the host took ms.
+func (c *Client) self(ms float64) *procinfo.Self {
+	skipped, failures := c.schedule.Totals()
+	n, count := &c.sender.network, &c.sender.counters
+	dropped := count.rateLimited.Load() + n.unsent.Load() + skipped
+	errs := count.badParams.Load() + n.refused.Load() + failures
+	for _, s := range c.follower.Stats() {
+		errs += s.Failures
 	}
-	if o.withoutHost {
-		of.SysMonitoring, of.GeneralInfo = conf.Off, conf.Off
-	}
-	return of, err
-}
-
-// resolved reports whether any target has an address.
-func (s *set) resolved() bool {
-	return slices.ContainsFunc(s.targets, func(t target) bool { return t.destination.resolved.Load() })
-}
-
-// maxForgotten is how many destinations are remembered that are no longer
-// used, so that their sequence numbers go on if they come back.
-const maxForgotten = 10_000
-
-func (c *Client) forget(in map[string]bool) {
-	if len(c.dests) <= len(in)+maxForgotten {
-		return
-	}
-	for name := range c.dests {
-		if !in[name] {
-			delete(c.dests, name)
-		}
+	return &procinfo.Self{
+		Sent:     procinfo.Known(float64(n.sent.Load())),
+		Dropped:  procinfo.Known(float64(dropped)),
+		Errors:   procinfo.Known(float64(errs)),
+		SampleMS: procinfo.Known(ms),
+		RSS:      procinfo.SelfRSS(),
 	}
 }
 
-// lookupAll resolves the names that are due and returns when that is done or
-// its time over; who is late then goes on until done, or until the client is
-// closed.
-func (c *Client) lookupAll(ctx context.Context, s *set) {
-	done := make(chan struct{}, len(s.targets))
-	started := 0
-	for _, t := range s.targets {
-		if _, due := t.ready(c); due {
-			started++
-			c.lookup(t.destination, done)
-		}
-	}
-	if started == 0 {
-		return // without a timer, which would start the runtime's poller
-	}
-	timeout, stop := context.WithTimeout(ctx, resolveTimeout)
-	defer stop()
-	for range started {
-		select {
-		case <-done:
-		case <-timeout.Done():
-			return
-		}
-	}
-}
-
-// lookup resolves one destination's name in a goroutine of its own, after
-// [destination.ready] has asked for it. Done may be nil.
-func (c *Client) lookup(d *destination, done chan<- struct{}) {
-	go func() {
-		defer c.wg.Done()
-		// Deferred, since a resolver may end the goroutine.
-		defer func() {
-			if done != nil {
-				done <- struct{}{}
-			}
-		}()
-		select {
-		case c.resolving <- struct{}{}:
-			defer func() { <-c.resolving }()
-			ctx, stop := context.WithTimeout(c.ctx, resolveTimeout)
-			defer stop()
-			if d.lookup(ctx, c) {
-				c.findTwins()
-			}
-		case <-c.ctx.Done():
-		}
-	}()
-}
-
-// findTwins marks anew, after an address has changed, in a set of its own: a
-// sender sees one set from the first destination to the last.
-func (c *Client) findTwins() {
-	c.twins.Lock() // one at a time, so that the last one sees all addresses
-	defer c.twins.Unlock()
-	old := c.set.Load()
-	next := *old
-	next.targets = slices.Clone(old.targets)
-	if next.findTwins() {
-		c.set.Store(&next)
-	}
-}
-
-// findTwins marks targets that are two names of one address, since that address
-// shall get each datagram once: the first one sends. It reports whether a mark
-// has changed.
-func (s *set) findTwins() (changed bool) {
-	first := map[netip.AddrPort]string{}
-	for i := range s.targets {
-		t := &s.targets[i]
-		was := t.twin
-		t.twin = ""
-		if addr := t.address(); addr.IsValid() {
-			if name, taken := first[addr]; taken {
-				t.twin = name
-			} else {
-				first[addr] = t.name
-			}
-		}
-		changed = changed || t.twin != was
-	}
-	return changed
-}
-
-// Close reports the jobs a last time, for half a second at most, and those who
-// were not reported in the second before; it ends monitoring, closes the sockets and waits for what is under way:
-// look-ups, which it ends, and sources that collect, for half a second at most. A later
-// Send returns [ErrClosed]. Close may be called more than once; it returns nil.
+// Close reports the jobs a last time, except those reported in the second
+// before, for half a second at most. It ends monitoring, closes the sockets, and
+// waits for look-ups, which it ends, and for reports under way, for half a second
+// at most. A later Send returns [ErrClosed]. Close may be called more than once;
+// it returns nil.
 func (c *Client) Close() error {
-	c.once.Do(func() {
-		c.monitor.lastJobReports()
-		c.closed.Store(true)
+	c.close.Do(func() {
+		c.jobs.lastReports(c.sender.network.ctx)
+		c.sender.closed.Store(true)
 		c.Probe()
-		c.cancel() // also ends a reload under way
-		c.reload <- struct{}{}
-		for _, d := range c.dests {
-			d.close()
-		}
-		<-c.reload
-		c.wg.Wait()
-		c.monitor.close()
+		c.cancel(ErrClosed) // also ends a reload under way
+		c.follower.Close()
+		c.sender.network.close()
+		c.jobs.close()
+		c.schedule.Close()
 	})
 	return nil
 }
 
 // Probe asks every socket, without waiting, whether the datagrams sent before
-// have been refused by now, and counts it in [DestinationStats.Refused]. A
-// refusal would otherwise be noticed by the next Send.
-func (c *Client) Probe() {
-	for _, t := range c.set.Load().targets {
-		t.probe(c)
+// have been refused by now, and counts it in [DestinationStats.Refused].
+// Otherwise only the next Send notices a refusal.
+func (c *Client) Probe() { c.sender.network.probe() }
+
+// Ready waits until the sources have been read for the first time, and names
+// looked up, whether that succeeded or not: with OpenInBackground that may still
+// be under way. The error is [ErrClosed], or the context's.
+func (c *Client) Ready(ctx context.Context) error {
+	select {
+	case <-c.follower.Ready():
+		return nil
+	case <-c.sender.network.ctx.Done():
+		return ErrClosed
+	case <-ctx.Done():
+		return context.Cause(ctx)
 	}
 }
 
-// log writes what a destination has noted, once no lock is held.
-func (c *Client) log(d *destination, events []event) {
-	for _, ev := range events {
-		attrs := []slog.Attr{slog.String("destination", d.name), slog.String("error", ev.err.Error())}
-		c.opt.logger.LogAttrs(context.Background(), slog.LevelWarn, ev.cause.String(), append(attrs, repeated(ev.more)...)...)
+// Reload reads all sources of [Open] at once, whether they are due or not, and
+// returns when their configurations are in force. The error joins those of the
+// sources that failed, which keep their last good destinations. A client of
+// [New] has no sources, and neither has one after [Client.SetDestinations].
+func (c *Client) Reload(ctx context.Context) error {
+	return c.changed(ctx, func(ctx context.Context) error {
+		err := c.follower.Reload(ctx)
+		if err == nil || ctx.Err() == nil {
+			c.sender.network.lookAgain(true)
+		}
+		return err
+	})
+}
+
+// changed calls f, which changes the configuration, with a context that also
+// ends when the client is closed.
+func (c *Client) changed(ctx context.Context, f func(ctx context.Context) error) error {
+	ctx, stop := c.schedule.Bound(ctx)
+	defer stop()
+	err := f(ctx)
+	c.schedule.Wake()
+	if errors.Is(err, conf.ErrStopped) {
+		return ErrClosed
 	}
+	return err
+}
+
+// Configs returns the configurations in force, one for each source. They must
+// not be changed.
+func (c *Client) Configs() []conf.Config { return *c.configs.Load() }
+
+// SetDestinations replaces the configuration in force, as if the client had been
+// made of cfg by [New]: destinations, rate, intervals and switches. Destinations
+// that stay keep sequence numbers, sockets and counters, and the client its
+// instance id; no message is lost or sent twice. Sources of [Open] are no longer
+// followed.
+//
+// It returns when new names have been looked up, after 5 s at most. The error is
+// that of New, [ErrClosed], or wraps [ErrNoDestination] if none of the new names
+// resolves while a destination in force has an address; then nothing changes.
+func (c *Client) SetDestinations(cfg conf.Config) error {
+	cfg, err := checked(cfg)
+	if err != nil {
+		return err
+	}
+	return c.changed(context.Background(), func(ctx context.Context) error {
+		return c.follower.Replace(ctx, func() error {
+			switch err := c.apply(ctx, []conf.Config{cfg}); {
+			case errors.Is(err, conf.ErrRetrySoon):
+				return fmt.Errorf("%w: %w", ErrNoDestination, err)
+			case err != nil && err != ErrClosed:
+				return fmt.Errorf("apmon: %w", err)
+			default:
+				return err
+			}
+		})
+	})
+}
+
+// SetMaxMsgRate sets the rate limit in datagrams a second. It overrides that of
+// configurations, also after a reload; 0 removes the override. Messages that wait
+// for the limit follow it. A rate that is negative, infinite or NaN is an error.
+func (c *Client) SetMaxMsgRate(rate float64) error {
+	if err := checkRate(rate); err != nil {
+		return fmt.Errorf("apmon: %w", err)
+	}
+	c.sender.limiter.setOverride(rate)
+	return nil
+}
+
+// SetMonitorNames sets the cluster and the node of the reports on this host from
+// the next report on. An empty argument stands for the default, see
+// [Options.HostCluster]. The error is about a name that cannot be sent.
+func (c *Client) SetMonitorNames(cluster, node string) error {
+	to := nodeName{cmp.Or(cluster, DefaultMonitorCluster), node}
+	if err := c.sender.check(&Message{Cluster: to.cluster, Node: to.node}); err != nil {
+		return err
+	}
+	c.host.names.Store(&to)
+	return nil
+}
+
+// SetBenchmark sets the result of a benchmark, for one CPU: "ksi2k", "db12",
+// "hep06" or "hs23". It is reported, and multiplies the time of jobs.
+func (c *Client) SetBenchmark(name string, factor float64) error {
+	return c.benchmarks.set(name, factor)
+}
+
+// Stats returns a copy of the counters. It may be called at any time, also
+// after Close.
+func (c *Client) Stats() Stats {
+	count := &c.sender.counters
+	s := Stats{
+		Messages:      count.messages.Load(),
+		RateLimited:   count.rateLimited.Load(),
+		NoDestination: count.noDestination.Load(),
+		BadParameters: count.badParams.Load(),
+		Destinations:  c.sender.network.stats(),
+		Configs:       c.follower.Stats(),
+	}
+	for _, t := range c.schedule.Stats() {
+		s.Reports = append(s.Reports, ReportStats{
+			Name: t.Name, Interval: t.Interval, Next: t.Next, Reports: t.Runs, Skipped: t.Skipped,
+			Failures: t.Failures, LastError: t.LastError, Took: t.Took, Busy: t.Busy,
+		})
+	}
+	return s
 }

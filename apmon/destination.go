@@ -4,50 +4,89 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
-	"log/slog"
 	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/apmon-go/apmon/conf"
-	"github.com/apmon-go/apmon/xdr"
+	"github.com/apmon-go/apmon/internal/backoff"
 )
 
 // maxSeq is the highest sequence number; 0 follows it, while the first one of
 // all is 1.
 const maxSeq = 1_999_999_999
 
-// destination is one receiver: its address, its socket, and what belongs to it
-// for as long as the client lives, whatever its address: sequence number and
-// counters.
+const (
+	// resolveTimeout bounds each name look-up.
+	resolveTimeout = 5 * time.Second
+	// lookupInterval is the time between two look-ups of a name that resolves,
+	// and retryInterval the least time after one that failed, see package backoff.
+	lookupInterval = 600 * time.Second
+	retryInterval  = 30 * time.Second
+	// redialInterval is the least time between two attempts to make a socket
+	// for one destination.
+	redialInterval = time.Second
+)
+
+// errExited: a resolver has ended the goroutine in which it was called.
+var errExited = errors.New("ended its goroutine with runtime.Goexit")
+
+// DestinationStats is what is known of one destination. Sent and Unsent add up to
+// all datagrams meant for it.
+type DestinationStats struct {
+	Name string         // host:port as written
+	Addr netip.AddrPort // in use; the zero value while the name is not resolved
+	// Twin names an earlier destination with the same address, which gets the
+	// datagrams instead of this one.
+	Twin string
+
+	Sent  uint64 // datagrams that the kernel took
+	Bytes uint64 // in them
+
+	Unsent  uint64 // datagrams that could not be sent, for the causes below or others
+	Full    uint64 // of these: the socket or device had no room (EAGAIN, ENOBUFS)
+	TooLong uint64 // of these: longer than the network allows (EMSGSIZE)
+
+	// Refused counts error messages of the network (nobody listens, host
+	// unreachable): each stands for at least one of the Sent datagrams.
+	Refused uint64
+
+	Redials        uint64 // sockets made in place of one that had failed
+	Lookups        uint64 // of the name
+	LookupFailures uint64
+	LastError      string // empty for none
+}
+
+// destination is one receiver: its address, its socket, and its sequence number
+// and counters, which last as long as the network, whatever the address.
 type destination struct {
+	*common
 	name    string // host:port as written, its identity
 	host    string
 	port    uint16
 	literal bool // the host is an address: nothing to look up
 
-	// mu makes the sequence numbers leave in order. Nothing that waits happens
-	// under it.
+	// mu keeps the sequence numbers in order. Nothing waits while it is held.
 	mu       sync.Mutex
 	seq      int32 // the number to come
 	addr     netip.AddrPort
 	sock     *socket
 	closed   bool
 	retired  bool          // not in the set
-	inRow    int           // look-ups that failed since the last success
+	inRow    int           // failed look-ups since the last success
 	lookedUp time.Duration // on the client's clock: the last look-up
 	timer    *time.Timer   // until the next look-up is due
-	nextDial time.Duration // on the client's clock; not before it is a socket made
+	nextDial time.Duration // on the client's clock: the earliest time to make a socket
 	stats    DestinationStats
-	noted    [causes]noted // what was logged, and when
+	noted    [causes]noted // the log lines of each cause
 
-	// For ready, which looks at them without the lock.
+	// Atomic, since ready reads them without the lock.
 	resolved  atomic.Bool // addr is valid, and stays so
-	lookupDue atomic.Bool // the name is to be looked up with the next message
+	lookupDue atomic.Bool // the next message starts a look-up
 }
 
-// cause says why a datagram did not go, or what else is worth a log line.
+// cause is why a datagram was not sent, or another reason for a log line.
 type cause int
 
 const (
@@ -71,44 +110,29 @@ func (c cause) String() string {
 	}[c]
 }
 
-// noted bounds the log: one line a minute for each cause.
-type noted struct {
-	ever bool
-	at   time.Duration
-	more int // left out since
-}
-
-const logInterval = time.Minute
-
-// pass reports whether a line may be logged now, and how many were left out
-// since the last.
-func (n *noted) pass(now time.Duration) (more int, ok bool) {
-	if n.ever && now-n.at < logInterval {
-		n.more++
-		return 0, false
-	}
-	more = n.more
-	*n = noted{ever: true, at: now}
-	return more, true
-}
-
-// repeated is the attribute for a number of lines that were left out, if any.
-func repeated(more int) []slog.Attr {
-	if more == 0 {
-		return nil
-	}
-	return []slog.Attr{slog.Int("repeated", more)}
-}
-
-// event is a log line to be written once the lock is no longer held.
+// event is a log line, to be written once the destination's lock is released.
 type event struct {
 	cause cause
 	err   error
-	more  int
+	more  int // lines of this cause left out since the last one
 }
 
-// note adds a cause to what is to be logged, unless it has been lately. The
-// caller holds d.mu.
+// common is what all destinations of a network share.
+type common struct {
+	clock
+	ctx     context.Context // ends with the network
+	dialer  dialer          // nil for UDP
+	resolve func(ctx context.Context, host string) ([]netip.Addr, error)
+	report  func(destination string, e event)
+	wg      sync.WaitGroup // look-ups under way
+
+	// Datagrams of all destinations that there have been; refused includes failed
+	// look-ups.
+	sent, unsent, refused atomic.Uint64
+}
+
+// note adds an event to evs, unless its cause has been logged lately. The caller
+// holds d.mu.
 func (d *destination) note(evs *[]event, c cause, err error, now time.Duration) {
 	d.stats.LastError = err.Error()
 	if more, ok := d.noted[c].pass(now); ok {
@@ -116,12 +140,13 @@ func (d *destination) note(evs *[]event, c cause, err error, now time.Duration) 
 	}
 }
 
-func newDestination(cd conf.Destination) *destination {
+func newDestination(cd conf.Destination, c *common) *destination {
 	d := &destination{
-		name: cd.Name(),
-		host: cd.Host,
-		port: cd.Port,
-		seq:  1,
+		common: c,
+		name:   cd.Name(),
+		host:   cd.Host,
+		port:   cd.Port,
+		seq:    1,
 	}
 	if d.port == 0 {
 		d.port = conf.DefaultPort
@@ -137,50 +162,6 @@ func newDestination(cd conf.Destination) *destination {
 	return d
 }
 
-// send writes the datagrams from … to−1 of a message. What fails is counted,
-// and logged.
-func (t *target) send(c *Client, enc *xdr.Encoder, from, to int) {
-	if t.twin != "" {
-		return
-	}
-	d := t.destination
-	var evs []event
-	d.mu.Lock()
-	sent, unsent := d.stats.Sent, d.stats.Unsent
-	if d.sock == nil && !d.closed {
-		d.dial(c, &evs)
-	}
-	if d.sock == nil {
-		d.stats.Unsent += uint64(to - from)
-	} else {
-		for i := from; i < to; i++ {
-			b := enc.Datagram(i, t.prefix)
-			// A datagram that is lost on our side uses up its number all the
-			// same, so that the receiver knows of the loss.
-			d.seq = number(b[:len(t.prefix)], d.seq)
-			err := d.sock.write(b)
-			if err != nil {
-				err = d.again(c, b, err, &evs)
-			}
-			if err != nil {
-				d.stats.Unsent++
-				continue
-			}
-			d.stats.Sent++
-			d.stats.Bytes += uint64(len(b))
-		}
-	}
-	sent, unsent = d.stats.Sent-sent, d.stats.Unsent-unsent
-	d.mu.Unlock()
-	c.counters.sent.Add(sent)
-	if unsent > 0 {
-		c.counters.unsent.Add(unsent)
-	}
-	if len(evs) > 0 {
-		c.log(d, evs)
-	}
-}
-
 // number puts a sequence number into a prefix and returns the next.
 func number(prefix []byte, seq int32) int32 {
 	binary.BigEndian.PutUint32(prefix[len(prefix)-4:], uint32(seq))
@@ -190,15 +171,15 @@ func number(prefix []byte, seq int32) int32 {
 	return seq
 }
 
-// again handles a failed write: it tries once more where that makes sense and
-// returns the error that remains.
-func (d *destination) again(c *Client, b []byte, err error, evs *[]event) error {
-	now := c.now()
+// again handles a failed write: it writes once more if that may succeed, and
+// returns the error that remains. The caller holds d.mu.
+func (d *destination) again(b []byte, err error, evs *[]event) error {
+	now := d.now()
 	switch {
 	case errors.Is(err, errRefused):
-		// This speaks of the datagram before; the present one was not sent.
+		// The error is about an earlier datagram; this one was not sent.
 		d.stats.Refused++
-		c.counters.refused.Add(1)
+		d.refused.Add(1)
 		d.note(evs, causeRefused, err, now)
 		if err = d.sock.write(b); err != nil {
 			d.note(evs, causeError, err, now)
@@ -213,25 +194,24 @@ func (d *destination) again(c *Client, b []byte, err error, evs *[]event) error 
 		d.note(evs, causeTooLong, err, now)
 		return err
 	}
-	// After a change of the local address every write on the old socket fails
-	// for ever.
+	// After a change of the local address every write on the old socket fails.
 	d.note(evs, causeError, err, now)
-	d.dial(c, evs)
-	// On the old socket, too, a second try makes sense: the error may be the
-	// network's answer to the datagram before.
+	d.dial(evs)
+	// Try again on the old socket, too: the error may be the network's answer to
+	// an earlier datagram.
 	return d.sock.write(b)
 }
 
-// dial makes a new socket if one may be made already. The old one is kept
-// where that fails. The caller holds d.mu; connecting a datagram socket to an
-// address does not wait.
-func (d *destination) dial(c *Client, evs *[]event) {
-	now := c.now()
+// dial makes a new socket, unless the last attempt was less than redialInterval
+// ago. If that fails, the old one is kept. The caller holds d.mu; connecting a
+// datagram socket to an address does not wait.
+func (d *destination) dial(evs *[]event) {
+	now := d.now()
 	if !d.addr.IsValid() || now < d.nextDial {
 		return
 	}
 	d.nextDial = now + redialInterval
-	sock, err := c.opt.newSocket(c.ctx, d.addr)
+	sock, err := newSocket(d.ctx, d.dialer, d.addr)
 	if err != nil {
 		d.note(evs, causeDial, err, now)
 		return
@@ -244,43 +224,50 @@ func (d *destination) dial(c *Client, evs *[]event) {
 }
 
 // probe asks the socket whether the last datagram has been refused already.
-func (d *destination) probe(c *Client) {
-	now := c.now()
+func (d *destination) probe() {
+	now := d.now()
 	var evs []event
 	d.mu.Lock()
 	if d.sock != nil {
 		if err := d.sock.pending(); err != nil {
 			d.stats.Refused++
-			c.counters.refused.Add(1)
+			d.refused.Add(1)
 			d.note(&evs, causeRefused, err, now)
 		}
 	}
 	d.mu.Unlock()
-	c.log(d, evs)
+	d.reportAll(evs)
 }
 
-// ready reports whether there is an address to send to, and whether it is time
-// to look the name up (again): the caller must then do so, see [Client.lookup].
-func (d *destination) ready(c *Client) (resolved, due bool) {
+// reportAll reports events. The caller does not hold d.mu.
+func (d *destination) reportAll(evs []event) {
+	for _, e := range evs {
+		d.report(d.name, e)
+	}
+}
+
+// ready reports whether there is an address to send to, and whether a look-up
+// is due, which the caller must then start: see [network.lookup].
+func (d *destination) ready() (resolved, due bool) {
 	if d.lookupDue.Load() {
-		due = d.takeLookup(c)
+		due = d.takeLookup()
 	}
 	return d.resolved.Load(), due
 }
 
-// takeLookup reports whether the caller, and no other, is to look the name up.
-func (d *destination) takeLookup(c *Client) bool {
+// takeLookup reports whether a look-up is due, to one caller only.
+func (d *destination) takeLookup() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.closed || !d.lookupDue.Swap(false) {
 		return false
 	}
-	c.wg.Add(1) // here, so that Close, which marks d as closed first, waits for it
+	d.wg.Add(1) // under d.mu, so that network.close, which closes d first, waits for it
 	return true
 }
 
-// lookupIn makes a look-up due after a time. The next message starts it, so a
-// client that sends nothing asks nobody. The caller holds d.mu.
+// lookupIn makes a look-up due after a time. The next message starts it, so that
+// a client that sends nothing sends no queries either. The caller holds d.mu.
 func (d *destination) lookupIn(wait time.Duration) {
 	if d.timer != nil {
 		d.timer.Stop()
@@ -290,49 +277,48 @@ func (d *destination) lookupIn(wait time.Duration) {
 	}
 }
 
-// lookAgain makes a look-up due now, unless the address is literal or has been
-// looked up lately, or fails and is not to be tried before its time.
-func (d *destination) lookAgain(now time.Duration, failed bool) {
+// lookAgain makes a look-up due now, unless the host is an address or the last
+// look-up is recent. A name that fails to resolve is left to its own schedule
+// unless failed is true.
+func (d *destination) lookAgain(failed bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if !d.literal && now-d.lookedUp >= retryInterval && (failed || d.inRow == 0) {
+	if !d.literal && d.now()-d.lookedUp >= retryInterval && (failed || d.inRow == 0) {
 		d.lookupDue.Store(true)
 	}
 }
 
-// lookup resolves the name and drops the socket of an old address. It waits for
-// the name server, but holds no lock meanwhile. It reports whether the address
-// is another one now.
-func (d *destination) lookup(ctx context.Context, c *Client) (moved bool) {
+// lookup resolves the name, and reports whether the address has changed. It
+// holds no lock while it waits for the name server.
+func (d *destination) lookup(ctx context.Context) (moved bool) {
 	var ips []netip.Addr
 	err := errExited
-	// Deferred, since a resolver may end the goroutine: it is tried again all
-	// the same.
-	defer func() { moved = d.lookupEnded(c, ips, err) }()
-	ips, err = c.opt.resolve(ctx, d.host)
-	return false // or what is found
+	// Deferred, since a resolver may end the goroutine.
+	defer func() { moved = d.lookupEnded(ips, err) }()
+	ips, err = d.resolve(ctx, d.host)
+	return false // the deferred function sets the result
 }
 
-// lookupEnded notes what came of a look-up, and reports whether the address is
-// another one now.
-func (d *destination) lookupEnded(c *Client, ips []netip.Addr, err error) (moved bool) {
+// lookupEnded notes the result of a look-up: it replaces the address, drops the
+// socket of the old one, and reports whether there is a new one.
+func (d *destination) lookupEnded(ips []netip.Addr, err error) (moved bool) {
 	if err == nil && len(ips) == 0 {
 		err = errors.New("the name has no address")
 	}
-	now := c.now()
+	now := d.now()
 	var evs []event
 	d.mu.Lock()
 	d.lookedUp = now
 	d.stats.Lookups++
 	if err != nil {
 		d.stats.LookupFailures++
-		c.counters.refused.Add(1)
+		d.refused.Add(1)
 		d.inRow++
-		d.lookupIn(spread(backoff(retryInterval, d.inRow), retryInterval))
+		d.lookupIn(backoff.Spread(backoff.After(retryInterval, d.inRow), retryInterval))
 		d.note(&evs, causeLookup, err, now)
 	} else {
 		d.inRow = 0
-		d.lookupIn(recheckInterval)
+		d.lookupIn(lookupInterval)
 		if addr := netip.AddrPortFrom(choose(ips, d.addr.Addr()), d.port); addr != d.addr && !d.closed {
 			d.addr, moved = addr, true
 			d.resolved.Store(true)
@@ -344,13 +330,13 @@ func (d *destination) lookupEnded(c *Client, ips []netip.Addr, err error) (moved
 		}
 	}
 	d.mu.Unlock()
-	c.log(d, evs)
+	d.reportAll(evs)
 	return moved
 }
 
-// choose picks an address: the present one if it is still among them, so that
-// a rotating answer does not move us, else the first IPv4 (every receiver
-// listens there), else the first.
+// choose returns the present address if it is still among ips, so that a
+// rotating answer changes nothing; else the first IPv4 one, on which every
+// receiver listens; else the first.
 func choose(ips []netip.Addr, present netip.Addr) netip.Addr {
 	var first4 netip.Addr
 	for _, ip := range ips {
@@ -375,7 +361,7 @@ func (d *destination) address() netip.AddrPort {
 	return d.addr
 }
 
-// use makes a destination that may have been retired one of the set.
+// use puts a destination, which may have been retired, into use.
 func (d *destination) use() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -385,9 +371,9 @@ func (d *destination) use() {
 	}
 }
 
-// retire closes the socket of a destination that is no longer in the set. Who
-// still has the set before may send yet: it gets a new socket, which is closed
-// with the next reload.
+// retire closes the socket of a destination that is no longer in the set. A
+// sender that still uses the earlier set makes a new socket, which the next
+// reload closes.
 func (d *destination) retire() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -407,7 +393,7 @@ func (d *destination) drop() {
 	}
 }
 
-// close ends the destination with its client. Numbers and counters stay.
+// close ends the destination. Sequence number and counters stay.
 func (d *destination) close() {
 	d.mu.Lock()
 	defer d.mu.Unlock()

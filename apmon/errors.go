@@ -7,7 +7,8 @@ import (
 	"github.com/apmon-go/apmon/xdr"
 )
 
-// What Send and its kin return, wrapped with details; ask with [errors.Is].
+// Errors of Send and similar methods, wrapped with details; test for them with
+// [errors.Is].
 var (
 	// ErrRateLimited: the message is over the rate limit and was not sent to
 	// any destination.
@@ -18,10 +19,10 @@ var (
 	// ErrClosed: the client is closed.
 	ErrClosed = errors.New("apmon: client is closed")
 	// ErrTime: the time of the message is outside 1970-01-01T00:00:01Z …
-	// 2038-01-19T03:14:07Z, the only ones that can travel; it was not sent.
+	// 2038-01-19T03:14:07Z, the range of the protocol; it was not sent.
 	ErrTime = errors.New("apmon: time out of range")
-	// ErrBadName: an empty, blank or over-long name. Of a cluster or node the
-	// message was not sent; of a parameter, the others were.
+	// ErrBadName: an empty, blank or over-long name. If it is that of a cluster
+	// or node, the message was not sent; if of a parameter, the others were.
 	ErrBadName = xdr.ErrBadName
 	// ErrBadValue: NaN, an infinity, empty or over-long text. The message's
 	// other parameters were sent.
@@ -31,12 +32,9 @@ var (
 	ErrTooLarge = xdr.ErrTooLarge
 )
 
-// errExited: a source or resolver has ended the goroutine in which it was called.
-var errExited = errors.New("ended its goroutine with runtime.Goexit")
-
-// badParams is what is wrong with the parameters of one message. It keeps the
-// first errors and, of each kind, at least one, and stays small when all of
-// 100 000 parameters are bad.
+// badParams are the errors of a message's parameters. It keeps the first ones and
+// at least one of each kind, and stays small when all of 100 000 parameters are
+// bad.
 type badParams struct {
 	errs []error
 	n    int

@@ -23,13 +23,13 @@ func ExampleClient_AddSource() {
 			fmt.Println(d.Cluster, d.Node, d.Params[0].Name, d.Params[0].Int())
 		}
 	})
-	c, err := apmon.New(conf.Config{Destinations: []conf.Destination{{Host: "192.0.2.1"}}}, show, apmon.WithoutHost())
+	c, err := apmon.New(conf.Config{Destinations: []conf.Destination{{Host: "192.0.2.1"}}}, show, apmon.Options{WithoutHost: true})
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
 	defer c.Close()
-	source, err := c.AddSource(&queue{waiting: 3}, apmon.SourceOptions{Cluster: "MySite_Queues", Node: "batch", Interval: time.Minute})
+	source, err := c.AddSource(&queue{waiting: 3}, apmon.ReportOptions{Cluster: "MySite_Queues", Node: "batch", Interval: time.Minute})
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -38,7 +38,7 @@ func ExampleClient_AddSource() {
 	if err := c.Monitor(context.Background()); err != nil { // reports every minute from now on
 		fmt.Println(err)
 	}
-	if err := c.Report(context.Background(), apmon.Now); err != nil { // and once right now
+	if err := c.Report(context.Background(), apmon.ReportNow); err != nil { // and once right now
 		fmt.Println(err)
 	}
 	// Output: MySite_Queues batch waiting 3

@@ -14,9 +14,9 @@ import (
 	"github.com/apmon-go/apmon/xdr"
 )
 
-// network stands in for the resolver and the sockets, so that time can be
+// fakeNet stands in for the resolver and the sockets, so that time can be
 // simulated around the client.
-type network struct {
+type fakeNet struct {
 	mu      sync.Mutex
 	hosts   map[string]func(context.Context) ([]netip.Addr, error)
 	write   func(addr netip.AddrPort, b []byte) error // nil takes all
@@ -26,11 +26,11 @@ type network struct {
 	got     map[netip.AddrPort][]*xdr.Datagram
 }
 
-func (n *network) options() []Option {
+func (n *fakeNet) options() []Option {
 	return []Option{WithResolver(n.resolve), WithDialer(n.dial)}
 }
 
-func (n *network) resolve(ctx context.Context, host string) ([]netip.Addr, error) {
+func (n *fakeNet) resolve(ctx context.Context, host string) ([]netip.Addr, error) {
 	n.mu.Lock()
 	f := n.hosts[host]
 	n.mu.Unlock()
@@ -41,7 +41,7 @@ func (n *network) resolve(ctx context.Context, host string) ([]netip.Addr, error
 }
 
 // answer makes a host resolve to the addresses.
-func (n *network) answer(host string, addrs ...string) {
+func (n *fakeNet) answer(host string, addrs ...string) {
 	var ips []netip.Addr
 	for _, a := range addrs {
 		ips = append(ips, netip.MustParseAddr(a))
@@ -49,7 +49,7 @@ func (n *network) answer(host string, addrs ...string) {
 	n.set(host, func(context.Context) ([]netip.Addr, error) { return ips, nil })
 }
 
-func (n *network) set(host string, f func(context.Context) ([]netip.Addr, error)) {
+func (n *fakeNet) set(host string, f func(context.Context) ([]netip.Addr, error)) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.hosts == nil {
@@ -64,7 +64,7 @@ func hang(ctx context.Context) ([]netip.Addr, error) {
 	return nil, ctx.Err()
 }
 
-func (n *network) dial(_ context.Context, addr netip.AddrPort) (net.Conn, error) {
+func (n *fakeNet) dial(_ context.Context, addr netip.AddrPort) (net.Conn, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.dials = append(n.dials, addr)
@@ -75,7 +75,7 @@ func (n *network) dial(_ context.Context, addr netip.AddrPort) (net.Conn, error)
 }
 
 // seqs returns the sequence numbers that arrived at an address.
-func (n *network) seqs(addr string) []int32 {
+func (n *fakeNet) seqs(addr string) []int32 {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	var seqs []int32
@@ -87,7 +87,7 @@ func (n *network) seqs(addr string) []int32 {
 
 type fakeConn struct {
 	net.Conn
-	n    *network
+	n    *fakeNet
 	addr netip.AddrPort
 }
 

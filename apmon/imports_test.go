@@ -14,18 +14,21 @@ import (
 	"testing"
 )
 
-// Imports point one way: cmd → apmon → {procinfo, conf} → xdr → standard
-// library. What is below apmon does not know it, procinfo and conf do not know
-// each other, and apmon knows none of its own sub-packages. Of those, the ones
-// that an application uses on itself know apmon and what is below it.
+// TestImportsPointOneWay: imports go cmd → apmon → {procinfo, conf} → xdr →
+// standard library. Packages below apmon do not import it, procinfo and conf do
+// not import each other, and apmon imports none of its public sub-packages. Those
+// that a program uses on itself import apmon and the packages below it.
 func TestImportsPointOneWay(t *testing.T) {
 	t.Parallel()
 	const module = "github.com/apmon-go/apmon/"
 	may := map[string][]string{
 		"xdr":      {},
-		"conf":     {"xdr"},
+		"conf":     {"xdr", "internal/backoff"},
 		"procinfo": {"xdr"},
-		"apmon":    {"xdr", "conf", "procinfo"},
+		"apmon":    {"xdr", "conf", "procinfo", "apmon/internal/schedule", "internal/backoff"},
+
+		"apmon/internal/schedule": {},
+		"internal/backoff":        {},
 
 		"apmon/httpstats": {"xdr"},
 		"apmon/metrics":   {"apmon", "xdr", "procinfo"},
@@ -94,7 +97,7 @@ func TestImportsPointOneWay(t *testing.T) {
 	}
 }
 
-// What a build for Linux consists of, with all that is imported in between.
+// TestLinuxBinaryHasNoGopsutil lists all packages of a build for Linux.
 func TestLinuxBinaryHasNoGopsutil(t *testing.T) {
 	t.Parallel()
 	deps := func(goos string, packages ...string) string {

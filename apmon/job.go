@@ -12,13 +12,11 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/apmon-go/apmon/apmon/internal/schedule"
 	"github.com/apmon-go/apmon/procinfo"
 )
 
-// DefaultJobCluster is the cluster of jobs that name none.
-const DefaultJobCluster = "ApMon_JobMon"
-
-// Job is a job to be monitored: fill in what is known and give it to
+// Job is a job to be monitored: fill in what is known and pass it to
 // [Client.AddJob].
 type Job struct {
 	// PID is the root process; PIDs are more of them. A job has a process, a
@@ -29,81 +27,56 @@ type Job struct {
 	// anew for each report: see [procinfo.Service]. It is reported with "up" and
 	// "restarts", whether it runs or not, until it is removed.
 	Service *procinfo.Service
-	// Cgroup is the directory of a cgroup that is the job's own: all that is
-	// in it belongs to the job.
+	// Cgroup is the directory of a cgroup, all processes of which belong to the
+	// job.
 	Cgroup string
 	// WorkDir is the directory whose size and file system are reported; empty
 	// for none.
 	WorkDir string
 	// Cluster is by default [DefaultJobCluster], Node HOST_PID.
 	Cluster, Node string
-	// NumCPUs is how many CPUs the job was given; 0 for unknown.
+	// NumCPUs is the number of CPUs that the job was given; 0 for unknown.
 	NumCPUs float64
-	// Interval between two reports; 0 for that of the configuration, each
-	// source its own.
+	// Interval is the time between two reports; 0 for that of the configuration,
+	// which may differ between sources.
 	Interval time.Duration
-	// Params switches single parameters by the name of their option, such as
-	// "pss"; they count over the configuration. See docs/parameters.md.
-	Params map[string]bool
-	// Start is when the job started, if that was not with its root process.
+	// Start is when the job started, if that was before its root process.
 	Start time.Time
-	// Also are parameters that are sent with each report.
-	Also []Param
-	// Started, Not and Counter are for who starts the job: see
-	// [procinfo.JobOptions].
-	Started bool
-	Not     []int
+	// Switches select parameters by the name of their option, such as "pss".
+	// They override the configuration. See docs/parameters.md.
+	Switches map[string]bool
+	// Params are sent with each report.
+	Params []Param
+	// Launcher is for the program that starts the job; the zero value for all
+	// others.
+	Launcher JobLauncher
+}
+
+// JobLauncher describes a job to the program that started it.
+type JobLauncher struct {
+	// ChildOfThisProcess: this process started the root process, is its parent
+	// and a child subreaper (prctl(2)), and calls [MonitoredJob.End]. All
+	// processes that it reaps from AddJob on belong to the job, so that a process
+	// can have only one such job, and cannot be in another job meanwhile.
+	ChildOfThisProcess bool
+	// Exclude are other children of this process, which do not belong to the job.
+	Exclude []int
+	// Counter, if not nil, measures the CPU time of the whole job in another way,
+	// such as with an inherited perf counter; false if it cannot. It is called for
+	// each sample.
 	Counter func() (cpu time.Duration, ok bool)
-}
-
-// MonitoredJob is a job that is monitored.
-type MonitoredJob struct {
-	c     *Client
-	job   Job
-	proc  *procinfo.Job
-	dir   *procinfo.WorkDir // nil without
-	exit  atomic.Pointer[JobExit]
-	state stateLog
-	shift time.Duration // of its slots
-	tasks []*task       // one for each group; the monitor's lock guards it
-}
-
-// A service may come and go all the time: its first stateLines changes of state
-// are logged as they are seen, and then one every stateEvery.
-const (
-	stateLines = 10
-	stateEvery = 6 * time.Minute
-)
-
-// stateLog bounds the log lines about the state of a service.
-type stateLog struct {
-	mu  sync.Mutex
-	up  procinfo.Value // as logged last
-	due time.Duration  // on the client's clock: when a line would be due if they came every stateEvery
-}
-
-// pass reports whether a state has to be logged now. One that does not pass is
-// logged later, unless the state has changed back by then.
-func (l *stateLog) pass(up procinfo.Value, now time.Duration) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if up == l.up || l.due-now > (stateLines-1)*stateEvery {
-		return false
-	}
-	l.up, l.due = up, max(l.due, now)+stateEvery
-	return true
 }
 
 // JobExit is how a job ended.
 type JobExit struct {
 	Code   int // if Signal is 0
-	Signal int // that ended it
-	// MaxRSS is the most memory that one process of it had, in KB, as wait4(2)
-	// tells; 0 for unknown.
+	Signal int // that ended the job, or 0
+	// MaxRSS is the most memory that one process of the job had, in KB, as
+	// wait4(2) returns it; 0 for unknown.
 	MaxRSS int64
 }
 
-// AddTo adds what is known of the end to a sample, as the last report has it.
+// AddTo adds how the job ended to a sample, as the last report does.
 func (e JobExit) AddTo(s *procinfo.JobSample) {
 	if e.Signal != 0 {
 		s.ExitSignal = procinfo.Known(float64(e.Signal))
@@ -115,53 +88,82 @@ func (e JobExit) AddTo(s *procinfo.JobSample) {
 	}
 }
 
-// jobsPerSecond is how many jobs share a slot: their reports, a datagram or two
-// each, shall leave the better part of the rate limit to others.
+// jobsPerSecond is the number of jobs that share a slot: their reports, one or
+// two datagrams each, must leave most of the rate limit to others.
 const jobsPerSecond = 15
 
-// AddJob monitors a job until its root process ends or it is removed, a service
-// until it is removed. While
-// [Client.Monitor] runs it is reported at its interval; in any case when it has
-// ended, and when the client is closed. The first sample is taken now.
-//
-// The error names what is wrong: the process or cgroup that is not there, a
-// bad name, an unknown option.
-func (c *Client) AddJob(j Job) (*MonitoredJob, error) {
-	j, err := c.completeJob(j)
+// jobs reports on jobs: for each job, one task for each group of report options.
+type jobs struct {
+	reporter   *reporter
+	benchmarks *benchmarks
+
+	mu     sync.Mutex
+	groups *groups
+	procs  *procinfo.Jobs     // nil before the first job
+	dirs   *procinfo.WorkDirs // likewise
+	list   []*MonitoredJob
+	added  int   // jobs so far
+	lost   noted // last reports that were not sent
+}
+
+// MonitoredJob is a job that is monitored.
+type MonitoredJob struct {
+	jobs    *jobs
+	job     Job
+	proc    *procinfo.Job
+	dir     *procinfo.WorkDir // nil without
+	exit    atomic.Pointer[JobExit]
+	state   stateLog      // of a service
+	shift   time.Duration // of its slots
+	reports []*jobReport  // one for each group; the mutex of jobs guards it
+}
+
+// jobReport is the [Messenger] that reports on a job to one group.
+type jobReport struct {
+	job    *MonitoredJob
+	group  *group
+	task   *schedule.Task
+	more   []Param // for one report on demand
+	params []Param
+	prev   *procinfo.JobSample
+}
+
+// add is [Client.AddJob].
+func (js *jobs) add(j Job) (*MonitoredJob, error) {
+	j, err := js.complete(j)
 	if err != nil {
 		return nil, err
 	}
-	m := &c.monitor
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if c.closed.Load() {
+	js.mu.Lock()
+	defer js.mu.Unlock()
+	if js.reporter.sender.closed.Load() {
 		return nil, ErrClosed
 	}
-	if m.procs == nil {
+	if js.procs == nil {
 		fs := procinfo.DefaultFS(os.Getenv)
-		m.procs, m.dirs = procinfo.NewJobs(fs), procinfo.NewWorkDirs(fs)
+		js.procs, js.dirs = procinfo.NewJobs(fs), procinfo.NewWorkDirs(fs)
 	}
-	mj := &MonitoredJob{c: c, job: j}
-	mj.proc, err = m.procs.Add(procinfo.JobOptions{
-		PIDs: j.PIDs, Service: j.Service, Cgroup: j.Cgroup, NumCPUs: j.NumCPUs, Start: j.Start, Started: j.Started, Not: j.Not, Counter: j.Counter,
+	mj := &MonitoredJob{jobs: js, job: j}
+	mj.proc, err = js.procs.Add(procinfo.JobOptions{
+		PIDs: j.PIDs, Service: j.Service, Cgroup: j.Cgroup, NumCPUs: j.NumCPUs, Start: j.Start,
+		Started: j.Launcher.ChildOfThisProcess, Not: j.Launcher.Exclude, Counter: j.Launcher.Counter,
 		Exited: func() { go mj.ended() },
 	})
 	if err != nil {
 		return nil, fmt.Errorf("apmon: job %s: %w", j.Node, err)
 	}
 	if j.WorkDir != "" {
-		mj.dir = m.dirs.Add(j.WorkDir)
+		mj.dir = js.dirs.Add(j.WorkDir)
 	}
-	mj.shift = time.Duration(m.added/jobsPerSecond) * time.Second
-	m.added++
-	m.jobs = append(m.jobs, mj)
-	m.regroup()
-	m.rearm()
+	mj.shift = time.Duration(js.added/jobsPerSecond) * time.Second
+	js.added++
+	js.list = append(js.list, mj)
+	js.regroup()
 	return mj, nil
 }
 
-// completeJob checks a job, and fills in what it leaves open.
-func (c *Client) completeJob(j Job) (Job, error) {
+// complete checks a job, and fills in its defaults.
+func (js *jobs) complete(j Job) (Job, error) {
 	if j.PID != 0 {
 		j.PIDs = append([]int{j.PID}, j.PIDs...)
 	}
@@ -174,7 +176,7 @@ func (c *Client) completeJob(j Job) (Job, error) {
 		}
 		j.Node = fmt.Sprintf("%s_%d", procinfo.Hostname(), j.PIDs[0])
 	}
-	if err := c.Check(Message{Cluster: j.Cluster, Node: j.Node}); err != nil {
+	if err := js.reporter.sender.check(&Message{Cluster: j.Cluster, Node: j.Node}); err != nil {
 		return j, fmt.Errorf("job: %w", err)
 	}
 	if err := checkInterval(j.Interval); err != nil {
@@ -183,62 +185,195 @@ func (c *Client) completeJob(j Job) (Job, error) {
 	if !(j.NumCPUs >= 0) {
 		return j, fmt.Errorf("apmon: job %s: %v CPUs", j.Node, j.NumCPUs)
 	}
-	params := map[string]bool{}
-	for name, on := range j.Params {
+	switches := map[string]bool{}
+	for name, on := range j.Switches {
 		canonical, ok := KnownOption("job_" + strings.TrimPrefix(name, "job_"))
 		if !ok {
 			return j, fmt.Errorf("apmon: job %s: unknown option %q", j.Node, name)
 		}
-		params[canonical] = on
+		switches[canonical] = on
 	}
-	j.Params = params
+	j.Switches = switches
 	return j, nil
 }
 
-// ReportJob sends a sample of a job that is not monitored, such as one that could
-// not be started, with more parameters if any are given. Of the job, only its
-// names, Params and Also count. It goes to all sources that want reports of jobs.
-// The errors are those of [Client.AddJob] and [Client.Send].
-func (c *Client) ReportJob(ctx context.Context, j Job, s procinfo.JobSample, more ...Param) error {
-	j, err := c.completeJob(j)
+// follow makes the tasks those of a new configuration.
+func (js *jobs) follow(gs *groups) {
+	js.mu.Lock()
+	defer js.mu.Unlock()
+	js.groups = gs
+	js.regroup()
+}
+
+// regroup adds and removes tasks. The caller holds the mutex.
+func (js *jobs) regroup() {
+	for _, j := range js.list {
+		j.reports = slices.DeleteFunc(j.reports, func(r *jobReport) bool {
+			if slices.Contains(js.groups.wanted, r.group) {
+				return false
+			}
+			js.reporter.schedule.Remove(r.task)
+			return true
+		})
+		for _, g := range js.groups.wanted {
+			if g.jobs() && !slices.ContainsFunc(j.reports, func(r *jobReport) bool { return r.group == g }) {
+				j.reports = append(j.reports, j.add(g))
+			}
+		}
+	}
+}
+
+// scans returns the scan of processes, which the host's reports share; nil
+// before the first job.
+func (js *jobs) scans() *procinfo.Jobs {
+	js.mu.Lock()
+	defer js.mu.Unlock()
+	return js.procs
+}
+
+// inForce returns the groups in force.
+func (js *jobs) inForce() *groups {
+	js.mu.Lock()
+	defer js.mu.Unlock()
+	return js.groups
+}
+
+// report is [Client.ReportJob].
+func (js *jobs) report(ctx context.Context, j Job, s procinfo.JobSample, more []Param) error {
+	j, err := js.complete(j)
 	if err != nil {
 		return err
 	}
-	s.Factors = c.benchmarks()
-	set := c.set.Load()
-	if len(set.groups) == 0 {
-		return fmt.Errorf("%w: no configuration has been loaded", ErrNoDestination)
+	s.Factors = js.benchmarks.get()
+	gs := js.inForce()
+	if len(gs.all) == 0 {
+		return errNotLoaded
 	}
-	mj := &MonitoredJob{c: c, job: j}
+	mj := &MonitoredJob{jobs: js, job: j}
 	var errs []error
-	for _, g := range set.wanted(c.opt.tap != nil) {
-		if g.opts.JobMonitoring.Or(true) {
-			errs = append(errs, c.sendReport(ctx, g, mj.message(nil, &s, mj.choose(g), more)))
+	for _, g := range gs.wanted {
+		if g.jobs() {
+			errs = append(errs, js.reporter.sender.report(ctx, g.tag, mj.message(nil, &s, mj.choose(g), more)))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// choose returns the [procinfo.Choice] for a group, nil for none.
-func (j *MonitoredJob) choose(g *group) procinfo.Choice {
-	return func(option string) (on bool, spelled string) {
-		if on, ok := j.job.Params[option]; ok {
-			return on, ""
+// lastReports reports every job, except those just reported, for half a second
+// at most.
+func (js *jobs) lastReports(ctx context.Context) {
+	const justNow, limit = time.Second, 500 * time.Millisecond
+	js.mu.Lock()
+	var runs []schedule.Run
+	for _, j := range js.list {
+		for _, r := range j.reports {
+			if !js.reporter.schedule.RanWithin(r.task, justNow) {
+				runs = append(runs, schedule.Run{Task: r.task})
+			}
 		}
-		if g != nil {
-			return g.choose(option)
-		}
-		return !optIn()[option], ""
+	}
+	js.mu.Unlock()
+	if len(runs) == 0 {
+		return
+	}
+	ctx, stop := context.WithTimeout(ctx, limit)
+	defer stop()
+	_ = js.reporter.schedule.RunNow(ctx, runs...) // failures are counted and logged
+}
+
+// close releases what the jobs have open.
+func (js *jobs) close() {
+	js.mu.Lock()
+	procs, dirs := js.procs, js.dirs
+	js.mu.Unlock()
+	if procs != nil {
+		procs.Close()
+		dirs.Close()
 	}
 }
 
-// Sample returns the numbers, and sends nothing. It reads what the job's Params
-// and the configuration choose, of several sources what any of them does. Rates
-// are unknown. What cannot be read is unknown, and its cause returned once.
+// logLost logs that the last report of a job was not sent: one line a minute,
+// as many jobs may end together.
+func (js *jobs) logLost(node string, err error) {
+	js.mu.Lock()
+	more, pass := js.lost.pass(js.reporter.sender.network.now())
+	js.mu.Unlock()
+	if !pass {
+		return
+	}
+	js.reporter.logger.LogAttrs(context.Background(), slog.LevelWarn, "last report of a job not sent, or not whole",
+		append([]slog.Attr{slog.String("node", node), slog.String("error", err.Error())}, repeated(more)...)...)
+}
+
+// add adds the task that reports the job to one group.
+func (j *MonitoredJob) add(g *group) *jobReport {
+	interval := j.job.Interval
+	if interval == 0 {
+		interval = orDefault(g.opts.JobInterval)
+	}
+	name := "job " + j.job.Node
+	if j.job.Service != nil {
+		name = "service " + j.job.Cluster // all services of a host have one node
+	}
+	rep := j.jobs.reporter
+	r := &jobReport{job: j, group: g}
+	r.task = &schedule.Task{Name: name, Interval: interval, Shift: j.shift % interval, Prime: r.prime}
+	r.task.Run = rep.run(r.task, route{to: g.tag}, r)
+	rep.schedule.Add(r.task)
+	return r
+}
+
+// prime takes the sample from which the rates of the first report are computed.
+func (r *jobReport) prime() {
+	s, err := r.job.sample(r.job.choose(r.group))
+	r.job.jobs.reporter.notRead(err)
+	r.prev = &s
+}
+
+func (r *jobReport) Messages(_ context.Context, send func(Message) error) error {
+	choose := r.job.choose(r.group)
+	s, err := r.job.sample(choose)
+	r.job.jobs.reporter.notRead(err)
+	s.Rates(r.prev)
+	r.prev = &s
+	m := r.job.message(r.params[:0], &s, choose, r.more)
+	r.params = m.Params
+	return send(m)
+}
+
+// with returns a run of the report with more parameters.
+func (r *jobReport) with(more []Param) schedule.Run {
+	return schedule.Run{Task: r.task, Do: func(ctx context.Context) error {
+		r.more = more
+		defer func() { r.more = nil }()
+		return r.task.Run(ctx)
+	}}
+}
+
+// choose returns the [procinfo.Choice] for a group, nil for the default.
+func (j *MonitoredJob) choose(g *group) procinfo.Choice {
+	return func(option string) (on bool, spelled string) {
+		if on, ok := j.job.Switches[option]; ok {
+			return on, ""
+		}
+		return g.choose(option)
+	}
+}
+
+// message returns the report of a sample; its parameters are appended to params.
+func (j *MonitoredJob) message(params []Param, s *procinfo.JobSample, choose procinfo.Choice, more []Param) Message {
+	params = append(append(s.Append(params, choose), j.job.Params...), more...)
+	return Message{Cluster: j.job.Cluster, Node: j.job.Node, Params: params}
+}
+
+// Sample returns the job's numbers, and sends nothing. It reads the parameters
+// that the job's Switches and any source of configuration choose. Rates are
+// unknown. A value that cannot be read is unknown, and the error is returned
+// once.
 func (j *MonitoredJob) Sample() (procinfo.JobSample, error) {
 	var choices []procinfo.Choice
-	for _, g := range j.c.set.Load().groups {
-		if g.opts.JobMonitoring.Or(true) {
+	for _, g := range j.jobs.inForce().all {
+		if g.jobs() {
 			choices = append(choices, j.choose(g))
 		}
 	}
@@ -251,7 +386,7 @@ func (j *MonitoredJob) Sample() (procinfo.JobSample, error) {
 }
 
 // workDirWait is how long a report waits for the work directory: long enough for
-// a small one, so that short jobs have it in their only report.
+// a small one, so that it is in the only report of a short job.
 const workDirWait = 200 * time.Millisecond
 
 func (j *MonitoredJob) sample(choose procinfo.Choice) (procinfo.JobSample, error) {
@@ -265,57 +400,90 @@ func (j *MonitoredJob) sample(choose procinfo.Choice) (procinfo.JobSample, error
 	if e := j.exit.Load(); e != nil {
 		e.AddTo(&s)
 	}
-	s.Factors = j.c.benchmarks()
+	s.Factors = j.jobs.benchmarks.get()
 	j.logState(&s)
 	return s, err
 }
 
-// logState logs when a service is up, or down, for the first time or again.
+// A service may come and go all the time: its first stateLines changes of state
+// are logged at once, and later ones every stateEvery.
+const (
+	stateLines = 10
+	stateEvery = 6 * time.Minute
+)
+
+// stateLog bounds the log lines about the state of a service.
+type stateLog struct {
+	mu  sync.Mutex
+	up  procinfo.Value // as logged last
+	due time.Time      // when a line would be due if they came every stateEvery
+}
+
+// pass reports whether a state must be logged now. A state that does not pass is
+// logged later, unless it has changed back by then.
+func (l *stateLog) pass(up procinfo.Value, now time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if up == l.up || l.due.Sub(now) > (stateLines-1)*stateEvery {
+		return false
+	}
+	if l.due.Before(now) {
+		l.due = now
+	}
+	l.up, l.due = up, l.due.Add(stateEvery)
+	return true
+}
+
+// logState logs when a service goes up or down.
 func (j *MonitoredJob) logState(s *procinfo.JobSample) {
-	if !s.Up.OK || !j.state.pass(s.Up, j.c.now()) {
+	if !s.Up.OK || !j.state.pass(s.Up, time.Now()) {
 		return
 	}
-	level, what := slog.LevelInfo, "service is up"
+	level, state := slog.LevelInfo, "service is up"
 	if s.Up.V == 0 {
-		level, what = slog.LevelWarn, "service is down"
+		level, state = slog.LevelWarn, "service is down"
 	}
-	j.c.opt.logger.LogAttrs(context.Background(), level, what, slog.String("cluster", j.job.Cluster), slog.String("node", j.job.Node), slog.Float64("restarts", s.Restarts.V))
+	j.jobs.reporter.logger.LogAttrs(context.Background(), level, state, slog.String("cluster", j.job.Cluster), slog.String("node", j.job.Node), slog.Float64("restarts", s.Restarts.V))
 }
 
 // Report reports the job now, with more parameters if any are given, and
 // returns when that is done.
 func (j *MonitoredJob) Report(ctx context.Context, more ...Param) error {
-	tasks, err := j.current()
+	reports, err := j.current()
 	if err != nil {
 		return err
 	}
-	return j.run(ctx, tasks, false, more)
+	return j.jobs.reporter.schedule.RunNow(ctx, runs(reports, more)...)
 }
 
-// current returns the tasks that report the job.
-func (j *MonitoredJob) current() ([]*task, error) {
-	m := &j.c.monitor
-	m.mu.Lock()
-	tasks, there := slices.Clone(j.tasks), slices.Contains(m.jobs, j)
-	m.mu.Unlock()
+// current returns the reports of the job.
+func (j *MonitoredJob) current() ([]*jobReport, error) {
+	js := j.jobs
+	js.mu.Lock()
+	reports, monitored, loaded := slices.Clone(j.reports), slices.Contains(js.list, j), len(js.groups.all) > 0
+	js.mu.Unlock()
 	switch {
-	case j.c.closed.Load():
+	case js.reporter.sender.closed.Load():
 		return nil, ErrClosed
-	case !there:
+	case !monitored:
 		return nil, fmt.Errorf("apmon: job %s has been removed", j.job.Node)
+	case len(reports) == 0 && !loaded:
+		return nil, errNotLoaded
 	}
-	if len(tasks) == 0 && len(j.c.set.Load().groups) == 0 {
-		return nil, fmt.Errorf("%w: no configuration has been loaded", ErrNoDestination)
-	}
-	return tasks, nil
+	return reports, nil
 }
 
-func (j *MonitoredJob) run(ctx context.Context, tasks []*task, last bool, more []Param) error {
-	return j.c.monitor.runNow(ctx, tasks, last, func(ctx context.Context, t *task) error { return t.report(ctx, more) })
+// runs returns a run of each report, with more parameters.
+func runs(reports []*jobReport, more []Param) []schedule.Run {
+	all := make([]schedule.Run, len(reports))
+	for i, r := range reports {
+		all[i] = r.with(more)
+	}
+	return all
 }
 
 // End reports the job a last time, with how it ended, and removes it. It waits
-// for its turn where the rate limit is reached, however long that takes, or until
+// for its turn if the rate limit is reached, however long that takes, or until
 // ctx ends. The error is that of the report.
 func (j *MonitoredJob) End(ctx context.Context, e JobExit, more ...Param) error {
 	j.exit.Store(&e)
@@ -324,97 +492,70 @@ func (j *MonitoredJob) End(ctx context.Context, e JobExit, more ...Param) error 
 	return err
 }
 
-// last makes the last report: to every destination group that there is now, and
-// to those that a reload makes while the report waits for its turn.
+// last makes the last report: to every group that there is now, and to those
+// that a reload adds while the report waits for its turn.
 func (j *MonitoredJob) last(ctx context.Context, more []Param) error {
 	if _, err := j.current(); err != nil {
 		return err
 	}
 	var errs []error
-	for tasks := j.c.monitor.end(j); len(tasks) > 0; tasks = j.c.monitor.end(j) {
-		errs = append(errs, j.run(ctx, tasks, true, more))
+	for reports := j.finish(); len(reports) > 0; reports = j.finish() {
+		errs = append(errs, j.jobs.reporter.schedule.RunFinal(ctx, runs(reports, more)...))
 	}
 	return errors.Join(errs...)
 }
 
-// Ended reports whether the job is no longer monitored: its root processes have
-// ended, unless it is a service, or it was removed.
-func (j *MonitoredJob) Ended() bool {
-	m := &j.c.monitor
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return !slices.Contains(m.jobs, j)
+// finish reserves the tasks of the job for the last report, and returns those
+// that it has not returned before.
+func (j *MonitoredJob) finish() (reports []*jobReport) {
+	j.jobs.mu.Lock()
+	defer j.jobs.mu.Unlock()
+	for _, r := range j.reports {
+		if j.jobs.reporter.schedule.Finish(r.task) {
+			reports = append(reports, r)
+		}
+	}
+	return reports
 }
 
-// Has reports whether a process was of the job when that was last sampled.
+// Ended reports whether the job is no longer monitored: it was removed, or its
+// root processes have ended and it is not a service.
+func (j *MonitoredJob) Ended() bool {
+	j.jobs.mu.Lock()
+	defer j.jobs.mu.Unlock()
+	return !slices.Contains(j.jobs.list, j)
+}
+
+// Has reports whether a process belonged to the job when it was last sampled.
 func (j *MonitoredJob) Has(pid int) bool { return j.proc.Has(pid) }
 
 // Remove ends the monitoring of the job, without another report.
 func (j *MonitoredJob) Remove() {
-	m := &j.c.monitor
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if i := slices.Index(m.jobs, j); i >= 0 {
-		m.jobs = slices.Delete(m.jobs, i, i+1)
-		for len(j.tasks) > 0 {
-			m.removeLocked(j.tasks[0])
-			j.tasks = j.tasks[1:]
+	js := j.jobs
+	js.mu.Lock()
+	defer js.mu.Unlock()
+	if i := slices.Index(js.list, j); i >= 0 {
+		js.list = slices.Delete(js.list, i, i+1)
+		for _, r := range j.reports {
+			js.reporter.schedule.Remove(r.task)
 		}
+		j.reports = nil
 		j.proc.Remove()
-		m.rearm()
 	}
 }
 
-// ended reports a job whose roots have ended, unless its launcher does. For a
-// service, which may run again, it is one report more; for any other job, the
-// last.
+// ended reports a job whose root processes have ended, unless its launcher does.
+// A service may start again and stays monitored; any other job is removed.
 func (j *MonitoredJob) ended() {
+	sender := j.jobs.reporter.sender
 	switch {
-	case j.job.Started:
+	case j.job.Launcher.ChildOfThisProcess:
 	case j.job.Service != nil:
-		_ = j.Report(j.c.ctx) // the reports count and log what fails
+		_ = j.Report(sender.network.ctx) // failures are counted and logged
 	default:
-		if err := j.last(j.c.ctx, nil); err != nil && !j.c.closed.Load() {
-			j.c.monitor.lost(j.job.Node, err)
+		if err := j.last(sender.network.ctx, nil); err != nil && !sender.closed.Load() {
+			j.jobs.logLost(j.job.Node, err)
 		}
 		j.Remove()
 	}
-}
-
-// message is the report of a sample; its parameters are appended to params.
-func (j *MonitoredJob) message(params []Param, s *procinfo.JobSample, choose procinfo.Choice, more []Param) Message {
-	params = append(append(s.Append(params, choose), j.job.Also...), more...)
-	return Message{Cluster: j.job.Cluster, Node: j.job.Node, Params: params}
-}
-
-// jobTask reports on a job to one group.
-func (m *monitor) jobTask(j *MonitoredJob, g *group) *task {
-	interval := j.job.Interval
-	if interval == 0 {
-		interval = orDefault(g.opts.JobInterval)
-	}
-	name := "job " + j.job.Node
-	if j.job.Service != nil {
-		name = "service " + j.job.Cluster // the node is that of all
-	}
-	t := &task{name: name, interval: interval, shift: j.shift % interval, group: g, job: j}
-	choose := j.choose(g)
-	var params []Param
-	var prev *procinfo.JobSample
-	t.prime = func() {
-		s, err := j.sample(choose)
-		m.c.notRead(err)
-		prev = &s
-	}
-	t.report = func(ctx context.Context, more []Param) error {
-		s, err := j.sample(choose)
-		m.c.notRead(err)
-		s.Rates(prev)
-		prev = &s
-		message := j.message(params[:0], &s, choose, more)
-		params = message.Params
-		return m.c.sendReport(ctx, g, message)
-	}
-	t.run = func(ctx context.Context, _ bool) error { return t.report(ctx, nil) }
-	return t
 }

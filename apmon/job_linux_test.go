@@ -55,8 +55,11 @@ func addJob(t *testing.T, c *Client, j Job) *MonitoredJob {
 func tapped(t *testing.T, opts ...Option) (*Client, <-chan *xdr.Datagram) {
 	t.Helper()
 	got := make(chan *xdr.Datagram, 10_000)
-	n := &network{}
-	return client(t, config(t, here), append(append(n.options(), noHost, WithTap(func(b []byte) {
+	n := &fakeNet{}
+	if len(opts) == 0 {
+		opts = []Option{noHost}
+	}
+	return client(t, config(t, here), append(append(n.options(), WithTap(func(b []byte) {
 		d, err := xdr.Parse(bytes.Clone(b))
 		if err != nil {
 			t.Error(err)
@@ -169,12 +172,12 @@ func TestCloseReportsJobs(t *testing.T) {
 
 func TestJobParams(t *testing.T) {
 	t.Parallel()
-	c, got := tapped(t, WithMonitoring(func(o *conf.Options) {
+	c, got := tapped(t, Options{AdjustSource: func(o *conf.Options) {
 		o.SysMonitoring, o.GeneralInfo = conf.Off, conf.Off
 		o.Params = map[string]conf.Param{"job_rss": {On: false}, "job_threads": {On: false}}
-	}))
+	}})
 	p := startChild(t)
-	j := addJob(t, c, Job{PID: p.Process.Pid, Params: map[string]bool{"pss": true, "job_total_threads": true, "io": false}})
+	j := addJob(t, c, Job{PID: p.Process.Pid, Switches: map[string]bool{"pss": true, "job_total_threads": true, "io": false}})
 	if err := j.Report(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -204,7 +207,7 @@ func TestAddJobRefuses(t *testing.T) {
 		{Job{PID: gone.Process.Pid}, "process"},
 		{Job{PID: -1}, "-1"},
 		{Job{PID: pid, Cluster: " "}, "cluster"},
-		{Job{PID: pid, Params: map[string]bool{"nonsense": true}}, `"nonsense"`},
+		{Job{PID: pid, Switches: map[string]bool{"nonsense": true}}, `"nonsense"`},
 		{Job{PID: pid, Interval: time.Millisecond}, "interval"},
 		{Job{PID: pid, NumCPUs: -1}, "CPUs"},
 		{Job{Cgroup: "/nonexistent", Node: "N"}, "/nonexistent"},
@@ -223,7 +226,7 @@ func TestAddJobRefuses(t *testing.T) {
 // Each source of configuration has its own intervals and switches for jobs.
 func TestJobsOfSources(t *testing.T) {
 	t.Parallel()
-	var n network
+	var n fakeNet
 	var w web
 	w.set(u1, "10.0.0.1\nxApMon_sys_monitoring = off\nxApMon_general_info = off\nxApMon_job_rss = off\n")
 	w.set(u2, "10.0.0.2\nxApMon_sys_monitoring = off\nxApMon_general_info = off\nxApMon_job_monitoring = off\n")
@@ -268,11 +271,11 @@ func TestManyJobsAreSpread(t *testing.T) {
 		addJob(t, c, Job{PID: os.Getpid(), Node: "N", Interval: time.Hour})
 	}
 	slots := map[time.Duration]int{}
-	c.monitor.mu.Lock()
-	for _, task := range c.monitor.tasks {
-		slots[task.next]++
+	for _, j := range c.jobs.list {
+		for _, r := range j.reports {
+			slots[r.task.Shift]++
+		}
 	}
-	c.monitor.mu.Unlock()
 	equal(t, "slots", len(slots), 4)
 	for _, n := range slots {
 		equal(t, "jobs in one", n, jobsPerSecond)
@@ -295,13 +298,13 @@ func whole(t *testing.T, params map[string]*Param) {
 // A job that is not monitored is reported to the sources that want it.
 func TestReportJob(t *testing.T) {
 	t.Parallel()
-	var n network
+	var n fakeNet
 	var w web
 	w.set(u1, "10.0.0.1\nxApMon_sys_monitoring = off\nxApMon_general_info = off\nxApMon_job_run_time = off\n")
 	w.set(u2, "10.0.0.2\nxApMon_sys_monitoring = off\nxApMon_general_info = off\nxApMon_job_monitoring = off\n")
 	c := open(t, &n, &w, []string{u1, u2})
 	s := procinfo.JobSample{RunTime: procinfo.Known(1), ExitCode: procinfo.Known(127)}
-	if err := c.ReportJob(t.Context(), Job{Cluster: "C", Node: "N", Also: []Param{Int("run", 12)}}, s, String("status", "ended")); err != nil {
+	if err := c.ReportJob(t.Context(), Job{Cluster: "C", Node: "N", Params: []Param{Int("run", 12)}}, s, String("status", "ended")); err != nil {
 		t.Fatal(err)
 	}
 	one := n.reports("10.0.0.1:8884", "C")
@@ -321,10 +324,10 @@ func TestJobSampleFollowsTheConfiguration(t *testing.T) {
 		t.Skip(err)
 	}
 	for _, pss := range []bool{false, true} {
-		c, _ := tapped(t, WithMonitoring(func(o *conf.Options) {
+		c, _ := tapped(t, Options{AdjustSource: func(o *conf.Options) {
 			o.SysMonitoring, o.GeneralInfo = conf.Off, conf.Off
 			o.Params = map[string]conf.Param{"job_pss": {On: pss}, "job_io": {On: false}}
-		}))
+		}})
 		p := startChild(t)
 		j := addJob(t, c, Job{PID: p.Process.Pid})
 		s, err := j.Sample()

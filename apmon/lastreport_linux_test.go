@@ -34,7 +34,7 @@ func fakeProc(t *testing.T, c *Client) (end func()) {
 		}
 	}
 	fs := procinfo.DirFS(dir)
-	c.monitor.procs, c.monitor.dirs = procinfo.NewJobs(fs), procinfo.NewWorkDirs(fs)
+	c.jobs.procs, c.jobs.dirs = procinfo.NewJobs(fs), procinfo.NewWorkDirs(fs)
 	return func() {
 		if err := os.RemoveAll(filepath.Join(dir, "proc/77")); err != nil {
 			t.Fatal(err)
@@ -43,7 +43,7 @@ func fakeProc(t *testing.T, c *Client) (end func()) {
 }
 
 // perNode counts the datagrams of jobs.
-func perNode(n *network) map[string]int {
+func perNode(n *fakeNet) map[string]int {
 	count := map[string]int{}
 	for _, d := range n.reports(here, DefaultJobCluster) {
 		count[d.Node]++
@@ -58,7 +58,7 @@ func TestJobsThatEndTogether(t *testing.T) {
 	for _, reload := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			const jobs = 300
-			var n network
+			var n fakeNet
 			var w web
 			var log bytes.Buffer
 			w.set(u1, here+"\nxApMon_maxMsgRate = 4\n")
@@ -104,7 +104,7 @@ func TestJobsThatEndTogether(t *testing.T) {
 func TestLastReportsThatFailAreLoggedOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		var n network
+		var n fakeNet
 		var log bytes.Buffer
 		c := client(t, config(t, "no.example"), append(n.options(), noHost, WithLogger(slog.New(slog.NewTextHandler(&log, nil))))...)
 		end := fakeProc(t, c)
@@ -133,16 +133,16 @@ func TestLastReportsThatFailAreLoggedOnce(t *testing.T) {
 func TestLastReportTakesThePlace(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		var n network
+		var n fakeNet
 		cfg := config(t, here)
 		cfg.MaxMsgRate = 1
 		c := client(t, cfg, append(n.options(), noHost)...)
 		fakeProc(t, c)
 		j := addJob(t, c, Job{PID: 77, Node: "N", Interval: 10 * time.Second})
 		synctest.Wait()
-		for c.limiter.allow(c.now(), 1) {
+		for c.sender.limiter.allow(c.sender.network.now(), 1) {
 		}
-		c.limiter.sent = 200 // it takes half a minute until any may pass
+		c.sender.limiter.sent = 200 // it takes half a minute until any may pass
 		before := make(chan error, 1)
 		go func() { before <- j.Report(t.Context()) }()
 		time.Sleep(3 * time.Second)
@@ -162,7 +162,8 @@ func TestLastReportTakesThePlace(t *testing.T) {
 		if !has(sent[0], "exit_code") || !has(sent[0], "status") {
 			t.Errorf("sent %+v", sent[0].Params)
 		}
-		equal(t, "skipped or failed", c.monitor.gone.skipped+c.monitor.gone.failures, 0)
+		skipped, failures := c.schedule.Totals()
+		equal(t, "skipped or failed", skipped+failures, 0)
 	})
 }
 
@@ -171,7 +172,7 @@ func TestServiceStateLogIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer
 		c, _ := monitored(t, noHost, WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
-		j := &MonitoredJob{c: c}
+		j := &MonitoredJob{jobs: &c.jobs}
 		lines := func(samples int) int {
 			log.Reset()
 			for i := range samples {

@@ -10,9 +10,9 @@ import (
 )
 
 // limiterWeight is h of the formula below. With 0.92 and 40 per second the
-// flood control of the receivers (the same formula, 0.92 and 50) never drops
-// what the limiter lets through; with 0.95 it loses an eighth of a cold burst
-// of 1000. TestLimiterAgainstReceiver shows both.
+// flood control of the receivers (the same formula with 0.92 and 50) never drops
+// a datagram that the limiter has admitted; with 0.95 it drops an eighth of a
+// burst of 1000 after idle time. TestLimiterAgainstReceiver shows both.
 const limiterWeight = 0.92
 
 // limiter is the exponentially weighted moving average that all ApMon clients
@@ -22,10 +22,10 @@ const limiterWeight = 0.92
 //	rate = h·prev + (1−h)·sent
 //	over if rate > max/10 and random(0 … max/10) ≥ max − rate
 //
-// so below 0.9·max everything passes, above max nothing does, and in between
-// ever less. After idle seconds prev has decayed by each of them. A message of
-// several datagrams is held against the rate that it would lead to, or one of
-// a thousand would pass and most of it be lost.
+// so that below 0.9·max every message passes, above max none does, and in between
+// fewer and fewer do. During idle time prev decays every second. A message of
+// several datagrams is checked against the rate that it would lead to: otherwise
+// one of a thousand datagrams would pass, and receivers would drop most of it.
 type limiter struct {
 	h      float64
 	random func() float64 // in [0, 1)
@@ -33,7 +33,7 @@ type limiter struct {
 	mu         sync.Mutex
 	max        float64 // in force
 	configured float64
-	override   float64 // counts in place of configured; 0 for none
+	override   float64 // replaces configured; 0 for none
 	err        error   // for a message over the limit, made once
 	second     int64   // the current one, on the monotonic clock
 	sent       float64
@@ -46,10 +46,10 @@ func newLimiter(max float64) *limiter {
 	return l
 }
 
-// setMax changes the configured limit; what has been sent stays counted.
+// setMax changes the configured limit. The measured rate stays.
 func (l *limiter) setMax(max float64) { l.change(func() { l.configured = max }) }
 
-// setOverride has another limit count in place of the configured one; 0 ends that.
+// setOverride replaces the configured limit by another; 0 ends that.
 func (l *limiter) setOverride(max float64) { l.change(func() { l.override = max }) }
 
 func (l *limiter) change(set func()) {
@@ -60,21 +60,21 @@ func (l *limiter) change(set func()) {
 	l.err = fmt.Errorf("%w of %v datagrams a second", ErrRateLimited, l.max)
 }
 
-// limit returns the limit, and the error for what is over it.
+// limit returns the limit, and the error for a message over it.
 func (l *limiter) limit() (float64, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.max, l.err
 }
 
-// part is how many datagrams at most may ever pass at once.
+// part returns the largest number of datagrams that may pass at once.
 func (l *limiter) part() int {
 	rate, _ := l.limit()
 	return int(max(1, min(rate, 1e6)))
 }
 
-// allow decides on a message of the given number of datagrams at a time on the
-// monotonic clock, and counts it if it may go.
+// allow reports whether a message of the given number of datagrams may be sent at
+// a time on the monotonic clock, and counts it if so.
 func (l *limiter) allow(now time.Duration, datagrams int) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -94,8 +94,8 @@ func (l *limiter) allow(now time.Duration, datagrams int) bool {
 	return true
 }
 
-// untilNext is how long a message that was over the limit has to wait before
-// asking again makes sense: the rate sinks when the second changes.
+// untilNext returns how long a message over the limit has to wait before it may
+// pass: the rate goes down when the second changes.
 func untilNext(now time.Duration) time.Duration {
 	return time.Second - now%time.Second
 }

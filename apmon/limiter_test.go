@@ -13,9 +13,9 @@ import (
 
 // flood is the receiver's flood control for one address: the family's formula
 // with a weight of 0.92 and 50 datagrams a second, on a clock whose seconds
-// begin at another moment than ours. What it does with idle seconds has not
-// been observed; it is taken to forget as it should. (A receiver that decays by
-// one step whatever the pause would lose a part of what follows one.)
+// begin at another moment than the sender's. Its behavior in idle seconds has not
+// been observed; the test assumes that it decays in each of them. (A receiver
+// that decays by one step after any pause would drop datagrams after the pause.)
 type flood struct {
 	phase      time.Duration
 	second     int64
@@ -208,7 +208,7 @@ func TestLimiterSmallRates(t *testing.T) {
 
 func TestPolicyDrop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var n network
+		var n fakeNet
 		c := client(t, config(t, "1.2.3.4"), n.options()...)
 		dropped := 0
 		for range 1000 {
@@ -232,8 +232,8 @@ func TestPolicyDrop(t *testing.T) {
 
 func TestPolicyWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var n network
-		c := client(t, config(t, "1.2.3.4"), append(n.options(), WithRatePolicy(Wait))...)
+		var n fakeNet
+		c := client(t, config(t, "1.2.3.4"), append(n.options(), Options{RatePolicy: RateWait})...)
 		start := time.Now()
 		var wg sync.WaitGroup
 		for range 10 {
@@ -296,11 +296,11 @@ func TestPolicyWait(t *testing.T) {
 func TestPolicyWaitFollowsTheRate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, after := range []time.Duration{0, 3 * time.Second} {
-			var n network
+			var n fakeNet
 			var w web
 			w.set(u1, "10.0.0.1\nxApMon_maxMsgRate = 1000\n")
-			c := open(t, &n, &w, []string{u1}, WithRatePolicy(Wait), WithDatagramLimit(200))
-			for c.limiter.allow(c.now(), 20) {
+			c := open(t, &n, &w, []string{u1}, Options{RatePolicy: RateWait, DatagramLimit: 200})
+			for c.sender.limiter.allow(c.sender.network.now(), 20) {
 			}
 			params := make([]Param, 40_000)
 			for i := range params {
@@ -332,8 +332,8 @@ func TestPolicyWaitFollowsTheRate(t *testing.T) {
 
 func TestPolicyOff(t *testing.T) {
 	t.Parallel()
-	var n network
-	c := client(t, config(t, "1.2.3.4"), append(n.options(), WithRatePolicy(Off))...)
+	var n fakeNet
+	c := client(t, config(t, "1.2.3.4"), append(n.options(), Options{RatePolicy: RateOff})...)
 	for range 2000 {
 		if err := c.Send("C", "N", Int("x", 1)); err != nil {
 			t.Fatal(err)

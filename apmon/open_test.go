@@ -66,9 +66,9 @@ func (w *web) hang(hangs bool) {
 	}
 }
 
-func open(t testing.TB, n *network, w *web, sources []string, opts ...Option) *Client {
+func open(t testing.TB, n *fakeNet, w *web, sources []string, opts ...Option) *Client {
 	t.Helper()
-	c, err := OpenWith(context.Background(), sources, append(append(n.options(), WithTransport(w)), opts...)...)
+	c, err := OpenSources(context.Background(), conf.ParseSources(sources...), append(append(n.options(), WithTransport(w)), opts...)...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,18 +92,18 @@ func TestOpenMergesSources(t *testing.T) {
 	if err := os.WriteFile(file, []byte("10.0.0.1\nxApMon_maxMsgRate = 5\nbad line here\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	var n network
+	var n fakeNet
 	var w web
 	w.set(u1, "10.0.0.2 pw\n10.0.0.1 pw1\nxApMon_maxMsgRate = 3\nxApMon_sys_load1 = off")
 	c := open(t, &n, &w, []string{file, u1, u2, "10.0.0.3, 10.0.0.4", "['10.0.0.5']"})
 	equal(t, "destinations", names(c), "10.0.0.1:8884 10.0.0.2:8884 10.0.0.3:8884 10.0.0.4:8884 10.0.0.5:8884")
-	rate, _ := c.limiter.limit()
+	rate, _ := c.sender.limiter.limit()
 	equal(t, "the lowest rate", rate, 3)
 	if err := c.Send("C", "N", Int("x", 1)); err != nil {
 		t.Fatal(err)
 	}
 	equal(t, "password of its double", n.got[netip.MustParseAddrPort("10.0.0.1:8884")][0].Password, "pw1")
-	s := c.Stats().Sources
+	s := c.Stats().Configs
 	equal(t, "sources", len(s), 5)
 	if len(s[0].Problems) != 1 || !strings.HasPrefix(s[0].Problems[0], file+":3: ") || s[0].LastError != "" {
 		t.Errorf("file: %+v", s[0])
@@ -118,11 +118,11 @@ func TestOpenMergesSources(t *testing.T) {
 
 func TestOpenWithNothing(t *testing.T) {
 	t.Parallel()
-	var n network
+	var n fakeNet
 	var w web
 	dir := t.TempDir()
 	w.set(u2, "# nothing\n")
-	_, err := OpenWith(context.Background(), []string{dir + "/none.conf", u1, u2, "h:99999"}, append(n.options(), WithTransport(&w))...)
+	_, err := OpenSources(context.Background(), conf.ParseSources(dir+"/none.conf", u1, u2, "h:99999"), append(n.options(), WithTransport(&w))...)
 	if err == nil {
 		t.Fatal("opened")
 	}
@@ -131,16 +131,16 @@ func TestOpenWithNothing(t *testing.T) {
 			t.Errorf("no %q in %v", part, err)
 		}
 	}
-	if _, err := OpenWith(context.Background(), []string{"{'h' => $x}"}); err == nil {
+	if _, err := OpenSources(context.Background(), conf.ParseSources("{'h' => $x}")); err == nil {
 		t.Error("a variable was evaluated")
 	}
 }
 
 func TestOpenStartsEmpty(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var n network
+		var n fakeNet
 		var w web
-		c := open(t, &n, &w, []string{u1}, WithStartEmpty())
+		c := open(t, &n, &w, []string{u1}, Options{StartEmpty: true})
 		if err := c.Send("C", "N", Int("x", 1)); !errors.Is(err, ErrNoDestination) {
 			t.Errorf("got %v", err)
 		}
@@ -158,7 +158,7 @@ func TestOpenStartsEmpty(t *testing.T) {
 // fail.
 func TestRecheckTimes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var n network
+		var n fakeNet
 		w := web{}
 		w.set(u1, "10.0.0.1\nxApMon_recheck_interval = 5\n")
 		c := open(t, &n, &w, []string{u1})
@@ -188,7 +188,7 @@ func TestRecheckTimes(t *testing.T) {
 		if len(g) < 15 || len(g) > 30 || slices.Max(g) > 66*time.Minute || g[len(g)-1] < 50*time.Minute {
 			t.Errorf("back-off: %v", g)
 		}
-		s := c.Stats().Sources[0]
+		s := c.Stats().Configs[0]
 		if s.Failures < 15 || s.Destinations != 1 || !strings.Contains(s.LastError, "404") {
 			t.Errorf("%+v", s)
 		}
@@ -203,11 +203,11 @@ func TestRecheckTimes(t *testing.T) {
 
 func TestReloadKeepsWhatStays(t *testing.T) {
 	t.Parallel()
-	var n network
+	var n fakeNet
 	var w web
 	w.set(u1, "10.0.0.1\n10.0.0.2 pw\nxApMon_maxMsgRate = 7\n")
 	var log bytes.Buffer
-	c := open(t, &n, &w, []string{u1}, WithLogger(slog.New(slog.NewTextHandler(&log, nil))), WithRatePolicy(Off))
+	c := open(t, &n, &w, []string{u1}, WithLogger(slog.New(slog.NewTextHandler(&log, nil))), Options{RatePolicy: RateOff})
 	send := func() {
 		t.Helper()
 		if err := c.Send("C", "N", Int("x", 1)); err != nil {
@@ -223,7 +223,7 @@ func TestReloadKeepsWhatStays(t *testing.T) {
 		t.Fatal(err)
 	}
 	send()
-	rate, _ := c.limiter.limit()
+	rate, _ := c.sender.limiter.limit()
 	equal(t, "rate returned to its default", rate, DefaultRate)
 	equal(t, "sockets made", len(n.dials), 3)
 	equal(t, "sockets closed", n.closed, 1)
@@ -255,17 +255,17 @@ func TestReloadKeepsWhatStays(t *testing.T) {
 	}
 	send()
 	equalSlices(t, "back", n.seqs("10.0.0.1:8884"), []int32{1, 2})
-	equal(t, "failures", c.Stats().Sources[0].Failures, 4)
+	equal(t, "failures", c.Stats().Configs[0].Failures, 4)
 }
 
 // While the configuration changes as fast as it can, senders lose nothing and
 // send nothing twice to the destination that stays.
 func TestReloadLosesNothing(t *testing.T) {
 	t.Parallel()
-	var n network
+	var n fakeNet
 	var w web
 	w.set(u1, "10.0.0.1")
-	c := open(t, &n, &w, []string{u1}, WithRatePolicy(Off))
+	c := open(t, &n, &w, []string{u1}, Options{RatePolicy: RateOff})
 	const senders, reloads = 4, 100
 	var wg sync.WaitGroup
 	stop := make(chan struct{})
@@ -308,16 +308,16 @@ func TestReloadLosesNothing(t *testing.T) {
 		next[s]++
 	}
 	equal(t, "arrived", next, sent)
-	equal(t, "reloads", c.Stats().Sources[0].Reads, 1+reloads)
+	equal(t, "reloads", c.Stats().Configs[0].Reads, 1+reloads)
 }
 
 func TestAdjust(t *testing.T) {
 	t.Parallel()
 	const u1, u2, plain = "https://one.example/conf?app=prod", "https://two.example/conf", "http://three.example/conf"
-	var n network
+	var n fakeNet
 	var w web
 	w.set(u1, "10.0.0.1\n10.0.0.2 own\n")
-	c := open(t, &n, &w, []string{u1}, WithAdjust(func(cfg *conf.Config) { cfg.DefaultPassword("common"); cfg.MaxMsgRate = 9 }))
+	c := open(t, &n, &w, []string{u1}, Options{Adjust: func(cfg *conf.Config) { cfg.DefaultPassword("common"); cfg.MaxMsgRate = 9 }})
 	w.set(u1, "10.0.0.1\n10.0.0.2 own\n10.0.0.3\nxApMon_maxMsgRate = 5\n")
 	if err := c.Reload(context.Background()); err != nil {
 		t.Fatal(err)
@@ -326,21 +326,21 @@ func TestAdjust(t *testing.T) {
 	for addr, want := range map[string]string{"10.0.0.1:8884": "common", "10.0.0.2:8884": "own", "10.0.0.3:8884": "common"} {
 		equal(t, addr, n.got[netip.MustParseAddrPort(addr)][0].Password, want)
 	}
-	rate, _ := c.limiter.limit()
+	rate, _ := c.sender.limiter.limit()
 	equal(t, "rate", rate, 9)
 
 	// A password that another source has counts, whatever the order.
 	w.set(u2, "10.0.0.1 theirs\n")
-	c = open(t, &n, &w, []string{u1, u2}, WithAdjust(func(cfg *conf.Config) { cfg.DefaultPassword("common") }))
+	c = open(t, &n, &w, []string{u1, u2}, Options{Adjust: func(cfg *conf.Config) { cfg.DefaultPassword("common") }})
 	c.Send("C", "N", Int("x", 1))
 	got := n.got[netip.MustParseAddrPort("10.0.0.1:8884")]
 	equal(t, "password of another source", got[len(got)-1].Password, "theirs")
 
 	// Whoever answers for a plain-http source must not be told a password.
 	w.set(plain, "10.0.0.1\n10.0.0.4\n")
-	c = open(t, &n, &w, []string{plain, u1}, WithAdjust(func(cfg *conf.Config) {
+	c = open(t, &n, &w, []string{plain, u1}, Options{Adjust: func(cfg *conf.Config) {
 		equal(t, "sources", strings.Join(cfg.DefaultPassword("common"), " "), plain)
-	}))
+	}})
 	c.Send("C", "N", Int("x", 1))
 	got = n.got[netip.MustParseAddrPort("10.0.0.1:8884")]
 	equal(t, "password of a destination that https names, too", got[len(got)-1].Password, "common")
@@ -359,23 +359,24 @@ func TestOpenMissingFile(t *testing.T) {
 	}
 }
 
-// What a program sets through options is refused when the client is made, also
-// where it needs no configuration to start; when it goes wrong later, nothing
-// changes.
+// TestOpenRefusesIntervals: a bad interval that a program sets is an error when
+// the client is made, also if that needs no configuration; later it is an error
+// of the reload, which changes nothing.
 func TestOpenRefusesIntervals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		for _, opt := range []Option{WithStartEmpty(), WithOpenInBackground()} {
-			_, err := OpenWith(t.Context(), []string{"10.0.0.1"}, opt, WithMonitoring(func(o *conf.Options) { o.SysInterval = 120 }))
+		for _, opt := range []Options{{StartEmpty: true}, {OpenInBackground: true}} {
+			opt.AdjustSource = func(o *conf.Options) { o.SysInterval = 120 }
+			_, err := OpenSources(t.Context(), conf.ParseSources("10.0.0.1"), opt)
 			if err == nil || !strings.Contains(err.Error(), "write 120*time.Second") {
 				t.Errorf("got %v", err)
 			}
 		}
-		var n network
+		var n fakeNet
 		var w web
 		w.set(u1, "10.0.0.1\n")
 		var log bytes.Buffer
 		c := open(t, &n, &w, []string{u1}, WithLogger(slog.New(slog.NewTextHandler(&log, nil))),
-			WithMonitoring(func(o *conf.Options) { o.SysInterval /= 1e9 }))
+			Options{AdjustSource: func(o *conf.Options) { o.SysInterval /= 1e9 }})
 		w.set(u1, "10.0.0.2\nxApMon_sys_interval = 60\n")
 		if err := c.Reload(t.Context()); err == nil || !strings.Contains(err.Error(), "interval of 60ns") {
 			t.Errorf("Reload: %v", err)
@@ -398,11 +399,11 @@ func TestFallback(t *testing.T) {
 	t.Parallel()
 	seen := map[string]bool{}
 	for range 100 {
-		var n network
+		var n fakeNet
 		var w web
 		w.set(u1, "10.0.0.1")
 		w.set(u2, "10.0.0.2")
-		c := open(t, &n, &w, []string{"http://dead.example", u1, u2}, WithFallback())
+		c := open(t, &n, &w, []string{"http://dead.example", u1, u2}, Options{Fallback: true})
 		seen[names(c)] = true
 		if err := c.Reload(context.Background()); err != nil {
 			t.Fatal(err)
@@ -413,9 +414,9 @@ func TestFallback(t *testing.T) {
 	if len(seen) != 2 || !seen["10.0.0.1:8884"] || !seen["10.0.0.2:8884"] {
 		t.Errorf("got %v", seen)
 	}
-	var n network
+	var n fakeNet
 	var w web
-	_, err := OpenWith(context.Background(), []string{u1, u2}, append(n.options(), WithTransport(&w), WithFallback())...)
+	_, err := OpenSources(context.Background(), conf.ParseSources(u1, u2), append(n.options(), WithTransport(&w), Options{Fallback: true})...)
 	if err == nil || !strings.Contains(err.Error(), u1) || !strings.Contains(err.Error(), u2) {
 		t.Errorf("got %v", err)
 	}
@@ -425,10 +426,10 @@ func TestFallback(t *testing.T) {
 func TestFallbackTimes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for range 10 {
-			var n network
+			var n fakeNet
 			var w web
 			w.set(u2, "10.0.0.2")
-			c := open(t, &n, &w, []string{u1, u2}, WithFallback(), WithStartEmpty())
+			c := open(t, &n, &w, []string{u1, u2}, Options{Fallback: true, StartEmpty: true})
 			time.Sleep(time.Hour)
 			w.mu.Lock()
 			if len(w.times) < 6 || len(w.times) > 9 {
@@ -437,9 +438,9 @@ func TestFallbackTimes(t *testing.T) {
 			w.mu.Unlock()
 			c.Close()
 		}
-		var n network
+		var n fakeNet
 		var w web
-		c := open(t, &n, &w, []string{u1, u2}, WithFallback(), WithStartEmpty())
+		c := open(t, &n, &w, []string{u1, u2}, Options{Fallback: true, StartEmpty: true})
 		time.Sleep(10 * time.Minute)
 		w.set(u1, "10.0.0.1")
 		time.Sleep(2 * time.Hour)
@@ -459,11 +460,11 @@ func TestReplacingAllLosesNothing(t *testing.T) {
 		{"10.0.0.1", "10.0.0.2"},
 		{"a.example\n10.0.0.1", "10.0.0.1\na.example", "10.0.0.1", "a.example"},
 	} {
-		var n network
+		var n fakeNet
 		n.answer("a.example", "10.0.0.1")
 		var w web
 		w.set(u1, pages[0])
-		c := open(t, &n, &w, []string{u1}, WithRatePolicy(Off))
+		c := open(t, &n, &w, []string{u1}, Options{RatePolicy: RateOff})
 		stop := make(chan struct{})
 		var wg sync.WaitGroup
 		wg.Go(func() {
@@ -504,10 +505,10 @@ func TestReplacingAllLosesNothing(t *testing.T) {
 // the new destinations.
 func TestWaitingMessageFollows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var n network
+		var n fakeNet
 		var w web
 		w.set(u1, "10.0.0.1\nxApMon_maxMsgRate = 1\n")
-		c := open(t, &n, &w, []string{u1}, WithRatePolicy(Wait))
+		c := open(t, &n, &w, []string{u1}, Options{RatePolicy: RateWait})
 		done := make(chan struct{})
 		go func() {
 			for range 30 {
@@ -533,12 +534,12 @@ func TestWaitingMessageFollows(t *testing.T) {
 // told so.
 func TestWaitingMessageFindsNoRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var n network
+		var n fakeNet
 		var w web
 		w.set(u1, "10.0.0.1\nxApMon_maxMsgRate = 1\n")
-		c := open(t, &n, &w, []string{u1}, WithRatePolicy(Wait))
+		c := open(t, &n, &w, []string{u1}, Options{RatePolicy: RateWait})
 		for range 20 {
-			c.limiter.allow(c.now(), 1)
+			c.sender.limiter.allow(c.sender.network.now(), 1)
 		}
 		failed := make(chan error)
 		go func() { failed <- c.Send(strings.Repeat("c", 8000), "N", Int("x", 1)) }()
@@ -558,7 +559,7 @@ func TestWaitingMessageFindsNoRoom(t *testing.T) {
 // looked up again.
 func TestReturnBeforeTheFirstAddress(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var n network
+		var n fakeNet
 		var w web
 		n.set("h.example", hang)
 		w.set(u1, "10.0.0.1\nh.example")
@@ -585,7 +586,7 @@ func TestReturnBeforeTheFirstAddress(t *testing.T) {
 // one of them resolves.
 func TestUnresolvableDestinationsWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var n network
+		var n fakeNet
 		var w web
 		w.set(u1, "10.0.0.1")
 		c := open(t, &n, &w, []string{u1})
@@ -610,7 +611,7 @@ func TestUnresolvableDestinationsWait(t *testing.T) {
 // A caller that gives up is not the source's failure.
 func TestReloadGivenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var n network
+		var n fakeNet
 		var w web
 		w.set(u1, "10.0.0.1")
 		c := open(t, &n, &w, []string{u1})
@@ -620,7 +621,7 @@ func TestReloadGivenUp(t *testing.T) {
 		if err := c.Reload(ctx); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("got %v", err)
 		}
-		equal(t, "failures", c.Stats().Sources[0].Failures, 0)
+		equal(t, "failures", c.Stats().Configs[0].Failures, 0)
 		if err := c.Reload(ctx); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("got %v", err)
 		}
@@ -630,10 +631,10 @@ func TestReloadGivenUp(t *testing.T) {
 // One malformed source does not take the others with it.
 func TestMalformedSource(t *testing.T) {
 	t.Parallel()
-	var n network
+	var n fakeNet
 	c := open(t, &n, &web{}, []string{"10.0.0.1", "{'h' =>"})
 	equal(t, "destinations", names(c), "10.0.0.1:8884")
-	if s := c.Stats().Sources[1]; !strings.Contains(s.LastError, "Perl") {
+	if s := c.Stats().Configs[1]; !strings.Contains(s.LastError, "Perl") {
 		t.Errorf("%+v", s)
 	}
 }
@@ -641,7 +642,7 @@ func TestMalformedSource(t *testing.T) {
 // A fetch that hangs delays neither senders nor Close.
 func TestHangingSource(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var n network
+		var n fakeNet
 		var w web
 		w.set(u1, "10.0.0.1")
 		c := open(t, &n, &w, []string{u1})
@@ -680,7 +681,7 @@ func TestHangingSource(t *testing.T) {
 // hangs, keeps the address.
 func TestRecheckLooksNamesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var n network
+		var n fakeNet
 		var w web
 		w.set(u1, "h.example\nxApMon_recheck_interval = 60\n")
 		n.answer("h.example", "10.0.0.1")
@@ -713,7 +714,7 @@ func TestFilesAreFollowed(t *testing.T) {
 		write("b.conf", "10.0.0.2\n")
 		write("a.conf", "10.0.0.1\nxApMon_recheck_interval = 30\n")
 		write("c.conf.rpmnew", "10.0.0.3\n")
-		var n network
+		var n fakeNet
 		c := open(t, &n, &web{}, []string{dir})
 		equal(t, "destinations", names(c), "10.0.0.1:8884 10.0.0.2:8884")
 		write("d.conf", "10.0.0.4\n")
@@ -736,7 +737,7 @@ func TestSendAllocatesNothingWhileASourceHangs(t *testing.T) {
 	hanging := make(chan struct{})
 	w := &web{}
 	w.set(u1, l.name()+"\nxApMon_maxMsgRate = 1000000000\n")
-	c, err := OpenWith(context.Background(), []string{u1}, WithTransport(w))
+	c, err := OpenSources(context.Background(), conf.ParseSources(u1), WithTransport(w))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -794,17 +795,17 @@ func TestSampleKnowsEveryOption(t *testing.T) {
 	}
 }
 
-// What opens in the background waits for nothing, not even for a source that
-// hangs, and sends once there is something to send to.
+// TestOpenInBackground: Open returns at once, even if a source hangs, and the
+// client sends as soon as there is a destination.
 func TestOpenInBackground(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		var n network
+		var n fakeNet
 		var w web
 		w.set(u1, "10.0.0.1\n")
 		w.hang(true)
 		start := time.Now()
-		c := open(t, &n, &w, []string{u1}, WithOpenInBackground())
+		c := open(t, &n, &w, []string{u1}, Options{OpenInBackground: true})
 		equal(t, "time to open", time.Since(start), 0)
 		if err := c.Send("C", "N", Int("x", 1)); !errors.Is(err, ErrNoDestination) {
 			t.Errorf("Send: %v", err)
@@ -824,7 +825,7 @@ func TestOpenInBackground(t *testing.T) {
 		}
 		equalSlices(t, "arrived", n.seqs("10.0.0.1:8884"), []int32{1})
 
-		c = open(t, &n, &w, []string{u1}, WithOpenInBackground())
+		c = open(t, &n, &w, []string{u1}, Options{OpenInBackground: true})
 		if err := c.Ready(t.Context()); err != nil {
 			t.Fatal(err)
 		}

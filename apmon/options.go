@@ -1,168 +1,299 @@
 package apmon
 
 import (
+	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"log/slog"
+	"maps"
+	"math"
 	"net"
 	"net/http"
 	"net/netip"
+	"sync"
 	"time"
 
 	"github.com/apmon-go/apmon/conf"
+	"github.com/apmon-go/apmon/procinfo"
+	"github.com/apmon-go/apmon/xdr"
 )
 
 // Defaults of a Client.
 const (
 	// DefaultCluster is the cluster of a message that names none.
 	DefaultCluster = "ApMon_UserSend"
-	// DefaultRate is the rate limit in datagrams a second: receivers drop,
-	// silently, what comes above 50 from one address.
+	// DefaultMonitorCluster is the cluster of the reports on the host.
+	DefaultMonitorCluster = "ApMon_SysMon"
+	// DefaultJobCluster is the cluster of jobs that name none.
+	DefaultJobCluster = "ApMon_JobMon"
+	// DefaultRate is the rate limit in datagrams a second: receivers silently
+	// drop what exceeds 50 from one address.
 	DefaultRate = 40
-	// resolveTimeout bounds the name look-ups of New, and each later one.
-	resolveTimeout = 5 * time.Second
-	// maxLookups is how many names are looked up at once.
-	maxLookups = 32
-	// recheckInterval is how long a looked-up address is believed, and
-	// retryInterval at least how long after a failed look-up the next one is
-	// made, see [backoff].
-	recheckInterval = 600 * time.Second
-	retryInterval   = 30 * time.Second
-	// redialInterval is the least time between two attempts to make a socket
-	// for one destination.
-	redialInterval = time.Second
 )
 
 // RatePolicy is what happens to a message over the rate limit.
 type RatePolicy int
 
 const (
-	// Drop returns [ErrRateLimited] at once, and counts. The default.
-	Drop RatePolicy = iota
-	// Wait waits until the message may be sent. No lock is held; the wait
+	// RateDrop returns [ErrRateLimited] at once, and counts the message. It is
+	// the default.
+	RateDrop RatePolicy = iota
+	// RateWait waits until the message may be sent. No lock is held; the wait
 	// ends with the context of [Client.SendMessage], or with [ErrClosed] when
-	// the client is closed. A message of very many datagrams goes in parts.
-	Wait
-	// Off sends whatever comes.
-	Off
+	// the client is closed. A message of very many datagrams is sent in parts.
+	RateWait
+	// RateOff sends every message at once.
+	RateOff
 )
 
-// Option changes how a Client works. What comes from a configuration is in
-// [conf.Config] instead.
-type Option func(*options)
+// Options are the settings of a client that do not come from a configuration.
+// The zero value of every field is its default. Pass them to [New] or [Open] as
+// an [Option], once:
+//
+//	c, err := apmon.New(cfg, apmon.Options{RatePolicy: apmon.RateWait}, apmon.WithLogger(logger))
+type Options struct {
+	// RatePolicy is what happens to a message over the rate limit.
+	RatePolicy RatePolicy
+	// DatagramLimit is the size in bytes at which a message is split into
+	// datagrams: 1432 by default, so that one fits an Ethernet frame with IPv6
+	// or a tunnel; 8192 at most, the smaller of the receivers' buffers.
+	DatagramLimit int
+	// Cluster and Node are those of messages that name none. The defaults are
+	// [DefaultCluster] and the fully qualified host name.
+	Cluster, Node string
+	// HostCluster and HostNode are those of the reports on this host, until
+	// [Client.SetMonitorNames]. The defaults are [DefaultMonitorCluster] and
+	// Node.
+	HostCluster, HostNode string
+	// WithoutHost leaves this host, and the sender's own statistics, out of the
+	// reports, whatever the configurations say. It is for programs that report
+	// their own sources or jobs, on hosts on which apmon-bg reports the host.
+	WithoutHost bool
+	// Adjust changes the merged configuration before it is used, now and at
+	// every reload: to add a password that is kept elsewhere, or to change the
+	// rate.
+	Adjust func(*conf.Config)
+	// AdjustSource changes the monitoring options of each source before they are
+	// used, now and at every reload; see [Client.Monitor]. It is also called with
+	// the defaults: New and Open return an error for an interval that is neither
+	// 0 nor at least 1 s. If it sets such an interval later, a reload changes
+	// nothing and returns the error.
+	AdjustSource func(*conf.Options)
 
-type options struct {
-	ctx     context.Context
-	logger  *slog.Logger
-	dial    func(ctx context.Context, addr netip.AddrPort) (net.Conn, error)
-	resolve func(ctx context.Context, host string) ([]netip.Addr, error)
-	// transport fetches URLs; nil for that of package conf.
+	// The fields below are for Open; with New they are an error.
+
+	// Fallback tries the sources one by one, in random order, until one yields a
+	// destination, and uses only that one. By default all are merged.
+	Fallback bool
+	// StartEmpty lets Open succeed without any destination and keep trying: for
+	// programs that may start before the network is up. Until a source yields a
+	// destination, Send returns [ErrNoDestination].
+	StartEmpty bool
+	// OpenInBackground implies StartEmpty: Open returns at once, and the sources
+	// are read in the background. See [Client.Ready].
+	OpenInBackground bool
+}
+
+// Option is an argument of [New] and [Open]: [Options], or a replacement for a
+// part of the client such as [WithLogger].
+type Option interface{ set(*settings) }
+
+type optionFunc func(*settings)
+
+func (f optionFunc) set(s *settings) { f(s) }
+
+func (o Options) set(s *settings) {
+	s.Options = o
+	s.given++
+}
+
+// settings are the options of one client.
+type settings struct {
+	Options
+	given     int             // number of Options
+	ctx       context.Context // nil if not given
+	logger    *slog.Logger
+	dial      func(ctx context.Context, addr netip.AddrPort) (net.Conn, error)
+	resolve   func(ctx context.Context, host string) ([]netip.Addr, error)
 	transport http.RoundTripper
-	adjust    func(*conf.Config)
-	// adjustOptions changes those of each source.
-	adjustOptions func(*conf.Options)
-	tap           func(datagram []byte)
-	startEmpty    bool
-	background    bool // Open returns at once
-	fallback      bool
-	policy        RatePolicy
-	limit         int
-	cluster       string
-	node          string
-
-	hostCluster, hostNode string
-	withoutHost           bool
-	// defaultNode is node, or else the host name.
+	tap       func(datagram []byte)
+	// defaultNode returns Node, or else the host name.
 	defaultNode func() string
+	forOpen     []string // options given that only Open heeds
+	forNew      []string // likewise New
+	bad         error    // an option's argument
 }
 
-// WithContext bounds the name look-ups of [New], which last 5 s at most in any
-// case. The client does not end with the context: [Client.Close] ends it.
-func WithContext(ctx context.Context) Option { return func(o *options) { o.ctx = ctx } }
-
-// WithLogger tells where to log. By default nothing is logged. Messages of one
-// kind come at most once a minute for each destination, and hold no passwords.
-func WithLogger(l *slog.Logger) Option { return func(o *options) { o.logger = l } }
-
-// WithRatePolicy tells what to do with a message over the rate limit.
-func WithRatePolicy(p RatePolicy) Option { return func(o *options) { o.policy = p } }
-
-// WithNames sets the cluster and the node of messages that name none. The
-// defaults are [DefaultCluster] and the fully qualified host name; an empty
-// argument leaves the default.
-func WithNames(cluster, node string) Option {
-	return func(o *options) { o.cluster, o.node = cluster, node }
+// WithContext bounds the name look-ups of [New], which take 5 s at most in any
+// case. The client does not end with the context: [Client.Close] ends it. It is
+// an error with [Open], which has a context of its own.
+func WithContext(ctx context.Context) Option {
+	return optionFunc(func(s *settings) {
+		s.forNew = append(s.forNew, "WithContext")
+		if s.ctx = ctx; ctx == nil {
+			s.bad = errors.New("apmon: nil context or resolver")
+		}
+	})
 }
 
-// WithDatagramLimit sets the size in bytes at which a message is split into
-// datagrams: 1432 by default, so that one fits a frame of Ethernet with IPv6
-// or a tunnel; 8192 at most, the smaller of the receivers' buffers.
-func WithDatagramLimit(n int) Option { return func(o *options) { o.limit = n } }
+// WithLogger sets the logger; by default nothing is logged. Messages of one
+// kind are logged at most once a minute for each destination, and contain no
+// passwords.
+func WithLogger(l *slog.Logger) Option { return optionFunc(func(s *settings) { s.logger = l }) }
 
 // WithDialer replaces how sockets are made, for tests and other transports. The
 // connection's Write sends one datagram, and must not block.
 func WithDialer(dial func(ctx context.Context, addr netip.AddrPort) (net.Conn, error)) Option {
-	return func(o *options) { o.dial = dial }
+	return optionFunc(func(s *settings) { s.dial = dial })
 }
 
-// WithResolver replaces the look-up of host names. It has to return when its
-// context ends, or [Client.Close] waits for it. It is not asked for literal
-// addresses.
+// WithResolver replaces the look-up of host names. The function must return when
+// its context ends, since [Client.Close] waits for it. It is not called for
+// literal addresses.
 func WithResolver(resolve func(ctx context.Context, host string) ([]netip.Addr, error)) Option {
-	return func(o *options) { o.resolve = resolve }
+	return optionFunc(func(s *settings) {
+		if s.resolve = resolve; resolve == nil {
+			s.bad = errors.New("apmon: nil context or resolver")
+		}
+	})
 }
 
-// WithTransport replaces how [Open] fetches configurations from URLs.
-func WithTransport(t http.RoundTripper) Option { return func(o *options) { o.transport = t } }
-
-// WithAdjust has what all configurations say together changed before it is
-// used, now and at every reload: to give a password that is kept elsewhere to
-// destinations that have none, or another rate.
-func WithAdjust(adjust func(*conf.Config)) Option {
-	return func(o *options) { o.adjust = adjust }
+// WithTransport replaces how [Open] fetches configurations from URLs. It is an
+// error with [New].
+func WithTransport(t http.RoundTripper) Option {
+	return optionFunc(func(s *settings) {
+		s.transport = t
+		s.forOpen = append(s.forOpen, "WithTransport")
+	})
 }
 
-// WithMonitoring has the monitoring options of each source changed before they
-// are used, now and at every reload. Its intervals are read as those of a
-// configuration; see [Client.Monitor]. [New] and [Open] also call adjust with the
-// defaults, and return an error for an interval that is neither 0 nor at least
-// 1 s. (With one that adjust sets only later, a reload changes nothing and
-// returns the error.)
-func WithMonitoring(adjust func(*conf.Options)) Option {
-	return func(o *options) { o.adjustOptions = adjust }
+// WithTap calls tap for every datagram when it is sent, once for all
+// destinations, without a password and with sequence numbers of its own. With a
+// tap there need be no destination. The bytes are valid only during the call;
+// calls come one at a time, and hold up the sender.
+func WithTap(tap func(datagram []byte)) Option {
+	return optionFunc(func(s *settings) { s.tap = tap })
 }
 
-// WithMonitorNames sets the cluster and the node of the reports on this host.
-// The defaults are [DefaultMonitorCluster] and the client's default node; an
-// empty argument leaves the default. [Client.SetMonitorNames] changes them later.
-func WithMonitorNames(cluster, node string) Option {
-	return func(o *options) { o.hostCluster, o.hostNode = cluster, node }
+// newSettings applies options, checks them, and fills in defaults.
+func newSettings(opts []Option) (*settings, error) {
+	s := &settings{resolve: lookup}
+	for _, o := range opts {
+		if o != nil {
+			o.set(s)
+		}
+	}
+	switch {
+	case s.bad != nil:
+		return nil, s.bad
+	case s.given > 1:
+		return nil, errors.New("apmon: Options are given more than once")
+	case s.DatagramLimit < 0 || s.DatagramLimit > xdr.MaxLimit:
+		return nil, fmt.Errorf("apmon: datagram limit of %d bytes is not within 1 … %d", s.DatagramLimit, xdr.MaxLimit)
+	case s.RatePolicy < RateDrop || s.RatePolicy > RateOff:
+		return nil, fmt.Errorf("apmon: unknown rate policy %d", s.RatePolicy)
+	}
+	if s.logger == nil {
+		s.logger = slog.New(slog.DiscardHandler)
+	}
+	s.DatagramLimit = cmp.Or(s.DatagramLimit, xdr.DefaultLimit)
+	s.Cluster = cmp.Or(s.Cluster, DefaultCluster)
+	s.HostCluster = cmp.Or(s.HostCluster, DefaultMonitorCluster)
+	for _, n := range []struct{ what, name string }{
+		{"default cluster", s.Cluster}, {"default node", s.Node}, {"cluster of the host", s.HostCluster}, {"node of the host", s.HostNode},
+	} {
+		if n.name == "" {
+			continue // a node: the host's name
+		}
+		if err := xdr.CheckName(n.name); err != nil {
+			return nil, fmt.Errorf("apmon: %s: %w", n.what, err)
+		}
+	}
+	s.defaultNode = func() string { return s.Node }
+	if s.Node == "" {
+		s.defaultNode = sync.OnceValue(procinfo.Hostname) // on first use: it reads files
+	}
+	for _, o := range []struct {
+		name  string
+		given bool
+	}{{"Fallback", s.Fallback}, {"StartEmpty", s.StartEmpty}, {"OpenInBackground", s.OpenInBackground}} {
+		if o.given {
+			s.forOpen = append(s.forOpen, o.name)
+		}
+	}
+	// AdjustSource is checked here also for clients without a configuration.
+	if _, err := s.monitoring([]conf.Config{{}}); err != nil {
+		return nil, fmt.Errorf("apmon: %w", err)
+	}
+	return s, nil
 }
 
-// WithoutHost leaves this host, and the sender's own statistics, out of the
-// reports, whatever the configurations say: for programs that report sources or
-// jobs of their own, on hosts of which apmon-bg or another program reports.
-func WithoutHost() Option { return func(o *options) { o.withoutHost = true } }
-
-// WithTap has every datagram shown to tap when it is sent, once, whatever the
-// destinations: without a password, and with sequence numbers of its own. It is
-// as good as a destination, so there need be no other. The bytes are
-// valid during the call; calls come one at a time, and hold up the sender.
-func WithTap(tap func(datagram []byte)) Option { return func(o *options) { o.tap = tap } }
-
-// WithStartEmpty lets [Open] succeed with no destination at all and keep
-// trying: for what may start before the network, and must not fail. Until a
-// source yields one, Send returns [ErrNoDestination].
-func WithStartEmpty() Option { return func(o *options) { o.startEmpty = true } }
-
-// WithOpenInBackground is [WithStartEmpty] for who cannot wait at all: [Open]
-// returns at once, and reads its sources in the background. See [Client.Ready].
-func WithOpenInBackground() Option {
-	return func(o *options) { o.startEmpty, o.background = true, true }
+// refuse returns an error if options are given that the constructor ignores.
+func refuse(ignored []string, constructor string) error {
+	if len(ignored) == 0 {
+		return nil
+	}
+	return fmt.Errorf("apmon: %s has no effect with %s", ignored[0], constructor)
 }
 
-// WithFallback takes the sources of [Open] one by one, in random order, until
-// one yields a destination, and uses that one alone. By default all are merged.
-func WithFallback() Option { return func(o *options) { o.fallback = true } }
+// monitoring returns the options of each source after AdjustSource and
+// WithoutHost.
+func (s *settings) monitoring(configs []conf.Config) ([]conf.Options, error) {
+	var all []conf.Options
+	for _, cfg := range configs {
+		o := cfg.Options
+		if s.AdjustSource != nil {
+			o.Params = maps.Clone(o.Params)
+			s.AdjustSource(&o)
+			if err := checkOptions(o); err != nil {
+				return nil, err
+			}
+		}
+		if s.WithoutHost {
+			o.SysMonitoring, o.GeneralInfo = conf.Off, conf.Off
+		}
+		all = append(all, o)
+	}
+	return all, nil
+}
+
+// checkContent checks a configuration made by a program.
+func checkContent(cfg conf.Config) error {
+	if err := checkOptions(cfg.Options); err != nil {
+		return err
+	}
+	for _, cd := range cfg.Destinations {
+		if err := cd.Check(); err != nil {
+			return fmt.Errorf("destination %s: %w", xdr.Quote(cd.Name()), err)
+		}
+	}
+	return nil
+}
+
+// checkOptions checks rate and intervals set by a program.
+func checkOptions(o conf.Options) error {
+	if err := checkRate(o.MaxMsgRate); err != nil {
+		return err
+	}
+	for _, i := range []struct {
+		name     string
+		interval time.Duration
+	}{{"SysInterval", o.SysInterval}, {"JobInterval", o.JobInterval}, {"RecheckInterval", o.RecheckInterval}} {
+		if err := checkInterval(i.interval); err != nil {
+			return fmt.Errorf("%s: %w", i.name, err)
+		}
+	}
+	return nil
+}
+
+// checkRate refuses a rate limit that is neither 0 nor a positive number.
+func checkRate(rate float64) error {
+	if rate != 0 && !(rate > 0 && rate < math.Inf(1)) {
+		return fmt.Errorf("rate limit of %v messages a second is not a positive number", rate)
+	}
+	return nil
+}
 
 func lookup(ctx context.Context, host string) ([]netip.Addr, error) {
 	return net.DefaultResolver.LookupNetIP(ctx, "ip", host)

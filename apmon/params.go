@@ -12,33 +12,20 @@ import (
 	"github.com/apmon-go/apmon/xdr"
 )
 
-// Params makes parameters of a map, in the order of their names' bytes: integers
-// as [Int] does, floats as [Float], texts as [String], booleans as 1 and 0, and a
-// [json.Number] as the number that it is; types whose underlying type is one of
-// these count as it. Any other type cannot travel: nil, a pointer, a slice, a
-// struct, and a [time.Duration], which does not say its unit (give its Seconds).
+// Params converts a map to parameters, sorted by name: integers as [Int] does,
+// floats as [Float], strings as [String], booleans to 1 and 0, and a
+// [json.Number] to its number; likewise types with these underlying types. No
+// other type can be sent: neither nil, pointers, slices and structs, nor a
+// [time.Duration], whose unit would not be known (use its Seconds method).
 //
-// The error joins those of all values that cannot travel, and wraps
-// [ErrBadValue]; the parameters returned are the others.
+// The error joins those of all values that cannot be sent, and wraps
+// [ErrBadValue]; the other values are returned as parameters.
 func Params(values map[string]any) ([]Param, error) {
 	params, bad := fromMap(values)
 	if bad == nil {
 		return params, nil
 	}
 	return params, bad
-}
-
-// SendMap is [Client.Send] with the parameters that [Params] makes of a map. Those
-// that can travel are sent, whatever the others are; the error joins that of
-// Params and that of Send.
-func (c *Client) SendMap(cluster, node string, values map[string]any) error {
-	params, bad := fromMap(values)
-	err := c.Send(cluster, node, params...)
-	if bad == nil {
-		return err
-	}
-	c.counters.badParams.Add(uint64(bad.n))
-	return errors.Join(bad, err)
 }
 
 func fromMap(values map[string]any) (params []Param, bad *badParams) {
@@ -57,7 +44,7 @@ func fromMap(values map[string]any) (params []Param, bad *badParams) {
 	return params, bad
 }
 
-// paramOf makes a parameter of a value, or says why that cannot travel.
+// paramOf converts a value to a parameter. The error is why it cannot be sent.
 func paramOf(name string, value any) (Param, error) {
 	switch v := value.(type) {
 	case nil:

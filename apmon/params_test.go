@@ -54,7 +54,7 @@ func TestParams(t *testing.T) {
 
 func TestSendMap(t *testing.T) {
 	t.Parallel()
-	var n network
+	var n fakeNet
 	c := client(t, config(t, here), n.options()...)
 	if err := c.SendMap("C", "N", map[string]any{"b": 2.5, "a": 1, "c": "text"}); err != nil {
 		t.Fatal(err)

@@ -6,10 +6,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// readRandom fills b from the kernel's random number generator. It does not use
-// [rand.Read] where it need not: the first call of that starts a timer, and with
-// it the runtime's network poller, which takes as long as the rest of sending
-// one message from a command.
+// readRandom fills b from the kernel's random number generator. It avoids
+// [rand.Read], the first call of which starts a timer and with it the runtime's
+// network poller. That takes as long as the rest of sending one message from a
+// command.
 func readRandom(b []byte) error {
 	if n, err := unix.Getrandom(b, unix.GRND_NONBLOCK); err == nil && n == len(b) {
 		return nil

@@ -69,7 +69,7 @@ func TestSendArrives(t *testing.T) {
 func TestNamesDefaultAndScope(t *testing.T) {
 	t.Parallel()
 	l := listen(t, "127.0.0.1:0")
-	c := client(t, config(t, l.name()), WithNames("", "my node"))
+	c := client(t, config(t, l.name()), Options{Node: "my node"})
 	c.Send("", "", Int("x", 1))
 	d := l.next()
 	equal(t, "names", d.Cluster+"/"+d.Node, "ApMon_UserSend/my node")
@@ -117,9 +117,9 @@ func TestSequencePerDestination(t *testing.T) {
 
 func TestSequenceWraps(t *testing.T) {
 	t.Parallel()
-	var n network
+	var n fakeNet
 	c := client(t, config(t, "1.2.3.4"), n.options()...)
-	c.set.Load().targets[0].seq = maxSeq
+	c.sender.network.set.Load().targets[0].seq = maxSeq
 	c.Send("C", "N", Int("x", 1))
 	c.Send("C", "N", Int("x", 1))
 	equalSlices(t, "numbers", n.seqs("1.2.3.4:8884"), []int32{1_999_999_999, 0})
@@ -146,7 +146,7 @@ func TestBadParameterLeavesTheOthers(t *testing.T) {
 		{"too large for a datagram", String("log", strings.Repeat("x", 8192)), ErrTooLarge, `"log"`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			var n network
+			var n fakeNet
 			c := client(t, config(t, "1.2.3.4"), n.options()...)
 			err := c.Send("C", "N", Int("before", 1), tt.bad, Int("after", 2))
 			if !errors.Is(err, tt.want) || !strings.Contains(err.Error(), tt.says) {
@@ -171,7 +171,7 @@ func TestBadParameterLeavesTheOthers(t *testing.T) {
 
 func TestManyBadParametersMakeAShortError(t *testing.T) {
 	t.Parallel()
-	var n network
+	var n fakeNet
 	c := client(t, config(t, "1.2.3.4"), n.options()...)
 	params := make([]Param, 100_000)
 	for i := range params {
@@ -186,7 +186,7 @@ func TestManyBadParametersMakeAShortError(t *testing.T) {
 
 func TestBadNamesAndTimes(t *testing.T) {
 	t.Parallel()
-	var n network
+	var n fakeNet
 	c := client(t, config(t, "1.2.3.4"), n.options()...)
 	for _, tt := range []struct {
 		name string
@@ -215,7 +215,7 @@ func TestBadNamesAndTimes(t *testing.T) {
 
 func TestHundredThousandParameters(t *testing.T) {
 	t.Parallel()
-	var n network
+	var n fakeNet
 	params := make([]Param, 100_000)
 	for i := range params {
 		params[i] = Int(fmt.Sprint("p", i), i)
@@ -225,7 +225,7 @@ func TestHundredThousandParameters(t *testing.T) {
 	if err := c.Send("C", "N", params...); !errors.Is(err, ErrRateLimited) || !strings.Contains(err.Error(), "message of 1447 datagrams") {
 		t.Errorf("got %v", err)
 	}
-	c = client(t, config(t, "1.2.3.4"), append(n.options(), WithRatePolicy(Off))...)
+	c = client(t, config(t, "1.2.3.4"), append(n.options(), Options{RatePolicy: RateOff})...)
 	if err := c.SendAt(time.Unix(7, 0), "C", "N", params...); err != nil {
 		t.Fatal(err)
 	}
@@ -247,7 +247,7 @@ func TestHundredThousandParameters(t *testing.T) {
 // The last of many bad parameters is bad in another way than the others.
 func TestEveryKindOfErrorIsFound(t *testing.T) {
 	t.Parallel()
-	var n network
+	var n fakeNet
 	c := client(t, config(t, "1.2.3.4"), n.options()...)
 	params := make([]Param, 50)
 	for i := range params {
@@ -265,7 +265,7 @@ func TestEveryKindOfErrorIsFound(t *testing.T) {
 
 func TestCheck(t *testing.T) {
 	t.Parallel()
-	var n network
+	var n fakeNet
 	c := client(t, config(t, "1.2.3.4"), n.options()...)
 	if err := c.Check(Message{Params: []Param{Int("x", 1)}}); err != nil {
 		t.Error(err)
@@ -282,8 +282,8 @@ func TestCheck(t *testing.T) {
 
 func TestDatagramLimit(t *testing.T) {
 	t.Parallel()
-	var n network
-	c := client(t, config(t, "1.2.3.4 "+strings.Repeat("p", 100), "5.6.7.8"), append(n.options(), WithDatagramLimit(8192))...)
+	var n fakeNet
+	c := client(t, config(t, "1.2.3.4 "+strings.Repeat("p", 100), "5.6.7.8"), append(n.options(), Options{DatagramLimit: 8192})...)
 	var params []Param
 	for i := range 400 {
 		params = append(params, Int(fmt.Sprint("parameter", i), i))
@@ -303,7 +303,7 @@ func TestDatagramLimit(t *testing.T) {
 
 func TestClosed(t *testing.T) {
 	t.Parallel()
-	var n network
+	var n fakeNet
 	c := client(t, config(t, "1.2.3.4"), n.options()...)
 	c.Send("C", "N", Int("x", 1))
 	c.Close()
@@ -332,13 +332,13 @@ func TestNewRefuses(t *testing.T) {
 		{"job interval", conf.Config{Destinations: good, Options: conf.Options{JobInterval: 60}}, nil, "JobInterval: interval of 60ns"},
 		{"recheck interval", conf.Config{Destinations: good, Options: conf.Options{RecheckInterval: 600}}, nil, "RecheckInterval: interval of 600ns"},
 		{"negative interval", conf.Config{Destinations: good, Options: conf.Options{SysInterval: -time.Second}}, nil, "-1s"},
-		{"WithMonitoring", conf.Config{Destinations: good}, WithMonitoring(func(o *conf.Options) { o.JobInterval = 30 }), "write 30*time.Second"},
-		{"WithAdjust", conf.Config{Destinations: good}, WithAdjust(func(c *conf.Config) { c.MaxMsgRate = math.NaN() }), "rate limit of NaN"},
-		{"destination of WithAdjust", conf.Config{Destinations: good}, WithAdjust(func(c *conf.Config) { c.Destinations[0].Host = "a b" }), `"a b:8884"`},
+		{"AdjustSource", conf.Config{Destinations: good}, Options{AdjustSource: func(o *conf.Options) { o.JobInterval = 30 }}, "write 30*time.Second"},
+		{"Adjust", conf.Config{Destinations: good}, Options{Adjust: func(c *conf.Config) { c.MaxMsgRate = math.NaN() }}, "rate limit of NaN"},
+		{"destination of Adjust", conf.Config{Destinations: good}, Options{Adjust: func(c *conf.Config) { c.Destinations[0].Host = "a b" }}, `"a b:8884"`},
 		{"negative rate", conf.Config{Destinations: good, Options: conf.Options{MaxMsgRate: -1}}, nil, "-1"},
-		{"limit", conf.Config{Destinations: good}, WithDatagramLimit(9000), "9000"},
-		{"policy", conf.Config{Destinations: good}, WithRatePolicy(7), "7"},
-		{"node", conf.Config{Destinations: good}, WithNames("", " "), "node"},
+		{"limit", conf.Config{Destinations: good}, Options{DatagramLimit: 9000}, "9000"},
+		{"policy", conf.Config{Destinations: good}, Options{RatePolicy: 7}, "7"},
+		{"node", conf.Config{Destinations: good}, Options{Node: " "}, "node"},
 		{"resolver", conf.Config{Destinations: good}, WithResolver(nil), "nil"},
 	} {
 		opts := []Option{}
@@ -391,7 +391,7 @@ func TestRefusedDestination(t *testing.T) {
 func TestSocketIsMadeAfresh(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		fails := true
-		n := network{}
+		n := fakeNet{}
 		n.write = func(netip.AddrPort, []byte) error {
 			if fails {
 				return fmt.Errorf("write: %w", syscall.EINVAL)
@@ -421,7 +421,7 @@ func TestSocketIsMadeAfresh(t *testing.T) {
 func TestFullSocketIsKept(t *testing.T) {
 	t.Parallel()
 	for _, errno := range []error{errAgain, errNoBufs, errMsgSize} {
-		n := network{}
+		n := fakeNet{}
 		n.write = func(netip.AddrPort, []byte) error { return errno }
 		c := client(t, config(t, "1.2.3.4"), n.options()...)
 		c.Send("C", "N", Int("x", 1))
@@ -435,7 +435,7 @@ func TestFullSocketIsKept(t *testing.T) {
 
 func TestNoSocketIsTriedAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		n := network{dialErr: syscall.ENETUNREACH}
+		n := fakeNet{dialErr: syscall.ENETUNREACH}
 		c := client(t, config(t, "1.2.3.4", "5.6.7.8"), n.options()...)
 		for range 10 {
 			c.Send("C", "N", Int("x", 1))
@@ -451,7 +451,7 @@ func TestNoSocketIsTriedAgain(t *testing.T) {
 
 func TestLookups(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var n network
+		var n fakeNet
 		n.answer("both.example", "2001:db8::1", "10.0.0.1")
 		n.answer("six.example", "2001:db8::2")
 		n.set("slow.example", func(ctx context.Context) ([]netip.Addr, error) {
@@ -501,7 +501,7 @@ func TestLookups(t *testing.T) {
 		// A changed address is noticed, and the numbers go on.
 		n.set("slow.example", later("10.0.0.33"))
 		n.set("both.example", func(context.Context) ([]netip.Addr, error) { return nil, errors.New("server failure") })
-		time.Sleep(recheckInterval)
+		time.Sleep(lookupInterval)
 		synctest.Wait()
 		c.Send("C", "N", Int("x", 1))
 		time.Sleep(2 * time.Second)
@@ -517,7 +517,7 @@ func TestLookups(t *testing.T) {
 // configuration is, however often something is sent and the sources are read.
 func TestLookupsBackOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var n network
+		var n fakeNet
 		var mu sync.Mutex
 		var times []time.Time
 		n.set("gone.example", func(context.Context) ([]netip.Addr, error) {
@@ -540,7 +540,7 @@ func TestLookupsBackOff(t *testing.T) {
 		send(24 * time.Hour)
 		mu.Lock()
 		for i := range times[1:] {
-			about := min(retryInterval<<i, maxBackoff)
+			about := min(retryInterval<<i, time.Hour)
 			if gap := times[i+1].Sub(times[i]); gap < max(about*9/10, retryInterval) || gap > about*6/5+8*time.Second {
 				t.Errorf("look-up %d after %v, not about %v", i+2, gap, about)
 			}
@@ -580,7 +580,7 @@ func TestLookupsBackOff(t *testing.T) {
 
 func TestNewWaitsFiveSecondsAtMost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var n network
+		var n fakeNet
 		n.set("dead.example", hang)
 		start := time.Now()
 		c := client(t, config(t, "dead.example", "1.2.3.4"), n.options()...)
@@ -609,7 +609,7 @@ func TestNewWaitsFiveSecondsAtMost(t *testing.T) {
 
 func TestDuplicates(t *testing.T) {
 	t.Parallel()
-	var n network
+	var n fakeNet
 	n.answer("a.example", "10.0.0.1")
 	n.answer("b.example", "10.0.0.1")
 	c := client(t, config(t, "a.example", "a.example:8884", "b.example", "b.example:9"), n.options()...)
@@ -624,8 +624,8 @@ func TestDuplicates(t *testing.T) {
 
 func TestConcurrentSenders(t *testing.T) {
 	t.Parallel()
-	var n network
-	c := client(t, config(t, "1.2.3.4", "5.6.7.8"), append(n.options(), WithRatePolicy(Off))...)
+	var n fakeNet
+	c := client(t, config(t, "1.2.3.4", "5.6.7.8"), append(n.options(), Options{RatePolicy: RateOff})...)
 	const workers, each = 8, 500
 	var wg sync.WaitGroup
 	for w := range workers {
@@ -657,7 +657,7 @@ func TestConcurrentSenders(t *testing.T) {
 func TestCloseWhileSending(t *testing.T) {
 	t.Parallel()
 	l := listen(t, "127.0.0.1:0")
-	c := client(t, config(t, l.name(), "localhost:1"), WithRatePolicy(Off))
+	c := client(t, config(t, l.name(), "localhost:1"), Options{RatePolicy: RateOff})
 	var wg sync.WaitGroup
 	for range 4 {
 		wg.Go(func() {
@@ -679,7 +679,7 @@ func TestCloseWhileSending(t *testing.T) {
 func TestManyClose(t *testing.T) {
 	t.Parallel()
 	for range 50 {
-		var n network
+		var n fakeNet
 		for _, h := range []string{"a", "b", "c"} {
 			n.answer(h, "10.0.0.1")
 		}
@@ -687,7 +687,7 @@ func TestManyClose(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, d := range c.dests {
+		for _, d := range c.sender.network.all {
 			d.lookupDue.Store(true)
 		}
 		var wg sync.WaitGroup
@@ -696,7 +696,7 @@ func TestManyClose(t *testing.T) {
 			wg.Go(func() { c.Close() })
 		}
 		wg.Wait()
-		for _, d := range c.dests {
+		for _, d := range c.sender.network.all {
 			if d.sock != nil {
 				t.Error("a socket is open")
 			}
@@ -708,10 +708,10 @@ func TestManyClose(t *testing.T) {
 func TestLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var buf bytes.Buffer
-		n := network{}
+		n := fakeNet{}
 		n.write = func(netip.AddrPort, []byte) error { return errRefused }
 		c := client(t, config(t, "1.2.3.4 hunter2", "gone.example hunter3"),
-			append(n.options(), WithLogger(slog.New(slog.NewTextHandler(&buf, nil))), WithRatePolicy(Off))...)
+			append(n.options(), WithLogger(slog.New(slog.NewTextHandler(&buf, nil))), Options{RatePolicy: RateOff})...)
 		for range 1000 {
 			c.Send("C", "N", Int("x", 1))
 			time.Sleep(100 * time.Millisecond)
@@ -737,10 +737,10 @@ func TestSendAllocatesNothing(t *testing.T) {
 		t.Skip("the race detector allocates")
 	}
 	a, b := listen(t, "127.0.0.1:0"), listen(t, "127.0.0.1:0")
-	for _, policy := range []RatePolicy{Off, Drop} {
+	for _, policy := range []RatePolicy{RateOff, RateDrop} {
 		cfg := config(t, a.name(), b.name()+" pw")
 		cfg.MaxMsgRate = 1e9
-		c := client(t, cfg, WithRatePolicy(policy))
+		c := client(t, cfg, Options{RatePolicy: policy})
 		params := mixed(10)
 		s := c.Scope("C", "N")
 		for what, f := range map[string]func(){
@@ -760,7 +760,7 @@ func TestSendAllocatesNothing(t *testing.T) {
 	cfg := config(t, a.name())
 	cfg.MaxMsgRate = 1e-9
 	c := client(t, cfg)
-	c.limiter.random = func() float64 { return 1 }
+	c.sender.limiter.random = func() float64 { return 1 }
 	c.Send("C", "N", Int("x", 1))
 	if n := testing.AllocsPerRun(200, func() { c.Send("C", "N", Int("x", 1)) }); n != 0 {
 		t.Errorf("over the limit: %v allocations", n)
@@ -783,4 +783,40 @@ func mixed(n int) []Param {
 		}
 	}
 	return params
+}
+
+// TestIgnoredOptions: an option that the constructor ignores is an error, and so
+// are Options given twice.
+func TestIgnoredOptions(t *testing.T) {
+	t.Parallel()
+	cfg := config(t, "1.2.3.4")
+	for name, opt := range map[string]Option{
+		"Fallback": Options{Fallback: true}, "StartEmpty": Options{StartEmpty: true},
+		"OpenInBackground": Options{OpenInBackground: true}, "WithTransport": WithTransport(nil),
+	} {
+		if _, err := New(cfg, opt); err == nil || !strings.Contains(err.Error(), name) {
+			t.Errorf("New with %s: %v", name, err)
+		}
+	}
+	if _, err := OpenSources(t.Context(), []conf.Source{conf.Fixed(cfg)}, WithContext(t.Context())); err == nil || !strings.Contains(err.Error(), "WithContext") {
+		t.Errorf("OpenSources: %v", err)
+	}
+	if _, err := New(cfg, Options{}, Options{Node: "n"}); err == nil || !strings.Contains(err.Error(), "more than once") {
+		t.Errorf("New with Options twice: %v", err)
+	}
+}
+
+// TestOpenFixed: a configuration made by hand is a source like others.
+func TestOpenFixed(t *testing.T) {
+	t.Parallel()
+	var n fakeNet
+	c, err := OpenSources(t.Context(), []conf.Source{conf.Fixed(config(t, "1.2.3.4 pw"))}, n.options()...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if err := c.Send("C", "N", Int("x", 1)); err != nil {
+		t.Fatal(err)
+	}
+	equalSlices(t, "sequence numbers", n.seqs("1.2.3.4:8884"), []int32{1})
 }

@@ -18,9 +18,9 @@ import (
 func TestSetDestinations(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		var n network
+		var n fakeNet
 		n.answer("h.example", "10.0.0.4")
-		c := client(t, config(t, "10.0.0.1", "10.0.0.2 pw"), append(n.options(), WithRatePolicy(Off))...)
+		c := client(t, config(t, "10.0.0.1", "10.0.0.2 pw"), append(n.options(), Options{RatePolicy: RateOff})...)
 		send := func() {
 			t.Helper()
 			if err := c.Send("C", "N", Int("x", 1)); err != nil {
@@ -93,7 +93,7 @@ func TestSetDestinations(t *testing.T) {
 func TestSetDestinationsEndsSources(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		var n network
+		var n fakeNet
 		var w web
 		w.set(u1, "10.0.0.1\n")
 		c := open(t, &n, &w, []string{u1})
@@ -114,7 +114,7 @@ func TestSetDestinationsEndsSources(t *testing.T) {
 		}
 		equal(t, "destinations", names(c), "10.0.0.3:8884")
 		equal(t, "readings after it", len(w.times), asked)
-		equal(t, "sources", len(c.Stats().Sources), 0)
+		equal(t, "sources", len(c.Stats().Configs), 0)
 	})
 }
 
@@ -122,8 +122,8 @@ func TestSetDestinationsEndsSources(t *testing.T) {
 // nothing twice to the one that stays.
 func TestSetDestinationsLosesNothing(t *testing.T) {
 	t.Parallel()
-	var n network
-	c := client(t, config(t, "10.0.0.1"), append(n.options(), WithRatePolicy(Off))...)
+	var n fakeNet
+	c := client(t, config(t, "10.0.0.1"), append(n.options(), Options{RatePolicy: RateOff})...)
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -158,11 +158,11 @@ func TestSetDestinationsLosesNothing(t *testing.T) {
 func TestSetMaxMsgRate(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		var n network
+		var n fakeNet
 		var w web
 		w.set(u1, "10.0.0.1\nxApMon_maxMsgRate = 7\n")
 		c := open(t, &n, &w, []string{u1})
-		rate := func() float64 { r, _ := c.limiter.limit(); return r }
+		rate := func() float64 { r, _ := c.sender.limiter.limit(); return r }
 		for _, bad := range []float64{-1, math.NaN(), math.Inf(1)} {
 			if err := c.SetMaxMsgRate(bad); err == nil {
 				t.Errorf("%v is taken", bad)
@@ -195,7 +195,7 @@ func TestSetMaxMsgRate(t *testing.T) {
 func TestSetMonitorNames(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		c, n := monitored(t, WithNames("", "host"), WithMonitorNames("A", ""), WithLogger(slog.New(slog.DiscardHandler)))
+		c, n := monitored(t, Options{Node: "host", HostCluster: "A"}, WithLogger(slog.New(slog.DiscardHandler)))
 		if err := c.Monitor(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -229,11 +229,11 @@ func TestSetMonitorNames(t *testing.T) {
 func TestWithoutHost(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		var n network
+		var n fakeNet
 		var w web
 		w.set(u1, here)
-		c := open(t, &n, &w, []string{u1}, WithoutHost())
-		add(t, c, &ticker{}, SourceOptions{Name: "own", Interval: time.Minute})
+		c := open(t, &n, &w, []string{u1}, Options{WithoutHost: true})
+		add(t, c, &ticker{}, ReportOptions{Name: "own", Interval: time.Minute})
 		if err := c.Monitor(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -242,7 +242,7 @@ func TestWithoutHost(t *testing.T) {
 		if err := c.Reload(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if err := c.Report(t.Context(), Now); err != nil {
+		if err := c.Report(t.Context(), ReportNow); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Hour)

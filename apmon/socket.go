@@ -6,21 +6,24 @@ import (
 	"net/netip"
 )
 
-// socket writes datagrams without ever waiting, and without allocating. The
-// lock of its destination guards it, so that it is never used once closed.
+// socket writes datagrams without waiting and without allocating. The lock of
+// its destination guards it, so that it is never used once closed.
 type socket struct {
-	fd   int      // of a socket of our own, else -1
-	conn net.Conn // nil on Linux, where a socket is ours from the start
+	fd   int      // to be written to directly; -1 to write to conn
+	conn net.Conn // nil if the socket was made by system calls, as on Linux
 }
 
-// newSocket makes a connected socket for an address, by the client's own way
-// if it has one. The kernel reports refusals to a connected socket, and a write
-// needs no address. No name is involved, so this does not wait.
-func (o *options) newSocket(ctx context.Context, addr netip.AddrPort) (*socket, error) {
-	if o.dial == nil {
+// dialer makes a connection that sends datagrams to an address.
+type dialer func(ctx context.Context, addr netip.AddrPort) (net.Conn, error)
+
+// newSocket makes a socket connected to an address, with the dialer if there is
+// one. The kernel reports refusals to a connected socket, and a write needs no
+// address. It does not wait, since there is no name to look up.
+func newSocket(ctx context.Context, dial dialer, addr netip.AddrPort) (*socket, error) {
+	if dial == nil {
 		return dialUDP(addr)
 	}
-	conn, err := o.dial(ctx, addr)
+	conn, err := dial(ctx, addr)
 	if err != nil {
 		return nil, err
 	}
@@ -33,9 +36,8 @@ func (s *socket) writeConn(b []byte) error {
 	return err
 }
 
-// pending returns, and clears, the error that the kernel holds for the
-// datagrams sent before: ECONNREFUSED where the host has said that nobody
-// listens.
+// pending returns and clears the error that the kernel holds for earlier
+// datagrams: ECONNREFUSED if the host has answered that nobody listens.
 func (s *socket) pending() error {
 	if s.fd < 0 {
 		return nil

@@ -9,9 +9,9 @@ import (
 	"syscall"
 )
 
-// dialUDP makes a socket that the runtime's poller knows nothing of. With the
-// poller, each datagram that leaves would wake the thread that waits in epoll
-// (any program with a timer has one), which costs as much as half the write.
+// dialUDP makes a socket that is not registered with the runtime's poller. If it
+// were, each datagram sent would wake the thread that waits in epoll (which every
+// program with a timer has), at half the cost of the write.
 func dialUDP(addr netip.AddrPort) (*socket, error) {
 	domain, sa, err := sockaddr(addr)
 	if err != nil {
@@ -26,7 +26,7 @@ func dialUDP(addr netip.AddrPort) (*socket, error) {
 		return nil, os.NewSyscallError("connect", err)
 	}
 	s := &socket{fd: fd}
-	runtime.SetFinalizer(s, (*socket).close) // for clients that nobody closes
+	runtime.SetFinalizer(s, (*socket).close) // for clients that are never closed
 	return s, nil
 }
 

@@ -6,7 +6,7 @@ import (
 	"github.com/apmon-go/apmon/xdr"
 )
 
-// tap is what [WithTap] has asked for; without it, it does nothing.
+// tap shows datagrams to the function of [WithTap]. Without one it does nothing.
 type tap struct {
 	see    func(datagram []byte)
 	prefix []byte // empty without a tap
@@ -22,7 +22,7 @@ func (t *tap) init(see func(datagram []byte), instance int32) {
 }
 
 // send shows the datagrams from … to−1 of a message. It is small enough to be
-// inlined, since most clients have no tap.
+// inlined: most clients have no tap.
 func (t *tap) send(enc *xdr.Encoder, from, to int) {
 	if t.see != nil {
 		t.show(enc, from, to)

@@ -9,10 +9,10 @@ import (
 
 // write sends one datagram. A full socket is the error EAGAIN.
 //
-// The call does not block (MSG_DONTWAIT) and takes about a microsecond, so the
-// scheduler does not hear of it: that alone would cost more than encoding ten
-// parameters. Between [Client.Send] and the system call are as few functions as
-// can be, since after it the processor mispredicts each return.
+// The call does not block (MSG_DONTWAIT) and takes about a microsecond. It does
+// not notify Go's scheduler, which would cost more than encoding ten parameters.
+// There are few functions between [Client.Send] and the system call, because the
+// processor mispredicts each of their returns after it.
 func (s *socket) write(b []byte) error {
 	if s.fd < 0 {
 		return s.writeConn(b)

@@ -43,8 +43,9 @@ type Source struct {
 	// named.
 	Name string
 
-	kind kind
-	at   string // path, URL or text
+	kind   kind
+	at     string  // path, URL or text
+	config *Config // of a fixed source
 }
 
 type kind int
@@ -55,17 +56,18 @@ const (
 	file               // or a folder
 	remote
 	broken // at is why
+	fixed  // config is what it says
 )
 
 // File is a configuration file, or a folder of files *.conf, which are read in
 // the order of their names' bytes and make one configuration. A file in a folder
 // that cannot be read is a [Problem]; its last good text stays in use.
-func File(path string) Source { return Source{path, file, path} }
+func File(path string) Source { return Source{Name: path, kind: file, at: path} }
 
 // URL is a configuration to be fetched by http or https. Its query travels
 // unchanged. One with https does not redirect to http. To destinations that only
 // http names, [Config.DefaultPassword] gives none.
-func URL(u string) Source { return Source{redact(u), remote, u} }
+func URL(u string) Source { return Source{Name: redact(u), kind: remote, at: u} }
 
 // redact takes user and password out of a URL, also of one that cannot be
 // parsed: the user may be a token.
@@ -88,14 +90,14 @@ func redact(u string) string {
 }
 
 // Text is a configuration that is there already, as lines.
-func Text(name, text string) Source { return Source{name, inline, text} }
+func Text(name, text string) Source { return Source{Name: name, kind: inline, at: text} }
 
 // List is a comma-separated list of destinations.
-func List(name, text string) Source { return Source{name, list, text} }
+func List(name, text string) Source { return Source{Name: name, kind: list, at: text} }
 
 // Broken is a source that cannot be read, for the reason given: it takes the
 // place of one whose very name is wrong, so that the others are used.
-func Broken(name string, err error) Source { return Source{name, broken, err.Error()} }
+func Broken(name string, err error) Source { return Source{Name: name, kind: broken, at: err.Error()} }
 
 // Static reports whether the source never changes.
 func (s Source) Static() bool { return s.kind != file && s.kind != remote }
@@ -143,6 +145,12 @@ var ErrNoDestination = errors.New("no usable destination in it")
 func (r *Reader) Read(ctx context.Context) (c Config, problems []Problem, changed bool, err error) {
 	var parts []part
 	switch r.Source.kind {
+	case fixed:
+		c, changed, r.parts = *r.Source.config, r.parts == nil, []part{}
+		if len(c.Destinations) == 0 {
+			err = ErrNoDestination
+		}
+		return c, nil, changed, err
 	case inline, list:
 		parts = []part{{name: r.Source.Name, text: []byte(r.Source.at)}}
 	case broken:

@@ -10,7 +10,7 @@
 //		return err
 //	}
 //	go log.Run(ctx)
-//	_, err = client.AddMessenger(log, apmon.SourceOptions{
+//	_, err = client.AddMessenger(log, apmon.ReportOptions{
 //		Name:     "access log",
 //		Cluster:  "MySite_Streams",
 //		Interval: log.Window(),

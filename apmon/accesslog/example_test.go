@@ -20,7 +20,7 @@ func Example() {
 			sent <- d
 		}
 	})
-	onlyOurs := apmon.WithMonitoring(func(o *conf.Options) { o.SysMonitoring, o.GeneralInfo = conf.Off, conf.Off })
+	onlyOurs := apmon.Options{AdjustSource: func(o *conf.Options) { o.SysMonitoring, o.GeneralInfo = conf.Off, conf.Off }}
 	client, err := apmon.New(conf.Config{Destinations: []conf.Destination{{Host: "192.0.2.1"}}}, show, onlyOurs)
 	if err != nil {
 		fmt.Println(err)
@@ -43,7 +43,7 @@ func Example() {
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	go log.Run(ctx)
-	if _, err := client.AddMessenger(log, apmon.SourceOptions{Cluster: "MySite_Streams", Interval: log.Window()}); err != nil {
+	if _, err := client.AddMessenger(log, apmon.ReportOptions{Cluster: "MySite_Streams", Interval: log.Window()}); err != nil {
 		fmt.Println(err)
 		return
 	}

@@ -2,7 +2,7 @@
 //
 //	stats := httpstats.New(httpstats.WithIdleLimit(30 * time.Second))
 //	server := &http.Server{Addr: ":8080", Handler: stats.Wrap(mux)}
-//	_, err := client.AddSource(stats, apmon.SourceOptions{Cluster: "MySite_Web", Node: "www1", Interval: time.Minute})
+//	_, err := client.AddSource(stats, apmon.ReportOptions{Cluster: "MySite_Web", Node: "www1", Interval: time.Minute})
 //
 // With an access log that is rotated:
 //

@@ -33,14 +33,14 @@ func Example() {
 			}
 		}
 	})
-	onlyOurs := apmon.WithMonitoring(func(o *conf.Options) { o.SysMonitoring, o.GeneralInfo = conf.Off, conf.Off })
+	onlyOurs := apmon.Options{AdjustSource: func(o *conf.Options) { o.SysMonitoring, o.GeneralInfo = conf.Off, conf.Off }}
 	c, err := apmon.New(conf.Config{Destinations: []conf.Destination{{Host: "192.0.2.1"}}}, show, onlyOurs)
 	if err != nil {
 		fmt.Println(err)
 		return
 	}
 	defer c.Close()
-	if _, err := c.AddSource(stats, apmon.SourceOptions{Cluster: "MySite_Web", Node: "www1", Interval: time.Minute}); err != nil {
+	if _, err := c.AddSource(stats, apmon.ReportOptions{Cluster: "MySite_Web", Node: "www1", Interval: time.Minute}); err != nil {
 		fmt.Println(err)
 		return
 	}
@@ -52,7 +52,7 @@ func Example() {
 	}
 	resp.Body.Close()
 	server.Close() // when the request has ended
-	if err := c.Report(context.Background(), apmon.Now); err != nil {
+	if err := c.Report(context.Background(), apmon.ReportNow); err != nil {
 		fmt.Println(err)
 	}
 	// Output:

@@ -23,7 +23,7 @@ func Example() {
 			}
 		}
 	})
-	client, err := apmon.New(conf.Config{Destinations: []conf.Destination{{Host: "192.0.2.1"}}}, show, apmon.WithoutHost())
+	client, err := apmon.New(conf.Config{Destinations: []conf.Destination{{Host: "192.0.2.1"}}}, show, apmon.Options{WithoutHost: true})
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -49,7 +49,7 @@ type Publisher struct {
 // [apmon.Client.Monitor] runs, which has to be called once for the client, before
 // or after, and gives the first report a random offset; and by
 // [apmon.Client.Report]. What else the monitor reports, such as the host, is the
-// client's and its configuration's business: [apmon.WithoutHost] leaves it out.
+// client's and its configuration's business: [apmon.Options.WithoutHost] leaves it out.
 //
 // Reports that fail, and functions that panic, are counted and logged by the
 // client (see [apmon.Stats]), and the next report comes as if nothing had been.
@@ -70,7 +70,7 @@ func Publish(c *apmon.Client, reg *Registry, o Options) (*Publisher, error) {
 	}
 	p := &Publisher{reg: reg, work: &publication{reader: reg.NewReader(), opt: o}}
 	var err error
-	p.source, err = c.AddMessenger(p.work, apmon.SourceOptions{Name: "metrics", Cluster: o.Cluster, Node: o.Node, Interval: o.Interval})
+	p.source, err = c.AddMessenger(p.work, apmon.ReportOptions{Name: "metrics", Cluster: o.Cluster, Node: o.Node, Interval: o.Interval})
 	if err != nil {
 		reg.published.Store(false)
 		return nil, err // it names the source, which is metrics

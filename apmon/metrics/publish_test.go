@@ -38,7 +38,7 @@ func client(t *testing.T, opts ...apmon.Option) (*apmon.Client, *sent) {
 		defer s.mu.Unlock()
 		s.times, s.datagrams = append(s.times, time.Since(s.start)), append(s.datagrams, d)
 	})
-	quiet := apmon.WithMonitoring(func(o *conf.Options) { o.SysMonitoring, o.GeneralInfo = conf.Off, conf.Off })
+	quiet := apmon.Options{AdjustSource: func(o *conf.Options) { o.SysMonitoring, o.GeneralInfo = conf.Off, conf.Off }}
 	c, err := apmon.New(conf.Config{Destinations: []conf.Destination{{Host: "127.0.0.1", Port: 1}}}, append(opts, tap, quiet)...)
 	if err != nil {
 		t.Fatal(err)
@@ -149,7 +149,7 @@ func TestPublishChangesOnly(t *testing.T) {
 		report := func() string {
 			n := len(s.all())
 			time.Sleep(time.Second)
-			if err := c.Report(t.Context(), apmon.Now); err != nil {
+			if err := c.Report(t.Context(), apmon.ReportNow); err != nil {
 				t.Error(err)
 			}
 			if all := s.all(); len(all) > n {

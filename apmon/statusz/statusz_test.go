@@ -64,7 +64,7 @@ func getJSON(t testing.TB, h http.Handler) (p page) {
 
 func client(t *testing.T) *apmon.Client {
 	t.Helper()
-	quiet := apmon.WithMonitoring(func(o *conf.Options) { o.SysMonitoring, o.GeneralInfo = conf.Off, conf.Off })
+	quiet := apmon.Options{AdjustSource: func(o *conf.Options) { o.SysMonitoring, o.GeneralInfo = conf.Off, conf.Off }}
 	c, err := apmon.New(conf.Config{Destinations: []conf.Destination{{Host: "127.0.0.1", Port: 1, Password: "s3cret"}}}, quiet)
 	if err != nil {
 		t.Fatal(err)
@@ -147,7 +147,7 @@ func TestNoPasswords(t *testing.T) {
 	web := httptest.NewServer(http.NotFoundHandler())
 	defer web.Close()
 	url := strings.Replace(web.URL, "http://", "http://user:s3cret@", 1) + "/conf"
-	c, err := apmon.OpenWith(t.Context(), []string{url}, apmon.WithStartEmpty())
+	c, err := apmon.OpenSources(t.Context(), conf.ParseSources(url), apmon.Options{StartEmpty: true})
 	if err != nil {
 		t.Fatal(err)
 	}

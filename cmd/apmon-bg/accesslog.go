@@ -169,7 +169,7 @@ func sumUp(ctx context.Context, client *apmon.Client, log *accesslog.Log, o conf
 	var wg sync.WaitGroup
 	wg.Go(func() { log.Run(ctx) })
 	// The names have been checked, and there is no other error.
-	m, _ := client.AddMessenger(log, apmon.SourceOptions{Name: "access log", Cluster: cmp.Or(o.Cluster, logCluster), Interval: log.Window()})
+	m, _ := client.AddMessenger(log, apmon.ReportOptions{Name: "access log", Cluster: cmp.Or(o.Cluster, logCluster), Interval: log.Window()})
 	return func() {
 		m.Remove()
 		cancel()

@@ -232,24 +232,21 @@ func (a *agent) options(cc *cli.Context) ([]apmon.Option, error) {
 	}
 	adjust = a.log.configured(adjust)
 	noHost := cc.Bool("no-host")
-	opts := append(a.Options(cc),
-		apmon.WithContext(cc.Context),
-		apmon.WithAdjust(adjust),
-		apmon.WithMonitorNames(cluster, node),
-		apmon.WithMonitoring(func(o *conf.Options) {
-			if interval > 0 {
-				o.SysInterval, o.JobInterval = interval, interval
-			}
-			if noHost {
-				o.SysMonitoring, o.GeneralInfo = conf.Off, conf.Off
-			}
-		}))
+	o := a.Options(cc)
+	o.Adjust, o.HostCluster, o.HostNode = adjust, cluster, node
+	o.AdjustSource = func(o *conf.Options) {
+		if interval > 0 {
+			o.SysInterval, o.JobInterval = interval, interval
+		}
+		if noHost {
+			o.SysMonitoring, o.GeneralInfo = conf.Off, conf.Off
+		}
+	}
+	o.StartEmpty = !cc.Bool("once") || cc.Bool("print")
+	opts := []apmon.Option{o, apmon.WithLogger(a.Logger())}
 	if cc.Bool("print") {
 		a.print = &printer{out: a.stdout}
 		opts = append(opts, apmon.WithTap(a.print.datagram))
-	}
-	if !cc.Bool("once") || cc.Bool("print") {
-		opts = append(opts, apmon.WithStartEmpty())
 	}
 	return opts, nil
 }
@@ -290,12 +287,12 @@ func (a *agent) once(ctx context.Context, sig *signals) error {
 		case <-ctx.Done():
 		}
 	}()
-	_ = a.client.Report(ctx, apmon.Due) // the first sample; what fails will fail again
+	_ = a.client.Report(ctx, apmon.ReportDue) // the first sample; what fails will fail again
 	select {
 	case <-time.After(time.Second):
 	case <-ctx.Done():
 	}
-	err := a.client.Report(ctx, apmon.Now)
+	err := a.client.Report(ctx, apmon.ReportNow)
 	switch {
 	case context.Cause(ctx) == errStopped:
 		return command.Errorf(interrupted, "interrupted, the report may not have been sent")
@@ -375,7 +372,7 @@ func (a *agent) follow(ctx context.Context, sig *signals, hup, usr1 <-chan os.Si
 func (a *agent) reportLast(ctx context.Context) {
 	ctx, stop := context.WithTimeout(ctx, lastReport)
 	defer stop()
-	if err := a.client.Report(ctx, apmon.Now); err != nil {
+	if err := a.client.Report(ctx, apmon.ReportNow); err != nil {
 		a.Logger().Warn("last report not sent, or not whole", slog.String("error", err.Error()))
 	}
 }
@@ -398,7 +395,7 @@ func (a *agent) status() string {
 func (a *agent) logStart() {
 	log, st := a.Logger(), a.client.Stats()
 	log.Info("monitoring begins", slog.String("version", command.Version()), slog.Int("pid", os.Getpid()))
-	for _, s := range st.Sources {
+	for _, s := range st.Configs {
 		log.Info("source", slog.String("name", s.Name), slog.Int("destinations", s.Destinations), slog.String("last_error", s.LastError))
 	}
 	for _, d := range st.Destinations {
@@ -422,7 +419,7 @@ func (a *agent) logStatistics() {
 		log.Info("destination", slog.String("name", d.Name), slog.Any("address", d.Addr), slog.Uint64("sent", d.Sent), slog.Uint64("bytes", d.Bytes),
 			slog.Uint64("unsent", d.Unsent), slog.Uint64("refused", d.Refused), slog.String("last_error", d.LastError))
 	}
-	for _, s := range st.Sources {
+	for _, s := range st.Configs {
 		log.Info("source", slog.String("name", s.Name), slog.Int("destinations", s.Destinations), slog.Uint64("reads", s.Reads),
 			slog.Uint64("failures", s.Failures), slog.Int("problems", len(s.Problems)), slog.String("last_error", s.LastError))
 	}

@@ -271,22 +271,22 @@ func (r *runner) open(cc *cli.Context) {
 			}
 		}
 	}
-	opts := append(r.Options(cc),
-		apmon.WithOpenInBackground(),
-		apmon.WithAdjust(adjust),
-		apmon.WithMonitoring(func(o *conf.Options) { o.SysMonitoring, o.GeneralInfo = conf.Off, conf.Off }))
-	if r.client, err = apmon.OpenSources(cc.Context, sources, opts...); err != nil {
+	o := r.Options(cc)
+	o.OpenInBackground, o.Adjust = true, adjust
+	o.AdjustSource = func(o *conf.Options) { o.SysMonitoring, o.GeneralInfo = conf.Off, conf.Off }
+	if r.client, err = apmon.OpenSources(cc.Context, sources, o, apmon.WithLogger(r.Logger())); err != nil {
 		warn(err)
-		r.client, err = apmon.OpenSources(cc.Context, nil, apmon.WithOpenInBackground())
+		r.client, err = apmon.OpenSources(cc.Context, nil, apmon.Options{OpenInBackground: true})
 		warn(err)
 	}
 	r.benchmarks.tell(r.client)
-	r.as = apmon.Job{Cluster: cluster, Node: node, WorkDir: cc.String("workdir"), NumCPUs: cc.Float64("cpus"), Interval: interval, Also: r.set}
+	r.as = apmon.Job{Cluster: cluster, Node: node, WorkDir: cc.String("workdir"), NumCPUs: cc.Float64("cpus"), Interval: interval, Params: r.set}
 }
 
 // begin starts to follow the job, and sends its first report.
 func (r *runner) begin(c launch.Command, dir *ownCgroup, j apmon.Job) {
-	j.PID, j.Started, j.Not, j.Counter = c.PID, true, c.Not, c.CPUTime
+	j.PID = c.PID
+	j.Launcher = apmon.JobLauncher{ChildOfThisProcess: true, Exclude: c.Not, Counter: c.CPUTime}
 	if c.Cgroup {
 		j.Cgroup = dir.path()
 	}

@@ -99,7 +99,7 @@ func finder(t *testing.T, flags *jobFlags) (*jobFinder, func() []*xdr.Datagram, 
 		mu.Lock()
 		defer mu.Unlock()
 		seen = append(seen, d)
-	}), apmon.WithMonitoring(func(o *conf.Options) { o.SysMonitoring, o.GeneralInfo = conf.Off, conf.Off }))
+	}), apmon.Options{AdjustSource: func(o *conf.Options) { o.SysMonitoring, o.GeneralInfo = conf.Off, conf.Off }})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -152,7 +152,7 @@ func TestServiceIsReported(t *testing.T) {
 			if time.Now().After(deadline) {
 				t.Fatalf("%s: up, restarts and processes are %v, want %v", what, got, want)
 			}
-			if err := f.client.Report(t.Context(), apmon.Now); err != nil {
+			if err := f.client.Report(t.Context(), apmon.ReportNow); err != nil {
 				t.Fatal(err)
 			}
 			got = map[string][3]float64{}

@@ -56,12 +56,13 @@ func (c *sendCommand) open(cc *cli.Context) (*output, error) {
 			cfg.MaxMsgRate = rate
 		}
 	}
-	opts := append(c.Options(cc), apmon.WithContext(cc.Context))
+	o := c.Options(cc)
 	if cc.Bool("drop") {
-		opts = append(opts, apmon.WithRatePolicy(apmon.Drop))
+		o.RatePolicy = apmon.RateDrop
 	}
 	if format := cc.String("stdin"); (format == "json" || format == "line") && !cc.Bool("dry-run") {
-		return c.follow(cc, append(opts, apmon.WithAdjust(adjust)))
+		o.Adjust = adjust
+		return c.follow(cc, o)
 	}
 	cfg, err := c.config(cc)
 	if err != nil {
@@ -69,11 +70,14 @@ func (c *sendCommand) open(cc *cli.Context) (*output, error) {
 	}
 	adjust(&cfg)
 	out := &output{}
+	o.Fallback = false // config has chosen the source
+	opts := []apmon.Option{apmon.WithLogger(c.Logger()), apmon.WithContext(cc.Context)}
 	if cc.Bool("dry-run") {
 		out.dry = newDryRun(c.stdout, cfg)
-		opts = append(opts, apmon.WithRatePolicy(apmon.Off), apmon.WithResolver(out.dry.resolve), apmon.WithDialer(out.dry.dial))
+		o.RatePolicy = apmon.RateOff
+		opts = append(opts, apmon.WithResolver(out.dry.resolve), apmon.WithDialer(out.dry.dial))
 	}
-	if out.client, err = apmon.New(cfg, opts...); err != nil {
+	if out.client, err = apmon.New(cfg, append(opts, o)...); err != nil {
 		return nil, command.Errorf(command.Config, "%w", err)
 	}
 	return out, nil
@@ -81,14 +85,14 @@ func (c *sendCommand) open(cc *cli.Context) (*output, error) {
 
 // follow makes a client that follows its configuration, for a stream of
 // messages that may last: SIGHUP has it read again at once.
-func (c *sendCommand) follow(cc *cli.Context, opts []apmon.Option) (*output, error) {
+func (c *sendCommand) follow(cc *cli.Context, o apmon.Options) (*output, error) {
 	sources, err := c.Sources()
 	if err != nil {
 		return nil, err
 	}
 	hup := make(chan os.Signal, 1)
 	signal.Notify(hup, syscall.SIGHUP)
-	client, err := apmon.OpenSources(cc.Context, sources, opts...)
+	client, err := apmon.OpenSources(cc.Context, sources, o, apmon.WithLogger(c.Logger()))
 	if err != nil {
 		signal.Stop(hup)
 		return nil, command.Errorf(command.Config, "%w", err)

@@ -79,7 +79,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	defer reg.Close()
 	reg.Runtime()
 	greetings, waiting, answer := reg.Counter("greetings"), reg.Gauge("waiting"), reg.Measure("answer")
-	names := apmon.SourceOptions{Cluster: "Example_Services", Node: "service", Interval: *interval}
+	names := apmon.ReportOptions{Cluster: "Example_Services", Node: "service", Interval: *interval}
 	published, err := metrics.Publish(client, reg, metrics.Options{Cluster: names.Cluster, Node: names.Node, Interval: *interval})
 	if err != nil {
 		return err

@@ -68,17 +68,14 @@ func (d *Destinations) Check(cc *cli.Context) error {
 	return nil
 }
 
-// Options are those of the client that all commands give it.
-func (d *Destinations) Options(cc *cli.Context) []apmon.Option {
-	opts := []apmon.Option{apmon.WithLogger(d.Logger()), apmon.WithRatePolicy(apmon.Wait)}
-	if cc.Bool("fallback") {
-		opts = append(opts, apmon.WithFallback())
-	}
-	return opts
+// Options returns the settings of a client that follows configurations, which
+// all commands share.
+func (d *Destinations) Options(cc *cli.Context) apmon.Options {
+	return apmon.Options{RatePolicy: apmon.RateWait, Fallback: cc.Bool("fallback")}
 }
 
 // Adjust returns what gives the settings of the environment to a configuration,
-// see [apmon.WithAdjust].
+// see [apmon.Options].
 func (d *Destinations) Adjust() (func(*conf.Config), error) {
 	password := ""
 	if file := d.Getenv("APMON_PASSWORD_FILE"); file != "" {
@@ -193,7 +190,7 @@ func (d *Destinations) Sources() ([]conf.Source, error) {
 	}
 	given := d.Given()
 	d.Report(given)
-	return append([]conf.Source{conf.Text("-d", string(given.Config.Format(true)))}, sources...), nil
+	return append([]conf.Source{conf.Fixed(given.Config)}, sources...), nil
 }
 
 // Report tells what of a configuration cannot be used.

@@ -15,9 +15,9 @@ func dialUDP(addr netip.AddrPort) (*socket, error) {
 	}
 	s := &socket{fd: -1, conn: conn}
 	if raw, err := conn.SyscallConn(); err == nil && runtime.GOOS != "windows" {
-		// Nobody else has the connection, so the number stays valid until
-		// close: package net's own locks and its waiting for a writable socket
-		// are not needed.
+		// The connection is not shared, so that the number stays valid until
+		// close. Writing to it avoids package net's locks and its wait for a
+		// writable socket.
 		raw.Control(func(fd uintptr) { s.fd = int(fd) })
 	}
 	return s, nil

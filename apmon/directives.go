@@ -6,7 +6,7 @@ import (
 	"github.com/apmon-go/apmon/procinfo"
 )
 
-// known maps every spelling of an option to the canonical one.
+// known maps each spelling of an option to the canonical one.
 var known = sync.OnceValue(func() map[string]string {
 	m := map[string]string{}
 	for _, metric := range procinfo.Metrics() {
@@ -24,8 +24,8 @@ func KnownOption(option string) (canonical string, ok bool) {
 	return canonical, ok
 }
 
-// Directives are those that apmon-bg heeds, as [conf.Reader] takes them: they tell
-// what it watches. A client ignores them, as programs read the same files.
+// Directives are those of apmon-bg, for [conf.Reader]: they say what it monitors.
+// A client accepts and ignores them, since it reads the same files.
 var Directives = map[string]bool{
 	"cluster": true, "node": true, "host_group": true,
 	"service": true, "watch_job": true, "watch_cgroup": true,

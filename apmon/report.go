@@ -1,0 +1,148 @@
+package apmon
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/apmon-go/apmon/apmon/internal/schedule"
+)
+
+// Source adds parameters to a report, see [Client.AddSource].
+//
+// Collect appends to params and returns the result; what it has appended is
+// sent even if it returns an error. It is never called concurrently. The
+// context ends when the next report is due: a source that does not return by
+// then misses that report.
+type Source interface {
+	Collect(ctx context.Context, params []Param) ([]Param, error)
+}
+
+// Messenger is a source that reports on more than one node, or with times of its
+// own, see [Client.AddMessenger].
+//
+// Messages calls send for each message; empty names stand for those of the
+// [ReportOptions]. An error of send is about that message only, and need not
+// end the report. The rest is as for [Source].
+type Messenger interface {
+	Messages(ctx context.Context, send func(Message) error) error
+}
+
+// ReportOptions are the settings of a source's reports.
+type ReportOptions struct {
+	Name     string        // in [Stats] and in the log; the source's type if empty
+	Cluster  string        // the client's default if empty
+	Node     string        // the client's default if empty
+	Interval time.Duration // between two reports, at least 1 s; 0 for 120 s
+}
+
+// ReportStats is what is known of the reports of one source.
+type ReportStats struct {
+	Name      string        // "host …", "job …", or the source's name
+	Interval  time.Duration // between two reports
+	Next      time.Time     // when the next is due, while the monitor runs
+	Reports   uint64        // made
+	Skipped   uint64        // not made, as the previous one was still under way
+	Failures  uint64        // reports made with an error of collecting or sending
+	LastError string        // of the last report; empty if it succeeded
+	Took      time.Duration // to collect and send the last report
+	Busy      bool          // a report is under way
+}
+
+// reporter makes tasks of messengers.
+type reporter struct {
+	sender   *sender
+	schedule *schedule.Scheduler
+	logger   *slog.Logger
+}
+
+// route is where the messages of a report go.
+type route struct {
+	to            tag
+	cluster, node string // of messages that name none
+}
+
+// run returns a run of a task that sends what a messenger reports. Once the task
+// is removed nothing is sent.
+func (r *reporter) run(t *schedule.Task, to route, m Messenger) func(context.Context) error {
+	return func(ctx context.Context) error {
+		return m.Messages(ctx, func(msg Message) error {
+			if r.schedule.Removed(t) {
+				return nil
+			}
+			msg.Cluster, msg.Node = cmp.Or(msg.Cluster, to.cluster), cmp.Or(msg.Node, to.node)
+			return r.sender.report(ctx, to.to, msg)
+		})
+	}
+}
+
+// add schedules a user's messenger.
+func (r *reporter) add(m Messenger, o ReportOptions) (*schedule.Task, error) {
+	if err := checkInterval(o.Interval); err != nil {
+		return nil, fmt.Errorf("apmon: source %s: %w", o.Name, err)
+	}
+	if err := r.sender.check(&Message{Cluster: o.Cluster, Node: o.Node}); err != nil {
+		return nil, fmt.Errorf("source %s: %w", o.Name, err)
+	}
+	t := &schedule.Task{Name: o.Name, Interval: orDefault(o.Interval)}
+	t.Run = r.run(t, route{0, o.Cluster, o.Node}, m)
+	r.schedule.Add(t)
+	return t, nil
+}
+
+// notRead logs what cannot be read. Package procinfo reports each cause once.
+func (r *reporter) notRead(err error) {
+	if err != nil {
+		r.logger.LogAttrs(context.Background(), slog.LevelWarn, "not everything can be read, reports lack it", slog.String("error", err.Error()))
+	}
+}
+
+// logRun logs an event of the scheduler.
+func logRun(logger *slog.Logger, e schedule.Event) {
+	level, message, attr := slog.LevelDebug, "report made", slog.Duration("took", e.Took)
+	switch e.Kind {
+	case schedule.Recovered:
+		level, message, attr = slog.LevelInfo, "report made again", slog.Int("failed", e.Failures)
+	case schedule.Failed:
+		level, message, attr = slog.LevelWarn, "report not made, or not whole", slog.String("error", e.Err.Error())
+	case schedule.Skipped:
+		logger.LogAttrs(context.Background(), slog.LevelWarn, "report skipped, the one before is still under way", slog.String("source", e.Task))
+		return
+	}
+	logger.LogAttrs(context.Background(), level, message, slog.String("source", e.Task), attr)
+}
+
+// collected is a [Source] as a [Messenger].
+type collected struct {
+	source Source
+	params []Param
+}
+
+func (c *collected) Messages(ctx context.Context, send func(Message) error) error {
+	var err error
+	c.params, err = c.source.Collect(ctx, c.params[:0])
+	return errors.Join(err, send(Message{Params: c.params}))
+}
+
+// Monitored is a source that is reported in the background.
+type Monitored struct {
+	r *reporter
+	t *schedule.Task
+}
+
+// Remove ends the reports. It does not wait for one under way, of which nothing
+// more is sent.
+func (s *Monitored) Remove() { s.r.schedule.Remove(s.t) }
+
+// Report reports the source now, and returns when that is done or ctx has ended.
+// The errors are those of [Client.Report]. A source that was removed is not
+// reported.
+func (s *Monitored) Report(ctx context.Context) error {
+	if s.r.sender.closed.Load() {
+		return ErrClosed
+	}
+	return s.r.schedule.RunNow(ctx, schedule.Run{Task: s.t})
+}
