@@ -23,8 +23,7 @@ type group struct {
 // groupOf returns the group for the options of a source: one of those there
 // are, or a new one.
 func groupOf(source string, o conf.Options, there ...[]*group) *group {
-	// What has no say in reports shall not part groups.
-	o.LogLevel, o.MaxMsgRate, o.Recheck, o.RecheckInterval, o.AccessLog, o.Own = 0, 0, 0, 0, conf.AccessLog{}, nil
+	o = o.ForReports()
 	for _, groups := range there {
 		for _, g := range groups {
 			if g.opts.Equal(o) {

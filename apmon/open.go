@@ -77,7 +77,7 @@ func OpenSources(ctx context.Context, sources []conf.Source, opts ...Option) (*C
 	}
 	for _, s := range sources {
 		c.sources = append(c.sources, &source{
-			reader: &conf.Reader{Source: s, Known: KnownOption, Own: Directives, Transport: c.opt.transport},
+			reader: &conf.Reader{Source: s, Lookup: KnownOption, Directives: c.opt.directives, Transport: c.opt.transport},
 			stats:  SourceStats{Name: s.Name},
 		})
 	}

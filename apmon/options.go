@@ -17,7 +17,7 @@ const (
 	DefaultCluster = "ApMon_UserSend"
 	// DefaultRate is the rate limit in datagrams a second: receivers drop,
 	// silently, what comes above 50 from one address.
-	DefaultRate = 40
+	DefaultRate = conf.DefaultMaxMsgRate
 	// resolveTimeout bounds the name look-ups of New, and each later one.
 	resolveTimeout = 5 * time.Second
 	// maxLookups is how many names are looked up at once.
@@ -56,8 +56,9 @@ type options struct {
 	dial    func(ctx context.Context, addr netip.AddrPort) (net.Conn, error)
 	resolve func(ctx context.Context, host string) ([]netip.Addr, error)
 	// transport fetches URLs; nil for that of package conf.
-	transport http.RoundTripper
-	adjust    func(*conf.Config)
+	transport  http.RoundTripper
+	directives []conf.Directive
+	adjust     func(*conf.Config)
 	// adjustOptions changes those of each source.
 	adjustOptions func(*conf.Options)
 	tap           func(datagram []byte)
@@ -113,6 +114,12 @@ func WithResolver(resolve func(ctx context.Context, host string) ([]netip.Addr, 
 
 // WithTransport replaces how [Open] fetches configurations from URLs.
 func WithTransport(t http.RoundTripper) Option { return func(o *options) { o.transport = t } }
+
+// WithDirectives registers directives of the program. A configuration that [Open]
+// reads returns them as [conf.Options].Settings; [WithAdjust] sees those of all.
+func WithDirectives(directives ...conf.Directive) Option {
+	return func(o *options) { o.directives = directives }
+}
 
 // WithAdjust has what all configurations say together changed before it is
 // used, now and at every reload: to give a password that is kept elsewhere to

@@ -3,7 +3,6 @@ package conf
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -61,24 +60,11 @@ func (c *Config) Merge(other Config) {
 		}
 		_ = a.add(d)
 	}
-	if c.MaxMsgRate == 0 || other.MaxMsgRate != 0 && other.MaxMsgRate < c.MaxMsgRate {
-		c.MaxMsgRate = other.MaxMsgRate
+	for _, d := range directives() {
+		d.merge(&c.Options, &other.Options)
 	}
-	o := other.Options
-	first(&c.LogLevel, o.LogLevel)
-	first(&c.Recheck, o.Recheck)
-	first(&c.RecheckInterval, o.RecheckInterval)
-	first(&c.SysMonitoring, o.SysMonitoring)
-	first(&c.SysInterval, o.SysInterval)
-	first(&c.JobMonitoring, o.JobMonitoring)
-	first(&c.JobInterval, o.JobInterval)
-	first(&c.GeneralInfo, o.GeneralInfo)
-	first(&c.Self, o.Self)
-	if c.AccessLog.Input == "" {
-		c.AccessLog = o.AccessLog
-	}
-	c.Own = append(slices.Clip(c.Own), o.Own...)
-	for name, p := range o.Params {
+	c.Settings = append(slices.Clip(c.Settings), other.Settings...)
+	for name, p := range other.Params {
 		if _, ok := c.Params[name]; !ok {
 			c.setParam(name, p)
 		}
@@ -133,26 +119,39 @@ func (p Problem) Error() string {
 
 func (p Problem) Unwrap() error { return p.Err }
 
-// Known is a test for the names of monitoring options, such as "sys_load1" or
-// "cpu_MHz": it returns the canonical name of one in any of its spellings, or
-// false. This package does not know them itself; a nil Known knows none.
-type Known func(option string) (canonical string, ok bool)
+// OptionLookup finds a monitoring option, such as "sys_load1" or "cpu_MHz", by any
+// of its spellings: it returns its canonical name, or false if there is none. A nil
+// OptionLookup finds none: this package does not know the options.
+type OptionLookup func(option string) (canonical string, ok bool)
+
+func (l OptionLookup) find(option string) (canonical string, ok bool) {
+	if l != nil {
+		canonical, ok = l(option)
+	}
+	return canonical, ok && canonical != ""
+}
 
 // Parse reads a configuration text. Source names it in the result and in the
 // problems.
-func Parse(source string, text []byte, known Known) (Config, []Problem) {
+func Parse(source string, text []byte, lookup OptionLookup) (Config, []Problem) {
 	c := Config{Source: source}
-	problems := parseInto(&adder{c: &c}, source, text, known)
-	return c, problems
+	p := parser{adder: adder{c: &c}, lookup: lookup}
+	return c, p.parse(source, text)
 }
 
-// maxProblems is how many problems of a text are told one by one: a picture of
+// maxProblems is how many problems of a text are reported one by one: a picture of
 // 1 MiB would have hundreds of thousands.
 const maxProblems = 1000
 
-// parseInto adds what a text says, so that the files of a folder make one
-// configuration.
-func parseInto(a *adder, source string, text []byte, known Known) []Problem {
+// parser reads texts into one configuration, such as the files of a folder.
+type parser struct {
+	adder
+	lookup     OptionLookup
+	directives []Directive
+	remote     bool // the texts are from a URL
+}
+
+func (p *parser) parse(source string, text []byte) []Problem {
 	var problems []Problem
 	line, more, harmless := 0, 0, true
 	for rest := bytes.TrimPrefix(text, []byte("\xef\xbb\xbf")); len(rest) > 0; {
@@ -165,21 +164,16 @@ func parseInto(a *adder, source string, text []byte, known Known) []Problem {
 		}
 		var err error
 		if name, ok := strings.CutPrefix(s, prefix); ok {
-			if own, value, _ := strings.Cut(name, "="); a.isOwn(own) {
-				a.c.Own = append(a.c.Own, Setting{strings.TrimSpace(own), strings.TrimSpace(value)})
-				continue
-			}
-			err = a.c.directive(name, known)
+			err = p.directive(name)
 		} else {
-			err = a.line(s)
+			err = p.line(s)
 		}
 		if err != nil {
-			var warn warning
-			p := Problem{source, line, err, errors.As(err, &warn)}
+			problem := Problem{source, line, err, isWarning(err)}
 			if len(problems) < maxProblems {
-				problems = append(problems, p)
+				problems = append(problems, problem)
 			} else {
-				more, harmless = more+1, harmless && p.Warning
+				more, harmless = more+1, harmless && problem.Warning
 			}
 		}
 	}
@@ -221,13 +215,7 @@ const maxDestinations = 1000
 // adder adds destinations, each once.
 type adder struct {
 	c    *Config
-	own  map[string]bool // see Reader
-	seen map[string]int  // where in c.Destinations a name is
-}
-
-func (a *adder) isOwn(name string) bool {
-	_, ok := a.own[strings.TrimSpace(name)]
-	return ok
+	seen map[string]int // where in c.Destinations a name is
 }
 
 func (a *adder) line(s string) error {
@@ -312,20 +300,21 @@ func (c Config) Format(secrets bool) []byte {
 		fmt.Fprintf(&b, "# %s\n", strings.Map(printable, c.Source))
 	}
 	for _, d := range directives() {
-		if d.get == nil {
+		if d.format == nil {
 			continue
 		}
-		if v := d.get(&c.Options); v != "" {
-			if !secrets && strings.Contains(v, "://") {
-				v = redact(v)
-			}
+		if v := d.format(&c.Options); v != "" {
 			fmt.Fprintf(&b, prefix+"%s = %s\n", d.name, v)
 		} else {
 			fmt.Fprintf(&b, "# "+prefix+"%s = %s\n", d.name, d.byDefault)
 		}
 	}
-	for _, s := range c.Own {
-		fmt.Fprintf(&b, prefix+"%s = %s\n", s.Name, strings.Map(printable, s.Value))
+	for _, s := range c.Settings {
+		v := s.Value
+		if !secrets && strings.Contains(v, "://") {
+			v = redact(v)
+		}
+		fmt.Fprintf(&b, prefix+"%s = %s\n", s.Name, strings.Map(printable, v))
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Params)) {
 		p := c.Params[name]

@@ -19,7 +19,7 @@ func describe(sources []Source) string {
 		case file:
 			list = append(list, "file "+s.at)
 		default:
-			r := Reader{Source: s, Known: knownOption}
+			r := Reader{Source: s, Lookup: knownOption}
 			c, problems, _, _ := r.Read(context.Background())
 			text := "text " + destinations(c)
 			for line := range strings.Lines(string(c.Format(true))) {
@@ -283,7 +283,7 @@ func FuzzSources(f *testing.F) {
 			if !src.Static() {
 				continue
 			}
-			r := Reader{Source: src, Known: anyOption}
+			r := Reader{Source: src, Lookup: anyOption}
 			c, problems, changed, err := r.Read(t.Context())
 			if !changed || (err == nil) != (len(c.Destinations) > 0) {
 				t.Errorf("%q: changed %v, %v", src.at, changed, err)

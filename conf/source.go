@@ -109,12 +109,10 @@ func (s Source) GoString() string { return "conf.Source(" + s.Name + ")" }
 // Reader reads one source, again and again. It is not safe for concurrent use.
 type Reader struct {
 	Source Source
-	// Known is the test for names of monitoring options.
-	Known Known
-	// Own are the names of directives of the program, without xApMon_, and
-	// whether they name files or processes of this host: those are refused from
-	// a URL.
-	Own map[string]bool
+	// Lookup finds monitoring options by name; nil finds none.
+	Lookup OptionLookup
+	// Directives are those of the program.
+	Directives []Directive
 	// Transport fetches URLs; nil is one with proxies from the environment.
 	Transport http.RoundTripper
 
@@ -161,32 +159,18 @@ func (r *Reader) Read(ctx context.Context) (c Config, problems []Problem, change
 		c, problems = ParseList(r.Source.Name, r.Source.at)
 	} else {
 		c.Source = r.Source.Name
-		a := adder{c: &c, own: r.Own}
+		parser := parser{adder{c: &c}, r.Lookup, r.Directives, r.Source.kind == remote}
 		for _, p := range parts {
 			if p.err != nil {
 				problems = append(problems, Problem{Source: p.name, Err: p.err})
 			}
-			problems = append(problems, parseInto(&a, p.name, p.text, r.Known)...)
+			problems = append(problems, parser.parse(p.name, p.text)...)
 		}
-	}
-	if r.Source.kind == remote && c.AccessLog != (AccessLog{}) {
-		// Whoever serves it could have any file of this host read, and what it
-		// finds in there sent as names.
-		c.AccessLog = AccessLog{}
-		problems = append(problems, Problem{Source: r.Source.Name, Err: errors.New("an access log cannot be configured from a URL")})
 	}
 	if r.Source.kind == remote && !isHTTPS(r.Source.at) {
 		for _, d := range c.Destinations {
 			c.setPlain(d.Name(), r.Source.Name)
 		}
-	}
-	if r.Source.kind == remote {
-		c.Own = slices.DeleteFunc(c.Own, func(s Setting) bool {
-			if r.Own[s.Name] {
-				problems = append(problems, Problem{Source: r.Source.Name, Err: fmt.Errorf(prefix+"%s cannot be configured from a URL", s.Name)})
-			}
-			return r.Own[s.Name]
-		})
 	}
 	if len(c.Destinations) == 0 {
 		return c, problems, changed, ErrNoDestination

@@ -23,14 +23,11 @@ import (
 const logCluster = "ApMon_AccessLog"
 
 // accessLog sums up one access log: that of the flags, else that of the
-// configuration.
+// configurations.
 type accessLog struct {
-	given conf.AccessLog // by flags
-	node  string         // -n
-
-	mu   sync.Mutex
-	want conf.AccessLog
-	wake chan struct{} // want has changed
+	given accessLogSettings // by flags
+	node  string            // -n
+	want  *latest[accessLogSettings]
 }
 
 var accessLogTopic = command.Topic{Name: "accesslog", Title: "Access log", Usage: "explain how access logs are summed up", Text: `With --accesslog, an access log is summed up in windows of --accesslog-window,
@@ -96,9 +93,9 @@ func (l *accessLog) flags() []cli.Flag {
 
 // check refuses flags that cannot be used.
 func (l *accessLog) check(cc *cli.Context) error {
-	l.node, l.wake = cc.String("node"), make(chan struct{}, 1)
+	l.node, l.want = cc.String("node"), newLatest[accessLogSettings]()
 	if l.given.Input == "" {
-		if l.given != (conf.AccessLog{}) {
+		if l.given != (accessLogSettings{}) {
 			return errors.New("--accesslog-match, -ids, -window, -status, -format, -cluster and -node need --accesslog")
 		}
 		if cc.IsSet("accesslog") {
@@ -112,37 +109,24 @@ func (l *accessLog) check(cc *cli.Context) error {
 	if _, err := l.open(l.given, nil); err != nil {
 		return err
 	}
-	l.want = l.given
+	l.want.set(l.given)
 	return nil
 }
 
-// configured has a change of the configuration also noted here.
-func (l *accessLog) configured(adjust func(*conf.Config)) func(*conf.Config) {
-	return func(cfg *conf.Config) {
-		adjust(cfg)
-		if l.given.Input != "" {
-			return
-		}
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		l.want = cfg.AccessLog
-		select {
-		case l.wake <- struct{}{}:
-		default: // it has been told already
-		}
+// configure takes the settings of all configurations, which those of flags replace.
+func (l *accessLog) configure(settings []conf.Setting) {
+	if l.given.Input == "" {
+		l.want.set(accessLogOf(settings))
 	}
 }
 
 // follow reads the log that is wanted, until ctx ends.
 func (l *accessLog) follow(ctx context.Context, client *apmon.Client, logger *slog.Logger) {
-	var now conf.AccessLog
+	var now accessLogSettings
 	stop := func() {}
 	defer func() { stop() }()
 	for {
-		l.mu.Lock()
-		want := l.want
-		l.mu.Unlock()
-		if want != now {
+		if want := l.want.get(); want != now {
 			now = want
 			log, err := l.open(want, logger)
 			if err != nil {
@@ -153,7 +137,7 @@ func (l *accessLog) follow(ctx context.Context, client *apmon.Client, logger *sl
 			}
 		}
 		select {
-		case <-l.wake:
+		case <-l.want.changed:
 		case <-ctx.Done():
 			return
 		}
@@ -161,7 +145,7 @@ func (l *accessLog) follow(ctx context.Context, client *apmon.Client, logger *sl
 }
 
 // sumUp reads a log, nil for none, and has it reported, until stop is called.
-func sumUp(ctx context.Context, client *apmon.Client, log *accesslog.Log, o conf.AccessLog) (stop func()) {
+func sumUp(ctx context.Context, client *apmon.Client, log *accesslog.Log, o accessLogSettings) (stop func()) {
 	if log == nil {
 		return func() {}
 	}
@@ -178,7 +162,7 @@ func sumUp(ctx context.Context, client *apmon.Client, log *accesslog.Log, o conf
 }
 
 // open checks what is asked for, and returns its log; nil if there is none.
-func (l *accessLog) open(o conf.AccessLog, logger *slog.Logger) (*accesslog.Log, error) {
+func (l *accessLog) open(o accessLogSettings, logger *slog.Logger) (*accesslog.Log, error) {
 	if o.Input == "" {
 		return nil, nil
 	}

@@ -253,7 +253,7 @@ func (r *runner) open(cc *cli.Context) {
 		sources = nil // nobody named it
 	}
 	r.sends = len(sources) > 0
-	cluster, node := conf.JobNames(r.Getenv, cc.String("cluster"), cc.String("node"))
+	cluster, node := command.JobNames(r.Getenv, cc.String("cluster"), cc.String("node"))
 	for _, name := range []*string{&cluster, &node} {
 		if *name != "" {
 			if err := xdr.CheckName(*name); err != nil {
