@@ -73,7 +73,7 @@ func TestQueryNamesNoStream(t *testing.T) {
 	defer l.mu.Unlock()
 	l.running = true
 	now := time.Now()
-	l.now = now.Unix() / l.window
+	l.now = now.Unix() / l.length
 	l.next = l.now
 	for _, query := range []string{"", "?/-17/", "?/hls/a-b/", "?x=/hls/c-d/"} {
 		l.line([]byte(logLine("192.0.2.1", "/live/hls/film-720p/1.ts"+query, now, 1)))

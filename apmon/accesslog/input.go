@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 	"time"
 )
@@ -30,11 +29,7 @@ func (l *Log) newInput() (func(context.Context), error) {
 	case in == "":
 		return nil, errors.New("accesslog: no input")
 	case in == "-":
-		stdin := l.opt.Stdin
-		if stdin == nil {
-			stdin = os.Stdin
-		}
-		return func(ctx context.Context) { l.readStdin(ctx, stdin) }, nil
+		return l.readStdin, nil
 	case isSocket && path == "":
 		return nil, errors.New("accesslog: unixgram: without a path")
 	case isSocket && len(path) > maxSocketPath:
@@ -85,12 +80,12 @@ func sleep(ctx context.Context, d time.Duration) {
 }
 
 // readStdin reads to the end.
-func (l *Log) readStdin(ctx context.Context, stdin io.Reader) {
+func (l *Log) readStdin(ctx context.Context) {
 	s := newLines(l)
 	l.connect(true)
 	l.state(nil)
 	for ctx.Err() == nil {
-		if _, err := s.read(stdin); err != nil {
+		if _, err := s.read(l.stdin); err != nil {
 			if err == io.EOF {
 				err = errors.New("it has ended")
 			}

@@ -51,7 +51,7 @@ func (s *lines) take(n int) {
 	case s.skip:
 		s.n = 0
 	case len(b) == len(s.buf):
-		l.bad(errLong)
+		l.reject(errLong)
 		s.n, s.skip = 0, true
 	default:
 		s.n = copy(s.buf, b)
@@ -69,16 +69,8 @@ func (s *lines) end(whole bool) {
 	case whole:
 		l.line(s.buf[:s.n])
 	default:
-		l.bad(errCut)
+		l.reject(errCut)
 	}
 	s.n, s.skip = 0, false
 	l.unlock()
-}
-
-// unlock unlocks l.mu, and logs what was wrong with a line.
-func (l *Log) unlock() {
-	err := l.culprit
-	l.culprit = nil
-	l.mu.Unlock()
-	l.logBad(err)
 }

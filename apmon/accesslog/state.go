@@ -84,8 +84,8 @@ func (l *Log) logState(last bool) {
 		attrs = append(attrs, slog.Int("changes", changes))
 	}
 	if trouble == "" {
-		l.opt.Logger.Info("access log is read", attrs...)
+		l.logger.Info("access log is read", attrs...)
 	} else {
-		l.opt.Logger.Warn("access log is not read", attrs...)
+		l.logger.Warn("access log is not read", attrs...)
 	}
 }

@@ -80,7 +80,7 @@ func (l *Log) datagram(b []byte) {
 	for len(b) > 0 {
 		line, rest, ended := bytes.Cut(b, []byte("\n"))
 		if cut && !ended {
-			l.bad(errLong)
+			l.reject(errLong)
 			return
 		}
 		l.line(line)

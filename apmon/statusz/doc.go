@@ -33,10 +33,4 @@
 //
 // [Loopback] decides, unless the caller brings a filter: the peer must be this
 // machine, and so must every hop that a proxy tells of. Everyone else gets 403.
-//
-// # Profiling
-//
-// [Profile] listens on a port of its own, if it is called, for CPU profiles and
-// the other profiles of package runtime/pprof, and writes them to the log if that
-// is asked for. Nothing here is registered on http.DefaultServeMux.
 package statusz

@@ -6,6 +6,7 @@ import (
 	"path"
 
 	"github.com/apmon-go/apmon/apmon"
+	"github.com/apmon-go/apmon/apmon/internal/loopback"
 	"github.com/apmon-go/apmon/apmon/metrics"
 	"github.com/apmon-go/apmon/procinfo"
 	"github.com/apmon-go/apmon/xdr"
@@ -18,6 +19,22 @@ type Options struct {
 	// Filter reports whether a request is answered; nil for [Loopback].
 	Filter func(*http.Request) bool
 }
+
+// Loopback reports whether a request comes from this machine, as far as its peer and
+// its headers show: the peer is a loopback address, and so is every hop of every
+// line of X-Forwarded-For, Forwarded (RFC 7239) and X-Real-IP. An address may have a
+// port and, in IPv6, brackets; ::ffff:127.0.0.1 counts as 127.0.0.1. Everything else
+// makes it false: empty values, names ("localhost", "unknown", "_hidden"), addresses
+// with a zone, and values that cannot be parsed.
+//
+// The peer of a unix socket is on this machine; its headers must name loopback
+// addresses too. Another address of this machine is not loopback. A proxy on this
+// machine that adds no header cannot be distinguished from a local client.
+//
+// A browser on this machine is a local client too, whatever page it shows: a page
+// whose name is made to resolve to a loopback address (DNS rebinding) can read the
+// answer. Where that matters, use a filter that also checks the Host.
+func Loopback(r *http.Request) bool { return loopback.Request(r) }
 
 // Page is an [http.Handler]. Make one with [New].
 type Page struct {

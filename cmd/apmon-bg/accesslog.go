@@ -173,7 +173,6 @@ func (l *accessLog) open(o accessLogSettings, logger *slog.Logger) (*accesslog.L
 		IDs:    strings.Fields(o.IDs),
 		Node:   o.Node,
 		Host:   l.node,
-		Logger: logger,
 	}
 	if o.Cluster != "" {
 		if err := xdr.CheckName(o.Cluster); err != nil {
@@ -195,5 +194,8 @@ func (l *accessLog) open(o accessLogSettings, logger *slog.Logger) (*accesslog.L
 			opts.Statuses = append(opts.Statuses, n)
 		}
 	}
-	return accesslog.New(opts)
+	if logger == nil {
+		return accesslog.New(opts)
+	}
+	return accesslog.New(opts, accesslog.WithLogger(logger))
 }
