@@ -28,10 +28,10 @@ func TestReadsWhatHTTPStatsWrites(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			lines := map[Format][]byte{}
-			stats := httpstats.New(httpstats.WithLog(func(r *httpstats.Record) {
+			stats := httpstats.New(httpstats.Options{Log: []func(*httpstats.Record){func(r *httpstats.Record) {
 				lines[JSON] = httpstats.AppendJSON(nil, r)
 				lines[Combined] = httpstats.AppendCombined(nil, r)
-			}))
+			}}})
 			r := httptest.NewRequest("GET", "/", nil)
 			r.RequestURI = tt.url
 			r.Header.Set("User-Agent", tt.agent)

@@ -1,6 +1,6 @@
 // Package httpstats counts what an HTTP server does, and writes its access log.
 //
-//	stats := httpstats.New(httpstats.WithIdleLimit(30 * time.Second))
+//	stats := httpstats.New(httpstats.Options{IdleLimit: 30 * time.Second})
 //	server := &http.Server{Addr: ":8080", Handler: stats.Wrap(mux)}
 //	_, err := client.AddSource(stats, apmon.SourceOptions{Cluster: "MySite_Web", Node: "www1", Interval: time.Minute})
 //
@@ -11,8 +11,10 @@
 //		return err
 //	}
 //	defer access.Close()
-//	stats := httpstats.New(httpstats.WithLog(access.Log),
-//		httpstats.WithoutLogOf(netip.MustParsePrefix("10.9.0.0/16"))) // the load balancer's checks
+//	stats := httpstats.New(httpstats.Options{
+//		Log:   []func(*httpstats.Record){access.Log},
+//		NoLog: []netip.Prefix{netip.MustParsePrefix("10.9.0.0/16")}, // the load balancer's checks
+//	})
 //	rotated := make(chan os.Signal, 1)
 //	signal.Notify(rotated, syscall.SIGHUP)
 //	go func() {

@@ -1,10 +1,12 @@
 package httpstats
 
 import (
+	"cmp"
 	"context"
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -17,8 +19,7 @@ const DefaultPrefix = "http_"
 // Stats counts the requests of a server. It is a source of apmon's background
 // monitor, and safe for concurrent use.
 type Stats struct {
-	prefix    string
-	names     []string // the parameters', with the prefix
+	names     []string // of the parameters, with the prefix
 	idleLimit time.Duration
 	loggers   []func(*Record)
 	noLog     []netip.Prefix
@@ -41,62 +42,55 @@ type totals struct {
 	peakCount, peakRate, peakBitrate peak
 }
 
-// Option changes what a [Stats] does.
-type Option func(*Stats)
-
-// WithPrefix sets what the names of all parameters begin with, empty included.
-func WithPrefix(prefix string) Option { return func(s *Stats) { s.prefix = prefix } }
-
-// WithIdleLimit ends a request when nothing of its answer has been written for so
-// long; 0 is never, the default. It is meant for servers that stream to
-// clients that may stall: a request whose answer has not begun, such as a long
-// upload, is ended too.
-//
-// A write that is under way, and every later one, fails; so does reading the
-// request. The request's context ends with [ErrIdle] as its cause. When the
-// handler has returned, the connection is closed; of an HTTP/2 connection only the
-// stream ends, reset. A handler that neither reads, writes nor looks at the context
-// goes on, and its request with it. Hijacked connections are not ended. Long writes
-// go in pieces of 64 KiB: a client that takes one in less than the limit is not
-// idle.
-func WithIdleLimit(d time.Duration) Option { return func(s *Stats) { s.idleLimit = d } }
-
-// WithLog adds loggers, which get a record of each request that has ended, in
-// the goroutine that served it, one after the other: what one changes of the record
-// (such as a query that must not be kept), those after it see changed. They may
-// keep it.
-func WithLog(loggers ...func(*Record)) Option {
-	return func(s *Stats) { s.loggers = append(s.loggers, loggers...) }
+// Options are the settings of a [Stats]. The zero value of each is its default.
+type Options struct {
+	// Prefix begins the names of all parameters, by default [DefaultPrefix];
+	// NoPrefix leaves it out.
+	Prefix   string
+	NoPrefix bool
+	// IdleLimit ends a request when nothing of its answer has been written for so
+	// long; 0 means never. It is meant for servers that stream to clients that may
+	// stall: a request whose answer has not begun, such as a long upload, is ended
+	// too.
+	//
+	// A write under way, and every later one, fails; so does reading the request.
+	// The request's context ends with the cause [ErrIdle]. When the handler has
+	// returned, the connection is closed; an HTTP/2 connection stays, and only the
+	// stream is reset. A handler that neither reads, writes nor checks the context
+	// continues, and so does its request. Hijacked connections are not ended. Long
+	// writes are done in pieces of 64 KiB: a client that takes one in less than the
+	// limit is not idle.
+	IdleLimit time.Duration
+	// Log is called with a record of each request that has ended, in the goroutine
+	// that served it, one function after the other: a function that changes the
+	// record, such as a query that must not be kept, changes it for those after it.
+	// They may keep the record.
+	Log []func(*Record)
+	// NoLog are networks whose clients are counted but not logged. IPv4 networks
+	// may be written as IPv4-mapped. Clients on unix sockets are in no network.
+	NoLog []netip.Prefix
+	// User returns the user of a request, for the log, when it has ended; empty
+	// for unknown. By default no user is known: the Authorization header is never
+	// read, as the name in it may well be a secret. The request is the one that
+	// the wrapped handler was called with.
+	User func(*http.Request) string
 }
 
-// WithoutLogOf has requests of clients in these networks not logged; they are
-// counted. IPv4 networks may be written as IPv4-mapped. Clients on unix sockets
-// are in no network.
-func WithoutLogOf(networks ...netip.Prefix) Option {
-	return func(s *Stats) {
-		for _, p := range networks {
-			if a := p.Addr(); a.Is4In6() && p.Bits() >= 96 {
-				p = netip.PrefixFrom(a.Unmap(), p.Bits()-96)
-			}
-			s.noLog = append(s.noLog, p)
+// New returns a Stats that counts from now on.
+func New(o Options) *Stats {
+	s := &Stats{idleLimit: o.IdleLimit, loggers: slices.Clone(o.Log), user: o.User, start: time.Now()}
+	for _, p := range o.NoLog {
+		if a := p.Addr(); a.Is4In6() && p.Bits() >= 96 {
+			p = netip.PrefixFrom(a.Unmap(), p.Bits()-96)
 		}
+		s.noLog = append(s.noLog, p)
 	}
-}
-
-// WithUser tells who made a request, for the log, when it has ended; empty is
-// unknown. By default nobody is known: the Authorization header is never read,
-// since what stands for the name there may well be a secret. The request is the one
-// the wrapped handler was called with.
-func WithUser(user func(*http.Request) string) Option { return func(s *Stats) { s.user = user } }
-
-// New begins to count.
-func New(options ...Option) *Stats {
-	s := &Stats{prefix: DefaultPrefix, start: time.Now()}
-	for _, o := range options {
-		o(s)
+	prefix := cmp.Or(o.Prefix, DefaultPrefix)
+	if o.NoPrefix {
+		prefix = ""
 	}
 	for i := range rows {
-		s.names = append(s.names, s.prefix+rows[i].Name)
+		s.names = append(s.names, prefix+rows[i].Name)
 	}
 	return s
 }

@@ -82,7 +82,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	stats := httpstats.New()
+	stats := httpstats.New(httpstats.Options{})
 	names.Name = "http"
 	if _, err := client.AddSource(stats, names); err != nil {
 		return err
