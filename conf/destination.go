@@ -13,10 +13,6 @@ import (
 // DefaultPort is the UDP port of ApMon receivers.
 const DefaultPort = 8884
 
-// maxPassword is the length in bytes of the longest password: a longer one
-// would leave little of a datagram.
-const maxPassword = 512
-
 // Destination is one receiver. Two destinations are the same if [Destination.Name]
 // is the same.
 type Destination struct {
@@ -256,47 +252,4 @@ func checkHost(host string) error {
 
 func isHostRune(c rune) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '.' || c == '-' || c == '_'
-}
-
-func parsePassword(s string) (string, error) {
-	if s != "" && (s[0] == '"' || s[0] == '\'') {
-		quoted, rest, ok := strings.Cut(s[1:], s[:1])
-		if !ok {
-			return "", errors.New("the password's quote is not closed")
-		}
-		if rest != "" && (!isBlank(rest[0]) || cutComment(rest) != "") {
-			return "", errors.New("something stands behind the quoted password")
-		}
-		return quoted, checkPassword(quoted)
-	}
-	if s = cutComment(s); strings.ContainsAny(s, " \t") {
-		return "", errors.New("more than a password behind it (quote a password with blanks)")
-	}
-	return s, checkPassword(s)
-}
-
-// checkPassword refuses what could not be written on a line, in quotes if need
-// be.
-func checkPassword(s string) error {
-	if len(s) > maxPassword {
-		return fmt.Errorf("password of %d bytes, at most %d", len(s), maxPassword)
-	}
-	if strings.ContainsAny(s, "\r\n") {
-		return errors.New("password of more than one line")
-	}
-	if strings.Contains(s, `"`) && strings.Contains(s, "'") && quotePassword(s) != s {
-		return errors.New("password that would need quotes and holds both kinds of them")
-	}
-	return nil
-}
-
-// quotePassword writes a password as [ParseDestination] reads it.
-func quotePassword(s string) string {
-	switch {
-	case s != "" && !strings.ContainsAny(s[:1], "\"':") && strings.TrimSpace(s) == s && !strings.ContainsAny(s, " \t,"):
-		return s
-	case !strings.Contains(s, `"`):
-		return `"` + s + `"`
-	}
-	return "'" + s + "'"
 }
