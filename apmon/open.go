@@ -29,7 +29,7 @@ type source struct {
 // Open makes a client of configuration sources and follows them: each is a
 // file, a folder of files *.conf, a URL (http or https), a comma-separated list
 // of "host[:port][ password]", or another dialect of APMON_CONFIG, see
-// [conf.Sources]. With no source they are those of the environment, see
+// [conf.ParseSources]. With no source they are those of the environment, see
 // [conf.FromEnv].
 //
 // All are read at once, for 5 s at most (with [WithFallback] 5 s for each) or
@@ -60,7 +60,7 @@ func OpenWith(ctx context.Context, sources []string, opts ...Option) (*Client, e
 		}
 	}
 	for _, s := range sources {
-		more, err := conf.Sources("list", s)
+		more, err := conf.ParseSources("list", s)
 		if err != nil {
 			more = []conf.Source{conf.Broken("list", err)} // the others may do
 		}

@@ -10,19 +10,19 @@ import (
 	"time"
 )
 
-// Config is what one source says: destinations, and the options that apply to
-// them. It is a plain value that can be made by hand; the zero value of every
-// field means its default. [Config.Format] prints it as a file.
+// Config is the configuration of one source: destinations, and the options that apply
+// to them. It is a plain value that a program can also build itself; the zero value
+// of every field means its default. [Config.Format] prints it as a file.
 type Config struct {
-	// Source names where it comes from: a path, a URL without its password, a
-	// variable. Empty if made by hand.
+	// Source is the name of its origin: a path, a URL without its password, or a
+	// variable; empty for one that the program built.
 	Source string
-	// Destinations in the order in which they were named, each once.
+	// Destinations in the order of the source, each once.
 	Destinations []Destination
 	Options
 
-	// plain holds the destinations, by name, that only plain-http sources have
-	// named, and the first of these sources.
+	// plain maps the names of destinations that only plain-http sources name to the
+	// first of these sources.
 	plain map[string]string
 }
 
@@ -33,17 +33,15 @@ func (c *Config) setPlain(name, source string) {
 	c.plain[name] = source
 }
 
-// Equal reports whether two configurations say the same; where they come from
-// does not matter.
+// Equal reports whether two configurations are the same apart from their sources.
 func (c Config) Equal(other Config) bool {
 	return slices.EqualFunc(c.Destinations, other.Destinations, func(a, b Destination) bool {
 		return a.Name() == b.Name() && a.Password == b.Password
 	}) && c.Options.Equal(other.Options)
 }
 
-// Merge adds what another configuration holds: its destinations that are not
-// there yet, and its settings where ours are the default. Of two rates the
-// lower counts.
+// Merge adds another configuration: its destinations that c does not have, and its
+// options where those of c are at the default. Of two rates the lower counts.
 func (c *Config) Merge(other Config) {
 	c.Destinations, c.Params = slices.Clone(c.Destinations), maps.Clone(c.Params) // copies of c may share them
 	a := adder{c: c}
@@ -75,9 +73,9 @@ func first[T comparable](to *T, v T) {
 	}
 }
 
-// DefaultPassword gives a password to the destinations that have none, but for
-// those that only plain-http sources name: anyone on the way to the server could
-// have named them. It returns the sources of these.
+// DefaultPassword sets the password of the destinations that have none, except those
+// that only plain-http sources name: anyone on the path to the server could have
+// added them. It returns the sources of these.
 func (c *Config) DefaultPassword(password string) (plain []string) {
 	c.Destinations = slices.Clone(c.Destinations)
 	for i := range c.Destinations {
@@ -94,14 +92,14 @@ func (c *Config) DefaultPassword(password string) (plain []string) {
 	return plain
 }
 
-// AddLine adds the destination that a line of a configuration names, unless it
-// is there already. It is an error if it is there with another password, which
-// stays.
+// AddLine adds the destination of a line as [ParseDestination] reads it, unless it is
+// there already. If it is there with another password, that password stays and
+// AddLine returns an error.
 func (c *Config) AddLine(line string) error { return (&adder{c: c}).line(line) }
 
-// Format prints the configuration as a file that reads back as the same. What
-// has its default is told in a comment. Passwords are replaced by asterisks
-// unless secrets is true.
+// Format prints the configuration as a file that parses to an equal one. Options at
+// their defaults are comments. Passwords are replaced by asterisks unless secrets is
+// true.
 func (c Config) Format(secrets bool) []byte {
 	var b bytes.Buffer
 	if c.Source != "" {
@@ -152,7 +150,7 @@ func printable(r rune) rune {
 	return r
 }
 
-// seconds prints a time as a directive takes it.
+// seconds formats a time as directives have it.
 func seconds(d time.Duration) string {
 	return strconv.FormatFloat(d.Seconds(), 'f', -1, 64)
 }

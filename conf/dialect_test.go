@@ -85,7 +85,7 @@ func TestSources(t *testing.T) {
 		{"sendToML.sh", ` {'ml.example.org:8884' => {loglevel => 'NOTICE', sys_monitoring => 0, general_info => 0, job_monitoring => 1}}`,
 			"text ml.example.org:8884 loglevel=NOTICE sys_monitoring=off job_monitoring=on general_info=off"},
 	} {
-		sources, err := Sources("V", tt.in)
+		sources, err := ParseSources("V", tt.in)
 		if got := describe(sources); err != nil || got != tt.want {
 			t.Errorf("%s: %s\ngot  %s, %v\nwant %s", tt.name, tt.in, got, err, tt.want)
 		}
@@ -125,7 +125,7 @@ func TestSourceByForm(t *testing.T) {
 		"['destinations.conf']":   "file destinations.conf",
 		"['127.0.0.1:39997','a']": "text 127.0.0.1:39997 a:8884",
 	} {
-		sources, err := Sources("V", in)
+		sources, err := ParseSources("V", in)
 		if got := describe(sources); err != nil || got != want {
 			t.Errorf("%s: got %s, %v, want %s", in, got, err, want)
 		}
@@ -176,7 +176,7 @@ func TestSourcesRefused(t *testing.T) {
 		{"comment as a key", "{'#h'=>{}}", "is not a destination"},
 		{"empty key", "{''=>'secret'}", "empty destination"},
 	} {
-		sources, err := Sources("VAR", tt.in)
+		sources, err := ParseSources("VAR", tt.in)
 		if tt.name == "code in it" { // IPv6 or nothing: a bad list, and nobody runs it
 			c, _, _, err := (&Reader{Source: sources[0]}).Read(t.Context())
 			if len(c.Destinations) > 0 || err == nil {
@@ -268,8 +268,8 @@ func FuzzSources(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		one, err := Sources("V", s)
-		two, err2 := Sources("V", s)
+		one, err := ParseSources("V", s)
+		two, err2 := ParseSources("V", s)
 		if fmt.Sprint(err) != fmt.Sprint(err2) || len(one) != len(two) || (err == nil) != (len(one) > 0) {
 			t.Fatalf("not the same twice: %v %v, %v %v", one, two, err, err2)
 		}

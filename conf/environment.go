@@ -7,17 +7,16 @@ import (
 	"strings"
 )
 
-// DefaultSource is the name of the source that [FromEnv] has where nothing names
-// one.
+// DefaultSource is the name of the source that [FromEnv] returns if nothing names one.
 const DefaultSource = "default"
 
-// FromEnv finds the sources of a command that was given none: those of
-// APMON_CONFIG in any of its dialects (see [Sources]), else of MONALISA_HOST or
-// MONALISAHOST, else the file system (usually [SystemFile]) if it is there,
-// else this host, port 8884. An empty variable counts as unset.
+// FromEnv returns the sources that the environment names: those of APMON_CONFIG in any
+// of its dialects (see [ParseSources]), else of MONALISA_HOST or MONALISAHOST, else the
+// file system (usually [SystemFile]) if it exists, else this host, port 8884. An empty
+// variable counts as unset.
 func FromEnv(getenv func(string) string, system string) ([]Source, error) {
 	if v := strings.TrimSpace(getenv("APMON_CONFIG")); v != "" {
-		return Sources("APMON_CONFIG", v)
+		return ParseSources("APMON_CONFIG", v)
 	}
 	for _, name := range []string{"MONALISA_HOST", "MONALISAHOST"} {
 		if v := strings.TrimSpace(getenv(name)); v != "" {
@@ -30,19 +29,18 @@ func FromEnv(getenv func(string) string, system string) ([]Source, error) {
 	return []Source{List(DefaultSource, "127.0.0.1")}, nil
 }
 
-// Sources reads a string in any dialect in which APMON_CONFIG is found in the
-// wild: a URL; the path of a file or folder, which ends in ".conf", contains a
-// slash, or is there; a comma-separated list of "host[:port][ password]"; or a
-// Perl literal, a string, a list of such, or a hash of destinations with their
-// options:
+// ParseSources parses a string in any dialect that is in use for APMON_CONFIG: a URL; the
+// path of a file or folder, which ends in ".conf", contains a slash, or exists; a
+// comma-separated list of "host[:port][ password]"; or a Perl literal, which is a
+// string, a list of strings, or a hash of destinations with their options:
 //
 //	['h:p', 'h2']
 //	{'h' => {loglevel => 'NOTICE', sys_monitoring => 0}}
 //	"http://…"
 //
-// Perl is parsed, and never evaluated. Name is what the source is called in
-// messages if it has no name of its own.
-func Sources(name, s string) ([]Source, error) {
+// Perl is parsed, never evaluated. Name identifies sources without a name of their own
+// in messages.
+func ParseSources(name, s string) ([]Source, error) {
 	s = strings.TrimSpace(s)
 	switch {
 	case s == "":
@@ -64,8 +62,8 @@ func plainSource(name, s string) Source {
 	return List(name, s)
 }
 
-// isURL also takes those of other schemes, which are refused when they are
-// fetched: as the name of a file their password would show.
+// isURL also accepts other schemes, which are refused when they are fetched: as the
+// name of a file their password would be shown.
 func isURL(s string) bool {
 	i := strings.IndexAny(s, "/ \t,")
 	return i > 1 && s[i-1] == ':' && strings.HasPrefix(s[i:], "//")
@@ -73,7 +71,7 @@ func isURL(s string) bool {
 
 // isFile distinguishes the path of a file or folder from a list of
 // destinations, first by its form: a missing file must not become a host, nor an
-// address a file. A slash behind a blank or comma may be in a password.
+// address a file. A slash after a blank or comma may be part of a password.
 func isFile(s string) bool {
 	i := strings.IndexAny(s, "/ \t,")
 	if i >= 0 && s[i] == '/' || i < 0 && strings.HasSuffix(s, ".conf") {

@@ -12,17 +12,17 @@ import (
 	"unicode"
 )
 
-// fetch gets the text of a URL, the one it has if the server says that it is
-// still the same.
+// fetch returns the text of a URL, or that of the last fetch if the server reports no
+// change.
 func (r *Reader) fetch(ctx context.Context) ([]part, error) {
 	ctx, stop := context.WithTimeout(ctx, fetchTimeout)
 	defer stop()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.Source.at, nil)
 	if err != nil {
-		// The error may quote any part of the URL, so of a password in it.
+		// The error may quote any part of the URL, including its password.
 		return nil, fmt.Errorf("%s: not a URL", r.Source.Name)
 	}
-	// Both are empty as long as there is nothing to compare with.
+	// Both are empty before the first fetch.
 	if r.etag != "" {
 		req.Header.Set("If-None-Match", r.etag)
 	}
@@ -31,7 +31,7 @@ func (r *Reader) fetch(ctx context.Context) ([]part, error) {
 	}
 	transport := r.Transport
 	if transport == nil {
-		// Minutes pass between two requests: no connection is kept.
+		// Minutes pass between two requests, so no connection is kept.
 		transport = &http.Transport{
 			Proxy:                  proxy,
 			DialContext:            (&net.Dialer{Timeout: fetchTimeout}).DialContext,
@@ -69,8 +69,7 @@ func isHTTPS(u string) bool {
 	return strings.EqualFold(scheme, "https")
 }
 
-// checkRedirect keeps a source that was named with https from being read over
-// plain http.
+// checkRedirect refuses redirects from https to http.
 func checkRedirect(req *http.Request, via []*http.Request) error {
 	if via[0].URL.Scheme == "https" && req.URL.Scheme != "https" {
 		return errors.New("https redirects to " + quote(req.URL.Scheme))
@@ -81,7 +80,7 @@ func checkRedirect(req *http.Request, via []*http.Request) error {
 	return nil
 }
 
-// validator is a header to be sent back, unless it could not be sent.
+// validator returns a header to send back, or "" if it cannot be sent.
 func validator(resp *http.Response, name string) string {
 	v := resp.Header.Get(name)
 	if len(v) > maxValidator || strings.ContainsFunc(v, unicode.IsControl) {
@@ -90,8 +89,8 @@ func validator(resp *http.Response, name string) string {
 	return v
 }
 
-// proxy is the one of the environment. The error of one that is no URL would
-// quote it, and the password in it.
+// proxy returns the proxy of the environment. The original error would quote it with
+// its password.
 func proxy(req *http.Request) (*url.URL, error) {
 	u, err := http.ProxyFromEnvironment(req)
 	if err != nil {
@@ -100,15 +99,15 @@ func proxy(req *http.Request) (*url.URL, error) {
 	return u, nil
 }
 
-// plainURLError takes the URL, which may hold a password, out of an error, also
-// that of a redirect.
+// plainURLError removes the URL, which may hold a password, from an error, also from that
+// of a redirect.
 func plainURLError(name string, err error) error {
 	var u *url.Error
 	if errors.As(err, &u) {
 		err = u.Err
 	}
 	if text := err.Error(); strings.Contains(text, "://") && strings.Contains(text, "@") {
-		return fmt.Errorf("%s: redirected to what is not a URL", name)
+		return fmt.Errorf("%s: redirected to an invalid URL", name)
 	}
 	return fmt.Errorf("%s: %w", name, err)
 }

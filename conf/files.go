@@ -16,8 +16,8 @@ import (
 	"time"
 )
 
-// readFiles is the function of this name with an end to its waiting: on a dead
-// file system it is left to itself, and there is one of it at a time.
+// readFiles bounds the function readFiles by ctx. On a dead file system that is left
+// running, and no second one is started.
 func (r *Reader) readFiles(ctx context.Context) ([]part, error) {
 	inherited := r.reading != nil
 	if !inherited {
@@ -26,8 +26,7 @@ func (r *Reader) readFiles(ctx context.Context) ([]part, error) {
 		old, settle := r.parts, cmp.Or(r.settle, settleTime)
 		go func() {
 			parts, err := readFiles(ctx, r.Source.at, old)
-			// What was good is not given up for a file that somebody may be
-			// writing just now.
+			// Keep the last good text while the file may still be being written.
 			for i := 0; i < attempts && err == nil && old != nil && !same(parts, old) && fresh(parts, settle); i++ {
 				select {
 				case <-time.After(settle):
@@ -45,8 +44,8 @@ func (r *Reader) readFiles(ctx context.Context) ([]part, error) {
 		if !inherited {
 			return f.parts, f.err
 		}
-		// An earlier caller has given up on that one: what it says may be old,
-		// and is used only where there is no time for another.
+		// An earlier caller gave up on this read, so its result may be old: use it
+		// only if there is no time for another read.
 		parts, err := r.readFiles(ctx)
 		if err != nil && ctx.Err() != nil && f.err == nil {
 			return f.parts, nil
@@ -63,11 +62,10 @@ func same(a, b []part) bool {
 	})
 }
 
-// settleTime is how long a file has to be left alone before a new text of it is
-// believed.
+// settleTime is how long a file must be unchanged before its new text is used.
 const settleTime = time.Second
 
-// fresh reports whether a file was written to just now.
+// fresh reports whether a file was written less than settle ago.
 func fresh(parts []part, settle time.Duration) bool {
 	for _, p := range parts {
 		if info, err := os.Stat(p.name); err == nil && info.Mode().IsRegular() {
@@ -84,9 +82,9 @@ type files struct {
 	err   error
 }
 
-// readFiles returns the text of a file, or those of a folder. Of a file in a
-// folder that cannot be read the old text is kept, if there is one; it is an
-// error only if none of them can be read.
+// readFiles returns the text of a file, or the texts of a folder. A file of a folder that
+// cannot be read keeps its old text, if it has one; the error is that of the first file
+// if none can be used.
 func readFiles(ctx context.Context, path string, old []part) ([]part, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -101,10 +99,10 @@ func readFiles(ctx context.Context, path string, old []part) ([]part, error) {
 		return nil, err
 	}
 	parts, size := []part{}, 0
-	var failed error // the first failure, nil if anything can be used
+	var failed error // of the first file, nil if any can be used
 	for _, e := range entries {
-		// Not what editors and package managers leave behind: a.conf~,
-		// a.conf.rpmnew, .a.conf.swp.
+		// Skip what editors and package managers leave: a.conf~, a.conf.rpmnew,
+		// .a.conf.swp.
 		if name := e.Name(); !strings.HasSuffix(name, ".conf") || name[0] == '.' || e.IsDir() {
 			continue
 		}
@@ -115,7 +113,7 @@ func readFiles(ctx context.Context, path string, old []part) ([]part, error) {
 		}
 		if p.err != nil {
 			if _, err := os.Lstat(p.name); errors.Is(err, fs.ErrNotExist) {
-				continue // removed just now
+				continue // removed meanwhile
 			}
 			if i := slices.IndexFunc(old, func(o part) bool { return o.name == p.name }); i >= 0 {
 				p.text = old[i].text
@@ -141,13 +139,13 @@ func readEntry(ctx context.Context, path string) ([]byte, error) {
 	case err != nil:
 		return nil, pathless(err)
 	case !info.Mode().IsRegular():
-		return nil, errors.New("not a regular file") // a pipe would be waited for
+		return nil, errors.New("not a regular file") // reading a pipe would wait
 	}
 	text, err := readText(ctx, path)
 	return text, pathless(err)
 }
 
-// pathless takes the path out of an error of package os.
+// pathless removes the path from an error of package os.
 func pathless(err error) error {
 	if p := (*fs.PathError)(nil); errors.As(err, &p) {
 		return p.Err
@@ -164,8 +162,8 @@ func readFile(ctx context.Context, path string) ([]byte, error) {
 	return text, err
 }
 
-// readText reads a file that may be written to meanwhile: it is read again if
-// it has changed between the first byte and the last.
+// readText reads a file that may be written meanwhile: it reads again if the file
+// changed during the read.
 func readText(ctx context.Context, path string) ([]byte, error) {
 	for range attempts {
 		text, whole, err := readOnce(ctx, path)
@@ -177,7 +175,7 @@ func readText(ctx context.Context, path string) ([]byte, error) {
 }
 
 func readOnce(ctx context.Context, path string) (text []byte, whole bool, err error) {
-	// To open a named pipe that nobody writes to would wait for ever.
+	// Opening a named pipe without a writer would block.
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, false, err
@@ -199,7 +197,7 @@ func readOnce(ctx context.Context, path string) (text []byte, whole bool, err er
 		return nil, false, fmt.Errorf("more than %d bytes", maxSize)
 	}
 	if !before.Mode().IsRegular() {
-		return text, true, nil // a pipe, as of <(...)
+		return text, true, nil // a pipe, such as that of <(...)
 	}
 	after, err := f.Stat()
 	if err != nil {

@@ -9,12 +9,12 @@ import (
 	"github.com/apmon-go/apmon/xdr"
 )
 
-// Problem is something in a configuration that could not be used.
+// Problem is a part of a configuration that could not be used.
 type Problem struct {
 	Source  string // file name, URL, variable or flag
 	Line    int    // from 1; 0 where there are no lines
 	Err     error
-	Warning bool // it is only odd, and nothing is lost by it
+	Warning bool // the line has been used all the same, or has no effect
 }
 
 // Error is "SOURCE:LINE: message".
@@ -31,9 +31,9 @@ func (p Problem) Error() string {
 
 func (p Problem) Unwrap() error { return p.Err }
 
-// OptionLookup finds a monitoring option, such as "sys_load1" or "cpu_MHz", by any
-// of its spellings: it returns its canonical name, or false if there is none. A nil
-// OptionLookup finds none: this package does not know the options.
+// OptionLookup finds a monitoring option, such as "sys_load1" or "cpu_MHz", by any of
+// its spellings. It returns the canonical name, or false if there is no such option. A
+// nil OptionLookup finds none: this package does not know the options.
 type OptionLookup func(option string) (canonical string, ok bool)
 
 func (l OptionLookup) find(option string) (canonical string, ok bool) {
@@ -95,15 +95,15 @@ func (p *parser) parse(source string, text []byte) []Problem {
 	return problems
 }
 
-// ParseList reads a comma-separated list of destinations, the form of
-// APMON_CONFIG. A password that is not in quotes ends at a comma; an entry behind
-// it that has neither dot, colon nor bracket is taken for the rest of it, and is
-// an error. Source names the list in the result and in the problems.
+// ParseList reads a comma-separated list of destinations, the form of APMON_CONFIG. An
+// unquoted password ends at a comma. If the entry after it has neither dot, colon nor
+// bracket, it may be the rest of the password and is an error. Source names the list in
+// the result and in the problems.
 func ParseList(source, list string) (Config, []Problem) {
 	c := Config{Source: source}
 	a := adder{c: &c}
 	var problems []Problem
-	secret := false // what follows may belong to a password
+	secret := false // the next entry may belong to a password
 	for i, item := range splitList(list) {
 		addr, password := joinPort(cutWord(item))
 		var err error
@@ -120,8 +120,8 @@ func ParseList(source, list string) (Config, []Problem) {
 	return c, problems
 }
 
-// maxDestinations is how many destinations a source may name: each costs a
-// socket and, whenever it is rechecked, a look-up.
+// maxDestinations is the most destinations of a source: each costs a socket and, at each
+// recheck, a look-up.
 const maxDestinations = 1000
 
 // adder adds destinations, each once.
@@ -141,7 +141,7 @@ func (a *adder) line(s string) error {
 	return a.add(d)
 }
 
-// has reports whether there is a destination of this name.
+// has reports whether there is a destination of that name.
 func (a *adder) has(name string) bool {
 	if a.seen == nil {
 		a.seen = map[string]int{}
@@ -153,9 +153,9 @@ func (a *adder) has(name string) bool {
 	return ok
 }
 
-// add adds a destination that is not there yet. One without a password takes
-// that of its double; of two passwords the first counts, and the second is an
-// error.
+// add adds a destination, unless one of that name is there. If one of the two has no
+// password, the other's counts; of two passwords the first counts, and the second is
+// an error.
 func (a *adder) add(d Destination) error {
 	if !a.has(d.Name()) {
 		a.seen[d.Name()] = len(a.c.Destinations)
@@ -170,8 +170,7 @@ func (a *adder) add(d Destination) error {
 	return nil
 }
 
-// splitList splits at commas that are not inside a quoted password, and leaves
-// out what is empty.
+// splitList splits at commas outside quoted passwords, and omits empty items.
 func splitList(list string) []string {
 	var items []string
 	var quote byte
@@ -198,5 +197,5 @@ func splitList(list string) []string {
 	return items
 }
 
-// quote is xdr's, which shortens what is long.
+// quote quotes a text for a message, shortened if it is long.
 func quote(s string) string { return xdr.Quote(s) }

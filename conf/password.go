@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// ReadPassword reads a password from a file of one line. It waits 5 s at most
-// for a pipe.
+// ReadPassword reads a password from a file of one line. It waits at most 5 s for a
+// pipe.
 func ReadPassword(path string) (string, error) {
 	ctx, stop := context.WithTimeout(context.Background(), fetchTimeout)
 	defer stop()
@@ -50,8 +50,8 @@ func parsePassword(s string) (string, error) {
 	return s, checkPassword(s)
 }
 
-// checkPassword refuses what could not be written on a line, in quotes if need
-// be.
+// checkPassword returns why a password cannot be written on a line, in quotes if
+// necessary.
 func checkPassword(s string) error {
 	if len(s) > maxPassword {
 		return fmt.Errorf("password of %d bytes, at most %d", len(s), maxPassword)
@@ -65,7 +65,7 @@ func checkPassword(s string) error {
 	return nil
 }
 
-// quotePassword writes a password as [ParseDestination] reads it.
+// quotePassword formats a password for [ParseDestination].
 func quotePassword(s string) string {
 	switch {
 	case s != "" && !strings.ContainsAny(s[:1], "\"':") && strings.TrimSpace(s) == s && !strings.ContainsAny(s, " \t,"):

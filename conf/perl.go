@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// isPerl tells a Perl literal, also from [address]:port.
+// isPerl distinguishes a Perl literal from other dialects, also from [address]:port.
 func isPerl(s string) bool {
 	switch s[0] {
 	case '{', '"', '\'':
@@ -18,8 +18,8 @@ func isPerl(s string) bool {
 	return false
 }
 
-// perlSources reads a literal: what is a list or a bare string are sources,
-// and each key of a hash is a destination with options of its own.
+// perlSources parses a literal. A string, alone or in a list, is a source; each key of a
+// hash is a destination with its own options.
 func perlSources(name, s string) ([]Source, error) {
 	p := perl{s: s}
 	v, err := p.value(0)
@@ -37,7 +37,7 @@ func perlSources(name, s string) ([]Source, error) {
 		return []Source{plainSource(name, strings.TrimSpace(v.text))}, nil
 	}
 	var sources []Source
-	var hosts []string // one source, whatever else is between them
+	var hosts []string // one source for all of them
 	var walk func(v perlValue) error
 	walk = func(v perlValue) error {
 		switch {
@@ -95,7 +95,7 @@ type perlPair struct {
 	value perlValue
 }
 
-// lines writes a destination of a hash, with its options, as a configuration.
+// lines formats a destination of a hash, with its options, as a configuration.
 func (p perlPair) lines() (string, error) {
 	key := strings.TrimSpace(p.key)
 	if key == "" {
@@ -121,8 +121,8 @@ func (p perlPair) lines() (string, error) {
 	return b.String(), nil
 }
 
-// checkLine refuses a destination that would be something else as a line of a
-// configuration, or several.
+// checkLine refuses a destination that a configuration would read as another kind of
+// line, or as several lines.
 func checkLine(s string) error {
 	if strings.ContainsAny(s, "\r\n") || s != "" && s[0] == '#' || strings.HasPrefix(s, prefix) {
 		return fmt.Errorf("%s is not a destination", quoteHost(s))
@@ -139,8 +139,8 @@ func quoteHost(s string) string {
 	return shown(s)
 }
 
-// perl reads the literals of Perl that configurations are written in: strings,
-// words, numbers, lists and hashes.
+// perl parses the Perl literals that configurations use: strings, words, numbers, lists
+// and hashes.
 type perl struct {
 	s string
 	i int
@@ -227,8 +227,8 @@ func (p *perl) peek(c byte) bool {
 	return p.i < len(p.s) && p.s[p.i] == c
 }
 
-// text reads a quoted string or a bare word. What Perl would evaluate in double
-// quotes, variables and escapes such as \x41, is refused.
+// text parses a quoted string or a bare word. It refuses what Perl would evaluate in
+// double quotes: variables, and escapes such as \x41.
 func (p *perl) text() (string, error) {
 	p.space()
 	if p.i == len(p.s) {
@@ -277,7 +277,8 @@ func (p *perl) text() (string, error) {
 	return "", p.fail("no closing quote of the string")
 }
 
-// isVariable reports whether Perl would see one in the middle of a string.
+// isVariable reports whether Perl would read a variable at the start of s, within a
+// string.
 func isVariable(s string) bool {
 	switch {
 	case len(s) < 2:

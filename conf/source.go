@@ -10,14 +10,14 @@ import (
 )
 
 const (
-	// SystemFile is where the commands look for destinations if nothing else
-	// names any.
+	// SystemFile is the configuration that the commands read if nothing else names
+	// one.
 	SystemFile = "/etc/apmon/destinations.conf"
 	// maxSize is the size in bytes of the largest configuration that is read.
 	maxSize = 1 << 20
 	// fetchTimeout bounds connecting to a URL, and the whole of fetching it.
 	fetchTimeout = 5 * time.Second
-	// attempts is how often a file is read that changes meanwhile.
+	// attempts is how often a file that changes meanwhile is read.
 	attempts = 3
 	// maxRedirects is how many redirects are followed.
 	maxRedirects = 10
@@ -25,11 +25,11 @@ const (
 	maxValidator = 1024
 )
 
-// Source is where a configuration comes from. Make one with [File], [URL],
-// [List], [Text] or, of a string in whatever dialect, [Sources].
+// Source is the origin of a configuration. Make one with [File], [URL], [List] or
+// [Text], or parse a string in any dialect with [ParseSources].
 type Source struct {
-	// Name is a path, a URL without its password, or what an inline source was
-	// named.
+	// Name is a path, a URL without its password, or the name that was given to
+	// an inline source.
 	Name string
 
 	kind kind
@@ -43,21 +43,21 @@ const (
 	list               // comma-separated
 	file               // or a folder
 	remote
-	broken // at is why
+	broken // at is the error
 )
 
-// File is a configuration file, or a folder of files *.conf, which are read in
-// the order of their names' bytes and make one configuration. A file in a folder
-// that cannot be read is a [Problem]; its last good text stays in use.
+// File returns a source that is a configuration file, or a folder of files *.conf, which
+// are read in the byte order of their names and make one configuration. A file in a
+// folder that cannot be read is a [Problem]; its last good text stays in use.
 func File(path string) Source { return Source{path, file, path} }
 
-// URL is a configuration to be fetched by http or https. Its query travels
-// unchanged. One with https does not redirect to http. To destinations that only
-// http names, [Config.DefaultPassword] gives none.
+// URL returns a source that is fetched by http or https. Its query is sent unchanged. An
+// https URL must not redirect to http. [Config.DefaultPassword] sets no password for
+// destinations that only http URLs name.
 func URL(u string) Source { return Source{redact(u), remote, u} }
 
-// redact takes user and password out of a URL, also of one that cannot be
-// parsed: the user may be a token.
+// redact removes user and password from a URL, also from one that cannot be parsed: the
+// user may be a token.
 func redact(u string) string {
 	if parsed, err := url.Parse(u); err == nil && parsed.Host != "" {
 		if parsed.User != nil {
@@ -76,57 +76,56 @@ func redact(u string) string {
 	return scheme + "xxxxx" + u[i:]
 }
 
-// Text is a configuration that is there already, as lines.
+// Text returns a source that is the text of a configuration.
 func Text(name, text string) Source { return Source{name, inline, text} }
 
-// List is a comma-separated list of destinations.
+// List returns a source that is a comma-separated list of destinations.
 func List(name, text string) Source { return Source{name, list, text} }
 
-// Broken is a source that cannot be read, for the reason given: it takes the
-// place of one whose very name is wrong, so that the others are used.
+// Broken returns a source that cannot be read for the given reason. It stands for one
+// whose name is invalid, so that the others are used.
 func Broken(name string, err error) Source { return Source{name, broken, err.Error()} }
 
 // Static reports whether the source never changes.
 func (s Source) Static() bool { return s.kind != file && s.kind != remote }
 
-// String is the name.
+// String returns the name.
 func (s Source) String() string { return s.Name }
 
 // GoString keeps passwords out of %#v.
 func (s Source) GoString() string { return "conf.Source(" + s.Name + ")" }
 
-// Reader reads one source, again and again. It is not safe for concurrent use.
+// Reader reads one source repeatedly. It is not safe for concurrent use.
 type Reader struct {
 	Source Source
 	// Lookup finds monitoring options by name; nil finds none.
 	Lookup OptionLookup
 	// Directives are those of the program.
 	Directives []Directive
-	// Transport fetches URLs; nil is one with proxies from the environment.
+	// Transport fetches URLs; nil for one with the proxies of the environment.
 	Transport http.RoundTripper
 
-	reading chan files    // a read of files that has not ended, nil for none
-	settle  time.Duration // how long a file has to be left alone; 0 for settleTime
+	reading chan files    // receives the result of a read under way; nil for none
+	settle  time.Duration // the least age of a new text; 0 for settleTime
 
-	parts              []part // as they were last read; nil if never
-	etag, lastModified string // of a URL's
+	parts              []part // of the last read; nil if there was none
+	etag, lastModified string // of the last response
 }
 
-// part is a text and what it is called in messages: one file of a folder, or
-// the whole of any other source.
+// part is a text with its name in messages: one file of a folder, or the whole of
+// another source.
 type part struct {
 	name string
 	text []byte
-	err  error // why the file could not be read; the text is then the last good one
+	err  error // of reading the file; the text is then the last good one
 }
 
-// ErrNoDestination: a source has been read, and names no usable destination.
+// ErrNoDestination is the error of a source that names no usable destination.
 var ErrNoDestination = errors.New("no usable destination in it")
 
-// Read reads the source and reports whether it says anything new. A source
-// that names no destination is an error, which wraps [ErrNoDestination]; what
-// could be read of it is returned all the same. It waits 5 s at most for a
-// URL; the context may end that earlier, and the wait for a pipe.
+// Read reads the source and reports whether its text has changed. For a source without
+// a usable destination it returns the configuration together with an error that wraps
+// [ErrNoDestination]. It waits at most 5 s for a URL, and for a pipe until ctx ends.
 func (r *Reader) Read(ctx context.Context) (c Config, problems []Problem, changed bool, err error) {
 	var parts []part
 	switch r.Source.kind {

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// Switch is a boolean that may be left at its default.
+// Switch is a boolean that can also be at its default.
 type Switch int8
 
 const (
@@ -18,7 +18,7 @@ const (
 	Off
 )
 
-// Or returns the switch as a boolean, and what is given for the default.
+// Or returns the switch as a boolean, byDefault for [Default].
 func (s Switch) Or(byDefault bool) bool {
 	if s == Default {
 		return byDefault
@@ -43,12 +43,12 @@ func onOff(on bool) string {
 	return "off"
 }
 
-// maxDuration is the longest time that is read, about 31 years.
+// maxDuration is the longest time, about 31 years.
 const maxDuration = 1e9 * time.Second
 
-// ParseDuration reads a time as every directive and flag takes it: a decimal
-// number of seconds, or numbers with units, such as "90s", "2m" or "1h30m". The
-// result may be negative or 0; its absolute value is at most 1e9 s.
+// ParseDuration parses a time as all directives and flags have it: a decimal number of
+// seconds, or numbers with units, such as "90s", "2m" or "1h30m". The result may be
+// negative or 0; its absolute value is at most 1e9 s.
 func ParseDuration(s string) (time.Duration, error) {
 	var d time.Duration
 	seconds, err := strconv.ParseFloat(s, 64)
@@ -66,8 +66,8 @@ func ParseDuration(s string) (time.Duration, error) {
 	return d, nil
 }
 
-// ParseBool reads on, off, true, false, yes, no, 1 or 0, in any case. In older
-// clients "0" and "no" often meant on, and "ON" off.
+// ParseBool parses on, off, true, false, yes, no, 1 or 0, in any case. Older clients
+// often read "0" and "no" as on, and "ON" as off.
 func ParseBool(s string) (bool, error) {
 	switch strings.ToLower(s) {
 	case "on", "true", "yes", "1":
@@ -81,8 +81,8 @@ func ParseBool(s string) (bool, error) {
 // LevelOff is above every level that is logged.
 const LevelOff = slog.Level(math.MaxInt32)
 
-// levels are the spellings of log levels in the family; the first of each
-// level is the canonical one.
+// levels are the spellings of log levels in ApMon clients; the first of each level is
+// the canonical one.
 var levels = []struct {
 	name  string
 	level slog.Level
@@ -92,13 +92,12 @@ var levels = []struct {
 	{"ERROR", slog.LevelError}, {"SEVERE", slog.LevelError},
 	{"WARNING", slog.LevelWarn}, {"WARN", slog.LevelWarn},
 	{"INFO", slog.LevelInfo},
-	{"NOTICE", slog.LevelInfo - 1}, // in this family it says more than INFO
+	{"NOTICE", slog.LevelInfo - 1}, // here it is more verbose than INFO
 	{"CONFIG", slog.LevelInfo - 2},
 	{"DEBUG", slog.LevelDebug}, {"FINE", slog.LevelDebug}, {"FINER", slog.LevelDebug}, {"FINEST", slog.LevelDebug}, {"ALL", slog.LevelDebug},
 }
 
-// ParseLevel reads a log level in any spelling of the family, in any case:
-// FATAL, SEVERE, ERROR, WARNING, INFO, NOTICE, CONFIG, DEBUG, FINE, FINER,
+// ParseLevel parses a log level in any spelling of ApMon clients, in any case: FATAL, SEVERE, ERROR, WARNING, INFO, NOTICE, CONFIG, DEBUG, FINE, FINER,
 // FINEST, ALL, OFF.
 func ParseLevel(s string) (slog.Level, error) {
 	for _, l := range levels {
@@ -109,11 +108,8 @@ func ParseLevel(s string) (slog.Level, error) {
 	return 0, fmt.Errorf("log level %s is none of FATAL ERROR WARNING INFO NOTICE DEBUG OFF", quote(s))
 }
 
-// levelName is the name of a level, empty for INFO, the default.
+// levelName returns the canonical name of a level.
 func levelName(level slog.Level) string {
-	if level == slog.LevelInfo {
-		return ""
-	}
 	for _, l := range levels {
 		if l.level <= level {
 			return l.name

@@ -44,7 +44,7 @@ none, SOURCE is a list of destinations.`,
 					return command.Errorf(command.Usage, "flag %q stands behind a source; flags come first", arg)
 				}
 				name := fmt.Sprintf("argument %d", i+1) // itself it may hold a password
-				more, err := conf.Sources(name, arg)
+				more, err := conf.ParseSources(name, arg)
 				if err != nil {
 					more = []conf.Source{conf.Broken(name, err)}
 				}
