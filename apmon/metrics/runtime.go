@@ -16,7 +16,7 @@ const (
 	probeInterval = 100 * time.Millisecond
 )
 
-// Runtime adds what there is to know of the process: uptime, memory, CPU time,
+// AddRuntime adds what there is to know of the process: uptime, memory, CPU time,
 // threads, open file descriptors, goroutines, heap (see [Process]), pauses of the
 // garbage collector, and how late a goroutine runs that had asked to be woken in
 // 100 ms. For the latter two it starts a goroutine, which [Registry.Close] ends.
@@ -24,7 +24,7 @@ const (
 //
 // A metric of the program that has one of these names stays, and what would have
 // had it is not reported: see [Registry.Err].
-func (r *Registry) Runtime() {
+func (r *Registry) AddRuntime() {
 	r.mu.Lock()
 	if r.probe != nil {
 		r.mu.Unlock()
@@ -48,7 +48,7 @@ func (r *Registry) Runtime() {
 // processOwner is whom [Registry.sent] names for the parameters of the process.
 const processOwner = "Runtime"
 
-// Close ends what [Registry.Runtime] has started, and waits for it. The metrics
+// Close ends what [Registry.AddRuntime] has started, and waits for it. The metrics
 // go on. It may be called more than once, and returns nil.
 func (r *Registry) Close() error {
 	r.mu.RLock()

@@ -16,7 +16,7 @@ const (
 	KindGauge
 	KindMeasure
 	KindCache
-	KindProcess // a parameter of [Registry.Runtime]
+	KindProcess // a parameter of [Registry.AddRuntime]
 )
 
 // String returns the name: func, counter, gauge, measure, cache or process.
@@ -96,7 +96,7 @@ var tables = [...][]row{
 	},
 }
 
-// Markdown returns the parameters of all kinds, and those of [Registry.Runtime],
+// Markdown returns the parameters of all kinds, and those of [Registry.AddRuntime],
 // as tables for the documentation.
 func Markdown() string {
 	var b strings.Builder
@@ -111,7 +111,7 @@ func Markdown() string {
 		}
 		b.WriteByte('\n')
 	}
-	b.WriteString("## process (Registry.Runtime)\n\n| sent as | unit | meaning | source |\n|---|---|---|---|\n")
+	b.WriteString("## process (Registry.AddRuntime)\n\n| sent as | unit | meaning | source |\n|---|---|---|---|\n")
 	for i := range processRows {
 		r := &processRows[i]
 		line(r.name, r.Unit, r.Meaning, r.source)

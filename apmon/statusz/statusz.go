@@ -12,9 +12,9 @@ import (
 	"github.com/apmon-go/apmon/xdr"
 )
 
-// Options say what a page shows, and to whom.
+// Options are the settings of a page.
 type Options struct {
-	// Client is whose statistics are shown; nil for none.
+	// Client is the client whose statistics are shown; nil for none.
 	Client *apmon.Client
 	// Filter reports whether a request is answered; nil for [Loopback].
 	Filter func(*http.Request) bool
@@ -51,9 +51,9 @@ func New(reg *metrics.Registry, o Options) *Page {
 	return &Page{reg: reg, opt: o, json: reg.NewReader(), prometheus: reg.NewReader()}
 }
 
-// ServeHTTP answers GET and HEAD: with Prometheus's text format where the last
-// element of the path is "metrics", and with JSON anywhere else. Other methods
-// get 405, and whom the filter refuses gets 403.
+// ServeHTTP answers GET and HEAD: in Prometheus's text format if the last element of the
+// path is "metrics", else in JSON. Other methods get 405; requests that the filter
+// refuses get 403.
 func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !p.opt.Filter(r) {
 		http.Error(w, "not from here", http.StatusForbidden)
@@ -72,9 +72,9 @@ func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	if r.Method == http.MethodHead {
-		return // and no period ends
+		return // without a read, so that no period ends
 	}
-	_, _ = w.Write(write()) // who has gone needs no answer
+	_, _ = w.Write(write()) // the client may have gone
 }
 
 // status is the JSON form of a page.
@@ -109,7 +109,7 @@ type registry struct {
 	Error   string `json:"error,omitempty"`
 }
 
-// known returns nil for what is unknown.
+// known returns a pointer to a value, nil if it is unknown.
 func known(v procinfo.Value) *float64 {
 	if !v.OK {
 		return nil

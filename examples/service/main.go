@@ -76,9 +76,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	// The metrics of the service.
 	reg := metrics.New()
 	defer reg.Close()
-	reg.Runtime()
+	reg.AddRuntime()
 	names := apmon.SourceOptions{Cluster: "Example_Services", Node: "service", Interval: *interval}
-	published, err := metrics.Publish(client, reg, metrics.Options{Cluster: names.Cluster, Node: names.Node, Interval: *interval})
+	published, err := metrics.Publish(client, reg, metrics.PublishOptions{Cluster: names.Cluster, Node: names.Node, Interval: *interval})
 	if err != nil {
 		return err
 	}
