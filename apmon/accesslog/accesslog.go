@@ -18,7 +18,7 @@ import (
 	"github.com/apmon-go/apmon/xdr"
 )
 
-// DefaultWindow is the length of a window.
+// DefaultWindow is the default of [Options].Window.
 const DefaultWindow = 15 * time.Second
 
 // Options are the settings of a [Log]. The zero value of each is its default.

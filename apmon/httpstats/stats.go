@@ -13,11 +13,11 @@ import (
 	"github.com/apmon-go/apmon/xdr"
 )
 
-// DefaultPrefix is what the names of all parameters begin with.
+// DefaultPrefix begins the names of all parameters.
 const DefaultPrefix = "http_"
 
-// Stats counts the requests of a server. It is a source of apmon's background
-// monitor, and safe for concurrent use.
+// Stats counts the requests of a server. It is an apmon.Source and safe for concurrent
+// use.
 type Stats struct {
 	names     []string // of the parameters, with the prefix
 	idleLimit time.Duration
@@ -32,7 +32,7 @@ type Stats struct {
 	totals
 }
 
-// totals are kept from the start on.
+// totals are counted since New.
 type totals struct {
 	requests           uint64
 	bytes              int64
@@ -95,7 +95,7 @@ func New(o Options) *Stats {
 	return s
 }
 
-// Collect appends all of [Metrics] that is known. The error is nil.
+// Collect appends the known parameters of [Metrics]. The error is nil.
 func (s *Stats) Collect(_ context.Context, params []xdr.Param) ([]xdr.Param, error) {
 	v := s.sample()
 	for i := range rows {
@@ -106,15 +106,15 @@ func (s *Stats) Collect(_ context.Context, params []xdr.Param) ([]xdr.Param, err
 	return params, nil
 }
 
-// sample is everything that is known at one moment.
+// sample holds all values at one time.
 type sample struct {
 	totals
 	uptime     time.Duration
 	inProgress int64
-	seconds    int    // whole ones in the window
+	seconds    int    // complete seconds in the window
 	last       slot   // the last of them
 	sum        slot   // of them
-	ended      ending // in them and in the second that goes on
+	ended      ending // in them and in the current second
 }
 
 func (s *Stats) sample() sample {
@@ -162,8 +162,8 @@ func (s *Stats) sent(now time.Time, n int64) {
 	s.bytes += n
 }
 
-// finished counts a request that ends now. Status 0 is none; share is that of the
-// resource that was read, negative if it does not count.
+// finished counts a request that ends now. Status 0 means none; share is the share of the
+// resource that was sent, negative if it does not count.
 func (s *Stats) finished(now time.Time, status int, took time.Duration, share float64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -179,9 +179,9 @@ func (s *Stats) finished(now time.Time, status int, took time.Duration, share fl
 	s.slot(s.second).ended.add(&one)
 }
 
-// advance brings the window to now, and notes the peaks of the seconds that have
-// gone by. A moment before the last is taken for that one: whoever read the clock
-// first may come second. The caller holds s.mu.
+// advance moves the window to now, and updates the peaks for the complete seconds. A time
+// before the last is treated as the last: the goroutine that reads the clock first may
+// take the lock second. The caller holds s.mu.
 func (s *Stats) advance(now time.Time) {
 	at := now.Sub(s.start)
 	whole := func(second int64, one *slot) {
@@ -192,13 +192,13 @@ func (s *Stats) advance(now time.Time) {
 	s.window.advance(at, whole)
 }
 
-// origin tells who a request comes from; the address is invalid if that is not
-// an IP address. A local client is a private one, too.
+// origin returns the client of a request; the address is invalid if it is not an IP
+// address. A local client is also private.
 func origin(r *http.Request) (addr netip.Addr, local, private bool) {
 	if ap, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
 		addr = ap.Addr().Unmap()
 	} else if addr, err = netip.ParseAddr(r.RemoteAddr); err == nil {
-		addr = addr.Unmap() // a handler around us has put it there without a port
+		addr = addr.Unmap() // an outer handler has set it without a port
 	} else {
 		local = onUnixSocket(r)
 		return addr, local, local

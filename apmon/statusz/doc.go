@@ -1,6 +1,5 @@
-// Package statusz is a status page: what a program counts and measures of itself
-// (package metrics), its process, and what its ApMon client has sent, for
-// whoever asks over HTTP from the same machine.
+// Package statusz serves a status page to clients on the same machine: the metrics of a
+// program (package metrics), its process, and the statistics of its ApMon client.
 //
 //	reg := metrics.New()
 //	page := statusz.New(reg, statusz.Options{Client: client})
