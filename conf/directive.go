@@ -66,6 +66,17 @@ var directives = sync.OnceValue(func() []directive {
 	}
 })
 
+// lookUpDirective returns the directive of a name, nil for none.
+func lookUpDirective(name string) *directive {
+	table := directives()
+	for i := range table {
+		if table[i].name == name {
+			return &table[i]
+		}
+	}
+	return nil
+}
+
 // option is a directive that sets one field, whose zero value is the default.
 func option[T comparable](name, byDefault string, scope scope, field func(*Options) *T, parse func(string) (T, error), format func(T) string) directive {
 	var unset T
@@ -199,9 +210,8 @@ func (p *parser) directive(s string) error {
 	var err error
 	if i := slices.IndexFunc(p.directives, func(d Directive) bool { return d.Name == name }); i >= 0 {
 		return p.setting(&p.directives[i], value)
-	} else if i := slices.IndexFunc(directives(), func(d directive) bool { return d.name == name }); i >= 0 {
-		parse := directives()[i].parse
-		err = setValue(value, func(v string) error { return parse(&p.c.Options, v) })
+	} else if d := lookUpDirective(name); d != nil {
+		err = setValue(value, func(v string) error { return d.parse(&p.c.Options, v) })
 	} else if canonical, ok := p.lookup.find(name); ok {
 		err = setValue(value, func(v string) error { return p.c.switchParam(name, canonical, v) })
 	} else if strings.HasSuffix(name, "_data_sent") || slices.Contains(commandDirectives, name) {

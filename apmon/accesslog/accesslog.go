@@ -135,6 +135,7 @@ func New(o Options, opts ...Option) (*Log, error) {
 				learn:    len(o.IDs) == 0,
 				byKey:    map[string]*stream{},
 				byNode:   map[string]*stream{},
+				key:      make([]byte, 0, maxKey),
 			},
 		},
 	}

@@ -19,7 +19,7 @@ import (
 	"github.com/apmon-go/apmon/xdr"
 )
 
-// logCluster is the cluster of what an access log comes to.
+// logCluster is the default cluster of access-log reports.
 const logCluster = "ApMon_AccessLog"
 
 // accessLog sums up one access log: that of the flags, else that of the
@@ -30,14 +30,14 @@ type accessLog struct {
 	want  *latest[accessLogSettings]
 }
 
-var accessLogTopic = command.Topic{Name: "accesslog", Title: "Access log", Usage: "explain how access logs are summed up", Text: `With --accesslog, an access log is summed up in windows of --accesslog-window,
-aligned to the clock, by the lines' own times. FILE is followed from its end on,
-across rotation; - is standard input; a URL (http, https) is read as it is sent,
-and requested again 3 s after it ends; unixgram:PATH makes a unix datagram socket,
-as for nginx's "access_log syslog:server=unix:PATH,nohostname"; of a burst of more
-than net.unix.max_dgram_qlen lines nginx drops some.
+var accessLogTopic = command.Topic{Name: "accesslog", Title: "Access log", Usage: "how access logs are summed up", Text: `With --accesslog, an access log is summed up in windows of --accesslog-window,
+aligned to the clock, by the times of the lines. FILE is followed from its end, also
+when it is rotated; - is standard input; a URL (http, https) is read as it is sent,
+and requested again 3 s after it ends; unixgram:PATH creates a unix datagram socket,
+such as for nginx's "access_log syslog:server=unix:PATH,nohostname". If more than
+net.unix.max_dgram_qlen lines come at once, nginx drops some.
 
-A line is JSON with client, ua, url, status, time and bytes-sent, or of the
+A line is JSON with client, ua, url, status, time and bytes-sent, or has the
 Combined Log Format. For nginx:
 
    log_format apmon escape=json '{"client":"$remote_addr",'
@@ -49,16 +49,15 @@ URL) is reported on a node HOST_CONTENT_FORMAT_QUALITY in every window, with
 client_count, bytes_sent, bytes_sent_R, requests and requests_R; the log itself on
 the node HOST with unmatched, late, bad_lines, windows_lost and truncated. HOST is
 that of -n. More than 512 clients of one stream are counted with an error of
-1.15 %. Streams are at most 1000; those that --accesslog-ids does not declare are
-unmatched. The part of a URL behind a question mark names no stream. On a public
-server declare the streams: otherwise requests for pages that do not exist make
-new ones. A rate of 40 messages/s suffices for 600 streams: see xApMon_maxMsgRate.
-REGEXP must match from the beginning of the URL; .* in front of it finds a stream
-anywhere.
+1.15 %. At most 1000 streams are counted. With --accesslog-ids, other streams are
+unmatched. The query of a URL is not matched. On a public server declare the streams:
+otherwise requests for pages that do not exist add streams. 40 messages/s are enough
+for 600 streams: see xApMon_maxMsgRate. REGEXP must match from the beginning of the
+URL; begin it with .* to find a stream anywhere.
 
 The directives xApMon_accesslog = FILE and xApMon_accesslog_match, _ids, _window,
-_status, _format, _cluster and _node of a configuration do the same; the flags go
-before them. --match, --ids, --window, --status and --format are the older names
+_status, _format, _cluster and _node of a configuration do the same; the flags
+override them. --match, --ids, --window, --status and --format are the older names
 of these flags.`}
 
 func (l *accessLog) flags() []cli.Flag {
@@ -72,7 +71,7 @@ func (l *accessLog) flags() []cli.Flag {
 		&command.Repeat{Forms: []string{"accesslog-ids"}, Value: "C1,C2/F1/Q1,Q2", Usage: "declare streams, all combinations of contents, formats and qualities (repeatable; default: all that the log names)", Add: ids},
 		&cli.StringFlag{Name: "accesslog-cluster", Usage: "`CLUSTER` of the access-log reports", DefaultText: logCluster, Destination: &g.Cluster},
 		&cli.StringFlag{Name: "accesslog-node", Usage: "`TEMPLATE` of the nodes of streams", DefaultText: accesslog.DefaultNode, Destination: &g.Node},
-		// Of earlier releases.
+		// Names of earlier releases.
 		&command.Repeat{Forms: []string{"ids"}, Add: ids, Hidden: true},
 	}
 	for _, f := range []struct {
@@ -86,12 +85,12 @@ func (l *accessLog) flags() []cli.Flag {
 	} {
 		flags = append(flags,
 			&cli.StringFlag{Name: "accesslog-" + f.name, Usage: f.usage, DefaultText: f.preset, Destination: f.to},
-			&cli.StringFlag{Name: f.name, Hidden: true, Destination: f.to}) // of earlier releases
+			&cli.StringFlag{Name: f.name, Hidden: true, Destination: f.to}) // a name of earlier releases
 	}
 	return command.Group("Access log", flags...)
 }
 
-// check refuses flags that cannot be used.
+// check returns an error for flags that cannot be used.
 func (l *accessLog) check(cc *cli.Context) error {
 	l.node, l.want = cc.String("node"), newLatest[accessLogSettings]()
 	if l.given.Input == "" {
@@ -120,7 +119,7 @@ func (l *accessLog) configure(settings []conf.Setting) {
 	}
 }
 
-// follow reads the log that is wanted, until ctx ends.
+// follow reads the configured log, until ctx ends.
 func (l *accessLog) follow(ctx context.Context, client *apmon.Client, logger *slog.Logger) {
 	var now accessLogSettings
 	stop := func() {}
@@ -132,7 +131,7 @@ func (l *accessLog) follow(ctx context.Context, client *apmon.Client, logger *sl
 			if err != nil {
 				logger.Error("access log not used as it is configured", slog.String("error", err.Error()))
 			} else {
-				stop() // before another one makes the same socket
+				stop() // before the new one creates the same socket
 				stop = sumUp(ctx, client, log, want)
 			}
 		}
@@ -144,7 +143,7 @@ func (l *accessLog) follow(ctx context.Context, client *apmon.Client, logger *sl
 	}
 }
 
-// sumUp reads a log, nil for none, and has it reported, until stop is called.
+// sumUp reads and reports a log, nil for none, until stop is called.
 func sumUp(ctx context.Context, client *apmon.Client, log *accesslog.Log, o accessLogSettings) (stop func()) {
 	if log == nil {
 		return func() {}
@@ -152,7 +151,7 @@ func sumUp(ctx context.Context, client *apmon.Client, log *accesslog.Log, o acce
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	wg.Go(func() { log.Run(ctx) })
-	// The names have been checked, and there is no other error.
+	// The names have been checked, so there is no error.
 	m, _ := client.AddMessenger(log, apmon.SourceOptions{Name: "access log", Cluster: cmp.Or(o.Cluster, logCluster), Interval: log.Window()})
 	return func() {
 		m.Remove()
@@ -161,7 +160,7 @@ func sumUp(ctx context.Context, client *apmon.Client, log *accesslog.Log, o acce
 	}
 }
 
-// open checks what is asked for, and returns its log; nil if there is none.
+// open returns the log of the settings, nil for none, or an error if they cannot be used.
 func (l *accessLog) open(o accessLogSettings, logger *slog.Logger) (*accesslog.Log, error) {
 	if o.Input == "" {
 		return nil, nil

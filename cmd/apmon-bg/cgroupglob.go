@@ -17,7 +17,7 @@ import (
 	"github.com/apmon-go/apmon/apmon"
 )
 
-// cgroupGlob is a pattern of cgroups that are jobs.
+// cgroupGlob is a pattern; each cgroup that matches is a job.
 type cgroupGlob struct {
 	pattern  string
 	expr     *regexp.Regexp // matches the path, a group for each asterisk
@@ -47,7 +47,7 @@ func newCgroupGlob(pattern string) (*cgroupGlob, error) {
 			expr.WriteString("[^/]")
 		case '[':
 			end := i + 1 + strings.IndexByte(pattern[i+1:], ']')
-			expr.WriteString(pattern[i : end+1]) // of one syntax, but for what path.Match has refused
+			expr.WriteString(pattern[i : end+1]) // the syntax is the same, apart from what path.Match refuses
 			i = end
 		case '\\':
 			i++
@@ -90,7 +90,7 @@ func (g *cgroupGlob) node(dir string) string {
 	})
 }
 
-// find adds the cgroups that have come, and drops those that have gone.
+// find adds the cgroups that match now, and drops those that no longer do.
 func (g *cgroupGlob) find(ctx context.Context, client *apmon.Client, log *slog.Logger) error {
 	dirs, err := filepath.Glob(g.pattern)
 	if err != nil {
@@ -100,7 +100,7 @@ func (g *cgroupGlob) find(ctx context.Context, client *apmon.Client, log *slog.L
 	there := map[string]bool{}
 	for _, dir := range dirs {
 		if _, err := os.Stat(dir + "/cgroup.procs"); err != nil {
-			continue // not a cgroup (any more)
+			continue // not a cgroup, or no longer
 		}
 		there[dir] = true
 		if g.jobs[dir] != nil {

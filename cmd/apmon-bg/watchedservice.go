@@ -21,9 +21,9 @@ import (
 type watchedService struct {
 	name string
 	pid  int
-	file string // with its pid
+	file string // holds its pid
 	expr *regexp.Regexp
-	spec string // as it was given
+	spec string // as written
 }
 
 // parseService reads NAME=PID, NAME=PIDFILE or NAME=~REGEX.
@@ -65,9 +65,9 @@ func (sv *watchedService) job(node string) apmon.Job {
 	return job
 }
 
-// match reports whether a process is the service by its command line. Those that
-// hold our own argument are apmon-bg itself, and the shells and wrappers it was
-// started by.
+// match reports whether a process is the service by its command line. Command lines that
+// contain the whole specification are apmon-bg itself, and the shells and wrappers that
+// started it.
 func (sv *watchedService) match(pid int, cmdline []byte) bool {
 	exe, _, _ := bytes.Cut(cmdline, []byte{0})
 	if pid == os.Getpid() || filepath.Base(string(exe)) == name {
@@ -77,7 +77,7 @@ func (sv *watchedService) match(pid int, cmdline []byte) bool {
 	return sv.expr.Match(line) && !bytes.Contains(line, []byte(sv.spec))
 }
 
-// readStart reads the first n bytes of a file, and waits for no pipe.
+// readStart reads the first n bytes of a regular file.
 func readStart(file string, n int64) ([]byte, error) {
 	f, err := os.OpenFile(file, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
