@@ -147,7 +147,7 @@ func appendText(b []byte, name, v string) []byte {
 //
 //	192.0.2.1 - user [21/Nov/2026:03:27:57 +0000] "GET /a?b=c HTTP/1.1" 200 1234 "referer" "user agent"
 //
-// What is unknown is "-". Quotes, backslashes and all bytes that are not printable
+// Unknown values are "-". Quotes, backslashes and all bytes that are not printable
 // ASCII become \xHH, as nginx writes them, and so do blanks in the client and the
 // user.
 func AppendCombined(b []byte, r *Record) []byte {

@@ -156,7 +156,7 @@ type Receiver struct {
 	closeOnce sync.Once
 	closed    chan struct{}
 	closeErr  error
-	// What the kernel had dropped by the time the socket was closed.
+	// The drops of the kernel when the socket was closed.
 	lastDrops      uint64
 	lastDropsKnown bool
 }

@@ -28,8 +28,8 @@
 // for, and neither takes anything from the other or from what is published. Two
 // who ask for the same format share its periods.
 //
-// # Who gets an answer
+// # Access
 //
 // [Loopback] decides, unless the caller brings a filter: the peer must be this
-// machine, and so must every hop that a proxy tells of. Everyone else gets 403.
+// machine, and so must every hop that a proxy names. Others get 403.
 package statusz
