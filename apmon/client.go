@@ -137,7 +137,7 @@ func newClient(opt *settings, sources []conf.Source) (*Client, error) {
 	c.host.init(&c.reporter, &c.benchmarks, nodeName{opt.HostCluster, opt.HostNode})
 	c.host.scans, c.host.self = c.jobs.scans, c.self
 	c.follower = conf.NewFollower(sources, conf.FollowOptions{
-		Known: KnownOption, Own: Directives, Transport: opt.transport, Fallback: opt.Fallback, Logger: opt.logger,
+		Lookup: KnownOption, Directives: opt.Directives, Transport: opt.transport, Fallback: opt.Fallback, Logger: opt.logger,
 		Apply: c.apply,
 	})
 	c.configs.Store(new([]conf.Config))

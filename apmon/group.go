@@ -28,8 +28,7 @@ type groups struct {
 func newGroups(configs []conf.Config, options []conf.Options, old *groups) *groups {
 	gs := &groups{last: old.last}
 	for i, o := range options {
-		// Options that do not affect reports must not split groups.
-		o.LogLevel, o.MaxMsgRate, o.Recheck, o.RecheckInterval, o.AccessLog, o.Own = 0, 0, 0, 0, conf.AccessLog{}, nil
+		o = o.ForReports()
 		same := func(g *group) bool { return g.opts.Equal(o) }
 		if j := slices.IndexFunc(gs.all, same); j >= 0 {
 			gs.all = append(gs.all, gs.all[j])

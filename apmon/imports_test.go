@@ -32,10 +32,13 @@ func TestImportsPointOneWay(t *testing.T) {
 
 		"apmon/httpstats": {"xdr"},
 		"apmon/metrics":   {"apmon", "xdr", "procinfo"},
-		"apmon/statusz":   {"apmon", "apmon/metrics", "xdr", "procinfo"},
+		"apmon/statusz":   {"apmon", "apmon/metrics", "apmon/internal/loopback", "xdr", "procinfo"},
+		"apmon/profiler":  {"apmon/internal/loopback"},
 		"apmon/accesslog": {"apmon", "xdr", "procinfo"},
 		"apmon/receiver":  {"xdr"},
 		"apmon/apmontest": {"apmon/receiver", "xdr"},
+
+		"apmon/internal/loopback": {},
 	}
 	// What is on top, or serves tests alone: it may import anything. A folder
 	// that is neither here nor above is an error.

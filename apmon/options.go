@@ -29,7 +29,7 @@ const (
 	DefaultJobCluster = "ApMon_JobMon"
 	// DefaultRate is the rate limit in datagrams a second: receivers silently
 	// drop what exceeds 50 from one address.
-	DefaultRate = 40
+	DefaultRate = conf.DefaultMaxMsgRate
 )
 
 // RatePolicy is what happens to a message over the rate limit.
@@ -82,6 +82,11 @@ type Options struct {
 	AdjustSource func(*conf.Options)
 
 	// The fields below are for Open; with New they are an error.
+
+	// Directives are directives of the program, which a configuration may hold.
+	// They are returned in [conf.Options].Settings; Adjust gets those of all
+	// sources.
+	Directives []conf.Directive
 
 	// Fallback tries the sources one by one, in random order, until one yields a
 	// destination, and uses only that one. By default all are merged.
@@ -217,7 +222,7 @@ func newSettings(opts []Option) (*settings, error) {
 	for _, o := range []struct {
 		name  string
 		given bool
-	}{{"Fallback", s.Fallback}, {"StartEmpty", s.StartEmpty}, {"OpenInBackground", s.OpenInBackground}} {
+	}{{"Fallback", s.Fallback}, {"StartEmpty", s.StartEmpty}, {"OpenInBackground", s.OpenInBackground}, {"Directives", s.Directives != nil}} {
 		if o.given {
 			s.forOpen = append(s.forOpen, o.name)
 		}

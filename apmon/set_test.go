@@ -71,12 +71,12 @@ func TestSetDestinations(t *testing.T) {
 
 		// The caller's value stays the caller's.
 		cfg := config(t, "10.0.0.5")
-		cfg.Params = map[string]conf.Param{"sys_load1": {On: false}}
+		cfg.Params = map[string]conf.ParamSwitch{"sys_load1": {On: false}}
 		if err := c.SetDestinations(cfg); err != nil {
 			t.Fatal(err)
 		}
 		cfg.Destinations[0].Host = "10.0.0.6"
-		cfg.Params["sys_load1"] = conf.Param{On: true}
+		cfg.Params["sys_load1"] = conf.ParamSwitch{On: true}
 		if got := c.Configs()[0]; got.Destinations[0].Host != "10.0.0.5" || got.Params["sys_load1"].On {
 			t.Errorf("in force: %+v", got)
 		}

@@ -13,19 +13,15 @@ import (
 // DefaultPort is the UDP port of ApMon receivers.
 const DefaultPort = 8884
 
-// maxPassword is the length in bytes of the longest password: a longer one
-// would leave little of a datagram.
-const maxPassword = 512
-
 // Destination is one receiver. Two destinations are the same if [Destination.Name]
 // is the same.
 type Destination struct {
 	Host     string // name or address as written, IPv6 without brackets
 	Port     uint16 // 0 means DefaultPort
-	Password string // sent with every datagram, in clear; empty for none
+	Password string // sent with every datagram in clear text; empty for none
 }
 
-// Name is the identity of the destination: host:port as written.
+// Name returns the identity of the destination: host:port as written.
 func (d Destination) Name() string {
 	port := d.Port
 	if port == 0 {
@@ -34,7 +30,7 @@ func (d Destination) Name() string {
 	return net.JoinHostPort(d.Host, strconv.Itoa(int(port)))
 }
 
-// String is Name: the password never gets into a message by accident.
+// String returns Name, so that no message holds the password by accident.
 func (d Destination) String() string { return d.Name() }
 
 // GoString keeps the password out of %#v.
@@ -43,7 +39,7 @@ func (d Destination) GoString() string { return "conf.Destination(" + d.Name() +
 // LogValue keeps the password out of log/slog.
 func (d Destination) LogValue() slog.Value { return slog.StringValue(d.Name()) }
 
-// Check reports whether a hand-made destination can be used.
+// Check returns why a destination that the program built cannot be used, or nil.
 func (d Destination) Check() error {
 	if err := checkHost(d.Host); err != nil {
 		return err
@@ -51,11 +47,10 @@ func (d Destination) Check() error {
 	return checkPassword(d.Password)
 }
 
-// ParseDestination reads "host[:port][ password][ # comment]", with blanks or
-// tabs between, which may also stand around the colon; an IPv6 address is
-// written [address]:port, and a password with blanks in single or double
-// quotes. A '#' begins a comment only with a blank before and behind it. The
-// error names what is wrong, never the password.
+// ParseDestination parses "host[:port][ password][ # comment]", separated by blanks or
+// tabs, which may also surround the colon. An IPv6 address is written [address]:port,
+// and a password with blanks in single or double quotes. A '#' begins a comment only
+// between blanks. The error never contains the password.
 func ParseDestination(line string) (Destination, error) {
 	addr, password := joinPort(cutWord(strings.TrimSpace(line)))
 	d, err := parseAddress(addr)
@@ -68,7 +63,7 @@ func ParseDestination(line string) (Destination, error) {
 	return d, nil
 }
 
-// cutWord cuts the first word off a line.
+// cutWord splits a line after its first word.
 func cutWord(s string) (word, rest string) {
 	if i := strings.IndexAny(s, " \t"); i >= 0 {
 		return s[:i], strings.TrimLeft(s[i:], " \t")
@@ -76,7 +71,7 @@ func cutWord(s string) (word, rest string) {
 	return s, ""
 }
 
-// joinPort returns the address with a port that blanks separate from it, as in
+// joinPort joins an address with a port that blanks separate from it, as in
 // "host :9000", "host: 9000" and "host : 9000": older clients read these alike.
 func joinPort(addr, rest string) (string, string) {
 	host, colon := strings.CutSuffix(addr, ":")
@@ -96,8 +91,7 @@ func joinPort(addr, rest string) (string, string) {
 	return addr, rest
 }
 
-// hasPort reports whether the form of s is that of an address with a port,
-// right or wrong.
+// hasPort reports whether s has the form of an address with a port, valid or not.
 func hasPort(s string) bool {
 	i := strings.LastIndexByte(s, ':')
 	return i > strings.LastIndexByte(s, ']') && isDigits(s[i+1:])
@@ -105,8 +99,8 @@ func hasPort(s string) bool {
 
 func isDigits(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }
 
-// cutComment cuts a comment off: it begins with a '#' that has a blank behind
-// it, and a blank or nothing before it.
+// cutComment removes a comment: it begins with a '#' that is followed by a blank, and
+// preceded by a blank or nothing.
 func cutComment(s string) string {
 	for i := 0; ; i++ {
 		n := strings.IndexByte(s[i:], '#')
@@ -122,9 +116,9 @@ func cutComment(s string) string {
 
 func isBlank(c byte) bool { return c == ' ' || c == '\t' }
 
-// shown is an address as messages show it. A password may have come to stand in
-// the port's place, before an '@', in quotes, or behind a separator of another
-// format: it is left out.
+// shown returns an address for messages. A password may be in the port's place,
+// before an '@', in quotes, or behind a separator of another format: it is
+// omitted.
 func shown(addr string) string {
 	if strings.Contains(addr, "@") {
 		return quote("...")
@@ -153,7 +147,7 @@ func isIP(s string) bool {
 	return err == nil
 }
 
-// likePort reports whether s may be shown as a port, right or wrong.
+// likePort reports whether s may be shown as a port, valid or not.
 func likePort(s string) bool { return len(s) <= 5 && strings.Trim(s, "0123456789") == "" }
 
 func parseAddress(addr string) (Destination, error) {
@@ -181,7 +175,7 @@ func parseAddress(addr string) (Destination, error) {
 		host, port, hasPort = strings.Cut(addr, ":")
 		if p, _, more := strings.Cut(port, ":"); more {
 			if _, err := parsePort(p); err == nil {
-				name = quote(host + ":" + p + ":...") // the rest may be meant as a password
+				name = quote(host + ":" + p + ":...") // the rest may be a password
 			}
 			if strings.HasPrefix(p, "//") {
 				return fail("a destination is no URL")
@@ -214,8 +208,8 @@ func parsePort(s string) (uint16, error) {
 	return 0, errors.New("the port is not a number from 1 to 65535 (a password stands behind a blank)")
 }
 
-// checkHost refuses what cannot be a host name or an address. Underscores are
-// taken: they exist in the wild.
+// checkHost returns why a text cannot be a host name or an address. Underscores are
+// accepted: some names have them.
 func checkHost(host string) error {
 	if host == "" {
 		return errors.New("no host")
@@ -228,7 +222,7 @@ func checkHost(host string) error {
 		if err != nil {
 			return fmt.Errorf("%s is not an IPv6 address", quote(host))
 		}
-		// Whatever stands behind a '%' is a zone to netip, and reaches terminals.
+		// To netip any text after a '%' is a zone, and it reaches terminals.
 		for _, c := range a.Zone() {
 			if !isHostRune(c) {
 				return fmt.Errorf("%s in the zone of the address", quote(string(c)))
@@ -239,7 +233,7 @@ func checkHost(host string) error {
 	if len(host) > 253 {
 		return fmt.Errorf("host name of %d bytes, at most 253", len(host))
 	}
-	for _, c := range host { // first: a password with an '@' behind it is not quoted below
+	for _, c := range host { // first, so that no message below quotes a password before an '@'
 		if !isHostRune(c) {
 			return fmt.Errorf("%s in the host name", quote(string(c)))
 		}
@@ -249,7 +243,7 @@ func checkHost(host string) error {
 			return fmt.Errorf("%s is not a host name", quote(host))
 		}
 	}
-	// "1.2.3" and "300.1.1.1" are no names either: no top-level domain is a number.
+	// "1.2.3" and "300.1.1.1" are not names either: no top-level domain is a number.
 	if last := host[strings.LastIndexByte(strings.TrimSuffix(host, "."), '.')+1:]; strings.Trim(last, "0123456789") == "" {
 		if _, err := netip.ParseAddr(host); err != nil {
 			return fmt.Errorf("%s is neither an IPv4 address nor a host name", quote(host))
@@ -260,47 +254,4 @@ func checkHost(host string) error {
 
 func isHostRune(c rune) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '.' || c == '-' || c == '_'
-}
-
-func parsePassword(s string) (string, error) {
-	if s != "" && (s[0] == '"' || s[0] == '\'') {
-		quoted, rest, ok := strings.Cut(s[1:], s[:1])
-		if !ok {
-			return "", errors.New("the password's quote is not closed")
-		}
-		if rest != "" && (!isBlank(rest[0]) || cutComment(rest) != "") {
-			return "", errors.New("something stands behind the quoted password")
-		}
-		return quoted, checkPassword(quoted)
-	}
-	if s = cutComment(s); strings.ContainsAny(s, " \t") {
-		return "", errors.New("more than a password behind it (quote a password with blanks)")
-	}
-	return s, checkPassword(s)
-}
-
-// checkPassword refuses what could not be written on a line, in quotes if need
-// be.
-func checkPassword(s string) error {
-	if len(s) > maxPassword {
-		return fmt.Errorf("password of %d bytes, at most %d", len(s), maxPassword)
-	}
-	if strings.ContainsAny(s, "\r\n") {
-		return errors.New("password of more than one line")
-	}
-	if strings.Contains(s, `"`) && strings.Contains(s, "'") && quotePassword(s) != s {
-		return errors.New("password that would need quotes and holds both kinds of them")
-	}
-	return nil
-}
-
-// quotePassword writes a password as [ParseDestination] reads it.
-func quotePassword(s string) string {
-	switch {
-	case s != "" && !strings.ContainsAny(s[:1], "\"':") && strings.TrimSpace(s) == s && !strings.ContainsAny(s, " \t,"):
-		return s
-	case !strings.Contains(s, `"`):
-		return `"` + s + `"`
-	}
-	return "'" + s + "'"
 }

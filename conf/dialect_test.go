@@ -19,7 +19,7 @@ func describe(sources []Source) string {
 		case file:
 			list = append(list, "file "+s.at)
 		default:
-			r := Reader{Source: s, Known: knownOption}
+			r := Reader{Source: s, Lookup: knownOption}
 			c, problems, _, _ := r.Read(context.Background())
 			text := "text " + destinations(c)
 			for line := range strings.Lines(string(c.Format(true))) {
@@ -85,7 +85,7 @@ func TestSources(t *testing.T) {
 		{"sendToML.sh", ` {'ml.example.org:8884' => {loglevel => 'NOTICE', sys_monitoring => 0, general_info => 0, job_monitoring => 1}}`,
 			"text ml.example.org:8884 loglevel=NOTICE sys_monitoring=off job_monitoring=on general_info=off"},
 	} {
-		sources, err := Sources("V", tt.in)
+		sources, err := ParseSource("V", tt.in)
 		if got := describe(sources); err != nil || got != tt.want {
 			t.Errorf("%s: %s\ngot  %s, %v\nwant %s", tt.name, tt.in, got, err, tt.want)
 		}
@@ -125,7 +125,7 @@ func TestSourceByForm(t *testing.T) {
 		"['destinations.conf']":   "file destinations.conf",
 		"['127.0.0.1:39997','a']": "text 127.0.0.1:39997 a:8884",
 	} {
-		sources, err := Sources("V", in)
+		sources, err := ParseSource("V", in)
 		if got := describe(sources); err != nil || got != want {
 			t.Errorf("%s: got %s, %v, want %s", in, got, err, want)
 		}
@@ -176,7 +176,7 @@ func TestSourcesRefused(t *testing.T) {
 		{"comment as a key", "{'#h'=>{}}", "is not a destination"},
 		{"empty key", "{''=>'secret'}", "empty destination"},
 	} {
-		sources, err := Sources("VAR", tt.in)
+		sources, err := ParseSource("VAR", tt.in)
 		if tt.name == "code in it" { // IPv6 or nothing: a bad list, and nobody runs it
 			c, _, _, err := (&Reader{Source: sources[0]}).Read(t.Context())
 			if len(c.Destinations) > 0 || err == nil {
@@ -268,8 +268,8 @@ func FuzzSources(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		one, err := Sources("V", s)
-		two, err2 := Sources("V", s)
+		one, err := ParseSource("V", s)
+		two, err2 := ParseSource("V", s)
 		if fmt.Sprint(err) != fmt.Sprint(err2) || len(one) != len(two) || (err == nil) != (len(one) > 0) {
 			t.Fatalf("not the same twice: %v %v, %v %v", one, two, err, err2)
 		}
@@ -283,7 +283,7 @@ func FuzzSources(f *testing.F) {
 			if !src.Static() {
 				continue
 			}
-			r := Reader{Source: src, Known: anyOption}
+			r := Reader{Source: src, Lookup: anyOption}
 			c, problems, changed, err := r.Read(t.Context())
 			if !changed || (err == nil) != (len(c.Destinations) > 0) {
 				t.Errorf("%q: changed %v, %v", src.at, changed, err)

@@ -32,7 +32,7 @@ func ParseSources(names ...string) []Source {
 	}
 	var all []Source
 	for _, s := range names {
-		sources, err := Sources("list", s)
+		sources, err := ParseSource("list", s)
 		if err != nil {
 			sources = []Source{Broken("list", err)}
 		}
@@ -62,9 +62,9 @@ type SourceStats struct {
 
 // FollowOptions are the settings of a [Follower].
 type FollowOptions struct {
-	// Known and Own are those of each [Reader].
-	Known Known
-	Own   map[string]bool
+	// Lookup and Directives are those of each [Reader].
+	Lookup     OptionLookup
+	Directives []Directive
 	// Transport fetches URLs; nil for the default one.
 	Transport http.RoundTripper
 	// Fallback uses one source only: the first, in random order, that yields a
@@ -133,7 +133,7 @@ func NewFollower(sources []Source, opt FollowOptions) *Follower {
 	now := time.Now()
 	for _, s := range sources {
 		f.sources = append(f.sources, &followed{
-			reader: &Reader{Source: s, Known: opt.Known, Own: opt.Own, Transport: opt.Transport},
+			reader: &Reader{Source: s, Lookup: opt.Lookup, Directives: opt.Directives, Transport: opt.Transport},
 			next:   now,
 			stats:  SourceStats{Name: s.Name},
 		})

@@ -46,7 +46,7 @@ func TestDirectives(t *testing.T) {
 		{line: "xApMon_sys_interval = often", err: `xApMon_sys_interval: "often" is not a time`},
 
 		// Text behind a value, as the older clients read it.
-		{line: "xApMon_sys_load1 = off # reason", want: Options{Params: map[string]Param{"sys_load1": {}}},
+		{line: "xApMon_sys_load1 = off # reason", want: Options{Params: map[string]ParamSwitch{"sys_load1": {}}},
 			err: `warning: xApMon_sys_load1: the text behind the value is ignored`},
 		{line: "xApMon_sys_interval = 60 # s", want: Options{SysInterval: time.Minute}, err: `warning: xApMon_sys_interval: the text behind the value`},
 		{line: "xApMon_sys_interval = 60 s", want: Options{SysInterval: time.Minute}, err: `warning: xApMon_sys_interval: the text behind the value`},
@@ -56,7 +56,7 @@ func TestDirectives(t *testing.T) {
 		{line: "xApMon_recheck_interval = 5 # s", want: Options{RecheckInterval: MinRecheck}, err: `warning: xApMon_recheck_interval: "5" is less than`},
 		{line: "xApMon_self = # off", err: `xApMon_self: "" is neither`},
 		{line: "xApMon_self = maybe # off", err: `xApMon_self: "maybe" is neither`},
-		{line: "xApMon_accesslog_ids = a/b/c d#/e/f # ours", want: Options{AccessLog: AccessLog{IDs: "a/b/c d#/e/f"}}, err: `warning: xApMon_accesslog_ids: the text`},
+		{line: "xApMon_accesslog_ids = a/b/c", want: Options{}}, // of apmon-bg
 
 		{line: "xApMon_sys_data_sent = 1234567", want: Options{}},
 		{line: "xApMon_job_data_sent = x", want: Options{}},
@@ -71,11 +71,11 @@ func TestDirectives(t *testing.T) {
 		{line: "xapmon_self=off", err: `destination "xapmon_self=off": a directive is written xApMon_NAME = VALUE`},
 		{line: "xapmon_self =off", err: `destination "xapmon_self": a directive is written`},
 
-		{line: "xApMon_sys_load1 = off", want: Options{Params: map[string]Param{"sys_load1": {}}}},
-		{line: "xApMon_sys_blocks_in_R = on", want: Options{Params: map[string]Param{"sys_pages_in": {true, "sys_blocks_in_R"}}}},
-		{line: "xApMon_sys_net_socket = on", want: Options{Params: map[string]Param{"sys_net_sockets": {true, "sys_net_socket"}}}},
-		{line: "xApMon_job_total_threads=0", want: Options{Params: map[string]Param{"job_threads": {false, "job_total_threads"}}}},
-		{line: "xApMon_cpu_MHz=1", want: Options{Params: map[string]Param{"cpu_MHz": {On: true}}}},
+		{line: "xApMon_sys_load1 = off", want: Options{Params: map[string]ParamSwitch{"sys_load1": {}}}},
+		{line: "xApMon_sys_blocks_in_R = on", want: Options{Params: map[string]ParamSwitch{"sys_pages_in": {true, "sys_blocks_in_R"}}}},
+		{line: "xApMon_sys_net_socket = on", want: Options{Params: map[string]ParamSwitch{"sys_net_sockets": {true, "sys_net_socket"}}}},
+		{line: "xApMon_job_total_threads=0", want: Options{Params: map[string]ParamSwitch{"job_threads": {false, "job_total_threads"}}}},
+		{line: "xApMon_cpu_MHz=1", want: Options{Params: map[string]ParamSwitch{"cpu_MHz": {On: true}}}},
 		{line: "xApMon_cpu_mhz=1", err: `warning: directive "xApMon_cpu_mhz": unknown`},
 	}
 	for name, level := range map[string]slog.Level{
@@ -215,7 +215,7 @@ func destinations(c Config) string {
 func roundTrip(t *testing.T, c Config) {
 	t.Helper()
 	text := c.Format(true)
-	again, problems := Parse("again", text, anyOption)
+	again, problems, _, _ := (&Reader{Source: Text("again", string(text)), Lookup: anyOption, Directives: []Directive{{Name: "accesslog"}, {Name: "accesslog_ids"}}}).Read(t.Context())
 	if len(problems) > 0 || !again.Equal(c) || !c.Equal(again) {
 		t.Errorf("%+v\nis printed as\n%s\nand read as\n%+v, %v", c, text, again, problems)
 	}
@@ -253,8 +253,8 @@ func TestFormat(t *testing.T) {
 		Options: Options{
 			LogLevel: LevelOff, MaxMsgRate: 12.5, Recheck: Off, RecheckInterval: 90 * time.Second, SysMonitoring: On, SysInterval: 1500 * time.Millisecond,
 			JobMonitoring: Off, JobInterval: time.Second, GeneralInfo: On, Self: Off,
-			Params:    map[string]Param{"sys_pages_in": {true, "sys_blocks_in"}, "job_rss": {}},
-			AccessLog: AccessLog{Input: "http://u:hunter2@h/log", Match: "(", IDs: "a/b/c d/e/f", Window: "60", Status: "200", Format: "combined", Cluster: "C", Node: "N"},
+			Params:   map[string]ParamSwitch{"sys_pages_in": {true, "sys_blocks_in"}, "job_rss": {}},
+			Settings: []Setting{{Name: "accesslog", Value: "http://u:hunter2@h/log"}, {Name: "accesslog_ids", Value: "a/b/c d/e/f"}},
 		},
 	}
 	want := `# /etc/x?xApMon_self = off
@@ -269,13 +269,7 @@ xApMon_job_interval = 1
 xApMon_general_info = on
 xApMon_self = off
 xApMon_accesslog = http://u:hunter2@h/log
-xApMon_accesslog_match = (
 xApMon_accesslog_ids = a/b/c d/e/f
-xApMon_accesslog_window = 60
-xApMon_accesslog_status = 200
-xApMon_accesslog_format = combined
-xApMon_accesslog_cluster = C
-xApMon_accesslog_node = N
 xApMon_job_rss = off
 xApMon_sys_blocks_in = on
 a:8884
@@ -307,7 +301,7 @@ d:8 '"hunter'
 func TestEqual(t *testing.T) {
 	t.Parallel()
 	base := func() Config {
-		return Config{Source: "a", Destinations: []Destination{{"h", 8884, "p"}}, Options: Options{Params: map[string]Param{"job_rss": {On: true}}}}
+		return Config{Source: "a", Destinations: []Destination{{"h", 8884, "p"}}, Options: Options{Params: map[string]ParamSwitch{"job_rss": {On: true}}}}
 	}
 	for name, tt := range map[string]struct {
 		change func(*Config)
@@ -324,10 +318,11 @@ func TestEqual(t *testing.T) {
 		"level":          {func(c *Config) { c.LogLevel = 1 }, false},
 		"switch":         {func(c *Config) { c.Self = On }, false},
 		"interval":       {func(c *Config) { c.JobInterval = 1 }, false},
-		"parameter":      {func(c *Config) { c.Params["job_rss"] = Param{} }, false},
-		"spelling":       {func(c *Config) { c.Params["job_rss"] = Param{true, "x"} }, false},
+		"parameter":      {func(c *Config) { c.Params["job_rss"] = ParamSwitch{} }, false},
+		"setting":        {func(c *Config) { c.Settings = []Setting{{Name: "x"}} }, false},
+		"spelling":       {func(c *Config) { c.Params["job_rss"] = ParamSwitch{true, "x"} }, false},
 		"no parameter":   {func(c *Config) { c.Params = nil }, false},
-		"more of a kind": {func(c *Config) { c.Params["job_pss"] = Param{} }, false},
+		"more of a kind": {func(c *Config) { c.Params["job_pss"] = ParamSwitch{} }, false},
 	} {
 		a, b := base(), base()
 		tt.change(&b)
@@ -335,7 +330,7 @@ func TestEqual(t *testing.T) {
 			t.Errorf("%s: equal is not %v", name, tt.equal)
 		}
 	}
-	if !(Options{}).Equal(Options{Params: map[string]Param{}}) {
+	if !(Options{}).Equal(Options{Params: map[string]ParamSwitch{}}) {
 		t.Error("an empty map is not none")
 	}
 }
@@ -363,7 +358,7 @@ func TestMerge(t *testing.T) {
 	if !none.Equal(a) {
 		t.Errorf("got %s", none.Format(true))
 	}
-	none.Params["sys_load5"] = Param{}
+	none.Params["sys_load5"] = ParamSwitch{}
 	if len(a.Params) != 1 {
 		t.Error("the map is shared")
 	}

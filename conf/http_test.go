@@ -114,7 +114,7 @@ func TestFetch(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			s := serve(t, tt.handler)
-			c, _, _, err := (&Reader{Source: URL(s.URL + "/x"), Known: knownOption}).Read(t.Context())
+			c, _, _, err := (&Reader{Source: URL(s.URL + "/x"), Lookup: knownOption}).Read(t.Context())
 			if got := destinations(c); got != tt.want {
 				t.Errorf("got %s", got)
 			}
@@ -465,18 +465,18 @@ func TestDefaultPasswordOverHTTP(t *testing.T) {
 	}
 }
 
-// TestURLNamesNoAccessLog: whoever serves a configuration must not choose the
-// files that are read here.
-func TestURLNamesNoAccessLog(t *testing.T) {
+// A directive that names files or processes is refused from a URL: its server must
+// not choose what is read or watched here.
+func TestURLNamesNothingLocal(t *testing.T) {
 	t.Parallel()
 	s := serve(t, func(w http.ResponseWriter, _ *http.Request) {
-		io.WriteString(w, "h\nxApMon_accesslog = /etc/shadow\nxApMon_accesslog_match = (.*)\n")
+		io.WriteString(w, "h\nxApMon_log = /etc/shadow\nxApMon_group = G\n")
 	})
-	c, problems, _, err := (&Reader{Source: URL(s.URL)}).Read(t.Context())
-	if err != nil || c.AccessLog != (AccessLog{}) || len(c.Destinations) != 1 {
+	c, problems, _, err := (&Reader{Source: URL(s.URL), Directives: []Directive{{Name: "log", Local: true}, {Name: "group"}}}).Read(t.Context())
+	if err != nil || !slices.Equal(c.Settings, []Setting{{"group", "G", s.URL}}) || len(c.Destinations) != 1 {
 		t.Errorf("got %+v, %v", c, err)
 	}
-	if len(problems) != 1 || problems[0].Warning || !strings.Contains(problems[0].Error(), "access log") {
+	if len(problems) != 1 || problems[0].Warning || !strings.HasSuffix(problems[0].Error(), ":2: xApMon_log cannot be configured from a URL") {
 		t.Errorf("problems %v", problems)
 	}
 }

@@ -8,15 +8,15 @@ import (
 	"sync"
 )
 
-// Loaded is what came of one source.
+// Loaded is the result of reading one source.
 type Loaded struct {
 	Config   Config
 	Problems []Problem
-	Changed  bool  // it says something new
-	Err      error // why there is nothing usable; it names the source
+	Changed  bool  // since the last read
+	Err      error // nothing is usable; it names the source
 }
 
-// Load reads all sources at once, for 5 s at most, and returns what came of each, in order.
+// Load reads all sources at once, for at most 5 s, and returns the results in order.
 func Load(ctx context.Context, readers []*Reader) []Loaded {
 	loaded := make([]Loaded, len(readers))
 	var wg sync.WaitGroup
@@ -27,9 +27,9 @@ func Load(ctx context.Context, readers []*Reader) []Loaded {
 	return loaded
 }
 
-// LoadAny reads the sources one by one, for 5 s at most each, in random order, until one yields a
-// destination, and returns its number and what came of each; those that were
-// not read are zero. The number is negative if none did.
+// LoadAny reads the sources one by one in random order, for at most 5 s each, until one
+// yields a destination. It returns the index of that source, or -1 for none, and the
+// results; those of sources that were not read are zero.
 func LoadAny(ctx context.Context, readers []*Reader) (int, []Loaded) {
 	loaded := make([]Loaded, len(readers))
 	for _, i := range rand.Perm(len(readers)) {

@@ -62,13 +62,16 @@ func TestSampleUncommented(t *testing.T) {
 		}
 		text = append(text, line...)
 	}
-	var c Config
-	own := map[string]bool{"cluster": false, "node": false, "host_group": false, "service": true, "watch_job": true, "watch_cgroup": true}
-	for _, p := range parseInto(&adder{c: &c, own: own}, "sample", text, knownOption) {
+	var own []Directive
+	for _, name := range commandDirectives {
+		own = append(own, Directive{Name: name})
+	}
+	c, problems, _, _ := (&Reader{Source: Text("sample", string(text)), Lookup: knownOption, Directives: own}).Read(t.Context())
+	for _, p := range problems {
 		t.Error(p)
 	}
-	if len(c.Own) != len(own) {
-		t.Errorf("%d of %d directives of apmon-bg: %v", len(c.Own), len(own), c.Own)
+	if len(c.Settings) != len(own) {
+		t.Errorf("%d of %d directives of apmon-bg: %v", len(c.Settings), len(own), c.Settings)
 	}
 	if len(c.Destinations) != 10 {
 		t.Errorf("%d destinations: %v", len(c.Destinations), c.Destinations)
@@ -99,7 +102,7 @@ func TestSampleTellsEveryDirective(t *testing.T) {
 	t.Parallel()
 	for _, d := range directives() {
 		want := "\n#xApMon_" + d.name + " = " + d.byDefault + "\n"
-		if d.get == nil {
+		if d.format == nil {
 			want = "xApMon_" + d.name
 		}
 		if n := strings.Count(Sample, want); n != 1 {

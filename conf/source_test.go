@@ -26,7 +26,7 @@ func write(t *testing.T, path, text string) {
 func TestFileChanges(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "x.conf")
-	r := Reader{Source: File(path), Known: knownOption, settle: time.Millisecond}
+	r := Reader{Source: File(path), Lookup: knownOption, settle: time.Millisecond}
 	read := func(wantText string, wantChanged bool, wantErr error) {
 		t.Helper()
 		c, _, changed, err := r.Read(t.Context())
@@ -75,7 +75,7 @@ func TestFolder(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(dir, "d.conf"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	r := Reader{Source: File(dir), Known: knownOption}
+	r := Reader{Source: File(dir), Lookup: knownOption}
 	c, problems, changed, err := r.Read(t.Context())
 	if got := destinations(c); err != nil || !changed || got != "a:8884 b:8884 c:8884 z:8884" || c.Self != Off || c.Source != dir {
 		t.Errorf("got %s, self %v, source %s, %v", got, c.Self, c.Source, err)

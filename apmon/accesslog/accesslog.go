@@ -9,110 +9,90 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"os"
 	"slices"
-	"sync"
 	"time"
-	"unicode/utf8"
 
 	"github.com/apmon-go/apmon/apmon"
 	"github.com/apmon-go/apmon/procinfo"
 	"github.com/apmon-go/apmon/xdr"
 )
 
-// DefaultWindow is the length of a window.
+// DefaultWindow is the default of [Options].Window.
 const DefaultWindow = 15 * time.Second
 
-// Options tell what to read, and how. The zero value of each is its default.
+// Options are the settings of a [Log]. The zero value of each is its default.
 type Options struct {
-	// Input is what is read: the path of a file, which is followed as it grows
-	// and is rotated; "-" for standard input; an http or https URL; or
-	// "unixgram:PATH" for a unix datagram socket to be made at PATH. It has no
-	// default.
+	// Input is the path of a file, which is followed as it grows and is rotated;
+	// "-" for standard input; an http or https URL; or "unixgram:PATH" for a unix
+	// datagram socket that is created at PATH. It has no default.
 	Input string
-	// Stdin is what "-" reads, by default [os.Stdin].
-	Stdin io.Reader
-	// FromStart has the file that is there at first read from its beginning,
-	// instead of from its end on.
+	// FromStart reads a file that exists at first from its beginning, instead of
+	// from its end.
 	FromStart bool
-	// Format is that of the lines, by default [JSON].
+	// Format is the format of the lines, by default [JSON].
 	Format Format
 	// Match is the regular expression that finds a stream in a URL, by default
 	// [DefaultMatch]. It has the named groups content, format and quality, and
-	// has to match from the beginning of the URL on, but not to its end; begin it
-	// with .* to find a stream anywhere. The URL is that of the line, up to a
-	// question mark.
+	// must match from the beginning of the URL, but not to its end; begin it with
+	// .* to find a stream anywhere. The URL is that of the line, up to a question
+	// mark.
 	Match string
 	// IDs declare the streams, each entry as
 	// content1,content2/format1,format2/quality1,quality2: all combinations,
-	// [MaxStreams] in all. With none, all streams are taken that the log names,
-	// up to that number; one that is silent for an hour is forgotten.
+	// [MaxStreams] in all. Without IDs every stream in the log is reported, up to
+	// that number; one that is silent for an hour is forgotten.
 	IDs []string
-	// Statuses are those that count, by default 200 and 206. Lines of any other
-	// are passed over.
+	// Statuses are those that count, by default 200 and 206. Lines with another
+	// status are skipped.
 	Statuses []int
 	// Window is the length of a window in whole seconds, 1 s to 24 h, by
 	// default [DefaultWindow].
 	Window time.Duration
 	// Node is the template for the node of a stream, by default [DefaultNode].
-	// Streams whose nodes are the same are one.
+	// Streams with the same node are one.
 	Node string
-	// Host takes the place of {host} in Node, and is the node of the log's own
-	// parameters. By default it is the full host name.
+	// Host replaces {host} in Node, and is the node of the log's own parameters.
+	// By default it is the full host name.
 	Host string
-	// Logger is told when the input is there or not, and why, and what is wrong
-	// with a line, once a minute. Of an input that comes and goes, ten changes are
-	// logged as they come, and then its state every 6 minutes, with the number of
-	// changes. By default nothing is logged.
-	Logger *slog.Logger
 }
 
-// Log sums up an access log in windows of time. Make one with [New], let
-// [Log.Run] read, and have it reported: it is an [apmon.Messenger].
+// Option replaces a part of the surroundings.
+type Option func(*Log)
+
+// WithLogger sets the logger. It gets a line when the input becomes available or
+// unavailable, with the reason, and at most once a minute the error of a bad line.
+// Of an input that comes and goes it gets the first ten changes, and then the state
+// every 6 minutes, with the number of changes. By default nothing is logged.
+func WithLogger(logger *slog.Logger) Option { return func(l *Log) { l.logger = logger } }
+
+// WithStdin sets the reader that the input "-" reads, by default [os.Stdin].
+func WithStdin(r io.Reader) Option { return func(l *Log) { l.stdin = r } }
+
+// Log sums up an access log in windows of time. Make one with [New], read the input
+// with [Log.Run], and add it to a client as an [apmon.Messenger].
 type Log struct {
 	opt    Options
+	logger *slog.Logger
+	stdin  io.Reader
 	read   func(ctx context.Context) // reads the input
 	name   string                    // of the input, without a password
 	input  state
 	client *http.Client // of an input by HTTP
 	match  matcher
-	window int64         // in s
-	grace  time.Duration // how long a window stays open after its end
-	learn  bool          // streams are not declared
-	seed   maphash.Seed  // so that nobody can make up clients that collide
-	clock  func() time.Time
-	told   time.Time // when a bad line was logged
+	seed   maphash.Seed // so that nobody can make up clients that collide
+	logged time.Time    // when the error of a line was last logged
 
-	mu      sync.Mutex
+	windows // its mutex also guards the fields below
 	parser  parser
 	entry   entry
 	scratch []byte
-	culprit error // what was wrong with a line, until it is logged
-	streams []*stream
-	byKey   map[string]*stream
-	byNode  map[string]*stream
-	windows
+	bad     error // of a line, until it is logged
 }
 
-// stream is what is counted of a node.
-type stream struct {
-	node   string
-	counts [slots]count
-	silent int64 // windows in a row
-}
-
-type count struct {
-	requests, bytes float64
-	clients         clients
-}
-
-func (c *count) reset() {
-	c.requests, c.bytes = 0, 0
-	c.clients.reset()
-}
-
-// New checks the options, and reads nothing yet. The error names the option
-// that cannot be used.
-func New(o Options) (*Log, error) {
+// New checks the options; it does not read yet. The error names the option that is
+// invalid.
+func New(o Options, opts ...Option) (*Log, error) {
 	if len(o.Statuses) == 0 {
 		o.Statuses = []int{200, 206}
 	}
@@ -120,9 +100,6 @@ func New(o Options) (*Log, error) {
 	o.Match = cmp.Or(o.Match, DefaultMatch)
 	o.Window = cmp.Or(o.Window, DefaultWindow)
 	o.Node = cmp.Or(o.Node, DefaultNode)
-	if o.Logger == nil {
-		o.Logger = slog.New(slog.DiscardHandler)
-	}
 	switch {
 	case o.Format != JSON && o.Format != Combined:
 		return nil, fmt.Errorf("accesslog: format %s is neither %s nor %s", xdr.Quote(string(o.Format)), JSON, Combined)
@@ -145,13 +122,25 @@ func New(o Options) (*Log, error) {
 	}
 	l := &Log{
 		opt:    o,
-		window: int64(o.Window / time.Second),
-		grace:  min(5*time.Second, o.Window/2),
-		learn:  len(o.IDs) == 0,
+		logger: slog.New(slog.DiscardHandler),
+		stdin:  os.Stdin,
 		seed:   maphash.MakeSeed(),
-		clock:  time.Now,
-		byKey:  map[string]*stream{},
-		byNode: map[string]*stream{},
+		windows: windows{
+			length: int64(o.Window / time.Second),
+			grace:  min(5*time.Second, o.Window/2),
+			clock:  time.Now,
+			streamSet: streamSet{
+				template: o.Node,
+				host:     o.Host,
+				learn:    len(o.IDs) == 0,
+				byKey:    map[string]*stream{},
+				byNode:   map[string]*stream{},
+				key:      make([]byte, 0, maxKey),
+			},
+		},
+	}
+	for _, set := range opts {
+		set(l)
 	}
 	var err error
 	if l.match, err = newMatcher(o.Match); err != nil {
@@ -162,7 +151,7 @@ func New(o Options) (*Log, error) {
 		return nil, err
 	}
 	for _, id := range ids {
-		if _, err := l.addStream(id); err != nil {
+		if _, err := l.add(id); err != nil {
 			return nil, fmt.Errorf("accesslog: ids: %w", err)
 		}
 	}
@@ -172,37 +161,17 @@ func New(o Options) (*Log, error) {
 	return l, nil
 }
 
-// Window is the length of a window: how often there is something to report.
+// Window returns the length of a window: the interval of reports.
 func (l *Log) Window() time.Duration { return l.opt.Window }
 
-// addStream adds an identity, if it is new.
-func (l *Log) addStream(id identity) (*stream, error) {
-	key := string(id.appendKey(nil))
-	s := l.byKey[key]
-	if s != nil {
-		return s, nil
-	}
-	node := id.node(l.opt.Node, l.opt.Host)
-	if err := xdr.CheckName(node); err != nil {
-		return nil, fmt.Errorf("node %s: %w", xdr.Quote(node), err)
-	}
-	if s = l.byNode[node]; s == nil {
-		s = &stream{node: node}
-		l.byNode[node] = s
-		l.streams = append(l.streams, s)
-	}
-	l.byKey[key] = s
-	return s, nil
-}
-
-// stuck is how long Run waits, once its context has ended, for a read to end.
+// stuck is how long Run waits for a read to end after its context has ended.
 const stuck = 200 * time.Millisecond
 
-// Run reads until ctx ends, or standard input does. What goes wrong with the
-// input is logged, and tried again. It is called once.
+// Run reads until ctx or standard input ends. Errors of the input are logged, and the
+// input is opened again. Call it once.
 //
-// A read that cannot be interrupted, of standard input or on a dead file system,
-// does not hold it up, and is left to itself.
+// A read that cannot be interrupted, of standard input or on a dead file system, does
+// not delay its return: the reading goroutine stays behind.
 func (l *Log) Run(ctx context.Context) {
 	l.begin()
 	defer l.end()
@@ -231,7 +200,7 @@ func (l *Log) Run(ctx context.Context) {
 	}
 }
 
-// line takes a line. The caller holds l.mu.
+// line counts a line. The caller holds l.mu.
 func (l *Log) line(line []byte) {
 	if !l.running || l.ended {
 		return
@@ -244,24 +213,27 @@ func (l *Log) line(line []byte) {
 	}
 	e := &l.entry
 	if err := l.parser.parse(l.opt.Format, line, e); err != nil {
-		l.bad(err)
+		l.reject(err)
 		return
 	}
 	if !slices.Contains(l.opt.Statuses, int(e.status)) {
 		return
 	}
-	w := e.time / l.window
+	w := e.time / l.length
 	switch {
 	case w < l.next:
 		l.own.late++
 		return
 	case w > l.now+1:
-		l.bad(errFuture)
+		l.reject(errFuture)
 		return
 	}
-	// What a client has put behind a question mark names nothing.
+	// A client chooses the query, so it does not name a stream.
 	path, _, _ := bytes.Cut(e.url, []byte("?"))
-	s := l.stream(path)
+	var s *stream
+	if id, ok := l.match(path); ok {
+		s = l.find(id)
+	}
 	if s == nil {
 		l.own.unmatched++
 		return
@@ -274,52 +246,26 @@ func (l *Log) line(line []byte) {
 	l.seen[w%slots] = true
 }
 
-// stream returns the stream of a URL, or nil.
-func (l *Log) stream(url []byte) *stream {
-	id, ok := l.match(url)
-	if !ok {
-		return nil
-	}
-	l.scratch = id.appendKey(l.scratch[:0])
-	s := l.byKey[string(l.scratch)]
-	if s != nil || !l.learn || len(l.byKey) >= MaxStreams || len(l.scratch) > maxKey || !printable(l.scratch) {
-		return s
-	}
-	s, err := l.addStream(id)
-	if err != nil {
-		return nil
-	}
-	return s
-}
-
-// maxKey is the length in bytes of the longest identity that is taken from a
-// log.
-const maxKey = 200
-
-// printable reports whether an identity, with its zeros between the parts, can
-// be shown.
-func printable(key []byte) bool {
-	return utf8.Valid(key) && !slices.ContainsFunc(key, func(c byte) bool { return c < ' ' && c != 0 || c == 0x7f })
-}
-
-// bad counts a line that cannot be used. The caller holds l.mu, and logs it
-// later.
-func (l *Log) bad(err error) {
+// reject counts a line that cannot be used. The caller holds l.mu, and logs the
+// error later.
+func (l *Log) reject(err error) {
 	l.own.bad++
-	l.culprit = err
+	l.bad = err
 }
 
-// logBad logs what was wrong with a line, once a minute. The caller holds no
-// lock, and is the one that reads.
-func (l *Log) logBad(err error) {
-	if now := time.Now(); err != nil && now.Sub(l.told) >= time.Minute {
-		l.told = now
-		l.opt.Logger.Warn("line of access log not used", slog.String("input", l.name), slog.String("error", err.Error()))
+// unlock unlocks l.mu, and logs the error of a line, at most once a minute. Only the
+// goroutine that reads calls it.
+func (l *Log) unlock() {
+	err := l.bad
+	l.bad = nil
+	l.mu.Unlock()
+	if now := time.Now(); err != nil && now.Sub(l.logged) >= time.Minute {
+		l.logged = now
+		l.logger.Warn("line of access log not used", slog.String("input", l.name), slog.String("error", err.Error()))
 	}
 }
 
-// Messages sends what there is of the windows that are over by now, see
-// [apmon.Messenger].
+// Messages sends the results of the windows that are closed, as an [apmon.Messenger].
 func (l *Log) Messages(ctx context.Context, send func(apmon.Message) error) error {
 	l.look()
 	l.mu.Lock()
@@ -329,7 +275,7 @@ func (l *Log) Messages(ctx context.Context, send func(apmon.Message) error) erro
 	var first error
 	failed := 0
 	for _, r := range results {
-		at := time.Unix(r.window*l.window, 0)
+		at := time.Unix(r.window*l.length, 0)
 		try := func(node string, params []apmon.Param) {
 			err := context.Cause(ctx)
 			if err == nil {
@@ -346,9 +292,9 @@ func (l *Log) Messages(ctx context.Context, send func(apmon.Message) error) erro
 			try(s.node, []apmon.Param{
 				apmon.Float("client_count", s.clients),
 				apmon.Float("bytes_sent", s.bytes),
-				apmon.Float("bytes_sent_R", s.bytes/float64(l.window)),
+				apmon.Float("bytes_sent_R", s.bytes/float64(l.length)),
 				apmon.Float("requests", s.requests),
-				apmon.Float("requests_R", s.requests/float64(l.window)),
+				apmon.Float("requests_R", s.requests/float64(l.length)),
 			})
 		}
 		try(l.opt.Host, []apmon.Param{

@@ -6,9 +6,9 @@ import (
 )
 
 const (
-	// exact is up to how many clients are counted one by one.
+	// exact is the number of clients that are counted exactly.
 	exact = 512
-	// precision is the number of bits of a hash that choose a register.
+	// precision is the number of bits of a hash that select a register.
 	precision = 13
 	registers = 1 << precision
 )
@@ -38,7 +38,7 @@ func (c *clients) add(hash uint64) {
 	}
 }
 
-// grow makes a larger table, or a sketch of it.
+// grow replaces the table by a larger one, or by a sketch.
 func (c *clients) grow() {
 	old := c.table
 	if c.n > exact {
@@ -72,22 +72,22 @@ func insert(table []uint64, hash uint64) bool {
 	}
 }
 
-// note gives a register the greatest position of the first 1 that any hash of
-// its own has had.
+// note sets the register of a hash to the greatest position of the first 1 of its
+// hashes.
 func note(sketch []uint8, hash uint64) {
 	r := &sketch[hash>>(64-precision)]
 	*r = max(*r, uint8(1+bits.LeadingZeros64(hash<<precision|1<<(precision-1))))
 }
 
-// reset forgets all clients.
+// reset removes all clients.
 func (c *clients) reset() {
 	clear(c.table)
 	c.n, c.sketch = 0, nil
 }
 
-// count returns how many clients there were. The estimate is the one of O. Ertl,
+// count returns the number of clients. The estimate is that of O. Ertl,
 // "New cardinality estimation algorithms for HyperLogLog sketches" (2017),
-// section 4: it has no bias at any number, and needs no table to correct one.
+// section 4, which has no bias at any number and needs no table.
 func (c *clients) count() float64 {
 	if c.sketch == nil {
 		return float64(c.n)

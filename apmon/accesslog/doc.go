@@ -1,6 +1,6 @@
-// Package accesslog sums up the access log of a server, above all of one that
-// streams HLS or DASH, in windows of time: how many clients each stream had, what
-// was sent to them, and how many requests there were.
+// Package accesslog sums up the access log of a server, in particular one that streams HLS
+// or DASH, in windows of time: the clients of each stream, the bytes sent to them, and
+// their requests.
 //
 //	log, err := accesslog.New(accesslog.Options{
 //		Input: "/var/log/nginx/access.json", // or -, a URL, unixgram:PATH
@@ -22,92 +22,89 @@
 //
 // The command apmon-bg does that with --accesslog.
 //
-// # What is reported
+// # Reports
 //
-// Each stream is told by content, format and quality, which a regular expression
-// finds in the URL, from its beginning on, and has a node of its own, HOST_CONTENT_FORMAT_QUALITY unless
-// a template says otherwise. Once for each window, with the time at which the
-// window began, it has
+// A stream is identified by content, format and quality, which a regular expression
+// finds in the URL, from its beginning. It has its own node, by default
+// HOST_CONTENT_FORMAT_QUALITY. Each window is reported once, with the time at which it
+// began and the parameters
 //
-//	client_count  distinct clients, told by address and user agent
+//	client_count  distinct clients, identified by address and user agent
 //	bytes_sent    bytes
 //	bytes_sent_R  bytes/s
 //	requests      requests
 //	requests_R    requests/s
 //
-// also if all of them are 0. The log itself has, on the node HOST and with the
-// same time, what was counted since the window before was closed:
+// also if all of them are 0. The log itself has, on the node HOST and with the same
+// time, the counts since the window before was closed:
 //
-//	unmatched     lines whose URL is that of no stream, or of one not declared
+//	unmatched     lines with a URL of no stream, or of one that is not declared
 //	late          lines whose window was closed already
 //	bad_lines     lines that are malformed, over 64 KiB, or ahead of the clock
-//	windows_lost  windows in which there was no input, or nobody to count
-//	truncated     times that the file was truncated: some lines may be lost
+//	windows_lost  windows without an input, or that were never reported
+//	truncated     truncations of the file: some lines may be lost
 //
-// A line counts where its own time belongs, whatever its order and time zone. One
-// whose status is not declared is passed over; of the others it is seen first
-// whether they are malformed, then whether they are late, then whether they match.
+// A line counts in the window of its own time, in any order and time zone. Lines with
+// other statuses than [Options].Statuses are skipped. Of the remaining lines those that
+// are malformed are bad, then those that are too old are late, then those that do not
+// match are unmatched.
 //
 // # Windows
 //
-// A window of 15 s begins when the seconds since 1970 are a multiple of 15; a line
-// of exactly that time is in it. It is closed 5 s after its end (half its length
-// if that is shorter than 10 s): so long a server may keep lines in a buffer. A
-// line may be ahead of this host's clock by up to the next window, and one that
-// is further ahead is a bad one. So three windows are open at most.
+// A window of 15 s begins when the seconds since 1970 are a multiple of 15; a line of
+// exactly that time is in it. It is closed 5 s after its end (half its length if it is
+// shorter than 10 s), as servers may buffer lines. The time of a line may be up to the
+// next window ahead of this host's clock; a line further ahead is bad. So at most three
+// windows are open.
 //
-// What is unknown is not reported as 0: of a window during which there never was
-// an input (a file that is not there, a server that does not answer) streams say
-// nothing, and windows_lost counts it. One that was seen in part, as the first one,
-// is reported with what was seen. When standard input has ended, or the context of
-// [Log.Run], the open window is the last; a program that ends before that window
-// is over does not report it. If the clock is set by more than a window, what is
-// open is closed, and it goes on with the new time: what lies between is neither
-// reported nor lost.
+// Unknown values are not reported as 0: for a window without any input (a file that does
+// not exist, a server that does not answer) streams are not reported, and windows_lost
+// counts it. A window with an input for a part of it, such as the first one, is reported
+// with the lines of that part. When standard input or the context of [Log.Run] has ended,
+// the open window is the last; a program that ends before that window is over does not
+// report it. If the clock is set by more than a window, open windows are closed, and
+// counting continues at the new time: windows between are neither reported nor lost.
 //
-// # How many clients
+// # Number of clients
 //
-// Up to 512 clients of a stream and window are counted exactly, by 64-bit hashes;
-// more are estimated by a HyperLogLog sketch of 8192 registers, with a standard
-// error of 1.15 %: 95 of 100 values are off by less than 2.3 %. The hash has a
-// random seed of its own in each Log, so that nobody can make up clients that
-// collide. Either takes 8 KiB at most, so that the memory is bounded by the number
-// of streams, which is 1000 at most: 24 MB for all windows that may be open,
-// whatever the number of clients. (A process that has counted 10 000 000 clients in
-// each of two open windows takes 12 MB with 1 stream, and 37 to 41 MB with 1000.)
+// Up to 512 clients of a stream in a window are counted exactly, by 64-bit hashes; more
+// are estimated by a HyperLogLog sketch of 8192 registers, with a standard error of
+// 1.15 %: 95 of 100 values have an error below 2.3 %. Each Log has its own random seed of
+// the hash, so that clients cannot be constructed to collide. Either takes at most 8 KiB,
+// so the number of streams, at most 1000, bounds the memory: 24 MB for all open windows,
+// with any number of clients. (A process that has counted 10 000 000 clients in each of
+// two open windows takes 12 MB with 1 stream, and 37 to 41 MB with 1000.)
 //
 // # Inputs
 //
-// One goroutine reads, in pieces of up to 64 KiB, and takes line by line without
-// allocating; a longer line is skipped as it comes. 1 000 000 lines of JSON take
-// less than a second of one core with the default expression, which is matched by
-// hand, and some more with any other.
+// One goroutine reads, in pieces of up to 64 KiB, and parses each line without
+// allocating; a longer line is skipped while it is read. 1 000 000 lines of JSON take
+// less than a second of one core with the default expression, which is matched by code
+// written for it, and a little more with any other.
 //
-// A file is looked at every half second. If another one has come to its path (it
-// was renamed and created, or the path is a link that was changed), the old one is
-// read on until nothing has come for one such time, 10 s at most, and then the new
-// one from its beginning; one that was truncated is read from its beginning as
-// well. It is known to be truncated by its size, or by the last 1024 bytes that were
-// read, which stand there no longer.
+// A file is checked every half second. If another file is at its path (the file was
+// renamed and created, or the path is a link that was changed), the old file is read
+// until nothing has come between two checks, for at most 10 s, and then the new one from
+// its beginning. A file that was truncated is read from its beginning as well. A
+// truncation is detected by the size, or by the last 1024 bytes that were read, if they
+// are no longer at their place.
 //
-// Of a file that was truncated since the last look, the lines that were written
-// since then are gone. If it was copied first, as logrotate does with copytruncate,
-// they are read from the copy, a file beside it whose name begins as its own does
-// (access.log.1 or access-20261121.log for access.log) and that holds the same bytes
-// where it was read last; a copy that is compressed at once or is put into another
-// folder (logrotate's olddir) is not found. Lines written after the copy was made
-// and before the file was truncated are in neither, and nobody can count them: so
-// truncated counts each time. Where every line counts, the file should be renamed
-// instead.
+// Lines that were written between the last check and a truncation are no longer in the
+// file. If it was copied first, as logrotate does with copytruncate, they are read from
+// the copy: a file beside it whose name begins with the same word (access.log.1 or
+// access-20261121.log for access.log) and that has the same bytes at the place last
+// read. A copy that is compressed immediately or is in another folder (logrotate's
+// olddir) is not found. Lines written after the copy was made and before the file was
+// truncated are in neither file and cannot be counted; so truncated counts every
+// truncation. If every line counts, rename the file instead.
 //
-// A response by HTTP is read as it comes, and asked for again 3 s after it ends
-// or fails; half a line at its end is a bad one. A server may send the headers of
-// its response as late as it likes, such as with the first line; until then it is
-// no input, since it may as well hang, and windows are lost. A socket is made with mode 0660
-// and the user's group, so that the server needs to be in that; one that was left
-// behind is replaced, and anything else at its path is left alone. A datagram holds
-// lines, of which the last needs no end, and may have a syslog header. The kernel
-// keeps few of them for a reader that is busy (sysctl net.unix.max_dgram_qlen, often
-// 10), and a server that does not wait, such as nginx, drops the others unseen:
-// where every request counts, a file is better.
+// A response by HTTP is read as it arrives, and requested again 3 s after it ends or
+// fails; an incomplete line at its end is bad. A server may delay the headers of its
+// response, for example until the first line; until then there is no input, as the server
+// may as well hang, and windows are lost. A socket is created with mode 0660 and the
+// user's group, which the server must be in. A socket without a listener at its path is
+// replaced; any other file there is an error. A datagram holds lines, of which the last
+// needs no line end, and may have a syslog header. The kernel keeps few datagrams for a
+// busy reader (sysctl net.unix.max_dgram_qlen, often 10), and a server that does not
+// wait, such as nginx, drops others without a count: if every request counts, use a file.
 package accesslog

@@ -8,14 +8,13 @@ import (
 	"time"
 )
 
-// Format is how the lines of a log are written.
+// Format is the format of the lines of a log.
 type Format string
 
 const (
-	// JSON is one object per line, with the fields client, ua, url, status,
-	// time and bytes-sent; the others are passed over, whatever they hold. Ua
-	// may be missing. Status and bytes-sent are integers. A number may as well
-	// stand in quotes.
+	// JSON is one object per line, with the fields client, ua, url, status, time
+	// and bytes-sent; others are skipped. Ua may be missing. Status and bytes-sent
+	// are integers. A number may be quoted.
 	//
 	// The time is seconds since 1970, with or without a fraction, or one of
 	//
@@ -26,15 +25,15 @@ const (
 	//	02/Nov/2006:15:04:05 +0100     the Combined Log Format
 	//
 	// The zone is Z, UTC, GMT, +01:00, +0100 or +01, with or without a blank
-	// before it. A time without a zone is refused, but for the date of HTTP that
-	// never has one.
+	// before it. A time without a zone is invalid, except the HTTP date that never
+	// has one.
 	JSON Format = "json"
-	// Combined is the Combined Log Format of Apache and nginx; the Common one,
-	// which ends after the bytes sent, does as well.
+	// Combined is the Combined Log Format of Apache and nginx, or the Common Log
+	// Format, which ends after the bytes sent.
 	Combined Format = "combined"
 )
 
-// What is wrong with a line. (Made once: there may be many such lines.)
+// Errors of lines, made once as there may be many such lines.
 var (
 	errLong     = fmt.Errorf("longer than %d bytes", maxLine)
 	errCut      = errors.New("not whole")
@@ -50,10 +49,10 @@ var (
 	errFuture   = errors.New("its time is in the future")
 )
 
-// maxBytes is the most bytes that are believed of one request.
+// maxBytes is the largest valid number of bytes of one request.
 const maxBytes = 1 << 50
 
-// entry is what is of interest of a line. The slices are valid until the next.
+// entry holds the fields of a line. The slices are valid until the next line.
 type entry struct {
 	client, ua, url []byte
 	status          int64
@@ -63,8 +62,8 @@ type entry struct {
 
 // parser reads lines.
 type parser struct {
-	scratch []byte // what had to be unescaped
-	// The time that was read last: most lines have that of the line before.
+	scratch []byte // unescaped texts
+	// The last time: most lines have the time of the line before.
 	timeText []byte
 	time     int64
 }
@@ -103,8 +102,8 @@ func (p *parser) json(line []byte, e *entry) error {
 //
 //	192.0.2.7 - - [10/Oct/2000:13:55:36 -0700] "GET /a HTTP/1.1" 200 2326 "REFERER" "USER AGENT"
 //
-// The user is what the client said that it is, with blanks and brackets: what
-// can be relied upon is that nobody's quotation marks come unescaped.
+// The client chooses the user, which may hold blanks and brackets. Only quotation marks
+// are reliable: those in texts are escaped.
 func (p *parser) combined(line []byte, e *entry) error {
 	before, request, after, ok := cutQuoted(line)
 	const stamp = len("[10/Oct/2000:13:55:36 -0700] ")
@@ -116,7 +115,7 @@ func (p *parser) combined(line []byte, e *entry) error {
 	if len(e.client) == 0 {
 		return errClient
 	}
-	// What is no request, such as the first bytes of TLS, has no URL.
+	// A request line without a URL is not a request, such as the first bytes of TLS.
 	_, e.url, _ = bytes.Cut(request, []byte(" "))
 	if i := bytes.LastIndex(e.url, []byte(" HTTP/")); i >= 0 {
 		e.url = e.url[:i]
@@ -139,7 +138,7 @@ func (p *parser) combined(line []byte, e *entry) error {
 	return p.numbers(e, status, sent, at)
 }
 
-// cutQuoted cuts at the first text in quotation marks.
+// cutQuoted splits a line around its first quoted text.
 func cutQuoted(b []byte) (before, quoted, after []byte, ok bool) {
 	start := quote(b)
 	if start < 0 {
@@ -153,7 +152,7 @@ func cutQuoted(b []byte) (before, quoted, after []byte, ok bool) {
 	return b[:start], rest[:end], rest[end+1:], true
 }
 
-// quote is where the first quotation mark stands that is not escaped, or −1.
+// quote returns the index of the first quotation mark that is not escaped, or −1.
 func quote(b []byte) int {
 	for i := 0; i < len(b); i++ {
 		switch b[i] {
@@ -166,8 +165,8 @@ func quote(b []byte) int {
 	return -1
 }
 
-// unescape replaces \xHH, as nginx and Apache write what is not printable, and
-// \" and \\, as Apache does.
+// unescape replaces \xHH, which nginx and Apache write for bytes that are not printable,
+// and \" and \\ of Apache.
 func (p *parser) unescape(b []byte) []byte {
 	if bytes.IndexByte(b, '\\') < 0 {
 		return b
@@ -207,7 +206,7 @@ func hex(b []byte) (n rune, ok bool) {
 	return n, true
 }
 
-// numbers reads what is a number in both formats.
+// numbers parses the numeric fields of both formats.
 func (p *parser) numbers(e *entry, status, sent, at []byte) error {
 	var ok bool
 	if len(status) == 0 || string(status) == "-" {
@@ -257,8 +256,7 @@ func parseTime(b []byte) (int64, bool) {
 	case b[0] >= 'A': // a weekday
 		t, err = http.ParseTime(string(b))
 		if zone, _ := t.Zone(); err != nil || zone != "GMT" && zone != "UTC" {
-			// The abbreviation of another zone means nothing: package time takes it
-			// for GMT.
+			// Package time reads the abbreviation of any other zone as GMT.
 			t, err = time.Parse(time.RFC1123Z, string(b))
 		}
 	case len(b) > 2 && b[2] == '/':
@@ -273,9 +271,9 @@ func parseTime(b []byte) (int64, bool) {
 // maxTime is the length in bytes of the longest time that is read.
 const maxTime = 40
 
-// appendRFC3339 appends a time of ISO 8601 in the form of RFC 3339: with - and :
-// in date, clock and zone, a T between, and a point before a fraction. The rest
-// is left as it is, for the parser of that form to refuse.
+// appendRFC3339 appends an ISO 8601 time in the form of RFC 3339: with - and : in date,
+// clock and zone, a T between, and a point before a fraction. Invalid parts are copied,
+// for the parser of that form to refuse.
 func appendRFC3339(dst, b []byte) []byte {
 	separator := func(i int) bool { return len(b) > i && (b[i] == 'T' || b[i] == 't' || b[i] == ' ') }
 	switch {

@@ -31,11 +31,10 @@ func Example() {
 	read, write := io.Pipe()
 	log, err := accesslog.New(accesslog.Options{
 		Input:  "-", // more often "/var/log/nginx/access.json"
-		Stdin:  read,
 		IDs:    []string{"film/hls/480p,720p"},
 		Window: time.Second, // more often the default, 15 s
 		Host:   "www1",
-	})
+	}, accesslog.WithStdin(read))
 	if err != nil {
 		fmt.Println(err)
 		return

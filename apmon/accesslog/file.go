@@ -17,20 +17,20 @@ import (
 )
 
 const (
-	// maxPoll is how often a file is looked at; more often where windows are
-	// short, so that nothing comes too late even if it is rotated.
+	// maxPoll is the time between two checks of a file. It is less if windows are
+	// short, so that no line is late even if the file is rotated.
 	maxPoll = 500 * time.Millisecond
-	// drain is how long a file that was rotated is read on at most, as long as
-	// it grows: a server goes on writing to it until it has reopened its log.
+	// drain bounds reading a file after it was rotated, while it grows: a server
+	// writes to it until it has reopened its log.
 	drain = 10 * time.Second
-	// letGo is how long a file that is no longer at its path is kept open
-	// without growing: it may take disk space that nobody else sees.
+	// letGo is the time after which a file that is no longer at its path and does
+	// not grow is closed: it may take disk space that is not visible.
 	letGo = time.Minute
-	// maxTail is how many bytes are remembered to know a file by, and its copy.
+	// maxTail is the number of bytes by which a file and its copy are recognized.
 	maxTail = 1 << 10
 )
 
-// file is what is followed at a path.
+// file follows the file at a path.
 type file struct {
 	l     *Log
 	path  string
@@ -39,13 +39,13 @@ type file struct {
 	f       *os.File // nil for none
 	info    os.FileInfo
 	offset  int64
-	tail    []byte    // what stands before the offset, up to maxTail
-	fromEnd bool      // that what is there at first is not read
+	tail    []byte    // the bytes before the offset, up to maxTail
+	fromEnd bool      // the file that exists at first is not read
 	rotated time.Time // when another file was found at the path; zero if not
-	gone    time.Time // when there was none any more, or when the file grew since; zero if there is
+	gone    time.Time // when the file was missed at the path, or grew since; zero if it is there
 }
 
-// follow reads a file as it grows, and what takes its place.
+// follow reads a file as it grows, and the files that replace it.
 func (l *Log) follow(ctx context.Context, path string) {
 	f := &file{l: l, path: path, lines: newLines(l), fromEnd: !l.opt.FromStart}
 	defer f.close()
@@ -58,7 +58,7 @@ func (l *Log) follow(ctx context.Context, path string) {
 			l.current()
 		}
 		l.state(err)
-		// One that is not there at first is new when it comes.
+		// A file that does not exist at first is new when it appears.
 		f.fromEnd = f.fromEnd && err != nil && !errors.Is(err, fs.ErrNotExist)
 		sleep(ctx, min(maxPoll, l.grace/4))
 	}
@@ -72,8 +72,7 @@ func (f *file) close() {
 	f.f, f.rotated, f.gone = nil, time.Time{}, time.Time{}
 }
 
-// poll reads what has been written since, to the end. An error says that there
-// is nothing to read from.
+// poll reads the new lines. An error means that the file cannot be read.
 func (f *file) poll(ctx context.Context) error {
 	if f.f == nil {
 		if err := f.open(); err != nil {
@@ -89,7 +88,7 @@ func (f *file) poll(ctx context.Context) error {
 
 	switch there, err := os.Stat(f.path); {
 	case errors.Is(err, fs.ErrNotExist):
-		// Renamed, and the new one is not there yet; or deleted.
+		// Deleted, or renamed before the new file exists.
 		f.rotated = time.Time{}
 		if f.gone.IsZero() || !quiet {
 			f.gone = time.Now()
@@ -104,7 +103,7 @@ func (f *file) poll(ctx context.Context) error {
 	case f.rotated.IsZero():
 		f.rotated = time.Now()
 	case quiet || time.Since(f.rotated) >= drain:
-		// The old one had its time: nothing came since the last look.
+		// The old file is complete, or has had its time.
 		f.close()
 		return f.poll(ctx)
 	}
@@ -131,12 +130,11 @@ func (f *file) open() error {
 
 // openRegular opens a regular file, and nothing else.
 func openRegular(path string) (*os.File, os.FileInfo, error) {
-	// Who writes to a pipe shall not be let in for a moment.
+	// Check the file type before opening: opening a FIFO would unblock its writer.
 	if st, err := os.Stat(path); err == nil && !st.Mode().IsRegular() {
 		return nil, nil, fmt.Errorf("%s is no file; give a pipe as standard input", path)
 	}
-	// It may have become a named pipe: to open one that nobody writes to would
-	// wait for ever.
+	// It may have become a FIFO: opening one without a writer would block.
 	opened, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, nil, err
@@ -152,15 +150,15 @@ func openRegular(path string) (*os.File, os.FileInfo, error) {
 	return opened, info, nil
 }
 
-// toEnd goes to the end, or if that is in the middle of a line, to the end of
-// that.
+// toEnd seeks to the end of the file; the rest of a line that is incomplete there will be
+// skipped.
 func (f *file) toEnd(opened *os.File, size int64) error {
 	tail := make([]byte, min(size, maxTail))
 	n, err := opened.ReadAt(tail, size-int64(len(tail)))
 	if err != nil && err != io.EOF {
 		return err
 	}
-	if n < len(tail) { // it was truncated just now
+	if n < len(tail) { // it was truncated meanwhile
 		size, tail = 0, nil
 	}
 	f.lines.skip = len(tail) > 0 && tail[len(tail)-1] != '\n'
@@ -169,8 +167,7 @@ func (f *file) toEnd(opened *os.File, size int64) error {
 	return err
 }
 
-// read reads to the end of the file, from the beginning again if it was
-// truncated.
+// read reads to the end of the file, from its beginning if it was truncated.
 func (f *file) read(ctx context.Context) error {
 	truncated, err := f.truncated()
 	if err != nil {
@@ -188,7 +185,7 @@ func (f *file) read(ctx context.Context) error {
 	return f.toEOF(ctx, f)
 }
 
-// toEOF takes all lines that there are.
+// toEOF reads all lines.
 func (f *file) toEOF(ctx context.Context, r io.Reader) error {
 	for ctx.Err() == nil {
 		_, err := f.lines.read(r)
@@ -202,7 +199,7 @@ func (f *file) toEOF(ctx context.Context, r io.Reader) error {
 	return ctx.Err()
 }
 
-// Read reads on in the file, and remembers the end of what it has read.
+// Read reads the file, and keeps the tail of the bytes it has read.
 func (f *file) Read(b []byte) (int, error) {
 	n, err := f.f.Read(b)
 	f.offset += int64(n)
@@ -213,8 +210,8 @@ func (f *file) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// truncated reports whether the file no longer holds what was read of it: it is
-// shorter, or has been, and has grown since.
+// truncated reports whether the file no longer holds the bytes that were read: it is
+// shorter, or was and has grown since.
 func (f *file) truncated() (bool, error) {
 	info, err := f.f.Stat()
 	if err != nil || info.Size() < f.offset {
@@ -224,7 +221,7 @@ func (f *file) truncated() (bool, error) {
 	return !holds, err
 }
 
-// isOf reports whether a file holds what was read last, at the same place.
+// isOf reports whether a file holds the tail at its place.
 func (f *file) isOf(r io.ReaderAt) (bool, error) {
 	var buf [maxTail]byte
 	b := buf[:len(f.tail)]
@@ -235,9 +232,9 @@ func (f *file) isOf(r io.ReaderAt) (bool, error) {
 	return n == len(b) && bytes.Equal(b, f.tail), nil
 }
 
-// readCopy reads what the file held behind the offset before it was truncated, if
-// it was copied beside itself first, as logrotate does (copytruncate): the copy
-// has a name that begins as the file's, and the same bytes before the offset.
+// readCopy reads the lines after the offset from a copy that was made beside the file
+// before it was truncated, as logrotate does with copytruncate: the name of the copy
+// begins like that of the file, and it has the same bytes before the offset.
 func (f *file) readCopy(ctx context.Context) {
 	path, err := filepath.EvalSymlinks(f.path)
 	if err != nil {
@@ -262,7 +259,7 @@ func (f *file) readCopy(ctx context.Context) {
 	}
 }
 
-// isCopy reports whether a file is the copy, and if it is, reads the rest of it.
+// isCopy reports whether a file is the copy, and if so reads the rest of it.
 func (f *file) isCopy(ctx context.Context, path string) bool {
 	c, _, err := openRegular(path)
 	if err != nil {
@@ -275,7 +272,7 @@ func (f *file) isCopy(ctx context.Context, path string) bool {
 	if _, err := c.Seek(f.offset, io.SeekStart); err != nil {
 		return false
 	}
-	// An error ends it as the end of the file does: the truncation is counted.
+	// After an error lines may be lost; the truncation is counted in any case.
 	_ = f.toEOF(ctx, c)
 	return true
 }

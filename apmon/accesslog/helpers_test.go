@@ -30,9 +30,9 @@ func twoStreams() Options {
 	return Options{Input: "-", Host: "h", IDs: []string{"a,b/hls/hi"}}
 }
 
-func newLog(t testing.TB, o Options) *Log {
+func newLog(t testing.TB, o Options, opts ...Option) *Log {
 	t.Helper()
-	l, err := New(o)
+	l, err := New(o, opts...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -28,10 +28,10 @@ func TestReadsWhatHTTPStatsWrites(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			lines := map[Format][]byte{}
-			stats := httpstats.New(httpstats.WithLog(func(r *httpstats.Record) {
+			stats := httpstats.New(httpstats.Options{Log: []func(*httpstats.Record){func(r *httpstats.Record) {
 				lines[JSON] = httpstats.AppendJSON(nil, r)
 				lines[Combined] = httpstats.AppendCombined(nil, r)
-			}))
+			}}})
 			r := httptest.NewRequest("GET", "/", nil)
 			r.RequestURI = tt.url
 			r.Header.Set("User-Agent", tt.agent)
@@ -73,7 +73,7 @@ func TestQueryNamesNoStream(t *testing.T) {
 	defer l.mu.Unlock()
 	l.running = true
 	now := time.Now()
-	l.now = now.Unix() / l.window
+	l.now = now.Unix() / l.length
 	l.next = l.now
 	for _, query := range []string{"", "?/-17/", "?/hls/a-b/", "?x=/hls/c-d/"} {
 		l.line([]byte(logLine("192.0.2.1", "/live/hls/film-720p/1.ts"+query, now, 1)))

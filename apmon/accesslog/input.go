@@ -8,21 +8,20 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 	"time"
 )
 
 const (
-	// reconnect is how long after its end an input is opened again.
+	// reconnect is the time after its end at which an input is opened again.
 	reconnect = 3 * time.Second
-	// dialTimeout bounds connecting to a server. One that has not answered for so
-	// long is logged.
+	// dialTimeout bounds connecting to a server. A server that has not answered for
+	// that time is logged.
 	dialTimeout = 10 * time.Second
 )
 
-// newInput returns what reads the input that the options name, until the context
-// ends or it cannot ever be read again.
+// newInput returns the function that reads the input of the options until its context
+// ends, or until the input can never be read again.
 func (l *Log) newInput() (func(context.Context), error) {
 	in := l.opt.Input
 	l.name = in
@@ -30,11 +29,7 @@ func (l *Log) newInput() (func(context.Context), error) {
 	case in == "":
 		return nil, errors.New("accesslog: no input")
 	case in == "-":
-		stdin := l.opt.Stdin
-		if stdin == nil {
-			stdin = os.Stdin
-		}
-		return func(ctx context.Context) { l.readStdin(ctx, stdin) }, nil
+		return l.readStdin, nil
 	case isSocket && path == "":
 		return nil, errors.New("accesslog: unixgram: without a path")
 	case isSocket && len(path) > maxSocketPath:
@@ -63,10 +58,10 @@ func (l *Log) newInput() (func(context.Context), error) {
 	return func(ctx context.Context) { l.follow(ctx, in) }, nil
 }
 
-// maxSocketPath is what the systems we know take, less the zero at the end.
+// maxSocketPath is the shortest limit of known systems, without the zero at the end.
 const maxSocketPath = 103
 
-// again opens an input again and again.
+// again opens an input repeatedly.
 func (l *Log) again(ctx context.Context, read func(context.Context) error) {
 	for ctx.Err() == nil {
 		err := read(ctx)
@@ -88,12 +83,12 @@ func sleep(ctx context.Context, d time.Duration) {
 }
 
 // readStdin reads to the end.
-func (l *Log) readStdin(ctx context.Context, stdin io.Reader) {
+func (l *Log) readStdin(ctx context.Context) {
 	s := newLines(l)
 	l.connect(true)
 	l.state(nil)
 	for ctx.Err() == nil {
-		if _, err := s.read(stdin); err != nil {
+		if _, err := s.read(l.stdin); err != nil {
 			if err == io.EOF {
 				err = errors.New("it has ended")
 			}
@@ -104,10 +99,10 @@ func (l *Log) readStdin(ctx context.Context, stdin io.Reader) {
 	}
 }
 
-// newClient returns a client for a response that never ends. Nor is there a limit
-// to the time until it begins: a server may send its headers with the first line.
+// newClient returns a client for a response that never ends. The time until it begins is
+// not limited: a server may send its headers with the first line.
 func newClient() *http.Client {
-	// A peer that has vanished is noticed after 25 s, also if it has nothing to say.
+	// Keep-alives detect a peer that has vanished after 25 s.
 	dialer := &net.Dialer{Timeout: dialTimeout, KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 5 * time.Second, Count: 3}}
 	return &http.Client{Transport: &http.Transport{
 		Proxy:                  proxy,
@@ -115,11 +110,11 @@ func newClient() *http.Client {
 		TLSHandshakeTimeout:    dialTimeout,
 		MaxResponseHeaderBytes: maxLine,
 		DisableKeepAlives:      true,
-		DisableCompression:     true, // it would hold lines back
+		DisableCompression:     true, // it would delay lines
 	}}
 }
 
-// download reads a response to its end, which is an error.
+// download reads a response to its end. It always returns an error.
 func (l *Log) download(ctx context.Context, from string) error {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, from, nil)
 	if err != nil {
@@ -148,8 +143,8 @@ func (l *Log) download(ctx context.Context, from string) error {
 	}
 }
 
-// proxy is the one of the environment. The error of one that is no URL would
-// quote it, and the password in it.
+// proxy returns the proxy of the environment. The original error would quote it with its
+// password.
 func proxy(req *http.Request) (*url.URL, error) {
 	u, err := http.ProxyFromEnvironment(req)
 	if err != nil {
@@ -158,7 +153,7 @@ func proxy(req *http.Request) (*url.URL, error) {
 	return u, nil
 }
 
-// plain takes the URL, which may hold a password, out of an error.
+// plain removes the URL, which may hold a password, from an error.
 func plain(err error) error {
 	var u *url.Error
 	if errors.As(err, &u) {

@@ -24,11 +24,10 @@ import (
 )
 
 // running has a Log run until the test ends, and collects what it sends.
-func running(t *testing.T, o Options) (*Log, *journal) {
+func running(t *testing.T, o Options, opts ...Option) (*Log, *journal) {
 	t.Helper()
 	j := &journal{}
-	o.Logger = slog.New(slog.NewTextHandler(j, nil))
-	l := newLog(t, o)
+	l := newLog(t, o, append(opts, j.logger())...)
 	j.run(t, l)
 	return l, j
 }
@@ -50,6 +49,8 @@ func (j *journal) String() string {
 	defer j.mu.Unlock()
 	return j.b.String()
 }
+
+func (j *journal) logger() Option { return WithLogger(slog.New(slog.NewTextHandler(j, nil))) }
 
 // run runs a Log.
 func (j *journal) run(t *testing.T, l *Log) {
@@ -408,9 +409,8 @@ func TestLongLines(t *testing.T) {
 	} {
 		o := twoStreams()
 		good := logLine("c", urlA, time.Now(), 1) + "\n"
-		o.Stdin = io.MultiReader(strings.NewReader(good), strings.NewReader(long), strings.NewReader(good), strings.NewReader(long[:len(long)-1]))
 		o.Window = time.Hour
-		l := newLog(t, o)
+		l := newLog(t, o, WithStdin(io.MultiReader(strings.NewReader(good), strings.NewReader(long), strings.NewReader(good), strings.NewReader(long[:len(long)-1]))))
 		l.Run(context.Background())
 		if got := counts(l); got != "2 {0 0 2 0 0}" {
 			t.Errorf("%s: counted %s", name, got)
@@ -423,9 +423,7 @@ func TestStdin(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r, w := io.Pipe()
-		o := twoStreams()
-		o.Stdin = r
-		l, j := running(t, o)
+		l, j := running(t, twoStreams(), WithStdin(r))
 		t0 := time.Now()
 		line := logLine("c", urlA, t0, 1)
 		for i := range line {
@@ -451,9 +449,7 @@ func TestStdinHangs(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		r, w := io.Pipe()
-		o := twoStreams()
-		o.Stdin = r
-		l := newLog(t, o)
+		l := newLog(t, twoStreams(), WithStdin(r))
 		ctx, stop := context.WithTimeout(context.Background(), time.Minute)
 		defer stop()
 		start := time.Now()
@@ -480,8 +476,7 @@ func TestHTTPReconnects(t *testing.T) {
 		o := twoStreams()
 		o.Input = "http://user:secret@ml.example/log"
 		j := &journal{}
-		o.Logger = slog.New(slog.NewTextHandler(j, nil))
-		l := newLog(t, o)
+		l := newLog(t, o, j.logger())
 		var asked []time.Duration
 		start := time.Now()
 		l.client.Transport = transport(func(r *http.Request) (*http.Response, error) {
@@ -537,8 +532,7 @@ func TestHTTPHeadersComeLate(t *testing.T) {
 		o := twoStreams()
 		o.Input = "http://ml.example/log"
 		j := &journal{}
-		o.Logger = slog.New(slog.NewTextHandler(j, nil))
-		l := newLog(t, o)
+		l := newLog(t, o, j.logger())
 		connections := 0
 		l.client.Transport.(*http.Transport).Proxy = nil // whatever the environment says
 		l.client.Transport.(*http.Transport).DialContext = func(context.Context, string, string) (net.Conn, error) {
@@ -581,8 +575,7 @@ func TestHTTPFlaps(t *testing.T) {
 		o := twoStreams()
 		o.Input, o.Window = "http://ml.example/log", time.Hour
 		j := &journal{}
-		o.Logger = slog.New(slog.NewTextHandler(j, nil))
-		l := newLog(t, o)
+		l := newLog(t, o, j.logger())
 		var works atomic.Bool
 		l.client.Transport = transport(func(r *http.Request) (*http.Response, error) {
 			if !works.Load() {

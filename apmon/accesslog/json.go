@@ -5,7 +5,7 @@ import (
 	"unicode/utf8"
 )
 
-// The fields of a JSON line that are of interest.
+// The fields of a JSON line that are used.
 const (
 	fieldClient = iota
 	fieldAgent
@@ -16,7 +16,7 @@ const (
 	fields
 )
 
-// field returns which of the fields a name is of, −1 for none.
+// field returns the field of a name, −1 for none.
 func field(name []byte) int {
 	switch string(name) {
 	case "client":
@@ -35,8 +35,8 @@ func field(name []byte) int {
 	return -1
 }
 
-// value is one of JSON. A text is unescaped, and need not be UTF-8; a number is
-// as it stands there.
+// value is a JSON value. A text is unescaped and may be invalid UTF-8; a number is as in
+// the line.
 type value struct {
 	kind kind
 	b    []byte
@@ -51,7 +51,7 @@ const (
 	other
 )
 
-// digits is what may be a number: nil for what is not there.
+// digits returns the text of a number, quoted or not; nil if absent.
 func (v *value) digits() []byte {
 	switch v.kind {
 	case text, number:
@@ -62,21 +62,20 @@ func (v *value) digits() []byte {
 	return nil
 }
 
-// maxDepth bounds the recursion into values that are passed over.
+// maxDepth limits the recursion into skipped values.
 const maxDepth = 100
 
-// scanner reads one JSON object of one line, and keeps of it the fields of
-// interest; of two of one name the last, as encoding/json does. It takes and
-// refuses what encoding/json does (but for the depth, and names are compared as
-// they are), at a tenth of the time.
+// scanner parses the JSON object of a line and keeps the used fields, the last of several
+// with one name. It accepts the same lines as encoding/json (apart from the depth, and
+// names are case-sensitive) in a tenth of the time.
 type scanner struct {
 	b       []byte
-	i       int // where it stands
+	i       int // the position in b
 	fields  [fields]value
-	scratch []byte // texts that had to be unescaped
+	scratch []byte // unescaped texts
 }
 
-// line reads the whole line.
+// line parses the whole line.
 func (s *scanner) line() error {
 	if s.next() != '{' {
 		return errJSON
@@ -90,7 +89,7 @@ func (s *scanner) line() error {
 	return nil
 }
 
-// next passes over white space, and returns the byte behind it, 0 at the end.
+// next skips white space and returns the byte after it, 0 at the end.
 func (s *scanner) next() byte {
 	for ; s.i < len(s.b); s.i++ {
 		switch c := s.b[s.i]; c {
@@ -102,7 +101,7 @@ func (s *scanner) next() byte {
 	return 0
 }
 
-// object reads an object from its brace on. At depth 0 it is that of the line.
+// object parses an object from its brace. At depth 0 it is that of the line.
 func (s *scanner) object(depth int) error {
 	if depth >= maxDepth {
 		return errDepth
@@ -147,7 +146,7 @@ func (s *scanner) object(depth int) error {
 	}
 }
 
-// array reads an array from its bracket on.
+// array parses an array from its bracket.
 func (s *scanner) array(depth int) error {
 	if depth >= maxDepth {
 		return errDepth
@@ -173,7 +172,7 @@ func (s *scanner) array(depth int) error {
 	}
 }
 
-// value reads any value.
+// value parses any value.
 func (s *scanner) value(depth int) (value, error) {
 	switch c := s.next(); c {
 	case '"':
@@ -203,7 +202,7 @@ func (s *scanner) word(w string) error {
 	return errJSON
 }
 
-// number reads -?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?.
+// number parses -?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)?.
 func (s *scanner) number() ([]byte, error) {
 	start := s.i
 	if s.is('-') {
@@ -231,10 +230,10 @@ func (s *scanner) number() ([]byte, error) {
 	return s.b[start:s.i], nil
 }
 
-// is reports whether c comes next.
+// is reports whether c is the next byte.
 func (s *scanner) is(c byte) bool { return s.i < len(s.b) && s.b[s.i] == c }
 
-// digits passes over digits, and reports whether there was one.
+// digits skips digits, and reports whether there was one.
 func (s *scanner) digits() bool {
 	start := s.i
 	for s.i < len(s.b) && '0' <= s.b[s.i] && s.b[s.i] <= '9' {
@@ -243,7 +242,7 @@ func (s *scanner) digits() bool {
 	return s.i > start
 }
 
-// text reads a text from its quotation mark on.
+// text parses a text from its quotation mark.
 func (s *scanner) text() ([]byte, error) {
 	s.i++
 	start := s.i
@@ -261,7 +260,7 @@ func (s *scanner) text() ([]byte, error) {
 	return nil, errJSON
 }
 
-// escaped reads a text on from its first escape.
+// escaped parses the rest of a text from its first escape.
 func (s *scanner) escaped(start int) ([]byte, error) {
 	from := len(s.scratch)
 	s.scratch = append(s.scratch, s.b[start:s.i]...)
@@ -300,7 +299,7 @@ func (s *scanner) escaped(start int) ([]byte, error) {
 			}
 			s.i += 4
 			if utf16.IsSurrogate(r) {
-				// The second half follows, or it is none.
+				// Without a second half the first is invalid.
 				second := rune(-1)
 				if s.is('\\') && s.i+1 < len(s.b) && s.b[s.i+1] == 'u' {
 					s.i += 2
@@ -323,7 +322,7 @@ func (s *scanner) escaped(start int) ([]byte, error) {
 	return nil, errJSON
 }
 
-// unit reads the four digits that come next, and does not pass over them.
+// unit returns the value of the next four digits, without skipping them.
 func (s *scanner) unit() (rune, bool) {
 	if s.i+4 > len(s.b) {
 		return 0, false

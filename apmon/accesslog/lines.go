@@ -8,18 +8,18 @@ import (
 // maxLine is the length in bytes of the longest line that is read.
 const maxLine = 64 << 10
 
-// lines cuts what is read into lines. One that is too long is a bad one; no
-// more than its beginning is kept.
+// lines splits the input into lines. A line that is too long is bad; only its beginning
+// is kept.
 type lines struct {
 	l    *Log
 	buf  []byte // of maxLine+1
-	n    int    // bytes of a line whose end has not been read
-	skip bool   // until the end of a line that is no good
+	n    int    // bytes of an incomplete line
+	skip bool   // until the end of a bad line
 }
 
 func newLines(l *Log) *lines { return &lines{l: l, buf: make([]byte, maxLine+1)} }
 
-// read reads once, and takes the lines that are whole.
+// read reads once, and counts the complete lines.
 func (s *lines) read(r io.Reader) (int, error) {
 	n, err := r.Read(s.buf[s.n:])
 	if n > 0 {
@@ -28,13 +28,13 @@ func (s *lines) read(r io.Reader) (int, error) {
 	return n, err
 }
 
-// take takes the lines among n more bytes in the buffer.
+// take counts the complete lines after n more bytes in the buffer.
 func (s *lines) take(n int) {
 	l := s.l
 	l.mu.Lock()
 	l.advance()
 	b := s.buf[:s.n+n]
-	from := s.n // where to look for the end
+	from := s.n // where to search for the end
 	for {
 		i := bytes.IndexByte(b[from:], '\n')
 		if i < 0 {
@@ -51,7 +51,7 @@ func (s *lines) take(n int) {
 	case s.skip:
 		s.n = 0
 	case len(b) == len(s.buf):
-		l.bad(errLong)
+		l.reject(errLong)
 		s.n, s.skip = 0, true
 	default:
 		s.n = copy(s.buf, b)
@@ -59,8 +59,7 @@ func (s *lines) take(n int) {
 	l.unlock()
 }
 
-// end ends the last line: it is taken if whole says that there is nothing more
-// of it, else it is a bad one.
+// end ends the last line, which is bad unless it is whole.
 func (s *lines) end(whole bool) {
 	l := s.l
 	l.mu.Lock()
@@ -69,16 +68,8 @@ func (s *lines) end(whole bool) {
 	case whole:
 		l.line(s.buf[:s.n])
 	default:
-		l.bad(errCut)
+		l.reject(errCut)
 	}
 	s.n, s.skip = 0, false
 	l.unlock()
-}
-
-// unlock unlocks l.mu, and logs what was wrong with a line.
-func (l *Log) unlock() {
-	err := l.culprit
-	l.culprit = nil
-	l.mu.Unlock()
-	l.logBad(err)
 }

@@ -9,25 +9,24 @@ import (
 	"github.com/apmon-go/apmon/xdr"
 )
 
-// DefaultMatch is the regular expression that finds a stream in a URL. As any
-// other, it has to match from the beginning of the URL on.
+// DefaultMatch is the default of [Options].Match.
 const DefaultMatch = `/[^/]+/(?P<format>hls|dash)/(?P<content>.+)-(?P<quality>[^-]+)/.*`
 
-// DefaultNode is the template for the name of a stream's node.
+// DefaultNode is the default of [Options].Node.
 const DefaultNode = "{host}_{content}_{format}_{quality}"
 
-// MaxStreams is how many streams there may be: each takes up to 8 KiB in each of
-// two windows, or three.
+// MaxStreams is the most streams of a log. Each takes up to 8 KiB in each of two or three
+// windows.
 const MaxStreams = 1000
 
-// identity is what a URL says of its stream.
+// identity identifies a stream, by parts of a URL.
 type identity struct{ content, format, quality []byte }
 
 // matcher finds the identity in a URL.
 type matcher func(url []byte) (id identity, ok bool)
 
-// newMatcher returns the matcher of a regular expression, which has to match from
-// the beginning of the URL on.
+// newMatcher returns the matcher of a regular expression, which must match from the
+// beginning of the URL.
 func newMatcher(expr string) (matcher, error) {
 	if expr == DefaultMatch {
 		return matchDefault, nil
@@ -37,7 +36,7 @@ func newMatcher(expr string) (matcher, error) {
 
 // matchExpr returns the matcher of any expression.
 func matchExpr(expr string) (matcher, error) {
-	// Alone first: one with an unmatched parenthesis may be sound in a group.
+	// First alone: an expression with an unmatched parenthesis may be valid in a group.
 	if _, err := regexp.Compile(expr); err != nil {
 		return nil, fmt.Errorf("accesslog: match: %w", err)
 	}
@@ -58,7 +57,7 @@ func matchExpr(expr string) (matcher, error) {
 		}
 		group := func(i int) []byte {
 			if m[2*i] < 0 {
-				return nil // it has no part in the match
+				return nil // not in the match
 			}
 			return url[m[2*i]:m[2*i+1]]
 		}
@@ -66,9 +65,9 @@ func matchExpr(expr string) (matcher, error) {
 	}, nil
 }
 
-// matchDefault is the matcher of [DefaultMatch], by hand: package regexp takes
-// several times as long for it as all the rest of a line takes. It looks at each
-// byte a fixed number of times.
+// matchDefault is the matcher of [DefaultMatch], written by hand: package regexp takes
+// several times as long as the rest of a line. It reads each byte a fixed number of
+// times.
 func matchDefault(url []byte) (id identity, ok bool) {
 	if len(url) == 0 || url[0] != '/' {
 		return identity{}, false
@@ -81,9 +80,9 @@ func matchDefault(url []byte) (id identity, ok bool) {
 	if !ok || string(format) != "hls" && string(format) != "dash" {
 		return identity{}, false
 	}
-	// The last minus that has a slash behind it, before the next minus; the
-	// quality goes up to the last such slash. The content holds no newline, since
-	// a dot matches none.
+	// Find the last minus with a slash between it and the next minus; the quality
+	// ends at the last such slash. The content has no newline, as a dot does not
+	// match one.
 	newline := bytes.IndexByte(rest, '\n')
 	for end := len(rest); ; {
 		minus := bytes.LastIndexByte(rest[:end], '-')
@@ -97,9 +96,9 @@ func matchDefault(url []byte) (id identity, ok bool) {
 	}
 }
 
-// declared returns the identities that the declarations name, each of the form
-// content1,content2/format1/quality1,quality2: all combinations. A content may
-// hold slashes.
+// declared returns the identities of declarations of the form
+// content1,content2/format1/quality1,quality2: all combinations. A content may have
+// slashes.
 func declared(declarations []string) ([]identity, error) {
 	var ids []identity
 	for _, d := range declarations {
@@ -142,19 +141,19 @@ func cutLast(s, sep string) (before, after string, ok bool) {
 	return s, "", false
 }
 
-// appendKey appends what tells identities apart.
+// appendKey appends a unique key of the identity.
 func (id identity) appendKey(b []byte) []byte {
 	b = append(append(b, id.content...), 0)
 	b = append(append(b, id.format...), 0)
 	return append(b, id.quality...)
 }
 
-// node returns the node's name by a template.
+// node returns the name of the node by a template.
 func (id identity) node(template, host string) string {
 	return strings.NewReplacer("{host}", host, "{content}", string(id.content), "{format}", string(id.format), "{quality}", string(id.quality)).Replace(template)
 }
 
-// checkTemplate refuses a template with anything else in braces.
+// checkTemplate returns an error for a template with other names in braces.
 func checkTemplate(template string) error {
 	left := strings.NewReplacer("{host}", "", "{content}", "", "{format}", "", "{quality}", "").Replace(template)
 	if strings.ContainsAny(left, "{}") {

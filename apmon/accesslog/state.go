@@ -7,25 +7,25 @@ import (
 )
 
 const (
-	// stateLines is how many changes of the input are logged as they come.
+	// stateLines is the number of changes of the input that are logged at once.
 	stateLines = 10
-	// stateEvery is how often one more is logged: an input that comes and goes
+	// stateEvery is the time after which one more is logged: an input that changes
 	// all the time makes 240 lines a day.
 	stateEvery = 6 * time.Minute
 )
 
-// state is what is known of the input, and what has to be logged of it.
+// state is the state of the input, and of its log lines.
 type state struct {
 	mu      sync.Mutex
 	known   bool
-	trouble string    // empty: the input is there
+	trouble string    // why the input is unavailable; empty if it is available
 	changes int       // since the last line
-	due     time.Time // when a line would be due if they came every stateEvery
-	asked   time.Time // when a server was asked that has not answered; zero if none is
+	due     time.Time // when the next line would be due at one every stateEvery
+	asked   time.Time // of a request without an answer; zero for none
 }
 
-// state notes what becomes of the input: nil that it is there, an error why not.
-// A change is logged, in time.
+// state notes that the input is available, or with an error why not. A change is logged,
+// now or later.
 func (l *Log) state(err error) {
 	trouble := ""
 	if err != nil {
@@ -39,7 +39,7 @@ func (l *Log) state(err error) {
 	l.logState(false)
 }
 
-// asking notes that a server is asked now.
+// asking notes that a request is sent.
 func (l *Log) asking() {
 	l.input.mu.Lock()
 	defer l.input.mu.Unlock()
@@ -55,8 +55,8 @@ func (s *state) set(trouble string) {
 	s.changes++
 }
 
-// logState logs the state of the input if it has changed, unless there have been
-// too many lines of it; the last one is logged in any case.
+// logState logs the state of the input if it has changed, unless too many lines were
+// logged; last logs it in any case.
 func (l *Log) logState(last bool) {
 	s, now := &l.input, time.Now()
 	s.mu.Lock()
@@ -84,8 +84,8 @@ func (l *Log) logState(last bool) {
 		attrs = append(attrs, slog.Int("changes", changes))
 	}
 	if trouble == "" {
-		l.opt.Logger.Info("access log is read", attrs...)
+		l.logger.Info("access log is read", attrs...)
 	} else {
-		l.opt.Logger.Warn("access log is not read", attrs...)
+		l.logger.Warn("access log is not read", attrs...)
 	}
 }

@@ -12,12 +12,12 @@ import (
 	"time"
 )
 
-// checkSocket is how long nothing has come when a socket is looked after.
+// checkSocket is the time without datagrams after which the socket is checked.
 const checkSocket = time.Second
 
-// receive takes datagrams of a socket at a path, of one line or several. That of
-// a syslog, as nginx sends it with access_log syslog:server=unix:PATH, loses its
-// header.
+// receive reads datagrams of one or more lines from a socket that it creates at a path.
+// The header of syslog, which nginx sends with access_log syslog:server=unix:PATH, is
+// removed.
 func (l *Log) receive(ctx context.Context, path string) error {
 	if err := removeStale(path); err != nil {
 		return err
@@ -35,7 +35,7 @@ func (l *Log) receive(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	// Somebody may have removed it since, or made another one.
+	// It may have been removed or replaced since.
 	ours := func() bool {
 		is, err := os.Lstat(path)
 		return err == nil && os.SameFile(is, made)
@@ -45,7 +45,7 @@ func (l *Log) receive(ctx context.Context, path string) error {
 			os.Remove(path)
 		}
 	}()
-	// The server runs as another user, of the socket's group.
+	// The server may run as another user, in the group of the socket.
 	if err := os.Chmod(path, 0o660); err != nil {
 		return err
 	}
@@ -69,8 +69,8 @@ func (l *Log) receive(ctx context.Context, path string) error {
 	}
 }
 
-// datagram takes the lines of a datagram; one of more than maxLine bytes has
-// lost its end.
+// datagram counts the lines of a datagram; the last line of one with more than maxLine
+// bytes is cut.
 func (l *Log) datagram(b []byte) {
 	l.mu.Lock()
 	defer l.unlock()
@@ -80,7 +80,7 @@ func (l *Log) datagram(b []byte) {
 	for len(b) > 0 {
 		line, rest, ended := bytes.Cut(b, []byte("\n"))
 		if cut && !ended {
-			l.bad(errLong)
+			l.reject(errLong)
 			return
 		}
 		l.line(line)
@@ -88,7 +88,7 @@ func (l *Log) datagram(b []byte) {
 	}
 }
 
-// cutSyslog cuts off the header of a datagram like
+// cutSyslog removes the header of a datagram like
 //
 //	<190>Oct 10 13:55:36 host nginx: LINE
 func cutSyslog(b []byte) []byte {
@@ -99,8 +99,8 @@ func cutSyslog(b []byte) []byte {
 	return line
 }
 
-// removeStale removes a socket to which nobody listens. Whatever else is there
-// is an error, and stays.
+// removeStale removes a socket without a listener. Any other file at the path is an error
+// and is kept.
 func removeStale(path string) error {
 	info, err := os.Lstat(path)
 	switch {

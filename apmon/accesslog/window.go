@@ -1,36 +1,42 @@
 package accesslog
 
 import (
-	"maps"
 	"slices"
+	"sync"
 	"time"
 )
 
-// slots is how many windows are open at a time at most: that of now; the one
-// before, until its grace is over; and the next, as the clock of whoever writes
-// the log may be ahead.
+// slots is the number of windows that can be open: the current one; the one before,
+// until its grace is over; and the next, as the clock of the server may be ahead.
 const slots = 3
 
-// keptResults is how many windows wait at most to be sent.
+// keptResults is the number of closed windows that can wait to be sent.
 const keptResults = 20
 
-// forgotten is how long a stream that was not declared may be silent, in s.
-const forgotten = 3600
-
-// windows is what a [Log] knows of time. A window is told by its number: the time
-// since 1970 divided by its length.
+// windows counts the lines of streams by time. A window is identified by its number:
+// the time since 1970 divided by its length.
 type windows struct {
+	length int64         // s
+	grace  time.Duration // how long a window stays open after its end
+	clock  func() time.Time
+
+	mu sync.Mutex // guards all below
+	streamSet
 	running   bool
-	ended     bool        // nothing is read any more, and now is the last window
-	connected bool        // to an input that tells when it no longer is
-	now, next int64       // the window of now, and the oldest that is open
-	looked    time.Time   // when now was found, on the monotonic clock
-	seen      [slots]bool // there was an input, for a part of it at least
+	ended     bool        // nothing more is read, and now is the last window
+	connected bool        // to an input that reports its end
+	now, next int64       // the current window, and the oldest that is open
+	looked    time.Time   // when now was computed, on the monotonic clock
+	seen      [slots]bool // there was an input, for a part of the window at least
 	own       own
 	results   []result
 }
 
-// own is what is counted of the log itself, since the last window was closed.
+// duration is the length of a window.
+func (w *windows) duration() time.Duration { return time.Duration(w.length) * time.Second }
+
+// own counts the lines that no stream has, and what was lost, since the last window
+// was closed.
 type own struct{ unmatched, late, bad, lost, truncated float64 }
 
 func (o *own) add(b own) {
@@ -41,173 +47,135 @@ func (o *own) add(b own) {
 	o.truncated += b.truncated
 }
 
-// result is a window that is over.
+// result is a closed window.
 type result struct {
 	window int64
 	sums   []sum // none if it was lost
 	own    own
 }
 
-// sum is what a stream has come to in a window.
-type sum struct {
-	node                     string
-	clients, bytes, requests float64
+// begin opens the current window.
+func (w *windows) begin() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.now = w.clock().Unix() / w.length
+	w.next, w.looked, w.running = w.now, time.Now(), true
 }
 
-// begin starts with the window of now.
-func (l *Log) begin() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.now = l.clock().Unix() / l.window
-	l.next, l.looked, l.running = l.now, time.Now(), true
-}
-
-// end says that nothing will be read any more. What is open is reported once it
-// is over.
-func (l *Log) end() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.advance()
-	l.connected, l.ended = false, true
+// end makes the current window the last: nothing more will be read. Open windows are
+// reported when they are over.
+func (w *windows) end() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.advance()
+	w.connected, w.ended = false, true
 }
 
 // look closes the windows that are over.
-func (l *Log) look() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.advance()
+func (w *windows) look() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.advance()
 }
 
-// connect says that there is an input from now on, or none.
-func (l *Log) connect(is bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.advance()
-	if l.connected = is; is {
-		l.see()
+// connect notes that there is an input from now on, or none.
+func (w *windows) connect(is bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.advance()
+	if w.connected = is; is {
+		w.see()
 	}
 }
 
-// current says that all is read that there is by now.
-func (l *Log) current() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.advance()
-	l.see()
+// current notes that the input has been read to its present end.
+func (w *windows) current() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.advance()
+	w.see()
 }
 
-// truncated counts that the input has lost a part.
-func (l *Log) truncated() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.own.truncated++
+// truncated counts a truncation of the input.
+func (w *windows) truncated() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.own.truncated++
 }
 
-// see notes that there is an input. The caller holds l.mu.
-func (l *Log) see() {
-	if l.running && !l.ended && l.now >= l.next {
-		l.seen[l.now%slots] = true
+// see notes that there is an input. The caller holds w.mu.
+func (w *windows) see() {
+	if w.running && !w.ended && w.now >= w.next {
+		w.seen[w.now%slots] = true
 	}
 }
 
 // advance closes what is over, and has to be called several times in each
-// window. The caller holds l.mu.
-func (l *Log) advance() {
-	if !l.running {
+// window. The caller holds w.mu.
+func (w *windows) advance() {
+	if !w.running {
 		return
 	}
-	now, elapsed := l.clock(), time.Since(l.looked)
-	l.looked = time.Now()
-	if !l.ended {
-		l.move(now.Unix()/l.window, elapsed)
-		if l.connected {
-			l.see()
+	now, elapsed := w.clock(), time.Since(w.looked)
+	w.looked = time.Now()
+	if !w.ended {
+		w.move(now.Unix()/w.length, elapsed)
+		if w.connected {
+			w.see()
 		}
 	}
-	for !(l.ended && l.next > l.now) && now.Sub(time.Unix((l.next+1)*l.window, 0)) >= l.grace {
-		l.close()
+	for !(w.ended && w.next > w.now) && now.Sub(time.Unix((w.next+1)*w.length, 0)) >= w.grace {
+		w.close()
 	}
 }
 
-// move goes to the window of now.
-func (l *Log) move(w int64, elapsed time.Duration) {
-	stepped := w < l.next-1 || w > l.now+1 && elapsed < l.opt.Window
+// move makes a window the current one.
+func (w *windows) move(to int64, elapsed time.Duration) {
+	stepped := to < w.next-1 || to > w.now+1 && elapsed < w.duration()
 	switch {
 	case stepped:
-		// The clock was set, or the machine slept: what lies between did not
-		// happen, or is to happen again.
-		for l.next <= l.now {
-			l.close()
+		// The clock was set, or the machine slept: the windows between did not
+		// happen, or will happen again.
+		for w.next <= w.now {
+			w.close()
 		}
-		l.drop()
-		l.next = w
-	case w > l.now+1:
-		// The process did not run. (What was written meanwhile may still come
+		w.seen = [slots]bool{}
+		w.drop()
+		w.next = to
+	case to > w.now+1:
+		// The process did not run. (Lines written meanwhile may still arrive
 		// for the window before.)
-		for l.next <= l.now+1 && l.next < w-1 {
-			l.close()
+		for w.next <= w.now+1 && w.next < to-1 {
+			w.close()
 		}
-		if l.next < w-1 {
-			l.own.lost += float64(min(w-1-l.next, int64(elapsed/l.opt.Window)))
-			l.next = w - 1
-		}
-	}
-	l.now = w
-}
-
-// drop forgets what lines said that were ahead of their time.
-func (l *Log) drop() {
-	l.seen = [slots]bool{}
-	for _, s := range l.streams {
-		for i := range s.counts {
-			s.counts[i].reset()
+		if w.next < to-1 {
+			w.own.lost += float64(min(to-1-w.next, int64(elapsed/w.duration())))
+			w.next = to - 1
 		}
 	}
+	w.now = to
 }
 
 // close closes the oldest open window.
-func (l *Log) close() {
-	slot := l.next % slots
-	r := result{window: l.next}
-	if l.seen[slot] {
-		r.sums = make([]sum, len(l.streams))
-		for i, s := range l.streams {
-			c := &s.counts[slot]
-			r.sums[i] = sum{s.node, c.clients.count(), c.bytes, c.requests}
-			if s.silent++; c.requests > 0 {
-				s.silent = 0
-			}
-			c.reset()
-		}
-		if l.learn {
-			l.forget()
-		}
+func (w *windows) close() {
+	slot := w.next % slots
+	r := result{window: w.next}
+	if w.seen[slot] {
+		r.sums = w.sums(slot, w.length)
 	} else {
-		l.own.lost++
+		w.own.lost++
 	}
-	r.own, l.own = l.own, own{}
-	l.seen[slot] = false
-	l.next++
-	if len(l.results) == keptResults {
-		// Nobody has asked for so long that the oldest is given up.
-		o, n := &l.results[0], &l.results[1].own
+	r.own, w.own = w.own, own{}
+	w.seen[slot] = false
+	w.next++
+	if len(w.results) == keptResults {
+		// No report was made for so long that the oldest result is dropped.
+		o, n := &w.results[0], &w.results[1].own
 		n.add(o.own)
 		if o.sums != nil {
 			n.lost++
 		}
-		l.results = slices.Delete(l.results, 0, 1)
+		w.results = slices.Delete(w.results, 0, 1)
 	}
-	l.results = append(l.results, r)
-}
-
-// forget forgets the streams that have long been silent.
-func (l *Log) forget() {
-	silent := func(s *stream) bool {
-		return s.silent*l.window >= forgotten && !slices.ContainsFunc(s.counts[:], func(c count) bool { return c.requests > 0 })
-	}
-	if slices.ContainsFunc(l.streams, silent) {
-		maps.DeleteFunc(l.byKey, func(_ string, s *stream) bool { return silent(s) })
-		maps.DeleteFunc(l.byNode, func(_ string, s *stream) bool { return silent(s) })
-		l.streams = slices.DeleteFunc(l.streams, silent)
-	}
+	w.results = append(w.results, r)
 }

@@ -1,10 +1,10 @@
-// Package apmontest is a receiver for the tests of programs that send with
-// ApMon: it listens on a free port, keeps what arrives, and lets a test wait
-// for it without sleeping.
+// Package apmontest provides a receiver for tests of programs that send with ApMon. It
+// listens on a free port and keeps the datagrams; a test waits for them without
+// sleeping.
 //
 //	func TestReport(t *testing.T) {
 //		recv := apmontest.New(t)
-//		report(recv.Addr()) // what is to be tested; Addr is a destination
+//		report(recv.Addr()) // the function under test; Addr is a destination
 //		recv.Wait(1)
 //		want := map[string]any{"events": 1200, "cpu_eff": 0.93, "status": "RUNNING"}
 //		if got := recv.Params("MySite_Jobs", "123456"); !maps.Equal(got, want) {
@@ -12,8 +12,10 @@
 //		}
 //	}
 //
-// Inside, a [receiver.Receiver] runs in a goroutine of its own, and every
-// datagram is copied. All is closed and joined when the test ends.
+// # How it works
+//
+// A [receiver.Receiver] runs in its own goroutine, and every datagram is copied. It is
+// closed when the test ends.
 package apmontest
 
 import (
@@ -29,15 +31,15 @@ import (
 	"github.com/apmon-go/apmon/xdr"
 )
 
-// DefaultTimeout is how long a test waits for datagrams, unless told.
+// DefaultTimeout is the default of [Receiver].Timeout.
 const DefaultTimeout = 10 * time.Second
 
-// Receiver collects datagrams for one test. Its methods may be called from any
-// goroutine, but [Receiver.Wait] and [Receiver.WaitFor] only from the test's
-// own, since they may end the test.
+// Receiver collects datagrams for one test. Its methods may be called from any goroutine,
+// except [Receiver.Wait] and [Receiver.WaitFor]: they may end the test, so only its own
+// goroutine may call them.
 type Receiver struct {
-	// Timeout is how long Wait and WaitFor wait before they fail the test. Set
-	// it before they are called.
+	// Timeout bounds Wait and WaitFor, which then fail the test. Set it before they
+	// are called.
 	Timeout time.Duration
 
 	tb testing.TB
@@ -46,12 +48,12 @@ type Receiver struct {
 	mu        sync.Mutex
 	datagrams []*xdr.Datagram
 	errs      []error
-	changed   chan struct{} // closed and replaced when something arrives
+	changed   chan struct{} // closed and replaced when a datagram arrives
 }
 
-// New starts a receiver on a free port of 127.0.0.1. It takes datagrams with
-// any password, and is closed when the test ends. If there is no port, the
-// test fails at once.
+// New starts a receiver on a free port of 127.0.0.1, which accepts datagrams with any
+// password and is closed when the test ends. If it cannot listen, the test fails and
+// ends.
 func New(tb testing.TB) *Receiver {
 	tb.Helper()
 	r, err := receiver.Listen("127.0.0.1:0", receiver.Options{})
@@ -70,8 +72,7 @@ func New(tb testing.TB) *Receiver {
 	return recv
 }
 
-// Addr returns the address as host:port, ready for a line that names a
-// destination.
+// Addr returns the address as host:port, which is a destination in a configuration.
 func (r *Receiver) Addr() string { return r.r.Addr().String() }
 
 func (r *Receiver) handle(p *receiver.Packet) {
@@ -90,25 +91,23 @@ func (r *Receiver) handle(p *receiver.Packet) {
 	r.changed = make(chan struct{})
 }
 
-// Datagrams returns what has arrived so far and was well-formed, in the order
-// of arrival.
+// Datagrams returns the datagrams that have arrived, in order, except refused ones.
 func (r *Receiver) Datagrams() []*xdr.Datagram {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Clone(r.datagrams)
 }
 
-// Errors returns, for each refused datagram, why it was refused.
+// Errors returns the errors of refused datagrams.
 func (r *Receiver) Errors() []error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return slices.Clone(r.errs)
 }
 
-// Params returns the parameters that have arrived so far for a cluster and a
-// node; of one that came more than once, the last. To compare well with a
-// literal, an int32 is an int, an int64 an int64, both real types a float64,
-// and a text a string.
+// Params returns the parameters that have arrived for a cluster and a node, each with its
+// last value. For comparison with literals an int32 is an int, an int64 an int64, both
+// real types a float64, and a text a string.
 func (r *Receiver) Params(cluster, node string) map[string]any {
 	params := make(map[string]any)
 	for _, d := range r.Datagrams() {
@@ -132,10 +131,9 @@ func (r *Receiver) Params(cluster, node string) map[string]any {
 	return params
 }
 
-// Wait waits until n datagrams have arrived in all, those returned by earlier
-// calls included, and returns the first n. If they do not arrive in time, the
-// test fails with a list of what did, and ends. Refused datagrams do not
-// count.
+// Wait waits until n datagrams have arrived since New, and returns the first n. If they do
+// not arrive in time, the test fails with a list of those that did, and ends. Refused
+// datagrams do not count.
 func (r *Receiver) Wait(n int) []*xdr.Datagram {
 	r.tb.Helper()
 	var got []*xdr.Datagram
@@ -151,10 +149,10 @@ func (r *Receiver) Wait(n int) []*xdr.Datagram {
 	return got
 }
 
-// WaitFor waits until a datagram arrives, or has arrived, for which match
-// returns true, and returns the first such one. If there is none in time, the
-// test fails with a list of what did arrive, and ends. Match is called once
-// for each datagram, and must not change it.
+// WaitFor waits for a datagram for which match returns true, and returns the first such
+// one that has arrived since New. If there is none in time, the test fails with a list of
+// those that did arrive, and ends. Match is called once for each datagram, and must not
+// change it.
 func (r *Receiver) WaitFor(match func(*xdr.Datagram) bool) *xdr.Datagram {
 	r.tb.Helper()
 	var got *xdr.Datagram
@@ -173,8 +171,8 @@ func (r *Receiver) WaitFor(match func(*xdr.Datagram) bool) *xdr.Datagram {
 	return got
 }
 
-// wait calls done, at first and whenever something has arrived, until it
-// returns true or the time is over.
+// wait calls done now and whenever a datagram has arrived, until done returns true or the
+// time is over.
 func (r *Receiver) wait(done func([]*xdr.Datagram) bool) bool {
 	timeout := time.NewTimer(r.Timeout)
 	defer timeout.Stop()
@@ -192,15 +190,15 @@ func (r *Receiver) wait(done func([]*xdr.Datagram) bool) bool {
 		select {
 		case <-changed:
 		case <-timeout.C:
-			late = true // a last look, in case both happened
+			late = true // check once more, in case both happened
 		}
 	}
 }
 
-// listed is how many datagrams a failure lists.
+// listed is the number of datagrams that a failure lists.
 const listed = 20
 
-// arrived lists what has arrived, one datagram on a line.
+// arrived lists the datagrams, one a line.
 func (r *Receiver) arrived() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()

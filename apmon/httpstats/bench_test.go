@@ -34,7 +34,7 @@ func TestWrapAllocatesOnce(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector allocates")
 	}
-	h := New().Wrap(handler)
+	h := New(Options{}).Wrap(handler)
 	w, r := &still{http.Header{}}, httptest.NewRequest("GET", "/", nil)
 	if n := testing.AllocsPerRun(100, func() { h.ServeHTTP(w, r) }); n > 1 {
 		t.Errorf("%v allocations a request", n)
@@ -53,9 +53,9 @@ func BenchmarkWrap(b *testing.B) {
 		h    http.Handler
 	}{
 		{"bare", handler},
-		{"wrapped", New().Wrap(handler)},
-		{"idle", New(WithIdleLimit(time.Minute)).Wrap(handler)},
-		{"log", New(WithLog(log.Log)).Wrap(handler)},
+		{"wrapped", New(Options{}).Wrap(handler)},
+		{"idle", New(Options{IdleLimit: time.Minute}).Wrap(handler)},
+		{"log", New(Options{Log: []func(*Record){log.Log}}).Wrap(handler)},
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			w, r := &still{http.Header{}}, httptest.NewRequest("GET", "/", nil)
@@ -87,7 +87,7 @@ func BenchmarkFile(b *testing.B) {
 		name string
 		h    http.Handler
 	}{
-		{"bare", files}, {"wrapped", New().Wrap(files)},
+		{"bare", files}, {"wrapped", New(Options{}).Wrap(files)},
 	} {
 		b.Run(c.name, func(b *testing.B) {
 			server := httptest.NewServer(c.h)

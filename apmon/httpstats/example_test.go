@@ -18,7 +18,7 @@ import (
 
 // An HTTP server whose requests are reported with the host's own parameters.
 func Example() {
-	stats := httpstats.New()
+	stats := httpstats.New(httpstats.Options{})
 	server := httptest.NewServer(stats.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		io.WriteString(w, "hello")
 	})))
@@ -63,7 +63,7 @@ func Example() {
 }
 
 // An access log without the queries, which may hold secrets.
-func ExampleWithLog() {
+func ExampleOptions_log() {
 	dir, err := os.MkdirTemp("", "")
 	if err != nil {
 		fmt.Println(err)
@@ -78,7 +78,7 @@ func ExampleWithLog() {
 	}
 	noQuery := func(r *httpstats.Record) { r.Query = "" }
 	fixedTime := func(r *httpstats.Record) { r.Time = time.Unix(0, 0) } // for the sake of this example
-	stats := httpstats.New(httpstats.WithLog(noQuery, fixedTime, access.Log))
+	stats := httpstats.New(httpstats.Options{Log: []func(*httpstats.Record){noQuery, fixedTime, access.Log}})
 	h := stats.Wrap(http.NotFoundHandler())
 
 	h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/film.mp4?token=secret", nil))

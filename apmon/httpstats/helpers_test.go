@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -19,7 +20,7 @@ func values(t testing.TB, s *Stats) map[string]float64 {
 	}
 	m := map[string]float64{}
 	for _, p := range params {
-		m[p.Name[len(s.prefix):]] = p.Float()
+		m[strings.TrimPrefix(p.Name, DefaultPrefix)] = p.Float()
 	}
 	return m
 }

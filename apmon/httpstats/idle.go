@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// ErrIdle is the cause with which the context of a request ends that was ended
-// because nothing was written, see [WithIdleLimit].
+// ErrIdle is the cause with which the context of a request ends after
+// [Options].IdleLimit without a write.
 var ErrIdle = errors.New("httpstats: request idle for too long")
 
 // idle ends a request when nothing has been written for too long.
@@ -20,12 +20,12 @@ type idle struct {
 
 	mu    sync.Mutex
 	timer *time.Timer
-	done  bool // the connection may serve another request, or is not net/http's
+	done  bool // the connection may serve another request, or has been hijacked
 	ended bool
 }
 
-// watch has the request ended when it is idle, and returns it with a context that
-// tells so.
+// watch ends the request when it is idle, and returns it with a context that ends
+// then.
 func (w *response) watch(r *http.Request) *http.Request {
 	ctx, cancel := context.WithCancelCause(r.Context())
 	i := &idle{cancel: cancel}
@@ -45,7 +45,7 @@ func (w *response) watch(r *http.Request) *http.Request {
 		}
 		i.ended = true
 		cancel(ErrIdle)
-		// Not every ResponseWriter has deadlines; then the context is all.
+		// Some ResponseWriters have no deadlines; then only the context ends.
 		c, past := http.NewResponseController(w.rw), time.Unix(1, 0)
 		_ = c.SetWriteDeadline(past)
 		_ = c.SetReadDeadline(past)
@@ -53,8 +53,8 @@ func (w *response) watch(r *http.Request) *http.Request {
 	return r.WithContext(ctx)
 }
 
-// stop ends the watch, and reports whether it has ended the request. Nothing is
-// done to the connection after that.
+// stop ends the watch, and reports whether it has ended the request. It leaves the
+// connection alone from then on.
 func (i *idle) stop() (ended bool) {
 	if i == nil {
 		return false

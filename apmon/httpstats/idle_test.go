@@ -27,7 +27,7 @@ func TestIdleRequestEnds(t *testing.T) {
 	t.Parallel()
 	simulated(t, func(t *testing.T, two bool) {
 		records := make(chan *Record, 2)
-		s := New(WithIdleLimit(30*time.Second), WithLog(func(r *Record) { records <- r }))
+		s := New(Options{IdleLimit: 30 * time.Second, Log: []func(*Record){func(r *Record) { records <- r }}})
 		client := servePipes(t, s, two, func(w http.ResponseWriter, r *http.Request) {
 			switch r.URL.Path {
 			case "/silent":
@@ -79,7 +79,7 @@ func TestIdleRequestEnds(t *testing.T) {
 func TestIdleStreamOfHTTP2(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		s := New(WithIdleLimit(30 * time.Second))
+		s := New(Options{IdleLimit: 30 * time.Second})
 		client := servePipes(t, s, true, func(w http.ResponseWriter, r *http.Request) {
 			if r.URL.Path == "/silent" {
 				<-r.Context().Done()
@@ -110,7 +110,7 @@ func TestSlowClientIsNotIdle(t *testing.T) {
 	t.Parallel()
 	simulated(t, func(t *testing.T, two bool) {
 		const size = 40 * piece
-		s := New(WithIdleLimit(30 * time.Second))
+		s := New(Options{IdleLimit: 30 * time.Second})
 		client := servePipes(t, s, two, func(w http.ResponseWriter, r *http.Request) {
 			if n, err := w.Write(make([]byte, size)); n != size || err != nil {
 				t.Errorf("%d bytes, %v", n, err)
@@ -139,7 +139,7 @@ func TestSlowClientIsNotIdle(t *testing.T) {
 func TestStalledClientIsIdle(t *testing.T) {
 	t.Parallel()
 	simulated(t, func(t *testing.T, two bool) {
-		s := New(WithIdleLimit(30 * time.Second))
+		s := New(Options{IdleLimit: 30 * time.Second})
 		failed := make(chan error, 1)
 		client := servePipes(t, s, two, func(w http.ResponseWriter, r *http.Request) {
 			_, err := w.Write(make([]byte, 100<<20)) // it looks at nothing else
@@ -167,7 +167,7 @@ func TestStalledClientIsIdle(t *testing.T) {
 func TestStalledUploadIsIdle(t *testing.T) {
 	t.Parallel()
 	simulated(t, func(t *testing.T, two bool) {
-		s := New(WithIdleLimit(30 * time.Second))
+		s := New(Options{IdleLimit: 30 * time.Second})
 		failed := make(chan error, 1)
 		client := servePipes(t, s, two, func(w http.ResponseWriter, r *http.Request) {
 			_, err := io.Copy(io.Discard, r.Body)
@@ -196,7 +196,7 @@ func TestStalledUploadIsIdle(t *testing.T) {
 func TestHijackedIsNotIdle(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		s := New(WithIdleLimit(30 * time.Second))
+		s := New(Options{IdleLimit: 30 * time.Second})
 		client := servePipes(t, s, false, func(w http.ResponseWriter, r *http.Request) {
 			conn, buf, err := w.(http.Hijacker).Hijack()
 			if err != nil {
@@ -223,7 +223,7 @@ func TestHijackedIsNotIdle(t *testing.T) {
 func TestIdleWithoutDeadlines(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		s := New(WithIdleLimit(time.Second))
+		s := New(Options{IdleLimit: time.Second})
 		func() {
 			defer func() {
 				if p := recover(); p != http.ErrAbortHandler {

@@ -128,10 +128,13 @@ func unescape(t *testing.T, s string) string {
 func TestRecord(t *testing.T) {
 	t.Parallel()
 	var first, second *Record
-	s := New(
-		WithLog(func(r *Record) { c := *r; first = &c; r.Query = "" }),
-		WithLog(func(r *Record) { second = r }),
-		WithUser(func(r *http.Request) string { return r.Header.Get("X-User") }))
+	s := New(Options{
+		Log: []func(*Record){
+			func(r *Record) { c := *r; first = &c; r.Query = "" },
+			func(r *Record) { second = r },
+		},
+		User: func(r *http.Request) string { return r.Header.Get("X-User") },
+	})
 	req := httptest.NewRequest("POST", "/a%20b/c?token=secret?", nil)
 	req.RemoteAddr = "[::ffff:192.0.2.7]:1234"
 	req.Header.Set("User-Agent", "ua")
@@ -171,7 +174,7 @@ func TestURIOfOddRequests(t *testing.T) {
 		"GET /u?next=http://h/?x&b=%zz#": {"/u", "next=http://h/?x&b=%zz#"},
 	} {
 		var got *Record
-		s := New(WithLog(func(r *Record) { got = r }))
+		s := New(Options{Log: []func(*Record){func(r *Record) { got = r }}})
 		method, uri, _ := strings.Cut(in, " ")
 		req := httptest.NewRequest(method, uri, nil)
 		s.Wrap(http.NotFoundHandler()).ServeHTTP(httptest.NewRecorder(), req)
@@ -180,7 +183,7 @@ func TestURIOfOddRequests(t *testing.T) {
 		}
 	}
 	var got *Record
-	s := New(WithLog(func(r *Record) { got = r }))
+	s := New(Options{Log: []func(*Record){func(r *Record) { got = r }}})
 	req, _ := http.NewRequest("", "http://h/made?by=hand", nil)
 	s.Wrap(http.NotFoundHandler()).ServeHTTP(httptest.NewRecorder(), req)
 	if got.Method != "GET" || got.URI != "/made" || got.Query != "by=hand" || got.Client != "-" {
@@ -192,9 +195,10 @@ func TestNetworksThatAreNotLogged(t *testing.T) {
 	t.Parallel()
 	logged := map[string]bool{}
 	var now string
-	s := New(WithLog(func(*Record) { logged[now] = true }),
-		WithoutLogOf(netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fe80::/10")),
-		WithoutLogOf(netip.MustParsePrefix("::ffff:192.0.2.0/120"), netip.Prefix{}))
+	s := New(Options{
+		Log:   []func(*Record){func(*Record) { logged[now] = true }},
+		NoLog: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fe80::/10"), netip.MustParsePrefix("::ffff:192.0.2.0/120"), {}},
+	})
 	all := map[string]bool{
 		"10.1.2.3:1": false, "[::ffff:10.1.2.3]:1": false, "11.1.2.3:1": true, "[fe80::1%eth0]:1": false,
 		"192.0.2.9:1": false, "192.0.3.9:1": true, "[2001:db8::1]:1": true, "nonsense": true,
@@ -310,7 +314,7 @@ func TestFullDisk(t *testing.T) {
 		t.Skip("no /dev/full: ", err)
 	}
 	defer l.Close()
-	s := New(WithLog(l.Log))
+	s := New(Options{Log: []func(*Record){l.Log}})
 	for range 3 {
 		if w := do(s, func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "hello") }); w.Code != 200 || w.Body.String() != "hello" {
 			t.Errorf("%d %q", w.Code, w.Body)

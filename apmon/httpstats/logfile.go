@@ -9,40 +9,41 @@ import (
 	"syscall"
 )
 
-// maxPending is how much is kept for a disk that is behind, in bytes.
+// maxPending is how many bytes wait for a slow disk.
 const maxPending = 1 << 20
 
-// maxFree is the largest buffer that is kept for later.
+// maxFree is the largest buffer that is kept for reuse, in bytes.
 const maxFree = 64 << 10
 
 // LogFile is an access log in a file. It is safe for concurrent use.
 //
-// A request waits for the write of its own line at most, and not at all while
-// another writes: its line is then written after that one, in the background. Of
-// what a slow disk has not taken 1 MiB is kept; what comes on top is lost, and
-// counted. There is no fsync.
+// A request waits at most for the write of its own line. While another line is
+// written it does not wait: its line is written after that, in the background. Up to
+// 1 MiB of lines waits for a slow disk; lines beyond that are lost and counted. There
+// is no fsync.
 type LogFile struct {
 	path   string
 	format func([]byte, *Record) []byte
 
 	mu      sync.Mutex
-	idle    sync.Cond // writing has become false
+	idle    sync.Cond // writing became false
 	pending []byte
 	writing bool
 	closed  bool
 	errors  uint64
 	last    error
 
-	// Whoever has set writing may use the file, with this lock. It comes before mu.
+	// The goroutine that has set writing may use the file, under this lock, which is
+	// taken before mu.
 	file sync.Mutex
 	f    *os.File
 	torn bool   // the file ends within a line
 	free []byte // for pending
 }
 
-// OpenLogFile opens a log to append to, or creates it with mode 0640. The format
-// is [AppendJSON], [AppendCombined] or one of your own; a line end is added. A
-// named pipe that nobody reads is an error.
+// OpenLogFile opens a log for appending, or creates it with mode 0640. The format
+// is [AppendJSON], [AppendCombined] or a function of the program; a line end is added.
+// A named pipe without a reader is an error.
 func OpenLogFile(path string, format func([]byte, *Record) []byte) (*LogFile, error) {
 	f, err := openLog(path)
 	if err != nil {
@@ -54,7 +55,7 @@ func OpenLogFile(path string, format func([]byte, *Record) []byte) (*LogFile, er
 }
 
 func openLog(path string) (*os.File, error) {
-	// Without O_NONBLOCK opening a named pipe that nobody reads would hang.
+	// Without O_NONBLOCK opening a named pipe without a reader would hang.
 	f, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY|syscall.O_NONBLOCK, 0o640)
 	if err != nil {
 		return nil, fmt.Errorf("httpstats: access log: %w", err)
@@ -62,8 +63,8 @@ func openLog(path string) (*os.File, error) {
 	return f, nil
 }
 
-// Log writes a line, for [WithLog]. It never fails: what could not be written is
-// counted, see [LogFile.Errors].
+// Log writes a line, for [Options].Log. It never fails: lines that could not be
+// written are counted, see [LogFile.Errors].
 func (l *LogFile) Log(r *Record) {
 	line := append(l.format(make([]byte, 0, 512), r), '\n')
 	l.mu.Lock()
@@ -98,8 +99,8 @@ func (l *LogFile) lost(lines int, err error) {
 	l.last = err
 }
 
-// write writes what is pending, and reports whether there is more by then; else
-// writing is over.
+// write writes the pending lines, and reports whether more have come meanwhile; if not
+// it has reset writing.
 func (l *LogFile) write() (more bool) {
 	l.file.Lock()
 	l.mu.Lock()
@@ -132,10 +133,10 @@ func (l *LogFile) write() (more bool) {
 	return false
 }
 
-// Reopen opens the file anew by its path, and goes on there: call it when the
-// file has been renamed, as upon SIGHUP. No line is lost or torn. If it cannot be
-// opened, the old one stays in use. A write that is under way is waited for, by
-// Reopen only.
+// Reopen opens the file at its path again and continues there: call it after the file
+// has been renamed, such as on SIGHUP. No line is lost or torn. If the file cannot be
+// opened, the old one stays in use. Reopen waits for a write under way; requests do
+// not.
 func (l *LogFile) Reopen() error {
 	f, err := openLog(l.path)
 	if err != nil {
@@ -158,16 +159,16 @@ func (l *LogFile) Reopen() error {
 	return nil
 }
 
-// Errors returns how many lines could not be written, or not whole, and why the
-// last could not.
+// Errors returns the number of lines that could not be written as a whole, and the
+// last error.
 func (l *LogFile) Errors() (lines uint64, last error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.errors, l.last
 }
 
-// Close writes what is pending, and closes the file. What is logged after that is
-// lost, and counted. The error is that of closing; a second Close has none.
+// Close writes the pending lines and closes the file. Lines logged later are lost and
+// counted. The error is that of closing the file; a second Close returns nil.
 func (l *LogFile) Close() error {
 	l.mu.Lock()
 	if l.closed {

@@ -9,7 +9,8 @@ type Metric struct {
 	Meaning string
 }
 
-// row is a line of the table: a parameter, and what it is now, if that is known.
+// row is a line of the table: a parameter, and a function that returns its value if it is
+// known.
 type row struct {
 	Metric
 	get func(*sample) (value float64, ok bool)
@@ -18,48 +19,47 @@ type row struct {
 // largeResource is the size in bytes above which the read ratio counts a resource.
 const largeResource = 64 << 10
 
-// rows are all parameters. To add one: a line here, and whatever it needs in sample.
+// rows are all parameters. To add one, add a line here and the fields it needs to sample.
 var rows = []row{
 	{Metric{"current_request_count", "", "requests in progress"}, func(s *sample) (float64, bool) { return float64(s.inProgress), true }},
 	{Metric{"total_request_count", "", "requests begun since the start"}, func(s *sample) (float64, bool) { return float64(s.requests), true }},
 	{Metric{"request_count_peak", "", "most requests in progress at once since the start"}, func(s *sample) (float64, bool) { return float64(s.peakCount.value), true }},
-	{Metric{"request_count_peak_time", "unix s", "when that was reached first; absent before the first request"}, func(s *sample) (float64, bool) { return s.peakCount.time() }},
-	{Metric{"mean_request_count", "", "requests in progress, mean over the time of the window; absent in the first second"}, func(s *sample) (float64, bool) { return s.mean(s.sum.busy.Seconds()) }},
-	{Metric{"current_request_rate", "1/s", "requests begun in the last whole second; absent in the first"}, func(s *sample) (float64, bool) { return float64(s.last.begun), s.seconds > 0 }},
-	{Metric{"mean_request_rate", "1/s", "requests begun in the window by its length; absent in the first second"}, func(s *sample) (float64, bool) { return s.mean(float64(s.sum.begun)) }},
-	{Metric{"request_rate_peak", "1/s", "most requests begun in a whole second since the start; absent in the first"}, func(s *sample) (float64, bool) { return float64(s.peakRate.value), s.seconds > 0 }},
-	{Metric{"request_rate_peak_time", "unix s", "when that second began; absent while the peak is 0"}, func(s *sample) (float64, bool) { return s.peakRate.time() }},
-	{Metric{"total_bytes_sent", "bytes", "of bodies, since the start, those of requests in progress included"}, func(s *sample) (float64, bool) { return float64(s.bytes), true }},
-	{Metric{"current_bitrate", "bit/s", "sent in the last whole second; absent in the first"}, func(s *sample) (float64, bool) { return 8 * float64(s.last.bytes), s.seconds > 0 }},
-	{Metric{"mean_bitrate", "bit/s", "sent in the window by its length; absent in the first second"}, func(s *sample) (float64, bool) { return s.mean(8 * float64(s.sum.bytes)) }},
-	{Metric{"bitrate_peak", "bit/s", "most sent in a whole second since the start; absent in the first"}, func(s *sample) (float64, bool) { return float64(s.peakBitrate.value), s.seconds > 0 }},
-	{Metric{"bitrate_peak_time", "unix s", "when that second began; absent while the peak is 0"}, func(s *sample) (float64, bool) { return s.peakBitrate.time() }},
-	{Metric{"mean_read_ratio", "0 to 1", "share of the resource that was sent, mean of the requests for resources over 64 KiB that ended in the window with 200 or 206, HEAD apart; absent without such"}, func(s *sample) (float64, bool) { return s.ended.shares / float64(s.ended.large), s.ended.large > 0 }},
-	{Metric{"resp_2xx", "", "requests ended with such a status, since the start"}, func(s *sample) (float64, bool) { return float64(s.classes[2]), true }},
-	{Metric{"resp_3xx", "", "the same"}, func(s *sample) (float64, bool) { return float64(s.classes[3]), true }},
-	{Metric{"resp_4xx", "", "the same"}, func(s *sample) (float64, bool) { return float64(s.classes[4]), true }},
-	{Metric{"resp_5xx", "", "the same"}, func(s *sample) (float64, bool) { return float64(s.classes[5]), true }},
-	{Metric{"duration_min", "ms", "shortest request that ended in the window; absent without such"}, func(s *sample) (float64, bool) { return 1000 * s.ended.least.Seconds(), s.ended.count > 0 }},
-	{Metric{"duration_avg", "ms", "mean of the requests that ended in the window; absent without such"}, func(s *sample) (float64, bool) {
+	{Metric{"request_count_peak_time", "unix s", "time of that peak; absent before the first request"}, func(s *sample) (float64, bool) { return s.peakCount.time() }},
+	{Metric{"mean_request_count", "", "requests in progress, mean over the window; absent in the first second"}, func(s *sample) (float64, bool) { return s.mean(s.sum.busy.Seconds()) }},
+	{Metric{"current_request_rate", "1/s", "requests begun in the last complete second; absent in the first second"}, func(s *sample) (float64, bool) { return float64(s.last.begun), s.seconds > 0 }},
+	{Metric{"mean_request_rate", "1/s", "requests begun per second in the window; absent in the first second"}, func(s *sample) (float64, bool) { return s.mean(float64(s.sum.begun)) }},
+	{Metric{"request_rate_peak", "1/s", "most requests begun in a complete second since the start; absent in the first second"}, func(s *sample) (float64, bool) { return float64(s.peakRate.value), s.seconds > 0 }},
+	{Metric{"request_rate_peak_time", "unix s", "begin of that second; absent while the peak is 0"}, func(s *sample) (float64, bool) { return s.peakRate.time() }},
+	{Metric{"total_bytes_sent", "bytes", "bytes of bodies sent since the start, including requests in progress"}, func(s *sample) (float64, bool) { return float64(s.bytes), true }},
+	{Metric{"current_bitrate", "bit/s", "bits sent in the last complete second; absent in the first second"}, func(s *sample) (float64, bool) { return 8 * float64(s.last.bytes), s.seconds > 0 }},
+	{Metric{"mean_bitrate", "bit/s", "bits sent per second in the window; absent in the first second"}, func(s *sample) (float64, bool) { return s.mean(8 * float64(s.sum.bytes)) }},
+	{Metric{"bitrate_peak", "bit/s", "most bits sent in a complete second since the start; absent in the first second"}, func(s *sample) (float64, bool) { return float64(s.peakBitrate.value), s.seconds > 0 }},
+	{Metric{"bitrate_peak_time", "unix s", "begin of that second; absent while the peak is 0"}, func(s *sample) (float64, bool) { return s.peakBitrate.time() }},
+	{Metric{"mean_read_ratio", "0 to 1", "share of the resource that was sent, mean of the requests for resources over 64 KiB that ended in the window with 200 or 206, except HEAD; absent without such requests"}, func(s *sample) (float64, bool) { return s.ended.shares / float64(s.ended.large), s.ended.large > 0 }},
+	{Metric{"resp_2xx", "", "requests that ended with status 2xx since the start"}, func(s *sample) (float64, bool) { return float64(s.classes[2]), true }},
+	{Metric{"resp_3xx", "", "requests that ended with status 3xx since the start"}, func(s *sample) (float64, bool) { return float64(s.classes[3]), true }},
+	{Metric{"resp_4xx", "", "requests that ended with status 4xx since the start"}, func(s *sample) (float64, bool) { return float64(s.classes[4]), true }},
+	{Metric{"resp_5xx", "", "requests that ended with status 5xx since the start"}, func(s *sample) (float64, bool) { return float64(s.classes[5]), true }},
+	{Metric{"duration_min", "ms", "shortest request that ended in the window; absent without such requests"}, func(s *sample) (float64, bool) { return 1000 * s.ended.least.Seconds(), s.ended.count > 0 }},
+	{Metric{"duration_avg", "ms", "mean of the requests that ended in the window; absent without such requests"}, func(s *sample) (float64, bool) {
 		return 1000 * s.ended.took.Seconds() / float64(s.ended.count), s.ended.count > 0
 	}},
-	{Metric{"duration_max", "ms", "longest request that ended in the window; absent without such"}, func(s *sample) (float64, bool) { return 1000 * s.ended.most.Seconds(), s.ended.count > 0 }},
+	{Metric{"duration_max", "ms", "longest request that ended in the window; absent without such requests"}, func(s *sample) (float64, bool) { return 1000 * s.ended.most.Seconds(), s.ended.count > 0 }},
 	{Metric{"localhost_requests", "", "requests begun from loopback addresses and unix sockets, since the start"}, func(s *sample) (float64, bool) { return float64(s.localhost), true }},
 	{Metric{"private_requests", "", "requests begun from private, link-local and loopback addresses and unix sockets, since the start"}, func(s *sample) (float64, bool) { return float64(s.private), true }},
 	{Metric{"server_uptime", "s", "since the start"}, func(s *sample) (float64, bool) { return s.uptime.Seconds(), true }},
 }
 
-// mean is what came together in the window's whole seconds by their number.
+// mean returns a sum over the window divided by its complete seconds.
 func (s *sample) mean(sum float64) (float64, bool) {
 	return sum / float64(s.seconds), s.seconds > 0
 }
 
-// time is when the peak was reached, in unix seconds.
+// time returns when the peak was reached, in Unix seconds.
 func (p *peak) time() (float64, bool) { return float64(p.at.Unix()), p.value > 0 }
 
-// Metrics returns all parameters, in the order in which they are sent. The
-// window is the last ten whole seconds; for what has ended also the second that
-// goes on.
+// Metrics returns all parameters, in the order in which they are sent. The window is the
+// last ten complete seconds; for requests that have ended it includes the current second.
 func Metrics() []Metric {
 	var all []Metric
 	for i := range rows {

@@ -30,7 +30,7 @@ func TestNames(t *testing.T) {
 
 func TestPrefix(t *testing.T) {
 	t.Parallel()
-	for prefix, s := range map[string]*Stats{"http_": New(), "": New(WithPrefix("")), "web.": New(WithPrefix("web."))} {
+	for prefix, s := range map[string]*Stats{"http_": New(Options{}), "": New(Options{NoPrefix: true}), "web.": New(Options{Prefix: "web."})} {
 		before := []xdr.Param{xdr.Int("before", 1)}
 		params, err := s.Collect(context.Background(), before)
 		if err != nil || len(params) < 2 || params[0].Name != "before" || params[1].Name != prefix+"current_request_count" {

@@ -9,37 +9,34 @@ import (
 	"unicode/utf8"
 )
 
-// Record is a request that has ended, for the access log. All texts are as the
-// client sent them, and so may hold anything: [AppendJSON] and [AppendCombined]
-// escape what needs it. Cookies and the Authorization header are no part of it; the
-// query and the referer are, with whatever secrets they hold, unless a logger
-// before blanks them, see [WithLog].
+// Record is a request that has ended, for the access log. Its texts are as the client
+// sent them, and may hold any bytes: [AppendJSON] and [AppendCombined] escape them.
+// Cookies and the Authorization header are not in it. The query and the referer are,
+// and may hold secrets: see [Options].Log to remove them.
 type Record struct {
 	Client    string // address without the port; "unix:" for a unix socket
 	Method    string
 	URI       string // the path as it was sent, without the query
-	Query     string // behind the question mark
+	Query     string // after the question mark
 	Protocol  string // such as "HTTP/1.1"
-	Status    int    // 0 if none was sent, or none is known
-	Bytes     int64  // sent of the body
+	Status    int    // 0 if none was sent or it is unknown
+	Bytes     int64  // of the body that were sent
 	Referer   string
 	UserAgent string
 	Duration  time.Duration
 	Size      int64     // of the resource, in bytes, from Content-Length or Content-Range; -1 if unknown
-	First     int64     // the range that was sent, of one: its first byte, from Content-Range; -1 without
-	Last      int64     // and its last
+	First     int64     // first byte of a single range that was sent, from Content-Range; -1 without
+	Last      int64     // last byte of it
 	Time      time.Time // when it ended, UTC
-	User      string    // see [WithUser]
+	User      string    // see [Options]
 }
 
-// maxText is how many bytes of a text of a request are logged. A client sends up
-// to a megabyte; with all of its texts at most four times as long by escapes, a
-// line stays below the 64 KiB that package accesslog, and others, take.
+// maxText is how many bytes of a text of a request are logged. A client can send up to
+// a megabyte. With this limit a line stays below 64 KiB, the longest that package
+// accesslog reads, even if escapes make all its texts four times as long.
 const maxText = 2 << 10
 
-// log hands the record of a request to the loggers.
-//
-// Texts are cut at maxText.
+// log calls the loggers with the record of a request. Texts are cut at maxText.
 func (w *response) log(r *http.Request, now time.Time, took time.Duration) {
 	client := cmp.Or(r.RemoteAddr, "-")
 	if w.client.IsValid() {
@@ -60,8 +57,7 @@ func (w *response) log(r *http.Request, now time.Time, took time.Duration) {
 	}
 	uri, query, _ := strings.Cut(r.RequestURI, "?")
 	if !strings.HasPrefix(uri, "/") && uri != "*" && r.Method != http.MethodConnect {
-		// A request made by a program, or a whole URL, in which there may be a
-		// password.
+		// A request made by a program, or an absolute URL, which may hold a password.
 		uri, query = r.URL.EscapedPath(), r.URL.RawQuery
 	}
 	rec.URI, rec.Query = uri, query
@@ -82,8 +78,8 @@ func (w *response) log(r *http.Request, now time.Time, took time.Duration) {
 //
 // Client, url, status, time, ua and bytes-sent are what package accesslog reads.
 // Duration is in seconds, time is RFC 3339 in UTC with milliseconds. What is
-// unknown or empty is left out, but for client, url and ua; accesslog passes over a
-// line without a status. Control characters are escaped, and bytes that are no UTF-8 become U+FFFD.
+// unknown or empty is left out, except client, url and ua; accesslog skips a line
+// without a status. Control characters are escaped, and invalid UTF-8 becomes U+FFFD.
 func AppendJSON(b []byte, r *Record) []byte {
 	b = append(b, '{')
 	b = appendText(b, "client", r.Client)
@@ -134,7 +130,7 @@ const hex = "0123456789abcdef"
 
 func appendText(b []byte, name, v string) []byte {
 	b = append(appendKey(b, name), '"')
-	for _, c := range v { // what is no UTF-8 comes as U+FFFD
+	for _, c := range v { // invalid UTF-8 is U+FFFD
 		switch {
 		case c == '"' || c == '\\':
 			b = append(b, '\\', byte(c))
@@ -151,7 +147,7 @@ func appendText(b []byte, name, v string) []byte {
 //
 //	192.0.2.1 - user [21/Nov/2026:03:27:57 +0000] "GET /a?b=c HTTP/1.1" 200 1234 "referer" "user agent"
 //
-// What is unknown is "-". Quotes, backslashes and all bytes that are not printable
+// Unknown values are "-". Quotes, backslashes and all bytes that are not printable
 // ASCII become \xHH, as nginx writes them, and so do blanks in the client and the
 // user.
 func AppendCombined(b []byte, r *Record) []byte {
@@ -183,8 +179,8 @@ func AppendCombined(b []byte, r *Record) []byte {
 	return append(b, '"')
 }
 
-// appendEscaped appends a text of one line without quotes and without the byte
-// also, or "-" for none.
+// appendEscaped appends s in one line, with quotes and the byte also escaped, or "-" if
+// it is empty.
 func appendEscaped(b []byte, s string, also byte) []byte {
 	if s == "" {
 		return append(b, '-')

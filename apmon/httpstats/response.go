@@ -12,11 +12,10 @@ import (
 	"time"
 )
 
-// piece is how much is written at once at most, in bytes: what a slow client
-// takes in a few seconds.
+// piece is the most bytes written at once: a slow client takes them in a few seconds.
 const piece = 64 << 10
 
-// Wrap returns a handler that calls h and counts its requests, see the package's
+// Wrap returns a handler that calls h and counts its requests, see the package
 // documentation.
 func (s *Stats) Wrap(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
@@ -31,12 +30,12 @@ func (s *Stats) Wrap(h http.Handler) http.Handler {
 		h.ServeHTTP(w.offer(), r)
 		w.returned = true
 		if w.idle.stop() {
-			panic(http.ErrAbortHandler) // the connection is of no use any more
+			panic(http.ErrAbortHandler) // the connection can no longer be used
 		}
 	})
 }
 
-// response stands between a handler and its ResponseWriter.
+// response wraps the ResponseWriter of a handler.
 type response struct {
 	rw     http.ResponseWriter
 	s      *Stats
@@ -50,14 +49,14 @@ type response struct {
 	status   int  // 0 before there is one
 	bytes    int64
 
-	// What the header said of the resource, -1 for unknown.
+	// The resource according to the header, -1 for unknown.
 	size, first, last int64
 
-	// Of a ReadFrom that goes on.
+	// Of a ReadFrom under way.
 	limited io.LimitedReader
 	source  io.Reader
 	read    int64 // by the last Read of source
-	counted int64 // of all that was read
+	counted int64 // of all bytes read
 }
 
 func (w *response) Header() http.Header         { return w.rw.Header() }
@@ -68,13 +67,13 @@ func (w *response) WriteHeader(status int) {
 	if final {
 		w.readHeader(status)
 	}
-	w.rw.WriteHeader(status) // panics if there is no such status
+	w.rw.WriteHeader(status) // panics for an invalid status
 	if final {
 		w.status = status
 	}
 }
 
-// implicit notes the status of an answer that begins without one.
+// implicit notes the status of a response that begins without WriteHeader.
 func (w *response) implicit() {
 	if w.status == 0 && !w.hijacked {
 		w.readHeader(http.StatusOK)
@@ -82,8 +81,8 @@ func (w *response) implicit() {
 	}
 }
 
-// readHeader notes what the header says of the resource. It comes before
-// WriteHeader: net/http copies the header when it is asked for after that.
+// readHeader notes the resource according to the header. It is called before WriteHeader:
+// after that net/http copies the header on access.
 func (w *response) readHeader(status int) {
 	switch status {
 	case http.StatusOK:
@@ -97,7 +96,7 @@ func (w *response) readHeader(status int) {
 	}
 }
 
-// parseRange reads a Content-Range; what it does not say is -1.
+// parseRange parses a Content-Range; unknown numbers are -1.
 func parseRange(s string) (first, last, size int64) {
 	s, ok := strings.CutPrefix(s, "bytes ")
 	span, total, ok2 := strings.Cut(s, "/")
@@ -109,7 +108,7 @@ func parseRange(s string) (first, last, size int64) {
 	return first, last, number(total)
 }
 
-// number is a decimal number, or -1.
+// number parses a decimal number, or returns -1.
 func number(s string) int64 {
 	n, err := strconv.ParseUint(s, 10, 63)
 	if err != nil {
@@ -142,7 +141,7 @@ func (w *response) WriteString(s string) (int, error) {
 
 // sent counts bytes that were written.
 func (w *response) sent(n int64) {
-	if n <= 0 || w.head { // net/http takes the body of an answer to HEAD, and sends none
+	if n <= 0 || w.head { // net/http accepts the body of a response to HEAD, and does not send it
 		return
 	}
 	w.bytes += n
@@ -153,7 +152,7 @@ func (w *response) sent(n int64) {
 	w.s.sent(now, n)
 }
 
-// readFrom is ReadFrom of an original that has it.
+// readFrom implements ReadFrom for an original that has it.
 func (w *response) readFrom(src io.Reader) (n int64, err error) {
 	to := w.rw.(io.ReaderFrom)
 	from, left := src, int64(-1)
@@ -162,7 +161,7 @@ func (w *response) readFrom(src io.Reader) (n int64, err error) {
 		from, left = limited.R, limited.N
 	}
 	if w.status == 0 && !w.hijacked {
-		w.readHeader(http.StatusOK) // in case that something comes
+		w.readHeader(http.StatusOK) // in case there is a body
 	}
 	if _, ok := from.(syscall.Conn); !ok {
 		w.source, w.read, w.counted = src, 0, 0
@@ -173,8 +172,8 @@ func (w *response) readFrom(src io.Reader) (n int64, err error) {
 		w.sent(n - w.counted)
 		return n, err
 	}
-	// The kernel can do it where it is given a file or a connection, at most
-	// behind one LimitedReader.
+	// The kernel can copy from a file or a connection, behind at most one
+	// LimitedReader.
 	for {
 		w.limited = io.LimitedReader{R: from, N: piece}
 		if left >= 0 {
@@ -197,8 +196,8 @@ func (w *response) readFrom(src io.Reader) (n int64, err error) {
 	}
 }
 
-// source is what a ReadFrom reads. Who asks for more has written what was read
-// before.
+// source is the reader of a ReadFrom. A further Read means that the bytes of the one
+// before have been written.
 type source response
 
 func (s *source) Read(p []byte) (n int, err error) {

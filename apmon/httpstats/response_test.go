@@ -74,7 +74,7 @@ func TestCompletion(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			s := New()
+			s := New(Options{})
 			server := serve(t, s, c.h)
 			client := server.Client()
 			client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
@@ -98,7 +98,7 @@ func TestCompletion(t *testing.T) {
 // The panic goes on to the server as it was.
 func TestPanicIsPassedOn(t *testing.T) {
 	t.Parallel()
-	s := New()
+	s := New(Options{})
 	defer func() {
 		if p := recover(); p != http.ErrAbortHandler {
 			t.Errorf("recovered %v", p)
@@ -114,7 +114,7 @@ func TestClientDisconnects(t *testing.T) {
 		t.Run(fmt.Sprint("http2=", two), func(t *testing.T) {
 			t.Parallel()
 			records := make(chan *Record, 2)
-			s := New(WithLog(func(r *Record) { records <- r }))
+			s := New(Options{Log: []func(*Record){func(r *Record) { records <- r }}})
 			server := httptest.NewUnstartedServer(s.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				if r.URL.Path == "/stream" {
 					io.WriteString(w, "first")
@@ -168,7 +168,7 @@ func TestClientDisconnects(t *testing.T) {
 
 func TestHTTP2(t *testing.T) {
 	t.Parallel()
-	s := New()
+	s := New(Options{})
 	server := httptest.NewUnstartedServer(s.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if _, ok := w.(http.Pusher); !ok {
 			t.Error("no pusher")
@@ -191,7 +191,7 @@ func TestHTTP2(t *testing.T) {
 
 func TestServerSentEvents(t *testing.T) {
 	t.Parallel()
-	s := New()
+	s := New(Options{})
 	more := make(chan bool)
 	server := serve(t, s, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/event-stream")
@@ -225,7 +225,7 @@ func TestServerSentEvents(t *testing.T) {
 func TestRangeRequests(t *testing.T) {
 	t.Parallel()
 	records := make(chan *Record, 1)
-	s := New(WithLog(func(r *Record) { records <- r }))
+	s := New(Options{Log: []func(*Record){func(r *Record) { records <- r }}})
 	data := bytes.Repeat([]byte("0123456789"), 20_000)
 	path := filepath.Join(t.TempDir(), "data")
 	if err := os.WriteFile(path, data, 0o600); err != nil {
@@ -275,7 +275,7 @@ func TestRangeRequests(t *testing.T) {
 func TestHijack(t *testing.T) {
 	t.Parallel()
 	records := make(chan *Record, 1)
-	s := New(WithLog(func(r *Record) { records <- r }))
+	s := New(Options{Log: []func(*Record){func(r *Record) { records <- r }}})
 	end := make(chan struct{})
 	server := serve(t, s, func(w http.ResponseWriter, r *http.Request) {
 		var conn net.Conn
@@ -446,7 +446,7 @@ func TestOffersWhatTheOriginalOffers(t *testing.T) {
 	} {
 		calls = ""
 		want := abilities(original)
-		s := New()
+		s := New(Options{})
 		s.Wrap(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			if got := abilities(w); got != want {
 				t.Errorf("offers %q, the original %q", got, want)
@@ -499,7 +499,7 @@ func TestResponseControllerAsBefore(t *testing.T) {
 	for _, two := range []bool{false, true} {
 		t.Run(fmt.Sprint("http2=", two), func(t *testing.T) {
 			t.Parallel()
-			s := New()
+			s := New(Options{})
 			results := make(chan string, 1)
 			h := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { results <- probe(w) })
 			mux := http.NewServeMux()
@@ -529,7 +529,7 @@ func TestResponseControllerAsBefore(t *testing.T) {
 func TestFlushError(t *testing.T) {
 	t.Parallel()
 	w := flushFails{httptest.NewRecorder()}
-	New().Wrap(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+	New(Options{}).Wrap(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		if err := http.NewResponseController(w).Flush(); !errors.Is(err, io.ErrClosedPipe) {
 			t.Errorf("flush: %v", err)
 		}
@@ -580,7 +580,7 @@ func TestReadFromLeavesTheFileToTheKernel(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer f.Close()
-			s, w := New(), &sources{ResponseWriter: httptest.NewRecorder()}
+			s, w := New(Options{}), &sources{ResponseWriter: httptest.NewRecorder()}
 			src := c.of(f)
 			s.Wrap(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 				read := w.(io.ReaderFrom).ReadFrom
@@ -648,7 +648,7 @@ func TestFileReachesTheConnection(t *testing.T) {
 	if err := os.WriteFile(path, data, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	s := New()
+	s := New(Options{})
 	server := httptest.NewUnstartedServer(s.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { http.ServeFile(w, r, path) })))
 	sent := make(chan string, 10)
 	server.Listener = watched{server.Listener, sent}
@@ -685,7 +685,7 @@ func TestBytesOfAFileInProgress(t *testing.T) {
 	}
 	for _, how := range []string{"file", "reader", "write"} {
 		t.Run(how, func(t *testing.T) {
-			s := New()
+			s := New(Options{})
 			server := serve(t, s, func(w http.ResponseWriter, r *http.Request) {
 				f, err := os.Open(path)
 				if err != nil {
@@ -725,7 +725,7 @@ func TestBytesOfAFileInProgress(t *testing.T) {
 
 func TestManyAtOnce(t *testing.T) {
 	t.Parallel()
-	s := New()
+	s := New(Options{})
 	server := serve(t, s, func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "hello") })
 	client := server.Client()
 	done := make(chan error)
@@ -779,7 +779,7 @@ func TestOrigin(t *testing.T) {
 	} {
 		r := httptest.NewRequest("GET", "/", nil)
 		r.RemoteAddr = remote
-		s := New()
+		s := New(Options{})
 		s.Wrap(http.NotFoundHandler()).ServeHTTP(httptest.NewRecorder(), r)
 		var got []string
 		v := values(t, s)
@@ -798,7 +798,7 @@ func TestOrigin(t *testing.T) {
 func TestUnixSocket(t *testing.T) {
 	t.Parallel()
 	records := make(chan *Record, 1)
-	s := New(WithLog(func(r *Record) { records <- r }))
+	s := New(Options{Log: []func(*Record){func(r *Record) { records <- r }}})
 	l, err := net.Listen("unix", filepath.Join(t.TempDir(), "s"))
 	if err != nil {
 		t.Skip("no unix sockets: ", err)

@@ -1,24 +1,25 @@
 package httpstats
 
 import (
+	"cmp"
 	"context"
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/apmon-go/apmon/xdr"
 )
 
-// DefaultPrefix is what the names of all parameters begin with.
+// DefaultPrefix begins the names of all parameters.
 const DefaultPrefix = "http_"
 
-// Stats counts the requests of a server. It is a source of apmon's background
-// monitor, and safe for concurrent use.
+// Stats counts the requests of a server. It is an apmon.Source and safe for concurrent
+// use.
 type Stats struct {
-	prefix    string
-	names     []string // the parameters', with the prefix
+	names     []string // of the parameters, with the prefix
 	idleLimit time.Duration
 	loggers   []func(*Record)
 	noLog     []netip.Prefix
@@ -31,7 +32,7 @@ type Stats struct {
 	totals
 }
 
-// totals are kept from the start on.
+// totals are counted since New.
 type totals struct {
 	requests           uint64
 	bytes              int64
@@ -41,67 +42,60 @@ type totals struct {
 	peakCount, peakRate, peakBitrate peak
 }
 
-// Option changes what a [Stats] does.
-type Option func(*Stats)
-
-// WithPrefix sets what the names of all parameters begin with, empty included.
-func WithPrefix(prefix string) Option { return func(s *Stats) { s.prefix = prefix } }
-
-// WithIdleLimit ends a request when nothing of its answer has been written for so
-// long; 0 is never, the default. It is meant for servers that stream to
-// clients that may stall: a request whose answer has not begun, such as a long
-// upload, is ended too.
-//
-// A write that is under way, and every later one, fails; so does reading the
-// request. The request's context ends with [ErrIdle] as its cause. When the
-// handler has returned, the connection is closed; of an HTTP/2 connection only the
-// stream ends, reset. A handler that neither reads, writes nor looks at the context
-// goes on, and its request with it. Hijacked connections are not ended. Long writes
-// go in pieces of 64 KiB: a client that takes one in less than the limit is not
-// idle.
-func WithIdleLimit(d time.Duration) Option { return func(s *Stats) { s.idleLimit = d } }
-
-// WithLog adds loggers, which get a record of each request that has ended, in
-// the goroutine that served it, one after the other: what one changes of the record
-// (such as a query that must not be kept), those after it see changed. They may
-// keep it.
-func WithLog(loggers ...func(*Record)) Option {
-	return func(s *Stats) { s.loggers = append(s.loggers, loggers...) }
+// Options are the settings of a [Stats]. The zero value of each is its default.
+type Options struct {
+	// Prefix begins the names of all parameters, by default [DefaultPrefix];
+	// NoPrefix leaves it out.
+	Prefix   string
+	NoPrefix bool
+	// IdleLimit ends a request when nothing of its answer has been written for so
+	// long; 0 means never. It is meant for servers that stream to clients that may
+	// stall: a request whose answer has not begun, such as a long upload, is ended
+	// too.
+	//
+	// A write under way, and every later one, fails; so does reading the request.
+	// The request's context ends with the cause [ErrIdle]. When the handler has
+	// returned, the connection is closed; an HTTP/2 connection stays, and only the
+	// stream is reset. A handler that neither reads, writes nor checks the context
+	// continues, and so does its request. Hijacked connections are not ended. Long
+	// writes are done in pieces of 64 KiB: a client that takes one in less than the
+	// limit is not idle.
+	IdleLimit time.Duration
+	// Log is called with a record of each request that has ended, in the goroutine
+	// that served it, one function after the other: a function that changes the
+	// record, such as a query that must not be kept, changes it for those after it.
+	// They may keep the record.
+	Log []func(*Record)
+	// NoLog are networks whose clients are counted but not logged. IPv4 networks
+	// may be written as IPv4-mapped. Clients on unix sockets are in no network.
+	NoLog []netip.Prefix
+	// User returns the user of a request, for the log, when it has ended; empty
+	// for unknown. By default no user is known: the Authorization header is never
+	// read, as the name in it may well be a secret. The request is the one that
+	// the wrapped handler was called with.
+	User func(*http.Request) string
 }
 
-// WithoutLogOf has requests of clients in these networks not logged; they are
-// counted. IPv4 networks may be written as IPv4-mapped. Clients on unix sockets
-// are in no network.
-func WithoutLogOf(networks ...netip.Prefix) Option {
-	return func(s *Stats) {
-		for _, p := range networks {
-			if a := p.Addr(); a.Is4In6() && p.Bits() >= 96 {
-				p = netip.PrefixFrom(a.Unmap(), p.Bits()-96)
-			}
-			s.noLog = append(s.noLog, p)
+// New returns a Stats that counts from now on.
+func New(o Options) *Stats {
+	s := &Stats{idleLimit: o.IdleLimit, loggers: slices.Clone(o.Log), user: o.User, start: time.Now()}
+	for _, p := range o.NoLog {
+		if a := p.Addr(); a.Is4In6() && p.Bits() >= 96 {
+			p = netip.PrefixFrom(a.Unmap(), p.Bits()-96)
 		}
+		s.noLog = append(s.noLog, p)
 	}
-}
-
-// WithUser tells who made a request, for the log, when it has ended; empty is
-// unknown. By default nobody is known: the Authorization header is never read,
-// since what stands for the name there may well be a secret. The request is the one
-// the wrapped handler was called with.
-func WithUser(user func(*http.Request) string) Option { return func(s *Stats) { s.user = user } }
-
-// New begins to count.
-func New(options ...Option) *Stats {
-	s := &Stats{prefix: DefaultPrefix, start: time.Now()}
-	for _, o := range options {
-		o(s)
+	prefix := cmp.Or(o.Prefix, DefaultPrefix)
+	if o.NoPrefix {
+		prefix = ""
 	}
 	for i := range rows {
-		s.names = append(s.names, s.prefix+rows[i].Name)
+		s.names = append(s.names, prefix+rows[i].Name)
 	}
 	return s
 }
 
-// Collect appends all of [Metrics] that is known. The error is nil.
+// Collect appends the known parameters of [Metrics]. The error is nil.
 func (s *Stats) Collect(_ context.Context, params []xdr.Param) ([]xdr.Param, error) {
 	v := s.sample()
 	for i := range rows {
@@ -112,15 +106,15 @@ func (s *Stats) Collect(_ context.Context, params []xdr.Param) ([]xdr.Param, err
 	return params, nil
 }
 
-// sample is everything that is known at one moment.
+// sample holds all values at one time.
 type sample struct {
 	totals
 	uptime     time.Duration
 	inProgress int64
-	seconds    int    // whole ones in the window
+	seconds    int    // complete seconds in the window
 	last       slot   // the last of them
 	sum        slot   // of them
-	ended      ending // in them and in the second that goes on
+	ended      ending // in them and in the current second
 }
 
 func (s *Stats) sample() sample {
@@ -168,8 +162,8 @@ func (s *Stats) sent(now time.Time, n int64) {
 	s.bytes += n
 }
 
-// finished counts a request that ends now. Status 0 is none; share is that of the
-// resource that was read, negative if it does not count.
+// finished counts a request that ends now. Status 0 means none; share is the share of the
+// resource that was sent, negative if it does not count.
 func (s *Stats) finished(now time.Time, status int, took time.Duration, share float64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -185,9 +179,9 @@ func (s *Stats) finished(now time.Time, status int, took time.Duration, share fl
 	s.slot(s.second).ended.add(&one)
 }
 
-// advance brings the window to now, and notes the peaks of the seconds that have
-// gone by. A moment before the last is taken for that one: whoever read the clock
-// first may come second. The caller holds s.mu.
+// advance moves the window to now, and updates the peaks for the complete seconds. A time
+// before the last is treated as the last: the goroutine that reads the clock first may
+// take the lock second. The caller holds s.mu.
 func (s *Stats) advance(now time.Time) {
 	at := now.Sub(s.start)
 	whole := func(second int64, one *slot) {
@@ -198,13 +192,13 @@ func (s *Stats) advance(now time.Time) {
 	s.window.advance(at, whole)
 }
 
-// origin tells who a request comes from; the address is invalid if that is not
-// an IP address. A local client is a private one, too.
+// origin returns the client of a request; the address is invalid if it is not an IP
+// address. A local client is also private.
 func origin(r *http.Request) (addr netip.Addr, local, private bool) {
 	if ap, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
 		addr = ap.Addr().Unmap()
 	} else if addr, err = netip.ParseAddr(r.RemoteAddr); err == nil {
-		addr = addr.Unmap() // a handler around us has put it there without a port
+		addr = addr.Unmap() // an outer handler has set it without a port
 	} else {
 		local = onUnixSocket(r)
 		return addr, local, local

@@ -2,15 +2,14 @@ package httpstats
 
 import "time"
 
-// windowSeconds is how many whole seconds the window has.
+// windowSeconds is the number of complete seconds in the window.
 const windowSeconds = 10
 
-// window counts by seconds since the start: those of the window, and the one that
-// goes on.
+// window counts by seconds since the start: those of the window, and the current one.
 type window struct {
 	slots      [windowSeconds + 1]slot
-	second     int64         // that goes on
-	at         time.Duration // since the start: until when busy is counted
+	second     int64         // the current one
+	at         time.Duration // since the start; busy is counted up to it
 	inProgress int64
 }
 
@@ -18,17 +17,17 @@ type window struct {
 type slot struct {
 	begun int64 // requests
 	bytes int64
-	busy  time.Duration // the time that requests were in progress, of all together
+	busy  time.Duration // sum of the time in progress of all requests
 	ended ending
 }
 
-// ending is what is known of requests that have ended.
+// ending sums up requests that have ended.
 type ending struct {
 	count       int64
-	took        time.Duration // all together
+	took        time.Duration // sum
 	least, most time.Duration
-	large       int64   // those for resources over largeResource
-	shares      float64 // of the resource that was read, of all large ones together
+	large       int64   // requests for resources over largeResource
+	shares      float64 // sum of the shares of these resources that were sent
 }
 
 func (e *ending) add(o *ending) {
@@ -47,9 +46,8 @@ func (e *ending) add(o *ending) {
 
 func (w *window) slot(second int64) *slot { return &w.slots[second%int64(len(w.slots))] }
 
-// advance moves to a time since the start, and calls whole for each second that
-// is over, but for empty ones that have left the window before they were asked
-// for.
+// advance moves to a time since the start, and calls whole for each complete second,
+// except empty ones that have left the window meanwhile.
 func (w *window) advance(at time.Duration, whole func(second int64, s *slot)) {
 	now := int64(at / time.Second)
 	for w.second < now {
@@ -66,7 +64,7 @@ func (w *window) advance(at time.Duration, whole func(second int64, s *slot)) {
 	w.spend(at)
 }
 
-// spend counts the time until then, which lies in the same second.
+// spend counts the time until then, in the same second.
 func (w *window) spend(until time.Duration) {
 	if until > w.at {
 		w.slot(w.second).busy += time.Duration(w.inProgress) * (until - w.at)
@@ -74,7 +72,7 @@ func (w *window) spend(until time.Duration) {
 	}
 }
 
-// peak is the highest value so far, and when it was first reached.
+// peak is the highest value so far, and the time when it was first reached.
 type peak struct {
 	value int64
 	at    time.Time

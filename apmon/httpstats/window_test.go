@@ -26,7 +26,7 @@ func do(s *Stats, h http.HandlerFunc) *httptest.ResponseRecorder {
 func TestNothingIsKnownOfTheFirstSecond(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		s := New()
+		s := New(Options{})
 		unknown := map[string]float64{
 			"current_request_count": 0, "total_request_count": 0, "request_count_peak": 0, "request_count_peak_time": none,
 			"mean_request_count": none, "current_request_rate": none, "mean_request_rate": none,
@@ -55,7 +55,7 @@ func TestRatesOverTheWindow(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
-		s := New()
+		s := New(Options{})
 		send := func(n, bytes int) {
 			for range n {
 				do(s, func(w http.ResponseWriter, _ *http.Request) { w.Write(make([]byte, bytes)) })
@@ -94,7 +94,7 @@ func TestRatesOverTheWindow(t *testing.T) {
 func TestPeakBetweenReports(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		s := New()
+		s := New(Options{})
 		time.Sleep(40*time.Second + 300*time.Millisecond)
 		began := time.Now().Unix()
 		for range 7 {
@@ -108,7 +108,7 @@ func TestPeakBetweenReports(t *testing.T) {
 func TestRequestsInProgress(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		s := New()
+		s := New(Options{})
 		time.Sleep(500 * time.Millisecond)
 		lasting := func(d time.Duration) {
 			go do(s, func(http.ResponseWriter, *http.Request) { time.Sleep(d) })
@@ -139,7 +139,7 @@ func TestRequestsInProgress(t *testing.T) {
 func TestBytesCountAsTheyAreWritten(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		s := New()
+		s := New(Options{})
 		go do(s, func(w http.ResponseWriter, _ *http.Request) {
 			for range 20 {
 				io.WriteString(w, strings.Repeat("x", 1000))
@@ -155,7 +155,7 @@ func TestBytesCountAsTheyAreWritten(t *testing.T) {
 
 func TestTimeGoesBack(t *testing.T) {
 	t.Parallel()
-	s := New()
+	s := New(Options{})
 	// Whoever read the clock first comes second.
 	s.begun(s.start.Add(3*time.Second+500*time.Millisecond), false, false)
 	s.begun(s.start.Add(2*time.Second+900*time.Millisecond), false, false)
@@ -166,7 +166,7 @@ func TestTimeGoesBack(t *testing.T) {
 
 func TestReadRatio(t *testing.T) {
 	t.Parallel()
-	s := New()
+	s := New(Options{})
 	get := func(method string, status int, header, value string, bytes int) {
 		w := httptest.NewRecorder()
 		s.Wrap(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

@@ -5,25 +5,24 @@ import (
 	"unsafe"
 )
 
-// cacheLine is the size in bytes of what processors do not share well.
+// cacheLine is the size in bytes of a cache line.
 const cacheLine = 64
 
-// shards is how many parts a counter or measure has; shardBits its logarithm.
+// shards is the number of parts of a counter or measure; shardBits is its logarithm.
 const (
 	shardBits = 4
 	shards    = 1 << shardBits
 )
 
-// shard returns a number below [shards] that a goroutine keeps for a while and
-// that others seldom have: made of the address of its stack. (Go does not tell
-// the processor; random numbers would have every processor write everywhere.)
+// shard returns a number below [shards] that a goroutine keeps for a while and seldom
+// shares with others: a hash of its stack address. (Go does not expose the processor;
+// with random numbers every processor would write to all shards.)
 func shard() uint {
 	var here byte
 	return uint(uint64(uintptr(unsafe.Pointer(&here))) * 0x9e3779b97f4a7c15 >> (64 - shardBits)) // Fibonacci hashing
 }
 
-// Counter counts what happens, and only goes up. Make one with
-// [Registry.Counter].
+// Counter is a number that only goes up. Make one with [Registry.Counter].
 type Counter struct {
 	n       sharded
 	ignored *atomic.Uint64
@@ -38,10 +37,10 @@ func (c *Counter) Add(n int64) {
 	c.n.add(n)
 }
 
-// Total returns the sum of what was added.
+// Total returns the sum of all additions.
 func (c *Counter) Total() int64 { return c.n.total() }
 
-// sharded is a number that many may add to at once.
+// sharded is a number that many goroutines add to at the same time.
 type sharded [shards]struct {
 	n atomic.Int64
 	_ [cacheLine - 8]byte
@@ -59,8 +58,8 @@ func (s *sharded) total() (sum int64) {
 // Cache counts hits and misses. Make one with [Registry.Cache].
 type Cache struct{ hits, misses sharded }
 
-// Hit counts an access that was served from the cache.
+// Hit counts an access that the cache served.
 func (c *Cache) Hit() { c.hits.add(1) }
 
-// Miss counts one that was not.
+// Miss counts an access that the cache did not serve.
 func (c *Cache) Miss() { c.misses.add(1) }

@@ -1,6 +1,6 @@
-// Package metrics is what a program counts and measures of itself: counters,
-// gauges, measures, caches and functions in a [Registry], reported through ApMon
-// and shown by package statusz.
+// Package metrics holds the metrics of a program: counters, gauges, measures, caches and
+// functions in a [Registry], which are reported through ApMon and shown by package
+// statusz.
 //
 //	client, err := apmon.Open(ctx, "/etc/apmon/destinations.conf")
 //	if err != nil {
@@ -12,13 +12,13 @@
 //	}
 //
 //	reg := metrics.New()
-//	reg.Runtime() // memory, CPU time, threads, latency of the scheduler …
+//	reg.AddRuntime() // memory, CPU time, threads, latency of the scheduler …
 //	defer reg.Close()
-//	pub, err := metrics.Publish(client, reg, metrics.Options{Cluster: "MySite_Services", Node: "catalogue"})
+//	pub, err := metrics.Publish(client, reg, metrics.PublishOptions{Cluster: "MySite_Services", Node: "catalogue"})
 //	if err != nil {
 //		return err
 //	}
-//	defer pub.Stop(ctx) // reports a last time
+//	defer pub.Stop(ctx) // sends a last report
 //
 //	requests, queue, lookup := reg.Counter("requests"), reg.Gauge("queue_len"), reg.Measure("lookup")
 //	for job := range jobs {
@@ -29,32 +29,31 @@
 //		timer.Stop()
 //	}
 //
-// [Markdown] makes the table of what each kind sends (docs/metrics.md); the
+// [Markdown] returns the table of the parameters of each kind (docs/metrics.md); the
 // suffixes are those that ALICE's services use.
 //
 // # How it works
 //
-// Whoever counts never waits for whoever reads. A counter is 16 numbers, each on
-// a cache line of its own; a goroutine adds to the one that the address of its
-// stack picks, so that goroutines on different processors seldom share one. A
-// measure is 16 sums in the same way. A gauge is one number and its extremes.
+// Counting never waits for reading. A counter is 16 numbers, each on its own cache line;
+// a goroutine adds to the one that its stack address selects, so that goroutines on
+// different processors seldom share one. A measure is 16 sums in the same way. A gauge
+// is one number and its extremes.
 //
-// A [Reader] is one who reads, and what is "since the last report" is that
-// reader's own: the publisher and each path of a status page have one, and take
-// nothing from each other. Whoever reads takes the sums and extremes that have
-// gathered, and leaves a copy with every other reader, so counting costs the same
-// however many readers there are, and a reader that never reads holds 48 bytes
-// for each metric. A reader that the program has forgotten is forgotten here.
+// Each [Reader] has its own periods: rates and extremes "since the last report" are
+// since that reader last read. The publisher and each path of a status page have one,
+// and do not affect each other. A reader takes the sums and extremes collected so far
+// and leaves a copy for every other reader, so that counting costs the same with any
+// number of readers. A reader that never reads holds 48 bytes for each metric; one that
+// the program no longer references is dropped.
 //
-// The publisher has no goroutine and no clock: it is a source of the client's
-// monitor, which calls it when a report is due.
+// The publisher has no goroutine and no clock: it is a source of the client, which calls
+// it when a report is due.
 //
 // # Names
 //
-// A metric is made by the first who asks for its name, and lasts as long as the
-// registry; keep it, as asking costs more than counting. A name that cannot
-// travel, or that stands for another kind already, or that would send a
-// parameter which another metric sends, gives a metric that works and is not
-// reported: the error is in [Registry.Err] and in each report's, and names it.
-// Bounded names are the program's business: do not make a metric for each user.
+// The first call with a name makes the metric, which lasts as long as the registry. Keep
+// the metric: looking it up costs more than counting. An invalid name, one that another
+// kind of metric has, or one whose parameters another metric sends returns a metric that
+// works but is not reported: [Registry.Err] and the error of each report name it. The
+// number of names is not limited: do not make a metric for each user.
 package metrics

@@ -36,7 +36,7 @@ func Example() {
 	}
 
 	reg := metrics.New()
-	pub, err := metrics.Publish(client, reg, metrics.Options{Cluster: "MySite_Services", Node: "catalogue"})
+	pub, err := metrics.Publish(client, reg, metrics.PublishOptions{Cluster: "MySite_Services", Node: "catalogue"})
 	if err != nil {
 		fmt.Println(err)
 		return
@@ -59,10 +59,10 @@ func Example() {
 	// MySite_Services catalogue lookup_avg 2
 }
 
-func ExampleRegistry_Func() {
+func ExampleRegistry_AddFunc() {
 	reg := metrics.New()
 	sessions := map[string]bool{"a": true, "b": true}
-	reg.Func(func(add func(apmon.Param)) {
+	reg.AddFunc(func(add func(apmon.Param)) {
 		add(apmon.Int("sessions", len(sessions)))
 		add(apmon.String("state", "RUNNING"))
 	})

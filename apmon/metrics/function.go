@@ -12,12 +12,12 @@ import (
 	"github.com/apmon-go/apmon/apmon"
 )
 
-// funcWait is how long a reading waits for a function.
+// funcWait bounds the wait of a reading for a function.
 const funcWait = 5 * time.Second
 
-// function is one of [Registry.Func]. It runs once at a time, in a goroutine of
-// its own, so that one that hangs costs that goroutine alone, however often the
-// registry is read.
+// function is a function of [Registry.AddFunc]. It runs once at a time in its own
+// goroutine, so that one that hangs costs one goroutine, however often the registry is
+// read.
 type function struct {
 	f func(add func(apmon.Param))
 
@@ -30,11 +30,11 @@ type function struct {
 type call struct {
 	started time.Time
 	done    chan struct{}
-	params  []apmon.Param // that it added
+	params  []apmon.Param // that were added
 	err     error
 }
 
-// begin returns the call under way, or a new one. Panicked is called if it
+// begin returns the call under way, or starts one. It calls panicked if the function
 // panics.
 func (f *function) begin(panicked func()) *call {
 	f.mu.Lock()
@@ -62,7 +62,7 @@ func (f *function) run(c *call, panicked func()) {
 	c.err = nil
 }
 
-// wait returns what a call of the function has added, once that has returned.
+// wait waits for a call of the function and returns its parameters.
 func (f *function) wait(ctx context.Context, c *call) ([]apmon.Param, error) {
 	timer := time.NewTimer(time.Until(c.started.Add(funcWait)))
 	defer timer.Stop()
@@ -72,14 +72,14 @@ func (f *function) wait(ctx context.Context, c *call) ([]apmon.Param, error) {
 	case <-ctx.Done():
 	}
 	select {
-	case <-c.done: // perhaps while another function was waited for
+	case <-c.done: // it may have ended during the wait for another function
 		return c.params, c.err
 	default:
 	}
 	return nil, fmt.Errorf("metrics: function %s has not returned for %v", f.name(), time.Since(c.started).Round(time.Millisecond))
 }
 
-// name is that of the Go function.
+// name returns the name of the Go function.
 func (f *function) name() string {
 	if fn := runtime.FuncForPC(reflect.ValueOf(f.f).Pointer()); fn != nil {
 		return fn.Name()

@@ -9,7 +9,7 @@ import (
 // [Registry.Gauge]. Until it is set, it is unknown and not reported.
 type Gauge struct {
 	value    atomic.Uint64 // the bits of a float64; NaN while unknown
-	min, max atomic.Uint64 // since somebody last read; infinite if nothing was set
+	min, max atomic.Uint64 // since the last cut; infinite if nothing was set
 	ignored  *atomic.Uint64
 }
 
@@ -26,14 +26,14 @@ func (g *Gauge) Set(v float64) {
 		g.ignored.Add(1)
 		return
 	}
-	// First the value: who reads between the two lines finds it there.
+	// The value comes first, for a reader between the two lines.
 	g.value.Store(math.Float64bits(v))
 	g.reach(v)
 }
 
-// Add adds to the value, to 0 while it is unknown. It is for what comes and goes
-// in many goroutines, such as requests in progress. Where d or the sum is NaN or
-// infinite, nothing is added, and it is counted.
+// Add adds d to the value, or to 0 while it is unknown. Use it for numbers that many
+// goroutines change, such as requests in progress. If d or the sum is NaN or infinite,
+// nothing is added, and the call is counted, see [Stats].
 func (g *Gauge) Add(d float64) {
 	for {
 		old := g.value.Load()
@@ -74,7 +74,7 @@ func (g *Gauge) load() float64 { return math.Float64frombits(g.value.Load()) }
 // unset makes the value unknown.
 func (g *Gauge) unset() { g.value.Store(math.Float64bits(math.NaN())) }
 
-// cut returns the extremes of what was set since the last cut.
+// cut returns the extremes since the last cut, and begins anew.
 func (g *Gauge) cut() span {
 	s := empty
 	s.min = math.Float64frombits(g.min.Swap(math.Float64bits(s.min)))

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Measure gathers single values: how long something took, how large it was.
-// Make one with [Registry.Measure].
+// Measure collects single values, such as durations or sizes. Make one with
+// [Registry.Measure].
 type Measure struct {
 	cells [shards]struct {
 		mu sync.Mutex
@@ -18,15 +18,15 @@ type Measure struct {
 	ignored *atomic.Uint64
 }
 
-// span is what was measured in a stretch of time.
+// span sums up the values of a period.
 type span struct {
 	sum, cnt, min, max float64
 }
 
-// empty is a stretch in which nothing was measured.
+// empty is a period without values.
 var empty = span{min: math.Inf(1), max: math.Inf(-1)}
 
-// add adds what was measured in another stretch.
+// add adds the values of another period.
 func (s *span) add(o span) {
 	s.sum += o.sum
 	s.cnt += o.cnt
@@ -63,20 +63,20 @@ func (m *Measure) Observe(v float64) {
 // Start starts a timer: defer m.Start().Stop() measures a function, in ms.
 func (m *Measure) Start() Timer { return Timer{m, time.Now()} }
 
-// Timer measures how long something takes.
+// Timer measures a duration.
 type Timer struct {
 	m     *Measure
 	start time.Time
 }
 
-// Stop observes the time since the start, in ms, and returns it. Each call does.
+// Stop observes the time since the start, in ms, and returns it, at each call.
 func (t Timer) Stop() time.Duration {
 	took := time.Since(t.start)
 	t.m.Observe(took.Seconds() * 1000)
 	return took
 }
 
-// cut returns what was observed since the last cut.
+// cut returns the sums since the last cut, and begins anew.
 func (m *Measure) cut() span {
 	s := empty
 	for i := range m.cells {

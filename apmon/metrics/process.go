@@ -50,7 +50,7 @@ type processRow struct {
 	scale float64
 }
 
-// processRows is what [Registry.Runtime] adds by reading; KB is KiB.
+// processRows is what [Registry.AddRuntime] adds by reading; KB is KiB.
 var processRows = []processRow{
 	{"process_uptime", "/proc/self/stat", Row{"", "s", "time since the process started", false}, func(p *Process) procinfo.Value { return p.Uptime }, 1},
 	{"process_rss", "/proc/self/statm", Row{"", "KB", "resident memory", false}, func(p *Process) procinfo.Value { return p.RSS }, 1. / 1024},

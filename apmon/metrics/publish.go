@@ -14,25 +14,26 @@ import (
 const (
 	DefaultInterval = 10 * time.Second
 	MinInterval     = time.Second
-	// Silence is after how long MonALISA drops a parameter that is not sent.
-	Silence = 900 * time.Second
-	// refreshInterval is about how long what does not change stays unsent.
-	refreshInterval = Silence / 3
+	// ParamLifetime is the time after which MonALISA drops a parameter that is not
+	// sent.
+	ParamLifetime = 900 * time.Second
+	// refreshInterval is about the time between two reports of an unchanged parameter.
+	refreshInterval = ParamLifetime / 3
 )
 
-// ErrPublished: the registry has a publisher already.
+// ErrPublished is the error of [Publish] for a registry that has a publisher.
 var ErrPublished = errors.New("metrics: the registry is published already")
 
-// Options say how a registry is published.
-type Options struct {
+// PublishOptions are the settings of a [Publisher].
+type PublishOptions struct {
 	Cluster  string        // empty for the client's default
 	Node     string        // empty for the client's default
 	Interval time.Duration // between two reports; 0 for 10 s, at least 1 s
-	// ChangesOnly leaves out of a report what is as it was in the one before.
+	// ChangesOnly omits parameters that are as in the report before.
 	ChangesOnly bool
-	// RefreshEvery has every n-th report hold everything all the same; 0 for as
-	// many as make 300 s. With more than 1, they have to come within 900 s, see
-	// [Silence].
+	// RefreshEvery is the number of reports after which one holds all parameters
+	// again; 0 for as many as take 300 s. They must take less than 900 s, see
+	// [ParamLifetime].
 	RefreshEvery int
 }
 
@@ -45,25 +46,25 @@ type Publisher struct {
 	err    error // of the last report
 }
 
-// Publish has a registry reported by a client, until [Publisher.Stop]: while
-// [apmon.Client.Monitor] runs, which has to be called once for the client, before
-// or after, and gives the first report a random offset; and by
-// [apmon.Client.Report]. What else the monitor reports, such as the host, is the
-// client's and its configuration's business: [apmon.Options.WithoutHost] leaves it out.
+// Publish adds a registry to the reports of a client, until [Publisher.Stop]. The reports
+// are made in the background after [apmon.Client.Monitor], called once for the client
+// before or after, the first at a random offset; and by [apmon.Client.Report]. The
+// client also reports the host unless its options or configuration say otherwise, such
+// as [apmon.Options.WithoutHost].
 //
-// Reports that fail, and functions that panic, are counted and logged by the
-// client (see [apmon.Stats]), and the next report comes as if nothing had been.
+// The client counts and logs reports that fail and functions that panic (see
+// [apmon.Stats]); later reports are not affected.
 //
-// The error names the option that cannot be used, or is [ErrPublished].
-func Publish(c *apmon.Client, reg *Registry, o Options) (*Publisher, error) {
+// The error names the invalid option, or is [ErrPublished].
+func Publish(c *apmon.Client, reg *Registry, o PublishOptions) (*Publisher, error) {
 	if o.Interval == 0 {
 		o.Interval = DefaultInterval
 	}
 	if o.RefreshEvery == 0 {
 		o.RefreshEvery = int(max(1, refreshInterval/o.Interval))
 	}
-	if o.RefreshEvery < 0 || o.RefreshEvery > 1 && time.Duration(o.RefreshEvery) >= (Silence+o.Interval-1)/o.Interval {
-		return nil, fmt.Errorf("metrics: a refresh every %d reports of %v, at least one in less than %v", o.RefreshEvery, o.Interval, Silence)
+	if o.RefreshEvery < 0 || o.RefreshEvery > 1 && time.Duration(o.RefreshEvery) >= (ParamLifetime+o.Interval-1)/o.Interval {
+		return nil, fmt.Errorf("metrics: a refresh every %d reports of %v, at least one in less than %v", o.RefreshEvery, o.Interval, ParamLifetime)
 	}
 	if !reg.published.CompareAndSwap(false, true) {
 		return nil, ErrPublished
@@ -78,10 +79,10 @@ func Publish(c *apmon.Client, reg *Registry, o Options) (*Publisher, error) {
 	return p, nil
 }
 
-// Stop reports everything a last time and ends the reports; it comes before
-// [apmon.Client.Close]. It waits for a report under way, and for its own, until
-// ctx ends or one takes longer than the interval. The error is that of the last
-// report. A second call does nothing and returns the same.
+// Stop sends a last report of all parameters and ends the reports. Call it before
+// [apmon.Client.Close]. It waits for a report under way and for the last one, until ctx
+// ends or one of them takes longer than the interval. The error is that of the last
+// report. A second call does nothing and returns the same error.
 func (p *Publisher) Stop(ctx context.Context) error {
 	p.once.Do(func() {
 		p.work.stop()
@@ -95,14 +96,14 @@ func (p *Publisher) Stop(ctx context.Context) error {
 // publication is the [apmon.Messenger] of a publisher.
 type publication struct {
 	reader *Reader
-	opt    Options
+	opt    PublishOptions
 
 	mu       sync.Mutex
 	stopping bool // the next report is the last
 
-	// Of the reports, which come one at a time:
+	// The fields below belong to the reports, which are made one at a time.
 	ended  bool
-	since  int // reports since the last that held everything
+	since  int // reports since the last of all parameters
 	last   map[string]apmon.Param
 	params []apmon.Param
 }
@@ -116,7 +117,7 @@ func (p *publication) stop() {
 // Messages sends one report.
 func (p *publication) Messages(ctx context.Context, send func(apmon.Message) error) error {
 	if p.ended {
-		return nil // what came after the last report stays where it is
+		return nil // the last report has been sent
 	}
 	p.mu.Lock()
 	stopping := p.stopping
@@ -128,14 +129,14 @@ func (p *publication) Messages(ctx context.Context, send func(apmon.Message) err
 	}
 	e := send(apmon.Message{Params: p.params})
 	if e != nil {
-		p.last = nil // who knows what went
+		p.last = nil // an unknown part of it was sent
 	}
 	p.ended = stopping && e == nil
 	return errors.Join(err, e)
 }
 
-// keepChanges leaves what has changed since the last report, or everything if it
-// is time for that or all is asked for.
+// keepChanges removes unchanged parameters, unless all is set or a report of all
+// parameters is due.
 func (p *publication) keepChanges(all bool) {
 	if p.since++; all || p.last == nil || p.since >= p.opt.RefreshEvery {
 		p.since = 0

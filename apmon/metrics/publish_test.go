@@ -75,7 +75,7 @@ func (s *sent) value(name string) float64 {
 	return -1
 }
 
-func publish(t *testing.T, c *apmon.Client, reg *Registry, o Options) *Publisher {
+func publish(t *testing.T, c *apmon.Client, reg *Registry, o PublishOptions) *Publisher {
 	t.Helper()
 	p, err := Publish(c, reg, o)
 	if err != nil {
@@ -90,7 +90,7 @@ func TestPublish(t *testing.T) {
 		c, s := client(t)
 		reg := New()
 		requests := reg.Counter("requests")
-		p := publish(t, c, reg, Options{Cluster: "C", Node: "N"})
+		p := publish(t, c, reg, PublishOptions{Cluster: "C", Node: "N"})
 		if err := c.Monitor(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -129,7 +129,7 @@ func TestPublish(t *testing.T) {
 			t.Errorf("%d reports after the last", got-n)
 		}
 		// Once stopped, it may be published again.
-		if err := publish(t, c, reg, Options{}).Stop(t.Context()); err != nil || s.value("requests") != 8 {
+		if err := publish(t, c, reg, PublishOptions{}).Stop(t.Context()); err != nil || s.value("requests") != 8 {
 			t.Errorf("again: %v, %v requests", err, s.value("requests"))
 		}
 	})
@@ -142,10 +142,10 @@ func TestPublishChangesOnly(t *testing.T) {
 		reg := New()
 		a, b := reg.Gauge("a"), reg.Gauge("b")
 		state := "IDLE"
-		reg.Func(func(add func(apmon.Param)) { add(apmon.String("state", state)) })
+		reg.AddFunc(func(add func(apmon.Param)) { add(apmon.String("state", state)) })
 		a.Set(1)
 		b.Set(1)
-		p := publish(t, c, reg, Options{ChangesOnly: true, RefreshEvery: 4})
+		p := publish(t, c, reg, PublishOptions{ChangesOnly: true, RefreshEvery: 4})
 		report := func() string {
 			n := len(s.all())
 			time.Sleep(time.Second)
@@ -190,7 +190,7 @@ func TestPublishChangesOnly(t *testing.T) {
 
 func TestPublishAllAfterAReportThatWasNotSent(t *testing.T) {
 	t.Parallel()
-	w := &publication{reader: nil, opt: Options{ChangesOnly: true, RefreshEvery: 100}}
+	w := &publication{reader: nil, opt: PublishOptions{ChangesOnly: true, RefreshEvery: 100}}
 	reg := New()
 	reg.Gauge("g").Set(1)
 	w.reader = reg.NewReader()
@@ -211,7 +211,7 @@ func TestPublishSurvives(t *testing.T) {
 		reg.Counter("requests").Add(1)
 		bad := true
 		var mu sync.Mutex
-		reg.Func(func(add func(apmon.Param)) {
+		reg.AddFunc(func(add func(apmon.Param)) {
 			mu.Lock()
 			defer mu.Unlock()
 			if bad {
@@ -219,7 +219,7 @@ func TestPublishSurvives(t *testing.T) {
 			}
 			add(apmon.Int("x", 1))
 		})
-		p := publish(t, c, reg, Options{Interval: time.Second})
+		p := publish(t, c, reg, PublishOptions{Interval: time.Second})
 		c.Monitor(t.Context())
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
@@ -259,8 +259,8 @@ func TestNothingIsLostAtTheStop(t *testing.T) {
 		reg := New()
 		m := reg.Measure("m")
 		started, release := make(chan struct{}, 10), make(chan struct{})
-		reg.Func(func(func(apmon.Param)) { started <- struct{}{}; <-release })
-		p := publish(t, c, reg, Options{})
+		reg.AddFunc(func(func(apmon.Param)) { started <- struct{}{}; <-release })
+		p := publish(t, c, reg, PublishOptions{})
 		c.Monitor(t.Context())
 		m.Observe(1)
 		<-started // of a report that has read the measure and is not sent
@@ -293,8 +293,8 @@ func TestStopEndsWithItsContext(t *testing.T) {
 		c, s := client(t)
 		reg := New()
 		release := make(chan struct{})
-		reg.Func(func(func(apmon.Param)) { <-release })
-		p := publish(t, c, reg, Options{})
+		reg.AddFunc(func(func(apmon.Param)) { <-release })
+		p := publish(t, c, reg, PublishOptions{})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		start := time.Now()
@@ -314,28 +314,28 @@ func TestPublishRefuses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, _ := client(t)
 		for _, tt := range []struct {
-			o    Options
+			o    PublishOptions
 			want string
 		}{
-			{Options{Interval: 10}, "source metrics: interval of 10ns is not within 1s"},
-			{Options{Interval: 10}, "10*time.Second"},
-			{Options{Interval: -time.Second}, "interval of -1s"},
-			{Options{RefreshEvery: 90}, "refresh every 90 reports of 10s"},
-			{Options{RefreshEvery: -1}, "refresh every -1"},
-			{Options{RefreshEvery: math.MaxInt}, "refresh every"},
-			{Options{Cluster: " "}, `cluster " "`},
+			{PublishOptions{Interval: 10}, "source metrics: interval of 10ns is not within 1s"},
+			{PublishOptions{Interval: 10}, "10*time.Second"},
+			{PublishOptions{Interval: -time.Second}, "interval of -1s"},
+			{PublishOptions{RefreshEvery: 90}, "refresh every 90 reports of 10s"},
+			{PublishOptions{RefreshEvery: -1}, "refresh every -1"},
+			{PublishOptions{RefreshEvery: math.MaxInt}, "refresh every"},
+			{PublishOptions{Cluster: " "}, `cluster " "`},
 		} {
 			reg := New()
 			if _, err := Publish(c, reg, tt.o); err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("%+v: %v", tt.o, err)
 			}
-			publish(t, c, reg, Options{RefreshEvery: 89}) // what was refused left nothing behind
-			if _, err := Publish(c, reg, Options{}); !errors.Is(err, ErrPublished) {
+			publish(t, c, reg, PublishOptions{RefreshEvery: 89}) // what was refused left nothing behind
+			if _, err := Publish(c, reg, PublishOptions{}); !errors.Is(err, ErrPublished) {
 				t.Errorf("twice: %v", err)
 			}
 		}
 		reg := New()
-		p := publish(t, c, reg, Options{Interval: time.Hour, RefreshEvery: 1})
+		p := publish(t, c, reg, PublishOptions{Interval: time.Hour, RefreshEvery: 1})
 		c.Close()
 		if err := p.Stop(t.Context()); !errors.Is(err, apmon.ErrClosed) {
 			t.Errorf("Stop after Close: %v", err)

@@ -12,27 +12,26 @@ import (
 	"github.com/apmon-go/apmon/xdr"
 )
 
-// Reader is one who reads a registry: rates, extremes and what else is "since
-// the last report" are this reader's own. Make one with [Registry.NewReader]. It
-// is an [apmon.Source], and safe for concurrent use; two who share one share its
-// periods.
+// Reader reads a registry. Rates, extremes and other values "since the last report" are
+// since this reader last read. Make one with [Registry.NewReader]. It is an
+// [apmon.Source] and safe for concurrent use.
 type Reader struct {
 	r *Registry
-	// Under the registry's reading:
+	// The registry's reading guards the fields below.
 	last time.Time
 	seen []seen // by the number of the entry
 }
 
-// seen is what a reader needs to know of a metric until it reads.
+// seen is the state of a metric at the last read of a reader.
 type seen struct {
-	span         // what others have cut since
+	span         // that other readers have cut since
 	total, other int64
 }
 
 // Value is one parameter of a reading.
 type Value struct {
 	apmon.Param        // as it is sent
-	Metric      string // the name it begins with; the same for functions and the process
+	Metric      string // the name of the metric; for functions and the process that of the parameter
 	Kind        Kind
 	Row
 }
@@ -47,12 +46,12 @@ func (r *Registry) NewReader() *Reader {
 	return rd
 }
 
-// Read returns all that is known, each parameter once. It waits 5 s at most for
-// functions. The error joins [Registry.Err] and what was wrong with functions;
-// the values are good all the same.
+// Read returns the known parameters, each once. It waits at most 5 s for functions. The
+// error joins [Registry.Err] and the errors of functions; the values are valid all the
+// same.
 func (rd *Reader) Read() ([]Value, error) { return rd.readAll(context.Background()) }
 
-// readAll is Read, with a context that ends the wait for functions.
+// readAll is Read with a context that bounds the wait for functions.
 func (rd *Reader) readAll(ctx context.Context) ([]Value, error) {
 	r := rd.r
 	r.mu.RLock()
@@ -84,7 +83,7 @@ func (rd *Reader) readAll(ctx context.Context) ([]Value, error) {
 	return values, errors.Join(errs...)
 }
 
-// Collect appends all that is known, as [apmon.Source] has it.
+// Collect appends the known parameters, as an [apmon.Source].
 func (rd *Reader) Collect(ctx context.Context, params []apmon.Param) ([]apmon.Param, error) {
 	values, err := rd.readAll(ctx)
 	for i := range values {
@@ -93,7 +92,7 @@ func (rd *Reader) Collect(ctx context.Context, params []apmon.Param) ([]apmon.Pa
 	return params, err
 }
 
-// read appends what is known of the metrics and begins a new period. The caller
+// read appends the known parameters of the metrics and begins a new period. The caller
 // holds the registry's reading.
 func (rd *Reader) read(values []Value) []Value {
 	r := rd.r
@@ -104,7 +103,7 @@ func (rd *Reader) read(values []Value) []Value {
 	now := time.Now()
 	p := period{seconds: now.Sub(rd.last).Seconds()}
 	if p.seconds <= 0 {
-		now = rd.last // no time has passed, and what came belongs to the next rate
+		now = rd.last // no time has passed: the changes belong to the next rate
 	}
 	for i, e := range entries {
 		s := rd.at(i)
@@ -128,7 +127,7 @@ func (rd *Reader) read(values []Value) []Value {
 			}
 			p.span, s.span = s.span, empty
 			p.add(cut)
-			// What it is now, it has been in this period, and will be in the next.
+			// The present value is a value of this period and of the next.
 			if p.value = m.load(); !math.IsNaN(p.value) {
 				s.min, s.max = p.value, p.value
 				p.add(s.span)
@@ -152,7 +151,7 @@ func (rd *Reader) read(values []Value) []Value {
 	return values
 }
 
-// at returns what the reader needs to know of the i-th metric.
+// at returns the state of the i-th metric.
 func (rd *Reader) at(i int) *seen {
 	for len(rd.seen) <= i {
 		rd.seen = append(rd.seen, seen{span: empty}) // a counter was 0 when it was made
@@ -160,8 +159,8 @@ func (rd *Reader) at(i int) *seen {
 	return &rd.seen[i]
 }
 
-// others returns the readers but one, and forgets those that the program has
-// forgotten. The caller holds r.reading.
+// others returns the readers except one, and drops those that the program no longer
+// references. The caller holds r.reading.
 func (r *Registry) others(but *Reader) (others []*Reader) {
 	kept := r.readers[:0]
 	for _, w := range r.readers {
@@ -177,8 +176,8 @@ func (r *Registry) others(but *Reader) (others []*Reader) {
 	return others
 }
 
-// take appends what a function has added, as far as that can be sent. Added are
-// the names that functions have added so far.
+// take appends the valid parameters of a function. Added holds the names of the
+// parameters of all functions so far.
 func (r *Registry) take(params []apmon.Param, values []Value, added map[string]bool) (all []Value, err error) {
 	for _, p := range params {
 		if p.Type() != xdr.TypeString {

@@ -19,7 +19,7 @@ type Registry struct {
 	ignored, panics atomic.Uint64
 	published       atomic.Bool
 
-	mu      sync.RWMutex // for what follows; held while nothing else is done
+	mu      sync.RWMutex // guards the fields below; held briefly
 	byName  map[string]*entry
 	sent    map[string]string // by the parameter: the metric that sends it
 	entries []*entry          // only appended to
@@ -27,7 +27,7 @@ type Registry struct {
 	errs    []error
 	probe   *probe // nil without Runtime
 
-	reading sync.Mutex // one reads at a time
+	reading sync.Mutex // held by one reader at a time
 	readers []weak.Pointer[Reader]
 }
 
@@ -65,30 +65,30 @@ func (r *Registry) Cache(name string) *Cache {
 	return lookup(r, name, KindCache, func() *Cache { return new(Cache) })
 }
 
-// Func has f called by every reading, to add parameters that it gets from
-// elsewhere. Numbers travel as real64. What cannot travel, or has the name of
-// another parameter of the reading, is ignored and counted; a panic is recovered
-// and counted, and what was added before it stands.
+// AddFunc adds a function that every reading calls to add further parameters. Numbers are
+// sent as real64. A parameter that is invalid, or has the name of another parameter of
+// the reading, is ignored and counted. A panic is recovered and counted; parameters
+// added before it are kept.
 //
-// F runs in a goroutine of its own, once at a time: two readers that read at the
-// same time share what it adds. A reading waits for it until 5 s after its start;
-// while it does not return, readings lack its parameters, and their error names
-// it. Several functions of a registry run at the same time.
-func (r *Registry) Func(f func(add func(apmon.Param))) {
+// F runs in its own goroutine, once at a time: two simultaneous readings share its
+// parameters. A reading waits for it until 5 s after its start; until it returns,
+// readings lack its parameters, and their error names it. Several functions run at the
+// same time.
+func (r *Registry) AddFunc(f func(add func(apmon.Param))) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.funcs = append(r.funcs, &function{f: f})
 }
 
-// Err returns what is wrong with the names that metrics were asked for, nil for
-// nothing; errors of names that cannot travel wrap [apmon.ErrBadName].
+// Err returns the errors of the names of metrics, nil for none. Errors of invalid names
+// wrap [apmon.ErrBadName].
 func (r *Registry) Err() error {
 	r.mu.RLock()
 	defer r.mu.RUnlock()
 	return errors.Join(r.errs...)
 }
 
-// Stats is what went wrong in a registry's use since it was made.
+// Stats counts wrong uses of a registry since it was made.
 type Stats struct {
 	Ignored uint64 // NaN, infinite or negative input, parameters of functions that cannot be sent
 	Panics  uint64 // of functions
@@ -97,7 +97,7 @@ type Stats struct {
 // Stats returns a copy of the counters.
 func (r *Registry) Stats() Stats { return Stats{r.ignored.Load(), r.panics.Load()} }
 
-// lookup returns the metric of this name and kind, made if there is none.
+// lookup returns the metric of this name and kind, or makes it.
 func lookup[M any](r *Registry, name string, kind Kind, fresh func() *M) *M {
 	r.mu.RLock()
 	e := r.byName[name]
@@ -113,7 +113,7 @@ func lookup[M any](r *Registry, name string, kind Kind, fresh func() *M) *M {
 	err := r.add(name, kind, m)
 	if e = r.byName[name]; e != nil {
 		if m, ok := e.metric.(*M); ok {
-			return m // perhaps another goroutine's, made since
+			return m // another goroutine may have made it meanwhile
 		}
 	}
 	r.note(err)

@@ -246,7 +246,7 @@ func TestFunctions(t *testing.T) {
 	reg := New()
 	rd := reg.NewReader()
 	reg.Counter("c").Add(1)
-	reg.Func(func(add func(apmon.Param)) {
+	reg.AddFunc(func(add func(apmon.Param)) {
 		add(apmon.Int("threads", 4))
 		add(apmon.String("state", "RUNNING"))
 		add(apmon.Float("nan", math.NaN()))
@@ -254,12 +254,12 @@ func TestFunctions(t *testing.T) {
 		add(apmon.Int("", 7))
 		add(apmon.Float("share", 0.5))
 	})
-	reg.Func(func(add func(apmon.Param)) {
+	reg.AddFunc(func(add func(apmon.Param)) {
 		add(apmon.Int("before", 1))
 		add(apmon.Int("threads", 5)) // is the first function's
 		panic("oops")
 	})
-	reg.Func(func(add func(apmon.Param)) {
+	reg.AddFunc(func(add func(apmon.Param)) {
 		reg.Gauge("made_inside").Set(1)
 		add(apmon.Int("after", 1))
 	})
@@ -296,14 +296,14 @@ func TestFunctionsThatDoNotReturn(t *testing.T) {
 		release := make(chan struct{})
 		var hung, exits atomic.Int64
 		for range 3 {
-			reg.Func(func(add func(apmon.Param)) { hung.Add(1); <-release })
+			reg.AddFunc(func(add func(apmon.Param)) { hung.Add(1); <-release })
 		}
-		reg.Func(func(add func(apmon.Param)) {
+		reg.AddFunc(func(add func(apmon.Param)) {
 			exits.Add(1)
 			add(apmon.Int("before", 1))
 			runtime.Goexit()
 		})
-		reg.Func(func(add func(apmon.Param)) { add(apmon.Int("good", 1)) })
+		reg.AddFunc(func(add func(apmon.Param)) { add(apmon.Int("good", 1)) })
 		start := time.Now()
 		var pages sync.WaitGroup
 		for i := range 100 {

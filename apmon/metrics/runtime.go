@@ -9,22 +9,21 @@ import (
 	"github.com/apmon-go/apmon/xdr"
 )
 
-// What the probe measures.
+// The metrics of the probe.
 const (
 	latencyName   = "go_sched_latency"
 	pauseName     = "go_gc_pause"
 	probeInterval = 100 * time.Millisecond
 )
 
-// Runtime adds what there is to know of the process: uptime, memory, CPU time,
-// threads, open file descriptors, goroutines, heap (see [Process]), pauses of the
-// garbage collector, and how late a goroutine runs that had asked to be woken in
-// 100 ms. For the latter two it starts a goroutine, which [Registry.Close] ends.
-// A second call does nothing.
+// AddRuntime adds metrics of the process: uptime, memory, CPU time, threads, open file
+// descriptors, goroutines, heap (see [Process]), pauses of the garbage collector, and the
+// delay of a goroutine that is due after 100 ms. For the last two it starts a goroutine,
+// which [Registry.Close] ends. A second call does nothing.
 //
-// A metric of the program that has one of these names stays, and what would have
-// had it is not reported: see [Registry.Err].
-func (r *Registry) Runtime() {
+// If a metric of the program has one of these names already, that of the process is not
+// reported: see [Registry.Err].
+func (r *Registry) AddRuntime() {
 	r.mu.Lock()
 	if r.probe != nil {
 		r.mu.Unlock()
@@ -45,11 +44,11 @@ func (r *Registry) Runtime() {
 	go p.run()
 }
 
-// processOwner is whom [Registry.sent] names for the parameters of the process.
+// processOwner is the name in [Registry].sent for the parameters of the process.
 const processOwner = "Runtime"
 
-// Close ends what [Registry.Runtime] has started, and waits for it. The metrics
-// go on. It may be called more than once, and returns nil.
+// Close ends the goroutine of [Registry.AddRuntime], and waits for it. Other metrics keep
+// working. It may be called more than once, and returns nil.
 func (r *Registry) Close() error {
 	r.mu.RLock()
 	p := r.probe
@@ -61,7 +60,7 @@ func (r *Registry) Close() error {
 	return nil
 }
 
-// probe measures what only somebody who runs all the time can.
+// probe measures values that need a goroutine.
 type probe struct {
 	latency     *Gauge   // ms
 	pauses      *Measure // ms

@@ -12,8 +12,8 @@ func TestRuntime(t *testing.T) {
 	t.Parallel()
 	reg := New()
 	rd := reg.NewReader()
-	reg.Runtime()
-	reg.Runtime()
+	reg.AddRuntime()
+	reg.AddRuntime()
 	defer reg.Close()
 	var got map[string]float64
 	pauses := 0.
@@ -50,7 +50,7 @@ func TestProbe(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		reg := New()
 		rd := reg.NewReader()
-		reg.Runtime()
+		reg.AddRuntime()
 		time.Sleep(time.Second)
 		synctest.Wait()
 		// Simulated time is never late.
@@ -64,7 +64,7 @@ func TestRuntimeLeavesTheProgramsNames(t *testing.T) {
 	reg := New()
 	rd := reg.NewReader()
 	reg.Gauge("process_uptime").Set(-1)
-	reg.Runtime()
+	reg.AddRuntime()
 	defer reg.Close()
 	reg.Gauge("go_heap").Set(-1)
 	values, err := rd.Read()

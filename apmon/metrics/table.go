@@ -16,7 +16,7 @@ const (
 	KindGauge
 	KindMeasure
 	KindCache
-	KindProcess // a parameter of [Registry.Runtime]
+	KindProcess // a parameter of [Registry.AddRuntime]
 )
 
 // String returns the name: func, counter, gauge, measure, cache or process.
@@ -31,20 +31,20 @@ var kindNames = [...]string{"func", "counter", "gauge", "measure", "cache", "pro
 
 // Row describes a parameter that a kind sends.
 type Row struct {
-	Suffix  string // behind the metric's name
-	Unit    string // empty for that of what is measured
+	Suffix  string // after the name of the metric
+	Unit    string // empty for the unit of the measured values
 	Meaning string
 	Total   bool // only goes up while the program runs
 }
 
-// row is a line of a kind's table. What get returns is not sent if it is NaN or
-// infinite: as what is divided by no time, or is the least of nothing.
+// row is a line of the table of a kind. Values of get that are NaN or infinite are not
+// sent: such as rates over no time, or the minimum of no values.
 type row struct {
 	Row
 	get func(*period) float64
 }
 
-// period is what a reader sees of a metric.
+// period is the state of a metric for a reader.
 type period struct {
 	seconds      float64 // since it last read
 	age          float64 // s, of the metric
@@ -56,7 +56,7 @@ type period struct {
 	span                 // of a gauge or measure, since it last read
 }
 
-// tables has the parameters of each kind, in the order in which they are sent.
+// tables are the parameters of each kind, in the order in which they are sent.
 var tables = [...][]row{
 	KindCounter: {
 		{Row{"", "count", "total since the start", true}, func(p *period) float64 { return p.total }},
@@ -68,7 +68,7 @@ var tables = [...][]row{
 		{Row{"_max", "", "greatest value since the last report", false}, func(p *period) float64 { return p.max }},
 	},
 	KindMeasure: {
-		{Row{"_sum", "", "sum of what was observed since the last report", false}, func(p *period) float64 { return p.sum }},
+		{Row{"_sum", "", "sum of the observations since the last report", false}, func(p *period) float64 { return p.sum }},
 		{Row{"_cnt", "count", "observations since the last report", false}, func(p *period) float64 { return p.cnt }},
 		{Row{"_avg", "", "mean since the last report; absent without observations", false}, func(p *period) float64 { return p.sum / p.cnt }},
 		{Row{"_min", "", "least since the last report; absent without observations", false}, func(p *period) float64 { return p.min }},
@@ -96,7 +96,7 @@ var tables = [...][]row{
 	},
 }
 
-// Markdown returns the parameters of all kinds, and those of [Registry.Runtime],
+// Markdown returns the parameters of all kinds, and those of [Registry.AddRuntime],
 // as tables for the documentation.
 func Markdown() string {
 	var b strings.Builder
@@ -111,12 +111,12 @@ func Markdown() string {
 		}
 		b.WriteByte('\n')
 	}
-	b.WriteString("## process (Registry.Runtime)\n\n| sent as | unit | meaning | source |\n|---|---|---|---|\n")
+	b.WriteString("## process (Registry.AddRuntime)\n\n| sent as | unit | meaning | source |\n|---|---|---|---|\n")
 	for i := range processRows {
 		r := &processRows[i]
 		line(r.name, r.Unit, r.Meaning, r.source)
 	}
-	line(latencyName+", _min, _max", "ms", "how late a goroutine ran that had asked for "+probeInterval.String()+": a gauge", "its own clock")
+	line(latencyName+", _min, _max", "ms", "delay of a goroutine that is due after "+probeInterval.String()+": a gauge", "the clock")
 	line(pauseName+"_sum, _cnt, …", "ms", "pauses of the garbage collector: a measure", "runtime/debug")
 	return b.String()
 }

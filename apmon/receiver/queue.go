@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// item is a datagram on its way from the socket to the handler.
+// item is a datagram between the socket and the handler.
 type item struct {
 	from netip.AddrPort
 	at   time.Time
@@ -15,17 +15,17 @@ type item struct {
 	buf  []byte // of one of the pool's sizes
 }
 
-// overhead is roughly what an item takes beside its buffer.
+// overhead is about the memory of an item beside its buffer, in bytes.
 const overhead = 128
 
 func (it *item) cost() int { return len(it.buf) + overhead }
 
-// queue is a bounded queue with one writer that never waits, and one reader.
+// queue is a bounded queue with one writer, which never waits, and one reader.
 type queue struct {
 	maxCount, maxBytes int
 
 	mu     sync.Mutex
-	wake   sync.Cond // something came, or the queue was closed
+	wake   sync.Cond // an item was put, or the queue was closed
 	items  []*item
 	count  int // of items that were put and are not done
 	bytes  int // their cost
@@ -42,7 +42,7 @@ func newQueue(maxCount, maxBytes int) *queue {
 func (q *queue) put(it *item) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	// One item always fits, however small the bounds.
+	// One item always fits.
 	if q.count > 0 && (q.count >= q.maxCount || q.bytes+it.cost() > q.maxBytes) {
 		return false
 	}
@@ -55,7 +55,7 @@ func (q *queue) put(it *item) bool {
 	return true
 }
 
-// close lets take return nothing once the queue is empty.
+// close makes take return no items when the queue is empty.
 func (q *queue) close() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -63,8 +63,8 @@ func (q *queue) close() {
 	q.wake.Signal()
 }
 
-// take waits for items and returns all there are, none if the queue is closed.
-// The slice given is used for later ones.
+// take waits for items and returns all, or none if the queue is closed. The given slice
+// is used for later items.
 func (q *queue) take(spare []*item) []*item {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -76,7 +76,7 @@ func (q *queue) take(spare []*item) []*item {
 	return items
 }
 
-// done gives back the room that an item took and returns how many are left.
+// done releases the room of an item and returns the number of items left.
 func (q *queue) done(it *item) int {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -85,8 +85,8 @@ func (q *queue) done(it *item) int {
 	return q.count
 }
 
-// pool keeps buffers of five sizes, so that a small datagram that waits does
-// not hold the 64 KiB of the largest.
+// pool holds buffers of five sizes, so that a small datagram that waits does not hold
+// 64 KiB.
 type pool struct {
 	sizes [5]sync.Pool // of *item with a buffer of 256 << 2i bytes
 }

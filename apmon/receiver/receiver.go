@@ -1,5 +1,5 @@
-// Package receiver is the other end of ApMon: it receives the datagrams that
-// clients send, decodes them, and keeps account of what each sender has lost.
+// Package receiver receives the datagrams of ApMon clients, decodes them, and counts the
+// losses of each sender.
 //
 //	r, err := receiver.Listen("127.0.0.1:8884", receiver.Options{})
 //	if err != nil {
@@ -22,20 +22,18 @@
 //		fmt.Println(s.Addr, s.Received, s.Lost)
 //	}
 //
-// # How it works inside
+// # How it works
 //
-// UDP knows no flow control: what is not read in time is lost. So one
-// goroutine does nothing but read. It copies each datagram into a buffer of
-// about its size and puts it into a queue that is bounded by count and by
-// bytes; what does not fit is dropped and counted. [Receiver.Serve] itself
-// takes from the queue, decodes (borrowing from that buffer), applies the
-// access rule, brings the account of senders up to date, and calls the
-// handler, for one datagram at a time. Before all this stands the kernel's
-// receive buffer, which is asked to be large; what it drops is in [Stats] too,
-// where the system tells.
+// UDP has no flow control: a datagram that is not read in time is lost. So one goroutine
+// only reads. It copies each datagram into a buffer of about its size and puts it into a
+// queue that is bounded by count and by bytes; a datagram that does not fit is dropped
+// and counted. [Receiver.Serve] takes datagrams from the queue one at a time, decodes
+// them without a copy, checks the password, updates the counts of the sender, and calls
+// the handler. The receiver asks the kernel for a large receive buffer; the datagrams
+// that the kernel drops are in [Stats] if the system reports them.
 //
-// Senders are told apart by address and instance id. Losses are gaps in their
-// sequence numbers, which wrap from 1 999 999 999 to 0; see [Counts].
+// A sender is identified by address and instance id. Losses are gaps in its sequence
+// numbers, which wrap from 1 999 999 999 to 0; see [Counts].
 package receiver
 
 import (
@@ -53,10 +51,10 @@ import (
 	"github.com/apmon-go/apmon/xdr"
 )
 
-// What Options asks for by default.
+// Defaults of Options.
 const (
-	// DefaultReadBuffer is in bytes. It holds a burst of some ten thousand
-	// datagrams where the system permits it.
+	// DefaultReadBuffer is in bytes. It holds a burst of about ten thousand
+	// datagrams if the system permits it.
 	DefaultReadBuffer = 16 << 20
 	// DefaultQueueLen is a number of datagrams.
 	DefaultQueueLen = 1 << 17
@@ -68,8 +66,8 @@ const (
 const maxDatagram = 64 << 10
 
 var (
-	// ErrPassword is why a datagram with a wrong password is refused. It
-	// tells neither password.
+	// ErrPassword is the error of a datagram with a wrong password. It contains
+	// neither password.
 	ErrPassword = errors.New("wrong password")
 	// ErrServed is returned by a second call of [Receiver.Serve].
 	ErrServed = errors.New("receiver: Serve was called before")
@@ -77,70 +75,70 @@ var (
 
 // Options are the settings of a receiver. The zero value is ready to use.
 type Options struct {
-	// Password, if not nil, is what datagrams must carry; the others are
+	// Password, if not nil, is the password that datagrams must have; others are
 	// refused. White space around it does not count, as in MonALISA. An empty
-	// one refuses all datagrams that do carry a password.
+	// Password refuses all datagrams with a password.
 	Password *string
-	// ReadBuffer is the size in bytes asked of the kernel for its receive
-	// buffer. The kernel may give less, see [Stats].
+	// ReadBuffer is the size in bytes of the receive buffer requested from the
+	// kernel, which may grant less, see [Stats].
 	ReadBuffer int // DefaultReadBuffer if not positive
-	// QueueLen and QueueBytes bound what waits for the handler: a number of
-	// datagrams, and the memory they take, in bytes.
+	// QueueLen and QueueBytes limit the datagrams that wait for the handler: their
+	// number, and their memory in bytes.
 	QueueLen   int // DefaultQueueLen if not positive
 	QueueBytes int // DefaultQueueBytes if not positive
-	// MaxSenders is how many senders are remembered. When there are more, the
-	// one longest silent is forgotten, and counted as evicted.
+	// MaxSenders is the most senders that are remembered. If there are more, the
+	// one that is silent for longest is dropped, and counted as evicted.
 	MaxSenders int // DefaultMaxSenders if not positive
 }
 
-// Packet is one datagram, as the handler gets it. It and all it refers to are
-// valid during the call alone; [xdr.Parse] of Raw makes a copy.
+// Packet is one datagram for the handler. It and everything it refers to are valid only
+// during the call; [xdr.Parse] of Raw makes a copy.
 type Packet struct {
-	// From is the address the datagram came from; IPv4 always in its own form.
+	// From is the address of the sender, never an IPv4-mapped one.
 	From netip.AddrPort
-	// Received is when it was read from the socket.
+	// Received is the time when it was read from the socket.
 	Received time.Time
-	// Raw is the datagram as it came. It may hold a password.
+	// Raw is the datagram as received. It may hold a password.
 	Raw []byte
-	// Datagram is what it says, nil if it was refused.
+	// Datagram is the decoded datagram, nil if it was refused.
 	Datagram *xdr.Datagram
-	// Refused is what could be read of a datagram that was refused: header,
-	// cluster and node at most, and no parameters. It is nil if it was not.
+	// Refused is the decoded part of a refused datagram: at most header, cluster
+	// and node, and no parameters. It is nil if the datagram was not refused.
 	Refused *xdr.Datagram
-	// Err is why it was refused, nil if it was not: an [*xdr.DecodeError], or
-	// an error that is [ErrPassword]. One error comes with a Datagram:
-	// [xdr.ErrTruncated], when parameters are missing at the end.
+	// Err is why it was refused, nil if it was not: an [*xdr.DecodeError], or an
+	// error that is [ErrPassword]. One error has a Datagram: [xdr.ErrTruncated],
+	// if parameters are missing at the end.
 	Err error
-	// Waiting is how many other datagrams are already waiting to be handled.
-	// At 0 it is time to flush what was buffered.
+	// Waiting is the number of datagrams that wait to be handled. At 0 a handler
+	// should flush its output.
 	Waiting int
 }
 
-// Stats is what a receiver has counted since it was made.
+// Stats are the counts of a receiver since it was made.
 type Stats struct {
-	// Counts sums up all senders, those that have been forgotten included.
+	// Counts sums up all senders, including those that have been dropped.
 	Counts
-	// Dropped counts datagrams that were read and thrown away unseen because
-	// the handler was too slow. Of a sender with sequence numbers they are
-	// also Lost, as are those that the kernel dropped.
+	// Dropped counts datagrams that were read and discarded because the handler
+	// was too slow. Those of a sender with sequence numbers are also Lost, as are
+	// those that the kernel dropped.
 	Dropped uint64
-	// KernelDropped counts datagrams that never got out of the kernel because
-	// its receive buffer was full. It is meaningful if KernelKnown is set, and
-	// is known on Linux alone, where asking takes a look into /proc.
+	// KernelDropped counts datagrams that the kernel dropped because its receive
+	// buffer was full. It is valid if KernelKnown is set: only on Linux, where it
+	// is read from /proc.
 	KernelDropped uint64
 	KernelKnown   bool
-	// ReadErrors counts errors of the socket that were survived.
+	// ReadErrors counts temporary errors of the socket.
 	ReadErrors uint64
-	// ReadBuffer is the size in bytes of the kernel's receive buffer, as the
-	// kernel tells it; on Linux half of it is for bookkeeping.
+	// ReadBuffer is the size in bytes of the receive buffer that the kernel
+	// reports; on Linux half of it is for bookkeeping.
 	ReadBuffer int
-	// Expired and Evicted count senders that were forgotten: after [Idle]
+	// Expired and Evicted count senders that were dropped: after [SenderLifetime]
 	// without a datagram, and because there were too many.
 	Expired, Evicted uint64
 }
 
-// Receiver is a socket on which datagrams arrive. Its methods may be called
-// from any goroutine, from the handler too.
+// Receiver receives datagrams on a socket. Its methods may be called from any goroutine,
+// also from the handler.
 type Receiver struct {
 	conn       *net.UDPConn
 	recv       func([]byte) (int, netip.AddrPort, error) // conn's; a test has others
@@ -160,16 +158,15 @@ type Receiver struct {
 	closeOnce sync.Once
 	closed    chan struct{}
 	closeErr  error
-	// What the kernel had dropped by the time the socket was closed.
+	// The drops of the kernel when the socket was closed.
 	lastDrops      uint64
 	lastDropsKnown bool
 }
 
-// Listen binds a UDP socket to addr, which has the form host:port: port 0
-// picks a free one (see [Receiver.Addr]), an empty host stands for all
-// addresses, and an IPv6 address is written in brackets. The error tells the
-// address and the reason. Datagrams are kept by the kernel from now on, and
-// handled by [Receiver.Serve].
+// Listen binds a UDP socket to addr, which has the form host:port. Port 0 selects a free
+// port (see [Receiver.Addr]), an empty host means all addresses, and an IPv6 address is
+// written in brackets. The error names the address. The kernel buffers datagrams from
+// now on; [Receiver.Serve] handles them.
 func Listen(addr string, options Options) (*Receiver, error) {
 	pc, err := net.ListenPacket("udp", addr)
 	if err != nil {
@@ -207,14 +204,14 @@ func unmap(a netip.AddrPort) netip.AddrPort {
 	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
 }
 
-// Addr returns the address the receiver listens on. Its host is 0.0.0.0 or ::
-// if it listens on all.
+// Addr returns the address that the receiver listens on. Its host is 0.0.0.0 or :: for
+// all addresses.
 func (r *Receiver) Addr() netip.AddrPort { return r.addr }
 
-// Close closes the socket and lets [Receiver.Serve] return once it has handed
-// over what was already read. It does not wait for that, so that a handler can
-// call it. What the kernel still holds is lost: to have that too, end the
-// context given to Serve. Later calls do nothing and return the same error.
+// Close closes the socket; [Receiver.Serve] then handles the datagrams already read and
+// returns. Close does not wait for that, so that a handler can call it. Datagrams that
+// the kernel still holds are lost: to handle them too, end the context of Serve instead.
+// Later calls do nothing and return the same error.
 func (r *Receiver) Close() error {
 	r.closeOnce.Do(func() {
 		r.lastDrops, r.lastDropsKnown = kernelDrops(r.socket)
@@ -224,21 +221,19 @@ func (r *Receiver) Close() error {
 	return r.closeErr
 }
 
-// Serve receives datagrams and calls handle for each, one at a time and in
-// the order of arrival, refused ones included. It returns nil when ctx has
-// ended, after handing over all that had arrived by then, or after
-// [Receiver.Close], after handing over all that had been read. It returns an
-// error if the socket fails for good; passing failures are counted and
-// survived. It may be called once.
+// Serve receives datagrams and calls handle for each, one at a time and in the order of
+// arrival, including refused ones. When ctx ends, it handles the datagrams that have
+// arrived and returns nil; after [Receiver.Close] it handles those that have been read
+// and returns nil. It returns an error if the socket fails permanently; temporary errors
+// are counted. It may be called once.
 //
-// If handle panics, the panic goes on to Serve's caller, and the receiver is
-// closed.
+// If handle panics, Serve closes the receiver and panics too.
 func (r *Receiver) Serve(ctx context.Context, handle func(*Packet)) error {
 	if r.served.Swap(true) {
 		return ErrServed
 	}
 	q := newQueue(r.options.QueueLen, r.options.QueueBytes)
-	// A deadline in the past is what wakes a read.
+	// A deadline in the past wakes a read.
 	stop := context.AfterFunc(ctx, func() { _ = r.conn.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
 	read := make(chan error, 1)
@@ -276,13 +271,13 @@ func (r *Receiver) Serve(ctx context.Context, handle func(*Packet)) error {
 	return <-read
 }
 
-// admit decodes a datagram into d, applies the access rule, and brings the
-// account of its sender up to date.
+// admit decodes a datagram into d, checks its password, and updates the counts of its
+// sender.
 func (r *Receiver) admit(p *Packet, d *xdr.Datagram) {
 	p.Err = d.Decode(p.Raw)
 	truncated := errors.Is(p.Err, xdr.ErrTruncated)
 	if (p.Err == nil || truncated) && r.options.Password != nil {
-		// Digests are of one length, so that not even a length leaks.
+		// Digests have one length, so that the time does not depend on the password's.
 		got := digest(d.Password)
 		if subtle.ConstantTimeCompare(got[:], r.password[:]) != 1 {
 			p.Err, truncated = ErrPassword, false
@@ -317,15 +312,14 @@ func digest(password string) [sha256.Size]byte {
 }
 
 const (
-	// After so many errors in a row, with growing pauses that make it some
-	// 20 s, the socket is given up.
+	// After this number of consecutive errors, with growing pauses of about 20 s in
+	// all, the socket has failed.
 	maxFailures = 200
 	maxPause    = 100 * time.Millisecond
 
-	// When the context ends, what the kernel holds is still read: until
-	// nothing has come for drainIdle so many times (once may be but a moment
-	// in which this process did not run), and for drainMax at most, since a
-	// flood never ends.
+	// When the context ends, the datagrams in the kernel are still read: until none
+	// has come for drainIdle this number of times (once may be a time in which this
+	// process did not run), and for at most drainMax, as a flood never ends.
 	drainIdle  = 10 * time.Millisecond
 	drainTries = 3
 	drainMax   = 2 * time.Second
@@ -354,9 +348,9 @@ func (r *Receiver) read(ctx context.Context, q *queue) error {
 		if failures++; failures > maxFailures {
 			return fmt.Errorf("receiver: %d failures in a row: %w", failures, err)
 		}
-		// The first errors of a row are answers to datagrams (an ICMP message,
-		// one too long for Windows), the later ones a lasting trouble that
-		// must not spin.
+		// The first consecutive errors may be about single datagrams (an ICMP
+		// message, a datagram too long for Windows); later ones are permanent, and
+		// must not cause a busy loop.
 		if failures > 8 {
 			select {
 			case <-time.After(min(time.Duration(failures)*time.Millisecond, maxPause)):
@@ -367,7 +361,7 @@ func (r *Receiver) read(ctx context.Context, q *queue) error {
 	}
 }
 
-// drain moves what the kernel still holds to the queue.
+// drain moves the datagrams in the kernel to the queue.
 func (r *Receiver) drain(q *queue, buf []byte) {
 	end := time.Now().Add(drainMax)
 	for idle := 0; idle < drainTries; {
@@ -398,7 +392,7 @@ func (r *Receiver) enqueue(q *queue, b []byte, from netip.AddrPort) {
 	}
 }
 
-// Stats returns what has been counted so far.
+// Stats returns the counts so far.
 func (r *Receiver) Stats() Stats {
 	s := Stats{
 		Dropped:    r.dropped.Load(),
@@ -419,8 +413,8 @@ func (r *Receiver) Stats() Stats {
 	return s
 }
 
-// Senders returns the account of every sender heard of in the last [Idle],
-// sorted by address and instance id.
+// Senders returns every sender with a datagram in the last [SenderLifetime], sorted by
+// address and instance id.
 func (r *Receiver) Senders() []Sender {
 	r.mu.Lock()
 	defer r.mu.Unlock()

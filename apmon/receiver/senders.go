@@ -7,34 +7,33 @@ import (
 	"time"
 )
 
-// Idle is how long a sender is remembered without a datagram of its. It is the
-// time after which MonALISA forgets one too.
-const Idle = 900 * time.Second
+// SenderLifetime is the time after its last datagram for which a sender is remembered, as
+// in MonALISA.
+const SenderLifetime = 900 * time.Second
 
-// DefaultMaxSenders is how many senders are remembered at a time, by default.
-// At about 400 bytes each it bounds what a flood of forged addresses can take.
+// DefaultMaxSenders is the default of Options.MaxSenders. At about 400 bytes each it
+// limits the memory that a flood of forged addresses can take.
 const DefaultMaxSenders = 1 << 16
 
-// Counts is what is known of the datagrams of one sender, or of all.
+// Counts are the counts of the datagrams of one sender, or of all.
 type Counts struct {
-	// Received counts accepted datagrams, duplicates included.
+	// Received counts accepted datagrams, including duplicates.
 	Received uint64
-	// Truncated counts those of Received that end behind a complete parameter,
-	// before the number they declare is reached: see [xdr.ErrTruncated].
+	// Truncated counts those of Received that end after a complete parameter but
+	// have fewer than they declare: see [xdr.ErrTruncated].
 	Truncated uint64
 	// Refused counts datagrams that were malformed or had a wrong password.
-	// They are counted by address alone: nothing else in them can be believed.
+	// They are counted by address alone, as nothing else in them is reliable.
 	Refused uint64
-	// Lost is how many sequence numbers between the first and the highest one
-	// seen are missing. One that arrives late is taken back from Lost and
-	// added to Reordered.
+	// Lost is the number of sequence numbers missing between the first and the
+	// highest. A datagram that arrives late moves from Lost to Reordered.
 	Lost uint64
-	// Reordered counts datagrams that came after one with a higher number.
+	// Reordered counts datagrams that arrived after one with a higher number.
 	Reordered uint64
-	// Duplicate counts datagrams whose number had been seen.
+	// Duplicate counts datagrams whose number had arrived before.
 	Duplicate uint64
-	// Restarts counts how often the numbers went on from somewhere else. What
-	// lies between is not counted as lost.
+	// Restarts counts how often the numbers continued at another place. The numbers
+	// between are not counted as lost.
 	Restarts uint64
 }
 
@@ -49,15 +48,15 @@ func (c *Counts) Add(o Counts) {
 	c.Restarts += o.Restarts
 }
 
-// Sender is one source of datagrams: a process, or, for datagrams that do not
-// say which process sent them, an address.
+// Sender is one sender of datagrams: a process, or an address for datagrams that do not
+// identify their process.
 type Sender struct {
 	// Addr is the sender's address. The port is not part of a sender's
 	// identity: clients change it with every socket.
 	Addr netip.Addr
-	// Instance identifies the process. It is meaningful if Sequenced is set;
-	// otherwise the entry stands for all datagrams from Addr without instance
-	// id and sequence number, and for those refused, and knows no losses.
+	// Instance identifies the process. It is valid if Sequenced is set; otherwise
+	// the entry stands for all datagrams from Addr without instance id and sequence
+	// number, and for refused ones, and has no losses.
 	Instance  int32
 	Sequenced bool
 	// First and Last are the times of the first and the last datagram.
@@ -65,16 +64,15 @@ type Sender struct {
 	Counts
 }
 
-// table is the account of all senders. It is pure: it reads no clock, and its
-// user holds a lock.
+// table holds the counts of all senders. It reads no clock, and its user holds a lock.
 type table struct {
 	max     int
 	entries map[key]*entry
-	// A ring in the order of the last datagram, so that the stalest entry is
-	// found at once: root.next is the stalest, root.prev the freshest.
+	// A ring in the order of the last datagram: root.next is the oldest entry,
+	// root.prev the newest.
 	root entry
 
-	forgotten        Counts // of the entries that are gone
+	forgotten        Counts // of the entries that have been dropped
 	expired, evicted uint64
 }
 
@@ -87,7 +85,7 @@ type key struct {
 type entry struct {
 	key
 	first, last time.Time
-	counts      Counts // all but Lost, which the stream knows
+	counts      Counts // except Lost, which the stream has
 	stream      stream
 	prev, next  *entry
 }
@@ -98,14 +96,14 @@ func newTable(max int) *table {
 	return t
 }
 
-// accept counts a datagram that carries an instance id and a sequence number.
+// accept counts a datagram with an instance id and a sequence number.
 func (t *table) accept(now time.Time, addr netip.Addr, instance, seq int32, truncated bool) {
 	e := t.touch(now, key{addr, instance, true})
 	e.received(truncated)
 	e.stream.observe(seq, &e.counts)
 }
 
-// acceptPlain counts a datagram that carries neither.
+// acceptPlain counts a datagram without them.
 func (t *table) acceptPlain(now time.Time, addr netip.Addr, truncated bool) {
 	t.touch(now, key{addr: addr}).received(truncated)
 }
@@ -117,12 +115,12 @@ func (e *entry) received(truncated bool) {
 	}
 }
 
-// refuse counts a datagram that was not understood or not allowed.
+// refuse counts a datagram that was malformed or had a wrong password.
 func (t *table) refuse(now time.Time, addr netip.Addr) {
 	t.touch(now, key{addr: addr}).counts.Refused++
 }
 
-// touch finds or makes an entry and marks it as the freshest.
+// touch returns an entry, made if necessary, as the newest.
 func (t *table) touch(now time.Time, k key) *entry {
 	t.expire(now)
 	e := t.entries[k]
@@ -142,15 +140,15 @@ func (t *table) touch(now time.Time, k key) *entry {
 	return e
 }
 
-// expire forgets the entries that have been idle for too long.
+// expire drops the entries that have been silent for SenderLifetime.
 func (t *table) expire(now time.Time) {
-	for e := t.root.next; e != &t.root && now.Sub(e.last) >= Idle; e = t.root.next {
+	for e := t.root.next; e != &t.root && now.Sub(e.last) >= SenderLifetime; e = t.root.next {
 		t.forget(e)
 		t.expired++
 	}
 }
 
-// forget removes an entry and keeps its totals.
+// forget drops an entry and keeps its counts.
 func (t *table) forget(e *entry) {
 	e.prev.next, e.next.prev = e.next, e.prev
 	delete(t.entries, e.key)
@@ -163,7 +161,7 @@ func (e *entry) total() Counts {
 	return c
 }
 
-// total sums up all senders there have ever been.
+// total sums up all senders, including those that have been dropped.
 func (t *table) total() Counts {
 	sum := t.forgotten
 	for _, e := range t.entries {

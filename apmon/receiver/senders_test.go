@@ -49,16 +49,16 @@ func TestSendersExpire(t *testing.T) {
 	tab.accept(start, alice, 7, 1, false)
 	tab.accept(start, alice, 7, 4, false)
 	tab.accept(start.Add(time.Second), bob, 7, 1, false)
-	tab.expire(start.Add(Idle - 1))
+	tab.expire(start.Add(SenderLifetime - 1))
 	if n := len(tab.entries); n != 2 {
 		t.Fatalf("%d senders just before their time, want 2", n)
 	}
-	tab.expire(start.Add(Idle))
+	tab.expire(start.Add(SenderLifetime))
 	compare(t, tab.list(), []Sender{
 		{Addr: bob, Instance: 7, Sequenced: true, First: start.Add(time.Second), Last: start.Add(time.Second), Counts: Counts{Received: 1}},
 	})
 	// Back again, it has a new base, and nothing in between is lost.
-	back := start.Add(2 * Idle)
+	back := start.Add(2 * SenderLifetime)
 	tab.accept(back, alice, 7, 500, false)
 	compare(t, tab.list(), []Sender{
 		{Addr: alice, Instance: 7, Sequenced: true, First: back, Last: back, Counts: Counts{Received: 1}},

@@ -8,9 +8,9 @@ import (
 	"syscall"
 )
 
-// growBuffer asks for a receive buffer of so many bytes and returns what the
-// kernel says it is: twice that much, since Linux counts its own bookkeeping
-// (some 700 bytes for even the smallest datagram).
+// growBuffer requests a receive buffer of that size and returns the size that the kernel
+// reports: twice as much, since Linux includes its own bookkeeping (about 700 bytes for
+// even the smallest datagram).
 func growBuffer(conn *net.UDPConn, bytes int) int {
 	raw, err := conn.SyscallConn()
 	if err != nil {
@@ -18,8 +18,8 @@ func growBuffer(conn *net.UDPConn, bytes int) int {
 	}
 	got := 0
 	_ = raw.Control(func(fd uintptr) {
-		// Root may exceed net.core.rmem_max; anyone else is cut down to it,
-		// silently.
+		// Only root can exceed net.core.rmem_max; others get that much without an
+		// error.
 		if syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUFFORCE, bytes) != nil {
 			_ = syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, bytes)
 		}
@@ -28,7 +28,7 @@ func growBuffer(conn *net.UDPConn, bytes int) int {
 	return got
 }
 
-// socketID returns what /proc/net/udp knows the socket by, 0 if that is
+// socketID returns the inode that identifies the socket in /proc/net/udp, 0 if it is
 // unknown.
 func socketID(conn *net.UDPConn) uint64 {
 	raw, err := conn.SyscallConn()
@@ -44,11 +44,11 @@ func socketID(conn *net.UDPConn) uint64 {
 	return st.Ino
 }
 
-// kernelDrops returns how many datagrams the kernel has thrown away because
-// the receive buffer was full.
+// kernelDrops returns the number of datagrams that the kernel has dropped because the
+// receive buffer was full.
 //
-// The kernel also tells it through socket options, but not in a way that the
-// standard library can ask for on every architecture.
+// The socket option with this number is not available to the standard library on every
+// architecture.
 func kernelDrops(id uint64) (uint64, bool) {
 	if id == 0 {
 		return 0, false

@@ -4,8 +4,8 @@ package receiver
 
 import "net"
 
-// growBuffer asks for a receive buffer of so many bytes, or of the largest
-// part of it that the kernel permits, and returns what was accepted.
+// growBuffer requests a receive buffer of that size, or of the largest size that the
+// kernel permits, and returns the size.
 func growBuffer(conn *net.UDPConn, bytes int) int {
 	for ; bytes >= 64<<10; bytes /= 2 {
 		if conn.SetReadBuffer(bytes) == nil {

@@ -1,44 +1,43 @@
 package receiver
 
 const (
-	// modulus is where sequence numbers begin again: 0 follows 1 999 999 999.
+	// modulus is the number of sequence numbers: 0 follows 1 999 999 999.
 	modulus = 2_000_000_000
 
-	// window is how far behind the highest number a datagram may come and
-	// still be told from a duplicate. It divides modulus, so that a number's
-	// place in the ring of bits does not jump where the numbers wrap.
+	// window is the number of sequence numbers up to the highest for which a late
+	// datagram can be distinguished from a duplicate. It divides modulus, so that
+	// the position of a number in the ring of bits is continuous where numbers wrap.
 	window = 1024
 
-	// maxJump is the largest gap that is believed at once. A sender is
-	// forgotten after 900 s of silence, and 100 datagrams per second is what
-	// the oldest clients send at most: no larger gap can be a loss.
+	// maxJump is the largest gap that counts as a loss. A sender is dropped after
+	// 900 s of silence, and the oldest clients send at most 100 datagrams per
+	// second: a larger gap cannot be a loss.
 	maxJump = 100_000
 )
 
 // A compile error here means that window does not divide modulus.
 var _ [0]struct{} = [modulus % window]struct{}{}
 
-// stream accounts for the sequence numbers of one process. The first one seen
-// is its base: what came before it cannot be called lost.
+// stream counts the sequence numbers of one process. The first number is its base:
+// numbers before it cannot be called lost.
 type stream struct {
 	started bool
 	max     int32  // the highest number
 	span    uint64 // of numbers from the base to max
-	unique  uint64 // of them seen
+	unique  uint64 // of them that arrived
 	before  uint64 // lost before the last restart
 
-	// A number out of any range (a process that began again, or a forgery)
-	// changes nothing unless the number after it follows.
+	// A number out of range (of a process that restarted, or forged) has no effect
+	// unless its successor follows.
 	doubted bool
 	doubt   int32
 
-	// bits has a bit for each of the last numbers up to max, at its place
-	// modulo window, set if it was seen.
+	// bits has a bit for each of the last numbers up to max, at its position modulo
+	// window, set if it arrived.
 	bits [window / 64]uint64
 }
 
-// observe takes the number of a datagram and counts what follows from it.
-// Numbers that no client sends are not used.
+// observe counts a sequence number. Numbers that no client sends are ignored.
 func (s *stream) observe(n int32, c *Counts) {
 	if n < 0 || n >= modulus {
 		return
@@ -82,7 +81,7 @@ func (s *stream) observe(n int32, c *Counts) {
 	s.doubted = false
 }
 
-// lost is the number of sequence numbers that are missing.
+// lost returns the number of missing sequence numbers.
 func (s *stream) lost() uint64 { return s.before + s.span - s.unique }
 
 func (s *stream) begin(n int32) {
@@ -91,7 +90,7 @@ func (s *stream) begin(n int32) {
 	s.set(n)
 }
 
-// advance moves max on by 1 or more; none of the numbers passed was seen.
+// advance increases max by 1 or more; none of the numbers between has arrived.
 func (s *stream) advance(by int) {
 	s.span += uint64(by)
 	if by >= window {

@@ -1,6 +1,5 @@
-// Package statusz is a status page: what a program counts and measures of itself
-// (package metrics), its process, and what its ApMon client has sent, for
-// whoever asks over HTTP from the same machine.
+// Package statusz serves a status page to clients on the same machine: the metrics of a
+// program (package metrics), its process, and the statistics of its ApMon client.
 //
 //	reg := metrics.New()
 //	page := statusz.New(reg, statusz.Options{Client: client})
@@ -29,14 +28,8 @@
 // for, and neither takes anything from the other or from what is published. Two
 // who ask for the same format share its periods.
 //
-// # Who gets an answer
+// # Access
 //
 // [Loopback] decides, unless the caller brings a filter: the peer must be this
-// machine, and so must every hop that a proxy tells of. Everyone else gets 403.
-//
-// # Profiling
-//
-// [Profile] listens on a port of its own, if it is called, for CPU profiles and
-// the other profiles of package runtime/pprof, and writes them to the log if that
-// is asked for. Nothing here is registered on http.DefaultServeMux.
+// machine, and so must every hop that a proxy names. Others get 403.
 package statusz

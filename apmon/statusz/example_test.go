@@ -69,25 +69,3 @@ func ExamplePage_ServeHTTP() {
 	// # TYPE requests_total counter
 	// requests_total 3
 }
-
-func ExampleProfile() {
-	p, err := statusz.Profile(statusz.ProfileOptions{Addr: "127.0.0.1:0"})
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	defer p.Close()
-	resp, err := http.Get("http://" + p.Addr().String() + "/goroutine") // or: go tool pprof http://…/profile?seconds=10
-	if err != nil {
-		fmt.Println(err)
-		return
-	}
-	defer resp.Body.Close()
-	fmt.Println(resp.Status)
-
-	_, err = statusz.Profile(statusz.ProfileOptions{Addr: "192.0.2.1:6060"})
-	fmt.Println(err)
-	// Output:
-	// 200 OK
-	// statusz: profiler: 192.0.2.1:6060 is not a loopback address
-}

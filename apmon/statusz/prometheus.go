@@ -18,9 +18,8 @@ type exposition struct {
 	used map[string]bool
 }
 
-// family begins a metric, and returns the name it has got: what Prometheus does
-// not take in a name becomes "_", a total ends in "_total" as is the custom, and
-// a name that is taken gets a number.
+// family begins a metric and returns its name: invalid characters become "_", a total ends
+// in "_total" by convention, and a name already in use gets a number.
 func (e *exposition) family(name string, total bool, help string) string {
 	name = sanitize(name)
 	typ := "gauge"
@@ -55,7 +54,8 @@ var (
 	escapeLabel = strings.NewReplacer(`\`, `\\`, "\n", `\n`, `"`, `\"`)
 )
 
-// sanitize makes a name of [a-zA-Z_][a-zA-Z0-9_]*: colons are the rules'.
+// sanitize returns a name of the form [a-zA-Z_][a-zA-Z0-9_]*: colons are reserved for
+// rules.
 func sanitize(name string) string {
 	clean := strings.Map(func(c rune) rune {
 		if c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' {
@@ -72,7 +72,7 @@ func sanitize(name string) string {
 func (p *Page) writePrometheus() []byte {
 	e := &exposition{used: map[string]bool{}}
 	e.process(metrics.ReadProcess())
-	values, _ := p.prometheus.Read() // the error is on the other page
+	values, _ := p.prometheus.Read() // the JSON page shows the error
 	st := p.reg.Stats()
 	e.one("apmon_metrics_ignored", true, "Input that is no number, and parameters of functions that cannot be sent.", float64(st.Ignored))
 	e.one("apmon_metrics_panics", true, "Panics of functions.", float64(st.Panics))
@@ -82,7 +82,7 @@ func (p *Page) writePrometheus() []byte {
 	for i := range values {
 		v := &values[i]
 		if v.Type() == xdr.TypeString {
-			continue // there are none in this format
+			continue // this format has no texts
 		}
 		help := v.Metric + ": " + v.Meaning
 		if v.Unit != "" {
@@ -93,7 +93,7 @@ func (p *Page) writePrometheus() []byte {
 	return e.Bytes()
 }
 
-// process has the names of Prometheus's own libraries, where they have one.
+// process uses the names of the Prometheus libraries where they have one.
 func (e *exposition) process(p metrics.Process) {
 	for _, m := range []struct {
 		name  string
@@ -115,7 +115,7 @@ func (e *exposition) process(p metrics.Process) {
 	}
 }
 
-// sender writes what a client knows of its own work.
+// sender writes the statistics of a client.
 func (e *exposition) sender(s apmon.Stats) {
 	e.one("apmon_messages", true, "Messages handed to the destinations.", float64(s.Messages))
 	e.one("apmon_rate_limited", true, "Messages over the rate limit.", float64(s.RateLimited))
@@ -138,7 +138,7 @@ func (e *exposition) sender(s apmon.Stats) {
 			}
 		}
 	}
-	// More than one source may have the same name; one sample has the sum.
+	// Several sources may have one name: one sample has their sum.
 	var names []string
 	sums := map[string]*[3]uint64{}
 	for _, r := range s.Reports {

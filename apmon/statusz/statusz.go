@@ -6,18 +6,35 @@ import (
 	"path"
 
 	"github.com/apmon-go/apmon/apmon"
+	"github.com/apmon-go/apmon/apmon/internal/loopback"
 	"github.com/apmon-go/apmon/apmon/metrics"
 	"github.com/apmon-go/apmon/procinfo"
 	"github.com/apmon-go/apmon/xdr"
 )
 
-// Options say what a page shows, and to whom.
+// Options are the settings of a page.
 type Options struct {
-	// Client is whose statistics are shown; nil for none.
+	// Client is the client whose statistics are shown; nil for none.
 	Client *apmon.Client
 	// Filter reports whether a request is answered; nil for [Loopback].
 	Filter func(*http.Request) bool
 }
+
+// Loopback reports whether a request comes from this machine, as far as its peer and
+// its headers show: the peer is a loopback address, and so is every hop of every
+// line of X-Forwarded-For, Forwarded (RFC 7239) and X-Real-IP. An address may have a
+// port and, in IPv6, brackets; ::ffff:127.0.0.1 counts as 127.0.0.1. Everything else
+// makes it false: empty values, names ("localhost", "unknown", "_hidden"), addresses
+// with a zone, and values that cannot be parsed.
+//
+// The peer of a unix socket is on this machine; its headers must name loopback
+// addresses too. Another address of this machine is not loopback. A proxy on this
+// machine that adds no header cannot be distinguished from a local client.
+//
+// A browser on this machine is a local client too, whatever page it shows: a page
+// whose name is made to resolve to a loopback address (DNS rebinding) can read the
+// answer. Where that matters, use a filter that also checks the Host.
+func Loopback(r *http.Request) bool { return loopback.Request(r) }
 
 // Page is an [http.Handler]. Make one with [New].
 type Page struct {
@@ -34,9 +51,9 @@ func New(reg *metrics.Registry, o Options) *Page {
 	return &Page{reg: reg, opt: o, json: reg.NewReader(), prometheus: reg.NewReader()}
 }
 
-// ServeHTTP answers GET and HEAD: with Prometheus's text format where the last
-// element of the path is "metrics", and with JSON anywhere else. Other methods
-// get 405, and whom the filter refuses gets 403.
+// ServeHTTP answers GET and HEAD: in Prometheus's text format if the last element of the
+// path is "metrics", else in JSON. Other methods get 405; requests that the filter
+// refuses get 403.
 func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if !p.opt.Filter(r) {
 		http.Error(w, "not from here", http.StatusForbidden)
@@ -55,9 +72,9 @@ func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	if r.Method == http.MethodHead {
-		return // and no period ends
+		return // without a read, so that no period ends
 	}
-	_, _ = w.Write(write()) // who has gone needs no answer
+	_, _ = w.Write(write()) // the client may have gone
 }
 
 // status is the JSON form of a page.
@@ -92,7 +109,7 @@ type registry struct {
 	Error   string `json:"error,omitempty"`
 }
 
-// known returns nil for what is unknown.
+// known returns a pointer to a value, nil if it is unknown.
 func known(v procinfo.Value) *float64 {
 	if !v.OK {
 		return nil

@@ -85,7 +85,7 @@ func TestJSON(t *testing.T) {
 		reg.Gauge("queue_len").Set(7)
 		reg.Measure("lookup").Observe(4)
 		reg.Cache("names").Hit()
-		reg.Func(func(add func(apmon.Param)) {
+		reg.AddFunc(func(add func(apmon.Param)) {
 			add(apmon.Int("sessions", 3))
 			add(apmon.String("state", "RUNNING"))
 			panic("oops")
@@ -252,7 +252,7 @@ func hostile(c *apmon.Client) *Page {
 	reg.Gauge("a.b").Set(0.1)
 	reg.Measure("lookup").Observe(2)
 	reg.Cache("names").Hit()
-	reg.Func(func(add func(apmon.Param)) {
+	reg.AddFunc(func(add func(apmon.Param)) {
 		add(apmon.Int("a+b", 1))
 		add(apmon.String("state", "not a number"))
 	})
@@ -263,7 +263,7 @@ func TestPrometheus(t *testing.T) {
 	t.Parallel()
 	c := client(t)
 	for range 2 {
-		if _, err := metrics.Publish(c, metrics.New(), metrics.Options{}); err != nil { // two sources of one name
+		if _, err := metrics.Publish(c, metrics.New(), metrics.PublishOptions{}); err != nil { // two sources of one name
 			t.Fatal(err)
 		}
 	}

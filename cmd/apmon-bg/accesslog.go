@@ -19,28 +19,25 @@ import (
 	"github.com/apmon-go/apmon/xdr"
 )
 
-// logCluster is the cluster of what an access log comes to.
+// logCluster is the default cluster of access-log reports.
 const logCluster = "ApMon_AccessLog"
 
 // accessLog sums up one access log: that of the flags, else that of the
-// configuration.
+// configurations.
 type accessLog struct {
-	given conf.AccessLog // by flags
-	node  string         // -n
-
-	mu   sync.Mutex
-	want conf.AccessLog
-	wake chan struct{} // want has changed
+	given accessLogSettings // by flags
+	node  string            // -n
+	want  *latest[accessLogSettings]
 }
 
-var accessLogTopic = command.Topic{Name: "accesslog", Title: "Access log", Usage: "explain how access logs are summed up", Text: `With --accesslog, an access log is summed up in windows of --accesslog-window,
-aligned to the clock, by the lines' own times. FILE is followed from its end on,
-across rotation; - is standard input; a URL (http, https) is read as it is sent,
-and requested again 3 s after it ends; unixgram:PATH makes a unix datagram socket,
-as for nginx's "access_log syslog:server=unix:PATH,nohostname"; of a burst of more
-than net.unix.max_dgram_qlen lines nginx drops some.
+var accessLogTopic = command.Topic{Name: "accesslog", Title: "Access log", Usage: "how access logs are summed up", Text: `With --accesslog, an access log is summed up in windows of --accesslog-window,
+aligned to the clock, by the times of the lines. FILE is followed from its end, also
+when it is rotated; - is standard input; a URL (http, https) is read as it is sent,
+and requested again 3 s after it ends; unixgram:PATH creates a unix datagram socket,
+such as for nginx's "access_log syslog:server=unix:PATH,nohostname". If more than
+net.unix.max_dgram_qlen lines come at once, nginx drops some.
 
-A line is JSON with client, ua, url, status, time and bytes-sent, or of the
+A line is JSON with client, ua, url, status, time and bytes-sent, or has the
 Combined Log Format. For nginx:
 
    log_format apmon escape=json '{"client":"$remote_addr",'
@@ -52,16 +49,15 @@ URL) is reported on a node HOST_CONTENT_FORMAT_QUALITY in every window, with
 client_count, bytes_sent, bytes_sent_R, requests and requests_R; the log itself on
 the node HOST with unmatched, late, bad_lines, windows_lost and truncated. HOST is
 that of -n. More than 512 clients of one stream are counted with an error of
-1.15 %. Streams are at most 1000; those that --accesslog-ids does not declare are
-unmatched. The part of a URL behind a question mark names no stream. On a public
-server declare the streams: otherwise requests for pages that do not exist make
-new ones. A rate of 40 messages/s suffices for 600 streams: see xApMon_maxMsgRate.
-REGEXP must match from the beginning of the URL; .* in front of it finds a stream
-anywhere.
+1.15 %. At most 1000 streams are counted. With --accesslog-ids, other streams are
+unmatched. The query of a URL is not matched. On a public server declare the streams:
+otherwise requests for pages that do not exist add streams. 40 messages/s are enough
+for 600 streams: see xApMon_maxMsgRate. REGEXP must match from the beginning of the
+URL; begin it with .* to find a stream anywhere.
 
 The directives xApMon_accesslog = FILE and xApMon_accesslog_match, _ids, _window,
-_status, _format, _cluster and _node of a configuration do the same; the flags go
-before them. --match, --ids, --window, --status and --format are the older names
+_status, _format, _cluster and _node of a configuration do the same; the flags
+override them. --match, --ids, --window, --status and --format are the older names
 of these flags.`}
 
 func (l *accessLog) flags() []cli.Flag {
@@ -75,7 +71,7 @@ func (l *accessLog) flags() []cli.Flag {
 		&command.Repeat{Forms: []string{"accesslog-ids"}, Value: "C1,C2/F1/Q1,Q2", Usage: "declare streams, all combinations of contents, formats and qualities (repeatable; default: all that the log names)", Add: ids},
 		&cli.StringFlag{Name: "accesslog-cluster", Usage: "`CLUSTER` of the access-log reports", DefaultText: logCluster, Destination: &g.Cluster},
 		&cli.StringFlag{Name: "accesslog-node", Usage: "`TEMPLATE` of the nodes of streams", DefaultText: accesslog.DefaultNode, Destination: &g.Node},
-		// Of earlier releases.
+		// Names of earlier releases.
 		&command.Repeat{Forms: []string{"ids"}, Add: ids, Hidden: true},
 	}
 	for _, f := range []struct {
@@ -89,16 +85,16 @@ func (l *accessLog) flags() []cli.Flag {
 	} {
 		flags = append(flags,
 			&cli.StringFlag{Name: "accesslog-" + f.name, Usage: f.usage, DefaultText: f.preset, Destination: f.to},
-			&cli.StringFlag{Name: f.name, Hidden: true, Destination: f.to}) // of earlier releases
+			&cli.StringFlag{Name: f.name, Hidden: true, Destination: f.to}) // a name of earlier releases
 	}
 	return command.Group("Access log", flags...)
 }
 
-// check refuses flags that cannot be used.
+// check returns an error for flags that cannot be used.
 func (l *accessLog) check(cc *cli.Context) error {
-	l.node, l.wake = cc.String("node"), make(chan struct{}, 1)
+	l.node, l.want = cc.String("node"), newLatest[accessLogSettings]()
 	if l.given.Input == "" {
-		if l.given != (conf.AccessLog{}) {
+		if l.given != (accessLogSettings{}) {
 			return errors.New("--accesslog-match, -ids, -window, -status, -format, -cluster and -node need --accesslog")
 		}
 		if cc.IsSet("accesslog") {
@@ -112,63 +108,50 @@ func (l *accessLog) check(cc *cli.Context) error {
 	if _, err := l.open(l.given, nil); err != nil {
 		return err
 	}
-	l.want = l.given
+	l.want.set(l.given)
 	return nil
 }
 
-// configured has a change of the configuration also noted here.
-func (l *accessLog) configured(adjust func(*conf.Config)) func(*conf.Config) {
-	return func(cfg *conf.Config) {
-		adjust(cfg)
-		if l.given.Input != "" {
-			return
-		}
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		l.want = cfg.AccessLog
-		select {
-		case l.wake <- struct{}{}:
-		default: // it has been told already
-		}
+// configure takes the settings of all configurations, which those of flags replace.
+func (l *accessLog) configure(settings []conf.Setting) {
+	if l.given.Input == "" {
+		l.want.set(accessLogOf(settings))
 	}
 }
 
-// follow reads the log that is wanted, until ctx ends.
+// follow reads the configured log, until ctx ends.
 func (l *accessLog) follow(ctx context.Context, client *apmon.Client, logger *slog.Logger) {
-	var now conf.AccessLog
+	var now accessLogSettings
 	stop := func() {}
 	defer func() { stop() }()
 	for {
-		l.mu.Lock()
-		want := l.want
-		l.mu.Unlock()
-		if want != now {
+		if want := l.want.get(); want != now {
 			now = want
 			log, err := l.open(want, logger)
 			if err != nil {
 				logger.Error("access log not used as it is configured", slog.String("error", err.Error()))
 			} else {
-				stop() // before another one makes the same socket
+				stop() // before the new one creates the same socket
 				stop = sumUp(ctx, client, log, want)
 			}
 		}
 		select {
-		case <-l.wake:
+		case <-l.want.changed:
 		case <-ctx.Done():
 			return
 		}
 	}
 }
 
-// sumUp reads a log, nil for none, and has it reported, until stop is called.
-func sumUp(ctx context.Context, client *apmon.Client, log *accesslog.Log, o conf.AccessLog) (stop func()) {
+// sumUp reads and reports a log, nil for none, until stop is called.
+func sumUp(ctx context.Context, client *apmon.Client, log *accesslog.Log, o accessLogSettings) (stop func()) {
 	if log == nil {
 		return func() {}
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	wg.Go(func() { log.Run(ctx) })
-	// The names have been checked, and there is no other error.
+	// The names have been checked, so there is no error.
 	m, _ := client.AddMessenger(log, apmon.ReportOptions{Name: "access log", Cluster: cmp.Or(o.Cluster, logCluster), Interval: log.Window()})
 	return func() {
 		m.Remove()
@@ -177,8 +160,8 @@ func sumUp(ctx context.Context, client *apmon.Client, log *accesslog.Log, o conf
 	}
 }
 
-// open checks what is asked for, and returns its log; nil if there is none.
-func (l *accessLog) open(o conf.AccessLog, logger *slog.Logger) (*accesslog.Log, error) {
+// open returns the log of the settings, nil for none, or an error if they cannot be used.
+func (l *accessLog) open(o accessLogSettings, logger *slog.Logger) (*accesslog.Log, error) {
 	if o.Input == "" {
 		return nil, nil
 	}
@@ -189,7 +172,6 @@ func (l *accessLog) open(o conf.AccessLog, logger *slog.Logger) (*accesslog.Log,
 		IDs:    strings.Fields(o.IDs),
 		Node:   o.Node,
 		Host:   l.node,
-		Logger: logger,
 	}
 	if o.Cluster != "" {
 		if err := xdr.CheckName(o.Cluster); err != nil {
@@ -211,5 +193,8 @@ func (l *accessLog) open(o conf.AccessLog, logger *slog.Logger) (*accesslog.Log,
 			opts.Statuses = append(opts.Statuses, n)
 		}
 	}
-	return accesslog.New(opts)
+	if logger == nil {
+		return accesslog.New(opts)
+	}
+	return accesslog.New(opts, accesslog.WithLogger(logger))
 }

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,7 +20,6 @@ import (
 	"github.com/apmon-go/apmon/apmon"
 	"github.com/apmon-go/apmon/cmd/internal/command"
 	"github.com/apmon-go/apmon/conf"
-	"github.com/apmon-go/apmon/procinfo"
 	"github.com/apmon-go/apmon/xdr"
 )
 
@@ -35,11 +33,11 @@ type agent struct {
 	jobFlags
 	stdout io.Writer
 
-	client *apmon.Client
-	finder *jobFinder
-	host   string   // node of services
-	print  *printer // nil without --print
-	log    accessLog
+	client   *apmon.Client
+	watcher  *watcher
+	print    *printer // nil without --print
+	log      accessLog
+	settings *latest[[]conf.Setting] // of all configurations
 }
 
 func (a *agent) run(cc *cli.Context) error {
@@ -171,43 +169,26 @@ func (a *agent) options(cc *cli.Context) ([]apmon.Option, error) {
 	}
 	// The journal has times of its own: see systemd.exec(5).
 	a.Times = a.Getenv("JOURNAL_STREAM") == "" && a.Getenv("INVOCATION_ID") == ""
-	cluster, node, group := cc.String("cluster"), cc.String("node"), cc.String("host-group")
+	f := &a.jobFlags
+	f.given.cluster, f.given.node, f.group = cc.String("cluster"), cc.String("node"), cc.String("host-group")
 	if cc.IsSet("host-group") {
 		switch {
-		case strings.TrimSpace(group) == "":
+		case strings.TrimSpace(f.group) == "":
 			return nil, errors.New("--host-group is empty")
-		case cluster != "" || node != "":
+		case f.given.cluster != "" || f.given.node != "":
 			return nil, errors.New("--host-group gives the names, and goes with neither -c nor -n")
 		}
 	}
-	if !cc.Bool("stop") {
-		var d described
-		d.take(a.loadOwn(cc), &a.jobFlags, a.Logger())
-		if group == "" {
-			if cluster == "" && node == "" {
-				group = d.group
-			}
-			cluster, node = cmp.Or(cluster, d.cluster), cmp.Or(node, d.node)
-		}
-	}
-	if group != "" {
-		cluster, node = cmp.Or(cluster, group+"_Nodes"), cmp.Or(node, procinfo.Hostname())
-		if a.cluster == "" {
-			a.cluster = group + "_Jobs"
-		}
-	}
-	if err := a.jobFlags.check(); err != nil {
+	if err := f.check(); err != nil && err != errNoCgroups { // a configuration may name some
 		return nil, err
 	}
-	if a.host = node; node == "" {
-		a.host = procinfo.Hostname()
-	}
-	for what, s := range map[string]string{"-c": cluster, "-n": node} {
+	names := f.names(machine{})
+	for flag, s := range map[string]string{"-c": names.cluster, "-n": names.node} {
 		if s == "" {
 			continue
 		}
 		if err := xdr.CheckName(s); err != nil {
-			return nil, command.Errorf(command.DataErr, "%s: %w", what, err)
+			return nil, command.Errorf(command.DataErr, "%s: %w", flag, err)
 		}
 	}
 	interval, err := interval(cc, a.Getenv)
@@ -230,10 +211,16 @@ func (a *agent) options(cc *cli.Context) ([]apmon.Option, error) {
 			cfg.Destinations = slices.DeleteFunc(slices.Clone(cfg.Destinations), func(d conf.Destination) bool { return !given[d.Name()] })
 		}
 	}
-	adjust = a.log.configured(adjust)
+	configured := adjust
+	a.settings = newLatest[[]conf.Setting]()
+	adjust = func(cfg *conf.Config) {
+		configured(cfg)
+		a.log.configure(cfg.Settings)
+		a.settings.set(cfg.Settings)
+	}
 	noHost := cc.Bool("no-host")
 	o := a.Options(cc)
-	o.Adjust, o.HostCluster, o.HostNode = adjust, cluster, node
+	o.Adjust, o.Directives = adjust, directives()
 	o.AdjustSource = func(o *conf.Options) {
 		if interval > 0 {
 			o.SysInterval, o.JobInterval = interval, interval
@@ -270,10 +257,8 @@ func (a *agent) open(ctx context.Context, cc *cli.Context, opts []apmon.Option) 
 	case len(a.client.Stats().Destinations) == 0:
 		a.Logger().Warn("no usable destination yet, the sources are tried again and again")
 	}
-	a.finder = &jobFinder{
-		jobFlags: &a.jobFlags, client: a.client, log: a.Logger(), host: a.host, told: map[string]bool{},
-	}
-	return a.finder.begin()
+	a.watcher = newWatcher(&a.jobFlags, a.client, a.Logger(), a.settings)
+	return a.watcher.begin()
 }
 
 // once sends one report.
@@ -317,7 +302,7 @@ func (a *agent) follow(ctx context.Context, sig *signals, hup, usr1 <-chan os.Si
 	if err := a.client.Monitor(ctx); err != nil {
 		return err
 	}
-	helpers.Go(func() { a.finder.run(ctx) })
+	helpers.Go(func() { a.watcher.run(ctx) })
 	helpers.Go(func() { a.log.follow(ctx, a.client, a.Logger()) })
 	a.logStart()
 	service.tell("READY=1", a.status())

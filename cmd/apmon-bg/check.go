@@ -44,7 +44,7 @@ none, SOURCE is a list of destinations.`,
 					return command.Errorf(command.Usage, "flag %q stands behind a source; flags come first", arg)
 				}
 				name := fmt.Sprintf("argument %d", i+1) // itself it may hold a password
-				more, err := conf.Sources(name, arg)
+				more, err := conf.ParseSource(name, arg)
 				if err != nil {
 					more = []conf.Source{conf.Broken(name, err)}
 				}
@@ -56,7 +56,7 @@ none, SOURCE is a list of destinations.`,
 					return command.Errorf(command.Config, "%w", err)
 				}
 			}
-			loaded := command.Load(cc.Context, sources, cc.Bool("fallback"))
+			loaded := command.Load(cc.Context, sources, cc.Bool("fallback"), directives()...)
 			addrs := map[string]resolved{}
 			if !cc.Bool("no-resolve") {
 				addrs = lookUp(cc.Context, loaded, func(ctx context.Context, host string) ([]netip.Addr, error) {
@@ -65,9 +65,8 @@ none, SOURCE is a list of destinations.`,
 			}
 			checkDestinations(loaded, addrs)
 			for i := range loaded {
-				checkOwn(&loaded[i])
 				var l accessLog
-				if _, err := l.open(loaded[i].Config.AccessLog, nil); err != nil {
+				if _, err := l.open(accessLogOf(loaded[i].Config.Settings), nil); err != nil {
 					loaded[i].Problems = append(loaded[i].Problems, conf.Problem{Source: loaded[i].Config.Source, Err: err})
 				}
 			}

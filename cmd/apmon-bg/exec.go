@@ -262,7 +262,7 @@ func (r *runner) open(cc *cli.Context) {
 		sources = nil // the user named no destination
 	}
 	r.sends = len(sources) > 0
-	cluster, node := conf.JobNames(r.Getenv, cc.String("cluster"), cc.String("node"))
+	cluster, node := command.JobNames(r.Getenv, cc.String("cluster"), cc.String("node"))
 	for _, name := range []*string{&cluster, &node} {
 		if *name != "" {
 			if err := xdr.CheckName(*name); err != nil {

@@ -86,8 +86,8 @@ func followsJobs(pid int) bool {
 	return false
 }
 
-// finder makes a finder of jobs whose reports are seen, and sent to nobody.
-func finder(t *testing.T, flags *jobFlags) (*jobFinder, func() []*xdr.Datagram, *bytes.Buffer) {
+// newTestWatcher makes a watcher whose reports are seen, and sent to nobody.
+func newTestWatcher(t *testing.T, flags *jobFlags) (*watcher, func() []*xdr.Datagram, *bytes.Buffer) {
 	t.Helper()
 	var mu sync.Mutex
 	var seen []*xdr.Datagram
@@ -108,7 +108,8 @@ func finder(t *testing.T, flags *jobFlags) (*jobFinder, func() []*xdr.Datagram, 
 		t.Fatal(err)
 	}
 	var log bytes.Buffer
-	f := &jobFinder{jobFlags: flags, client: c, log: slog.New(slog.NewTextHandler(&log, nil)), host: "host.example", told: map[string]bool{}}
+	flags.given.node = "host.example"
+	f := newWatcher(flags, c, slog.New(slog.NewTextHandler(&log, nil)), newLatest[[]conf.Setting]())
 	return f, func() []*xdr.Datagram {
 		mu.Lock()
 		defer mu.Unlock()
@@ -138,7 +139,7 @@ func TestServiceIsReported(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	f, seen, _ := finder(t, &flags)
+	f, seen, _ := newTestWatcher(t, &flags)
 	if err := f.begin(); err != nil {
 		t.Fatal(err)
 	}
@@ -249,20 +250,22 @@ func TestCgroupsComeAndGo(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	flags := jobFlags{node: "slot {2} of {1}", cluster: "Slots"}
+	flags := jobFlags{node: "slot {2} of {1}", given: names{jobCluster: "Slots"}}
 	if err := flags.addGlob(filepath.Join(dir, "site_*/slot*")); err != nil {
 		t.Fatal(err)
 	}
-	f, seen, _ := finder(t, &flags)
+	f, seen, _ := newTestWatcher(t, &flags)
 	make("site_A/slot1")
 	make("site_A/slot2")
 	make("site_A/other")
 	if err := os.Mkdir(filepath.Join(dir, "site_A/slot3"), 0o700); err != nil { // no cgroup
 		t.Fatal(err)
 	}
+	if err := f.begin(); err != nil {
+		t.Fatal(err)
+	}
 	f.find(t.Context())
-	f.find(t.Context())
-	if n := len(f.globs[0].jobs); n != 2 {
+	if n := len(f.client.Stats().Reports); n != 2 {
 		t.Fatalf("%d jobs, want 2", n)
 	}
 	if err := os.RemoveAll(filepath.Join(dir, "site_A/slot1")); err != nil {

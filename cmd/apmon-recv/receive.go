@@ -181,7 +181,7 @@ func (s *summary) write(w io.Writer, instances bool) {
 		}
 	}
 	if n := t.Expired + t.Evicted; n > 0 {
-		fmt.Fprintf(w, "the total includes %d senders no longer listed: %d silent for %v, %d too many\n", n, t.Expired, receiver.Idle, t.Evicted)
+		fmt.Fprintf(w, "the total includes %d senders no longer listed: %d silent for %v, %d too many\n", n, t.Expired, receiver.SenderLifetime, t.Evicted)
 	}
 	if t.KernelDropped > 0 {
 		fmt.Fprintf(w, "%d datagrams dropped by the kernel: the receive buffer it gave has %d bytes (see net.core.rmem_max)\n", t.KernelDropped, t.ReadBuffer)

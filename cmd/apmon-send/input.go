@@ -18,7 +18,6 @@ import (
 
 	"github.com/apmon-go/apmon/apmon"
 	"github.com/apmon-go/apmon/cmd/internal/command"
-	"github.com/apmon-go/apmon/conf"
 	"github.com/apmon-go/apmon/xdr"
 )
 
@@ -42,7 +41,7 @@ func (c *sendCommand) messages(cc *cli.Context) (iter.Seq2[apmon.Message, error]
 		Params:  c.params,
 	}
 	if cc.Bool("job") {
-		base.Cluster, base.Node = conf.JobNames(c.Getenv, cc.String("cluster"), cc.String("node"))
+		base.Cluster, base.Node = command.JobNames(c.Getenv, cc.String("cluster"), cc.String("node"))
 	}
 	for _, flag := range []string{"cluster", "node"} {
 		if cc.IsSet(flag) {

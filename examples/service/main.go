@@ -1,12 +1,11 @@
-// Service is an HTTP server that reports on itself: request statistics, counters
-// and gauges of its own, Go's runtime, and a status page. It is a complete program
-// to look at and to start from:
+// Service is an HTTP server that reports on itself: request statistics, its own
+// counters and gauges, Go's runtime, and a status page. It is a complete program to
+// start from:
 //
 //	go run ./examples/service
 //
-// starts the server, asks it now and then for something, so that there is
-// something to see, and shows what is reported, as apmon-recv receives it. With -d
-// it reports to a receiver of yours.
+// starts the server, sends it requests, and receives and prints its reports. With
+// -d it reports to another receiver.
 package main
 
 import (
@@ -20,7 +19,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"os/signal"
 	"syscall"
 	"time"
@@ -28,8 +26,10 @@ import (
 	"github.com/apmon-go/apmon/apmon"
 	"github.com/apmon-go/apmon/apmon/httpstats"
 	"github.com/apmon-go/apmon/apmon/metrics"
+	"github.com/apmon-go/apmon/apmon/receiver"
 	"github.com/apmon-go/apmon/apmon/statusz"
 	"github.com/apmon-go/apmon/conf"
+	"github.com/apmon-go/apmon/xdr"
 )
 
 func main() {
@@ -45,13 +45,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	flags := flag.NewFlagSet("service", flag.ContinueOnError)
 	flags.SetOutput(stderr)
 	listen := flags.String("listen", "127.0.0.1:0", "serve HTTP at this `address`")
-	dest := flags.String("d", "", "report to this `destination`, host:port (default: an apmon-recv of our own)")
+	dest := flags.String("d", "", "report to this `destination`, host:port (default: receive and print the reports here)")
 	interval := flags.Duration("interval", 5*time.Second, "report this often")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
 	if *dest == "" {
-		addr, end, err := receive(ctx, stdout, stderr)
+		addr, end, err := receive(stdout)
 		if err != nil {
 			return err
 		}
@@ -59,8 +59,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		*dest = addr
 	}
 
-	// The client, and what reports in the background. The host's own reports
-	// are left to apmon-bg.
+	// The client and its background reports. Reports on the host are left to apmon-bg.
 	cfg := conf.Config{Options: conf.Options{SysMonitoring: conf.Off, GeneralInfo: conf.Off}}
 	if err := cfg.AddLine(*dest); err != nil {
 		return err
@@ -74,40 +73,26 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		return err
 	}
 
-	// What the service counts.
+	// The metrics of the service.
 	reg := metrics.New()
 	defer reg.Close()
-	reg.Runtime()
-	greetings, waiting, answer := reg.Counter("greetings"), reg.Gauge("waiting"), reg.Measure("answer")
+	reg.AddRuntime()
 	names := apmon.ReportOptions{Cluster: "Example_Services", Node: "service", Interval: *interval}
-	published, err := metrics.Publish(client, reg, metrics.Options{Cluster: names.Cluster, Node: names.Node, Interval: *interval})
+	published, err := metrics.Publish(client, reg, metrics.PublishOptions{Cluster: names.Cluster, Node: names.Node, Interval: *interval})
 	if err != nil {
 		return err
 	}
-	stats := httpstats.New()
+	stats := httpstats.New(httpstats.Options{})
 	names.Name = "http"
 	if _, err := client.AddSource(stats, names); err != nil {
 		return err
 	}
 
-	// What it does.
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /hello", func(w http.ResponseWriter, r *http.Request) {
-		waiting.Add(1)
-		defer waiting.Add(-1)
-		defer answer.Start().Stop()
-		time.Sleep(rand.N(20 * time.Millisecond)) // it works
-		greetings.Add(1)
-		fmt.Fprintln(w, "Hello!")
-	})
-	page := statusz.New(reg, statusz.Options{Client: client})
-	mux.Handle("GET /status", page)  // JSON
-	mux.Handle("GET /metrics", page) // Prometheus's text format
 	listener, err := net.Listen("tcp", *listen)
 	if err != nil {
 		return err
 	}
-	server := &http.Server{Handler: stats.Wrap(mux), ReadHeaderTimeout: 10 * time.Second}
+	server := &http.Server{Handler: stats.Wrap(pages(reg, client)), ReadHeaderTimeout: 10 * time.Second}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	url := "http://" + listener.Addr().String()
@@ -123,7 +108,26 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	return errors.Join(err, server.Shutdown(ctx), published.Stop(ctx))
 }
 
-// visit asks for a page some times a second.
+// pages returns the handler of the pages: a greeting, which is counted and measured,
+// and the state of the service.
+func pages(reg *metrics.Registry, client *apmon.Client) http.Handler {
+	greetings, waiting, answer := reg.Counter("greetings"), reg.Gauge("waiting"), reg.Measure("answer")
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /hello", func(w http.ResponseWriter, r *http.Request) {
+		waiting.Add(1)
+		defer waiting.Add(-1)
+		defer answer.Start().Stop()
+		time.Sleep(rand.N(20 * time.Millisecond)) // stands for work
+		greetings.Add(1)
+		fmt.Fprintln(w, "Hello!")
+	})
+	page := statusz.New(reg, statusz.Options{Client: client})
+	mux.Handle("GET /status", page)  // JSON
+	mux.Handle("GET /metrics", page) // Prometheus's text format
+	return mux
+}
+
+// visit requests a page several times a second.
 func visit(ctx context.Context, url string) {
 	for ctx.Err() == nil {
 		if req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil); err == nil {
@@ -139,32 +143,36 @@ func visit(ctx context.Context, url string) {
 	}
 }
 
-// receive starts an apmon-recv on a free port of loopback and returns its
-// address.
-func receive(ctx context.Context, stdout, stderr io.Writer) (addr string, end func(), err error) {
-	free, err := net.ListenPacket("udp", "127.0.0.1:0")
+// receive listens on a free port of loopback, prints the reports that arrive, and
+// returns its address. The caller calls end when all has been sent.
+func receive(stdout io.Writer) (addr string, end func(), err error) {
+	recv, err := receiver.Listen("127.0.0.1:0", receiver.Options{})
 	if err != nil {
 		return "", nil, err
 	}
-	addr = free.LocalAddr().String()
-	free.Close()
-	cmd := exec.Command("go", "run", "github.com/apmon-go/apmon/cmd/apmon-recv", "--listen", addr)
-	cmd.Stdout, cmd.Stderr = stdout, stderr
-	if err := cmd.Start(); err != nil {
-		return "", nil, fmt.Errorf("apmon-recv: %w; name a receiver with -d", err)
-	}
-	ended := make(chan struct{})
+	ctx, stop := context.WithCancel(context.Background())
+	served := make(chan struct{})
 	go func() {
-		if err := cmd.Wait(); err != nil && ctx.Err() == nil {
-			fmt.Fprintf(stderr, "service: apmon-recv: %v; name a receiver with -d\n", err)
-		}
-		close(ended)
+		defer close(served)
+		_ = recv.Serve(ctx, func(p *receiver.Packet) {
+			if p.Err != nil {
+				fmt.Fprintln(stdout, p.From, p.Err)
+				return
+			}
+			fmt.Fprintln(stdout, p.Datagram.Cluster, p.Datagram.Node)
+			for i := range p.Datagram.Params {
+				param := &p.Datagram.Params[i]
+				if param.Type() == xdr.TypeString {
+					fmt.Fprintf(stdout, "    %s = %q\n", param.Name, param.Text())
+				} else {
+					fmt.Fprintf(stdout, "    %s = %v\n", param.Name, param.Float())
+				}
+			}
+		})
 	}()
-	return addr, func() {
-		// A Ctrl-C has reached it already; it shows its summary and ends.
-		if ctx.Err() == nil {
-			_ = cmd.Process.Signal(os.Interrupt)
-		}
-		<-ended
+	return recv.Addr().String(), func() {
+		stop() // Serve hands over what has arrived
+		<-served
+		recv.Close()
 	}, nil
 }

@@ -1,19 +1,65 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"encoding/json"
 	"io"
 	"net/http"
+	"os"
+	"os/exec"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/apmon-go/apmon/apmon/apmontest"
 	"github.com/apmon-go/apmon/xdr"
 )
 
-// TestService runs the example, and looks at it as a newcomer would.
+// TestMain runs the example itself in the processes that tests start.
+func TestMain(m *testing.M) {
+	if os.Getenv("SERVICE_EXAMPLE") != "" {
+		main()
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// Without -d the example receives and prints its own reports, and a signal ends it.
+func TestReceivesInProcess(t *testing.T) {
+	t.Parallel()
+	for _, sig := range []os.Signal{os.Interrupt, syscall.SIGTERM} {
+		cmd := exec.CommandContext(t.Context(), os.Args[0], "-interval", "1s")
+		cmd.Env = append(os.Environ(), "SERVICE_EXAMPLE=1")
+		out, err := cmd.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		var all strings.Builder
+		signaled := false
+		for lines := bufio.NewScanner(out); lines.Scan(); { // until the example ends
+			all.WriteString(lines.Text() + "\n")
+			if !signaled && strings.Contains(lines.Text(), "http_total_request_count") {
+				signaled = true
+				if err := cmd.Process.Signal(sig); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("%v: %v", sig, err)
+		}
+		if got := all.String(); !signaled || !strings.Contains(got, "Example_Services service\n") || !strings.Contains(got, "    greetings") {
+			t.Errorf("%v: printed\n%s", sig, got)
+		}
+	}
+}
+
+// TestService runs the example and requests its pages.
 func TestService(t *testing.T) {
 	t.Parallel()
 	recv := apmontest.New(t)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"slices"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -158,16 +157,6 @@ func (d *Destinations) Load(ctx context.Context, fallback bool) ([]conf.Loaded, 
 		loaded = append(loaded, d.Given())
 	}
 	return append(loaded, Load(ctx, sources, fallback)...), nil
-}
-
-// LoadLocal reads the sources that are not URLs once, for what no URL may say.
-func (d *Destinations) LoadLocal(ctx context.Context) ([]conf.Loaded, error) {
-	sources, err := d.sources()
-	if err != nil {
-		return nil, err
-	}
-	sources = slices.DeleteFunc(sources, func(s conf.Source) bool { return strings.Contains(s.Name, "://") })
-	return Load(ctx, sources, false), nil
 }
 
 // Given is what the flags -d say.

@@ -1,4 +1,4 @@
-package statusz
+package profiler
 
 import (
 	"bytes"
@@ -68,10 +68,10 @@ func spin() {
 	sink = x
 }
 
-func profiler(t *testing.T) (*Profiler, *journal) {
+func listen(t *testing.T) (*Profiler, *journal) {
 	t.Helper()
 	j := &journal{}
-	p, err := Profile(ProfileOptions{Addr: "127.0.0.1:0", Logger: slog.New(slog.NewTextHandler(j, nil))})
+	p, err := Listen("127.0.0.1:0", Options{}, WithLogger(slog.New(slog.NewTextHandler(j, nil))))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -111,16 +111,16 @@ func TestProfilerAddresses(t *testing.T) {
 		"0.0.0.0:0": "not a loopback address", ":0": "not a loopback address", "[::]:0": "not a loopback address", "192.0.2.1:0": "not a loopback address",
 		"[fe80::1%lo]:0": "not a loopback address", "127.0.0.1": "missing port", "": "not a loopback address", "127.0.0.1:x": "",
 	} {
-		p, err := Profile(ProfileOptions{Addr: addr})
+		p, err := Listen(addr, Options{})
 		if err == nil {
 			p.Close()
 			t.Errorf("%q is taken", addr)
-		} else if !strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), "statusz: profiler: ") {
+		} else if !strings.Contains(err.Error(), want) || !strings.HasPrefix(err.Error(), "profiler: ") {
 			t.Errorf("%q: %v", addr, err)
 		}
 	}
 	// With Remote such an address is tried; this one is nobody's.
-	p, err := Profile(ProfileOptions{Addr: "192.0.2.1:0", Remote: true})
+	p, err := Listen("192.0.2.1:0", Options{Remote: true})
 	if err == nil {
 		p.Close()
 		t.Skip("192.0.2.1 is an address of this machine")
@@ -131,7 +131,7 @@ func TestProfilerAddresses(t *testing.T) {
 }
 
 func TestProfileOnRequest(t *testing.T) {
-	p, _ := profiler(t)
+	p, _ := listen(t)
 	burn(t)
 	eventually(t, "a profile with spin in it", func() bool {
 		code, b := ask(t, p, "GET", "/profile?seconds=0.1")
@@ -142,7 +142,7 @@ func TestProfileOnRequest(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		i := slices.IndexFunc(top, func(s spent) bool { return strings.HasSuffix(s.name, "statusz.spin") })
+		i := slices.IndexFunc(top, func(s spent) bool { return strings.HasSuffix(s.name, "profiler.spin") })
 		return i >= 0 && top[i].self > 0 && top[i].self <= top[i].all && top[i].all <= total
 	})
 	for _, tt := range []struct {
@@ -169,7 +169,7 @@ func TestProfileOnRequest(t *testing.T) {
 }
 
 func TestProfileToTheLog(t *testing.T) {
-	p, j := profiler(t)
+	p, j := listen(t)
 	burn(t)
 	// Again and again, until it is stopped.
 	if code, b := ask(t, p, "POST", "/start?seconds=0.1&every=0.11"); code != 200 {
@@ -178,23 +178,23 @@ func TestProfileToTheLog(t *testing.T) {
 	if code, _ := ask(t, p, "POST", "/start"); code != 409 {
 		t.Errorf("started twice: %d", code)
 	}
-	if err := p.Start(time.Second, 0); !errors.Is(err, ErrProfiling) {
+	if err := p.StartLogging(time.Second, 0); !errors.Is(err, ErrRunning) {
 		t.Errorf("started twice: %v", err)
 	}
-	eventually(t, "profiles with spin in them", func() bool { return j.count("of=100ms") >= 2 && j.count("statusz.spin ") > 0 })
+	eventually(t, "profiles with spin in them", func() bool { return j.count("of=100ms") >= 2 && j.count("profiler.spin ") > 0 })
 	ask(t, p, "POST", "/stop")
 	n := j.count("of=100ms")
 
 	// Once; what there is when it is stopped is logged.
-	if err := p.Start(time.Minute, 0); err != nil {
+	if err := p.StartLogging(time.Minute, 0); err != nil {
 		t.Fatal(err)
 	}
-	p.Stop()
-	p.Stop()
+	p.StopLogging()
+	p.StopLogging()
 	if got := j.count("of=1m0s"); got != 1 || j.count("of=100ms") != n {
 		t.Errorf("%d profiles, and %d after the stop", got, j.count("of=100ms")-n)
 	}
-	if err := p.Start(time.Millisecond, 0); err != nil {
+	if err := p.StartLogging(time.Millisecond, 0); err != nil {
 		t.Error(err)
 	}
 	eventually(t, "the end of what runs once", func() bool {
@@ -212,19 +212,19 @@ func TestOneProfileAtATime(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer pprof.StopCPUProfile()
-	p, j := profiler(t)
+	p, j := listen(t)
 	if code, _ := ask(t, p, "GET", "/profile?seconds=0.001"); code != 409 {
 		t.Errorf("%d while the program profiles itself", code)
 	}
-	if err := p.Start(time.Millisecond, 0); err != nil {
+	if err := p.StartLogging(time.Millisecond, 0); err != nil {
 		t.Error(err)
 	}
 	eventually(t, "a line in the log", func() bool { return j.count("no CPU profile") == 1 })
 }
 
 func TestCloseEndsProfiles(t *testing.T) {
-	p, j := profiler(t)
-	if err := p.Start(MaxProfile, 2*MaxProfile); err != nil {
+	p, j := listen(t)
+	if err := p.StartLogging(MaxProfile, 2*MaxProfile); err != nil {
 		t.Fatal(err)
 	}
 	start := time.Now()
@@ -236,12 +236,12 @@ func TestCloseEndsProfiles(t *testing.T) {
 	if took := time.Since(start); took > 10*time.Second || j.count("of=10m0s") != 1 {
 		t.Errorf("closed after %v, %d profiles", took, j.count("of=10m0s"))
 	}
-	if err := p.Start(time.Second, 0); err == nil {
+	if err := p.StartLogging(time.Second, 0); err == nil {
 		t.Error("started after Close")
 	}
 
 	// Also one that somebody waits for.
-	p, _ = profiler(t)
+	p, _ = listen(t)
 	code := make(chan int)
 	go func() {
 		c, _ := ask(t, p, "GET", "/profile?seconds=600")

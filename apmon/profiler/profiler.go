@@ -1,4 +1,22 @@
-package statusz
+// Package profiler serves the profiles of a program on a port of its own, and writes
+// CPU profiles to its log on request.
+//
+//	p, err := profiler.Listen("127.0.0.1:6060", profiler.Options{})
+//	if err != nil {
+//		return err
+//	}
+//	defer p.Close()
+//
+// Then "go tool pprof http://127.0.0.1:6060/profile?seconds=10" shows where the
+// program spends its CPU time.
+//
+// # How it works
+//
+// The profiles are those of package runtime/pprof. Nothing is registered on
+// http.DefaultServeMux. For the log, the package decodes the CPU profile itself and
+// adds up the time of each function. Until a profile is requested it costs one
+// goroutine that waits for connections.
+package profiler
 
 import (
 	"bytes"
@@ -12,26 +30,34 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"github.com/apmon-go/apmon/apmon/internal/loopback"
 )
 
 // MaxProfile is the longest CPU profile.
 const MaxProfile = 10 * time.Minute
 
-// ErrProfiling: profiles are being written to the log already.
-var ErrProfiling = errors.New("statusz: profiling to the log runs already")
+// ErrRunning is the error of [Profiler.StartLogging] while it is already logging.
+var ErrRunning = errors.New("profiler: already logging")
 
-// ProfileOptions say where a profiler listens, and where it logs.
-type ProfileOptions struct {
-	Addr string // host:port; port 0 for a free one
-	// Remote lets it listen on another address than loopback, and answer anybody:
-	// profiles tell of the program's code and, in part, of its data.
+// Options are the settings of a profiler.
+type Options struct {
+	// Remote permits an address that is not loopback, and answers every client:
+	// profiles reveal the program's code and, in part, its data.
 	Remote bool
-	Logger *slog.Logger // nil for no log
 }
 
-// Profiler serves profiles on a port of its own. Make one with [Profile].
+// Option replaces a part of the surroundings.
+type Option func(*Profiler)
+
+// WithLogger sets the logger, which [Profiler.StartLogging] needs. By default
+// nothing is logged.
+func WithLogger(l *slog.Logger) Option { return func(p *Profiler) { p.log = l } }
+
+// Profiler serves profiles. Make one with [Listen].
 type Profiler struct {
 	log      *slog.Logger
+	remote   bool
 	listener net.Listener
 	server   http.Server
 	ctx      context.Context // ends with Close
@@ -39,76 +65,82 @@ type Profiler struct {
 	served   chan struct{}
 
 	mu   sync.Mutex
-	stop context.CancelFunc // of what Start has begun; nil when nothing runs
+	stop context.CancelFunc // ends the logging; nil when none runs
 	done chan struct{}      // closed when that has ended
 }
 
-// Profile listens for requests for profiles until [Profiler.Close]:
+// Listen serves profiles at an address, host:port with port 0 for a free one, until
+// [Profiler.Close]:
 //
 //	GET  /profile?seconds=10         a CPU profile, for go tool pprof
-//	GET  /heap (allocs, block, goroutine, mutex, threadcreate)  what runtime/pprof has under that name
-//	POST /start?seconds=10&every=60  see [Profiler.Start]; without every, once
-//	POST /stop                       see [Profiler.Stop]
+//	GET  /heap (allocs, block, goroutine, mutex, threadcreate)  the profile of that name in runtime/pprof
+//	POST /start?seconds=10&every=60  see [Profiler.StartLogging]; without every, once
+//	POST /stop                       see [Profiler.StopLogging]
 //
-// Unless Remote is set, an address that is not of loopback is an error, and only
-// requests that are [Loopback] are answered. There is one CPU profile at a time in
-// a process; who asks for another gets 409.
-func Profile(o ProfileOptions) (*Profiler, error) {
-	addr, err := net.ResolveTCPAddr("tcp", o.Addr)
+// Unless Remote is set, an address that is not loopback is an error, and only
+// requests from this machine are answered, others get 403. A process can run one
+// CPU profile at a time; a second request gets 409.
+func Listen(address string, options Options, opts ...Option) (*Profiler, error) {
+	addr, err := net.ResolveTCPAddr("tcp", address)
 	if err != nil {
-		return nil, fmt.Errorf("statusz: profiler: %w", err)
+		return nil, fmt.Errorf("profiler: %w", err)
 	}
-	if !o.Remote && !loopback(addr.AddrPort().Addr()) {
-		return nil, fmt.Errorf("statusz: profiler: %s is not a loopback address", o.Addr)
+	if !options.Remote && !loopback.Addr(addr.AddrPort().Addr()) {
+		return nil, fmt.Errorf("profiler: %s is not a loopback address", address)
 	}
 	listener, err := net.ListenTCP("tcp", addr)
 	if err != nil {
-		return nil, fmt.Errorf("statusz: profiler: %w", err)
+		return nil, fmt.Errorf("profiler: %w", err)
 	}
-	p := &Profiler{log: o.Logger, listener: listener, served: make(chan struct{})}
-	if p.log == nil {
-		p.log = slog.New(slog.DiscardHandler)
+	p := &Profiler{log: slog.New(slog.DiscardHandler), remote: options.Remote, listener: listener, served: make(chan struct{})}
+	for _, o := range opts {
+		o(p)
 	}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
-	mux := http.NewServeMux()
-	mux.HandleFunc("GET /profile", p.serveCPU)
-	mux.HandleFunc("GET /{name}", serveNamed)
-	mux.HandleFunc("POST /start", p.serveStart)
-	mux.HandleFunc("POST /stop", func(http.ResponseWriter, *http.Request) { p.Stop() })
-	// A page in a browser could start profiling.
-	guarded := http.NewCrossOriginProtection().Handler(mux)
 	p.server = http.Server{
 		ReadHeaderTimeout: 5 * time.Second,
 		BaseContext:       func(net.Listener) context.Context { return p.ctx },
 		ErrorLog:          slog.NewLogLogger(p.log.Handler(), slog.LevelWarn),
-		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			if !o.Remote && !(Loopback(r) && noOtherSite(r)) {
-				http.Error(w, "not from here", http.StatusForbidden)
-				return
-			}
-			guarded.ServeHTTP(w, r)
-		}),
+		Handler:           p.handler(),
 	}
 	go func() {
 		defer close(p.served)
 		if err := p.server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
-			p.log.LogAttrs(context.Background(), slog.LevelError, "profiler listens no more", slog.String("error", err.Error()))
+			p.log.LogAttrs(context.Background(), slog.LevelError, "profiler no longer listens", slog.String("error", err.Error()))
 		}
 	}()
 	return p, nil
 }
 
+// handler answers the requests that are permitted.
+func (p *Profiler) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /profile", p.serveCPU)
+	mux.HandleFunc("GET /{name}", serveNamed)
+	mux.HandleFunc("POST /start", p.serveStart)
+	mux.HandleFunc("POST /stop", func(http.ResponseWriter, *http.Request) { p.StopLogging() })
+	// A page in a browser could start profiling.
+	guarded := http.NewCrossOriginProtection().Handler(mux)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !p.remote && !(loopback.Request(r) && loopback.SameSite(r)) {
+			http.Error(w, "not from here", http.StatusForbidden)
+			return
+		}
+		guarded.ServeHTTP(w, r)
+	})
+}
+
 // Addr returns the address it listens on.
 func (p *Profiler) Addr() net.Addr { return p.listener.Addr() }
 
-// Close ends profiles under way and stops listening. It may be called more than
+// Close ends the profiles under way and stops listening. It may be called more than
 // once.
 func (p *Profiler) Close() error {
 	p.cancel()
-	p.Stop()
+	p.StopLogging()
 	ctx, stop := context.WithTimeout(context.Background(), time.Second)
 	defer stop()
-	err := p.server.Shutdown(ctx) // waits for the requests, which have ended
+	err := p.server.Shutdown(ctx) // waits for the requests, which end with p.ctx
 	if err != nil {
 		err = p.server.Close()
 	}
@@ -116,24 +148,25 @@ func (p *Profiler) Close() error {
 	return err
 }
 
-// Start writes CPU profiles to the log: the functions that most time was spent in
-// during the time given, once, or again and again so long after each start. It
-// returns at once; the errors are [ErrProfiling], and times that cannot be: a
-// profile lasts from 1 ms to [MaxProfile], and less than what lies between two.
-func (p *Profiler) Start(length, every time.Duration) error {
+// StartLogging writes CPU profiles to the log: the functions that used most CPU time
+// during length. It logs one profile, or if every is not 0 one each time that long
+// after the start of the one before. It returns at once. The error is [ErrRunning],
+// or names a time out of range: a profile lasts from 1 ms to [MaxProfile], and less
+// than every.
+func (p *Profiler) StartLogging(length, every time.Duration) error {
 	if err := checkLength(length); err != nil {
 		return err
 	}
 	if every != 0 && every <= length {
-		return fmt.Errorf("statusz: a profile of %v every %v", length, every)
+		return fmt.Errorf("profiler: a profile of %v every %v", length, every)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.ctx.Err() != nil {
-		return errors.New("statusz: profiler is closed")
+		return errors.New("profiler: profiler is closed")
 	}
 	if p.stop != nil {
-		return ErrProfiling
+		return ErrRunning
 	}
 	ctx, stop := context.WithCancel(p.ctx)
 	done := make(chan struct{})
@@ -149,9 +182,9 @@ func (p *Profiler) Start(length, every time.Duration) error {
 	return nil
 }
 
-// Stop ends what [Profiler.Start] has begun, and waits for it; what was profiled
-// until now is logged. It does nothing if nothing runs.
-func (p *Profiler) Stop() {
+// StopLogging ends the logging and waits for it; the profile under way is logged up
+// to now. It does nothing if none runs.
+func (p *Profiler) StopLogging() {
 	p.mu.Lock()
 	stop, done := p.stop, p.done
 	p.mu.Unlock()
@@ -171,7 +204,7 @@ func (p *Profiler) run(ctx context.Context, length, every time.Duration) {
 	}
 }
 
-// logged is how many functions a profile in the log has.
+// logged is the number of functions that a profile in the log has.
 const logged = 15
 
 func (p *Profiler) logProfile(ctx context.Context, length time.Duration) {
@@ -193,23 +226,23 @@ func (p *Profiler) logProfile(ctx context.Context, length time.Duration) {
 
 func checkLength(length time.Duration) error {
 	if length < time.Millisecond || length > MaxProfile {
-		return fmt.Errorf("statusz: a profile of %v, at most %v", length, MaxProfile)
+		return fmt.Errorf("profiler: a profile of %v, at most %v", length, MaxProfile)
 	}
 	return nil
 }
 
-// cpuProfile profiles for that long, or until ctx ends.
+// cpuProfile profiles for length, or until ctx ends.
 func cpuProfile(ctx context.Context, length time.Duration) ([]byte, error) {
 	var b bytes.Buffer
 	if err := pprof.StartCPUProfile(&b); err != nil {
-		return nil, fmt.Errorf("statusz: %w", err)
+		return nil, fmt.Errorf("profiler: %w", err)
 	}
 	sleep(ctx, length)
 	pprof.StopCPUProfile()
 	return b.Bytes(), nil
 }
 
-// sleep reports whether the time has passed; ctx may end it.
+// sleep waits for d, and reports false if ctx ends first.
 func sleep(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -221,7 +254,7 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// seconds returns a parameter of a request, in seconds.
+// seconds parses a parameter of a request, a number of seconds.
 func seconds(r *http.Request, name string, byDefault time.Duration) (time.Duration, error) {
 	s := r.FormValue(name)
 	if s == "" {
@@ -229,7 +262,7 @@ func seconds(r *http.Request, name string, byDefault time.Duration) (time.Durati
 	}
 	v, err := strconv.ParseFloat(s, 64)
 	if err != nil || !(v > 0 && v <= 1e9) {
-		return 0, fmt.Errorf("statusz: %s of %q", name, s)
+		return 0, fmt.Errorf("profiler: %s of %q", name, s)
 	}
 	return time.Duration(v * float64(time.Second)), nil
 }
@@ -270,7 +303,7 @@ func serveNamed(w http.ResponseWriter, r *http.Request) {
 func serveProfile(w http.ResponseWriter, b []byte) {
 	w.Header().Set("Content-Type", "application/octet-stream")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
-	_, _ = w.Write(b) // who has gone needs no answer
+	_, _ = w.Write(b) // the client may have gone
 }
 
 func (p *Profiler) serveStart(w http.ResponseWriter, r *http.Request) {
@@ -280,10 +313,10 @@ func (p *Profiler) serveStart(w http.ResponseWriter, r *http.Request) {
 		every, err = seconds(r, "every", 0)
 	}
 	if err == nil {
-		err = p.Start(length, every)
+		err = p.StartLogging(length, every)
 	}
 	switch {
-	case errors.Is(err, ErrProfiling):
+	case errors.Is(err, ErrRunning):
 		http.Error(w, err.Error(), http.StatusConflict)
 	case err != nil:
 		http.Error(w, err.Error(), http.StatusBadRequest)

@@ -1,4 +1,4 @@
-package statusz
+package loopback
 
 import (
 	"context"
@@ -17,7 +17,7 @@ func request(peer string, headers ...string) *http.Request {
 	return r
 }
 
-func TestLoopbackPeers(t *testing.T) {
+func TestPeers(t *testing.T) {
 	t.Parallel()
 	for peer, want := range map[string]bool{
 		"127.0.0.1:1": true, "127.8.9.10:65535": true, "[::1]:80": true, "[::ffff:127.0.0.1]:80": true,
@@ -26,7 +26,7 @@ func TestLoopbackPeers(t *testing.T) {
 		"[::1%eth0]:80": false, "127.0.0.1": false, "::1": false, "": false, "@": false, "localhost:80": false, "127.0.0.1:": false,
 		"127.0.0.1:99999": false, "127.1:80": false, "0177.0.0.1:80": false, "/run/app.sock": false, "<nil>": false,
 	} {
-		if got := Loopback(request(peer)); got != want {
+		if got := Request(request(peer)); got != want {
 			t.Errorf("%q: %v", peer, got)
 		}
 	}
@@ -45,7 +45,7 @@ var hops = map[string]bool{
 	"null": false, "-": false, "*": false, "'127.0.0.1'": false, `\127.0.0.1`: false, "127.0.0.1/8": false, "for=127.0.0.1": false,
 }
 
-func TestLoopbackHops(t *testing.T) {
+func TestHops(t *testing.T) {
 	t.Parallel()
 	const peer = "127.0.0.1:4711"
 	for hop, want := range hops {
@@ -65,17 +65,17 @@ func TestLoopbackHops(t *testing.T) {
 			{`Forwarded: For="` + escaped + `" , for="[::1]:80"`},
 			{"Forwarded: for=127.0.0.1", `Forwarded: for="` + escaped + `"`},
 		} {
-			if got := Loopback(request(peer, headers...)); got != want {
+			if got := Request(request(peer, headers...)); got != want {
 				t.Errorf("%q: %v", headers, got)
 			}
-			if Loopback(request("8.8.8.8:80", headers...)) {
+			if Request(request("8.8.8.8:80", headers...)) {
 				t.Errorf("%q from elsewhere", headers)
 			}
 		}
 	}
 }
 
-func TestLoopbackForwarded(t *testing.T) {
+func TestForwarded(t *testing.T) {
 	t.Parallel()
 	for line, want := range map[string]bool{
 		"for=127.0.0.1": true, `for="127.0.0.1"`: true, `for="\1\2\7.0.0.1"`: true, "For=127.0.0.1;proto=http;by=203.0.113.43": true,
@@ -89,23 +89,23 @@ func TestLoopbackForwarded(t *testing.T) {
 		"for=[::1]": false, "for=127.0.0.1:80": false, // have to be quoted
 		"for=_hidden": false, "for=unknown": false, `for="_gazonk"`: false, `for="unknown:80"`: false, "for=127.0.0.1 8.8.8.8": false, "xfor=127.0.0.1": false,
 	} {
-		if got := Loopback(request("[::1]:4711", "Forwarded: "+line)); got != want {
+		if got := Request(request("[::1]:4711", "Forwarded: "+line)); got != want {
 			t.Errorf("%q: %v", line, got)
 		}
 	}
-	if Loopback(request("127.0.0.1:4711", "Forwarded: for=127.0.0.1", "X-Forwarded-For: 127.0.0.1", "X-Real-IP: 8.8.8.8")) {
+	if Request(request("127.0.0.1:4711", "Forwarded: for=127.0.0.1", "X-Forwarded-For: 127.0.0.1", "X-Real-IP: 8.8.8.8")) {
 		t.Error("one of three headers is enough to refuse")
 	}
 }
 
-func TestLoopbackUnixSocket(t *testing.T) {
+func TestUnixSocket(t *testing.T) {
 	t.Parallel()
 	unix := context.WithValue(t.Context(), http.LocalAddrContextKey, net.Addr(&net.UnixAddr{Name: "/run/app.sock", Net: "unix"}))
 	for _, peer := range []string{"@", "", "<nil>"} {
-		if !Loopback(request(peer).WithContext(unix)) {
+		if !Request(request(peer).WithContext(unix)) {
 			t.Errorf("peer %q of a unix socket", peer)
 		}
-		if Loopback(request(peer, "X-Forwarded-For: 8.8.8.8").WithContext(unix)) {
+		if Request(request(peer, "X-Forwarded-For: 8.8.8.8").WithContext(unix)) {
 			t.Errorf("peer %q that is a proxy", peer)
 		}
 	}
@@ -116,10 +116,10 @@ func FuzzForwarded(f *testing.F) {
 	f.Add(`for=8.8.8.8`)
 	f.Fuzz(func(t *testing.T, line string) {
 		// Whatever else stands there, another hop that is elsewhere is refused.
-		if loopbackForwarded(line+", for=8.8.8.8") || loopbackForwarded("for=8.8.8.8, "+line) {
+		if forwarded(line+", for=8.8.8.8") || forwarded("for=8.8.8.8, "+line) {
 			t.Errorf("%q", line)
 		}
-		if loopbackForwarded(line) && !strings.Contains(strings.ToLower(line), "for=") {
+		if forwarded(line) && !strings.Contains(strings.ToLower(line), "for=") {
 			t.Errorf("%q without for", line)
 		}
 	})

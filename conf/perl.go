@@ -3,91 +3,10 @@ package conf
 import (
 	"errors"
 	"fmt"
-	"os"
 	"strings"
 )
 
-// DefaultSource is the name of the source that [FromEnv] has where nothing names
-// one.
-const DefaultSource = "default"
-
-// FromEnv finds the sources of a command that was given none: those of
-// APMON_CONFIG in any of its dialects (see [Sources]), else of MONALISA_HOST or
-// MONALISAHOST, else the file system (usually [SystemFile]) if it is there,
-// else this host, port 8884. An empty variable counts as unset.
-func FromEnv(getenv func(string) string, system string) ([]Source, error) {
-	if v := strings.TrimSpace(getenv("APMON_CONFIG")); v != "" {
-		return Sources("APMON_CONFIG", v)
-	}
-	for _, name := range []string{"MONALISA_HOST", "MONALISAHOST"} {
-		if v := strings.TrimSpace(getenv(name)); v != "" {
-			return []Source{List(name, v)}, nil
-		}
-	}
-	if _, err := os.Stat(system); err == nil || !errors.Is(err, os.ErrNotExist) {
-		return []Source{File(system)}, nil
-	}
-	return []Source{List(DefaultSource, "127.0.0.1")}, nil
-}
-
-// Sources reads a string in any dialect in which APMON_CONFIG is found in the
-// wild: a URL; the path of a file or folder, which ends in ".conf", contains a
-// slash, or is there; a comma-separated list of "host[:port][ password]"; or a
-// Perl literal, a string, a list of such, or a hash of destinations with their
-// options:
-//
-//	['h:p', 'h2']
-//	{'h' => {loglevel => 'NOTICE', sys_monitoring => 0}}
-//	"http://…"
-//
-// Perl is parsed, and never evaluated. Name is what the source is called in
-// messages if it has no name of its own.
-func Sources(name, s string) ([]Source, error) {
-	s = strings.TrimSpace(s)
-	switch {
-	case s == "":
-		return nil, fmt.Errorf("%s: empty", name)
-	case isPerl(s):
-		return perlSources(name, s)
-	}
-	return []Source{plainSource(name, s)}, nil
-}
-
-// plainSource is a URL, a file or a list.
-func plainSource(name, s string) Source {
-	switch {
-	case isURL(s):
-		return URL(s)
-	case isFile(s):
-		return File(s)
-	}
-	return List(name, s)
-}
-
-// isURL also takes those of other schemes, which are refused when they are
-// fetched: as the name of a file their password would show.
-func isURL(s string) bool {
-	i := strings.IndexAny(s, "/ \t,")
-	return i > 1 && s[i-1] == ':' && strings.HasPrefix(s[i:], "//")
-}
-
-// isFile distinguishes the path of a file or folder from a list of
-// destinations, first by its form: a missing file must not become a host, nor an
-// address a file. A slash behind a blank or comma may be in a password.
-func isFile(s string) bool {
-	i := strings.IndexAny(s, "/ \t,")
-	if i >= 0 && s[i] == '/' || i < 0 && strings.HasSuffix(s, ".conf") {
-		return true
-	}
-	item, _, _ := strings.Cut(s, ",")
-	if addr, _ := joinPort(cutWord(item)); hasPort(addr) {
-		return false
-	}
-	info, err := os.Stat(s)
-	return err == nil && (info.IsDir() || info.Mode().IsRegular())
-}
-
-// isPerl tells a Perl literal, also from [address]:port.
+// isPerl distinguishes a Perl literal from other dialects, also from [address]:port.
 func isPerl(s string) bool {
 	switch s[0] {
 	case '{', '"', '\'':
@@ -99,8 +18,8 @@ func isPerl(s string) bool {
 	return false
 }
 
-// perlSources reads a literal: what is a list or a bare string are sources,
-// and each key of a hash is a destination with options of its own.
+// perlSources parses a literal. A string, alone or in a list, is a source; each key of a
+// hash is a destination with its own options.
 func perlSources(name, s string) ([]Source, error) {
 	p := perl{s: s}
 	v, err := p.value(0)
@@ -118,7 +37,7 @@ func perlSources(name, s string) ([]Source, error) {
 		return []Source{plainSource(name, strings.TrimSpace(v.text))}, nil
 	}
 	var sources []Source
-	var hosts []string // one source, whatever else is between them
+	var hosts []string // one source for all of them
 	var walk func(v perlValue) error
 	walk = func(v perlValue) error {
 		switch {
@@ -176,7 +95,7 @@ type perlPair struct {
 	value perlValue
 }
 
-// lines writes a destination of a hash, with its options, as a configuration.
+// lines formats a destination of a hash, with its options, as a configuration.
 func (p perlPair) lines() (string, error) {
 	key := strings.TrimSpace(p.key)
 	if key == "" {
@@ -202,8 +121,8 @@ func (p perlPair) lines() (string, error) {
 	return b.String(), nil
 }
 
-// checkLine refuses a destination that would be something else as a line of a
-// configuration, or several.
+// checkLine refuses a destination that a configuration would read as another kind of
+// line, or as several lines.
 func checkLine(s string) error {
 	if strings.ContainsAny(s, "\r\n") || s != "" && s[0] == '#' || strings.HasPrefix(s, prefix) {
 		return fmt.Errorf("%s is not a destination", quoteHost(s))
@@ -220,8 +139,8 @@ func quoteHost(s string) string {
 	return shown(s)
 }
 
-// perl reads the literals of Perl that configurations are written in: strings,
-// words, numbers, lists and hashes.
+// perl parses the Perl literals that configurations use: strings, words, numbers, lists
+// and hashes.
 type perl struct {
 	s string
 	i int
@@ -308,8 +227,8 @@ func (p *perl) peek(c byte) bool {
 	return p.i < len(p.s) && p.s[p.i] == c
 }
 
-// text reads a quoted string or a bare word. What Perl would evaluate in double
-// quotes, variables and escapes such as \x41, is refused.
+// text parses a quoted string or a bare word. It refuses what Perl would evaluate in
+// double quotes: variables, and escapes such as \x41.
 func (p *perl) text() (string, error) {
 	p.space()
 	if p.i == len(p.s) {
@@ -358,7 +277,8 @@ func (p *perl) text() (string, error) {
 	return "", p.fail("no closing quote of the string")
 }
 
-// isVariable reports whether Perl would see one in the middle of a string.
+// isVariable reports whether Perl would read a variable at the start of s, within a
+// string.
 func isVariable(s string) bool {
 	switch {
 	case len(s) < 2:

@@ -1,7 +1,8 @@
-package conf
+package command
 
 import (
 	"bufio"
+	"cmp"
 	"io"
 	"os"
 	"strings"
@@ -24,14 +25,16 @@ func JobNames(getenv func(string) string, cluster, node string) (string, string)
 		}
 		return ""
 	}
-	first(&cluster, env("APMON_CLUSTER", "MonitorID"))
-	first(&node, env("APMON_NODE", "MonitorJobID", "ALIEN_PROC_ID"))
+	cluster = cmp.Or(cluster, env("APMON_CLUSTER", "MonitorID"))
+	node = cmp.Or(node, env("APMON_NODE", "MonitorJobID", "ALIEN_PROC_ID"))
 	if ad := env("_CONDOR_JOB_AD"); node == "" && ad != "" {
 		node = condorJob(ad)
 	}
-	first(&node, env("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "GRID_GLOBAL_JOBID"))
-	return cluster, node
+	return cluster, cmp.Or(node, env("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "GRID_GLOBAL_JOBID"))
 }
+
+// maxJobAd is how many bytes of a job description are read.
+const maxJobAd = 1 << 20
 
 // condorJob reads the name of a job from HTCondor's description of it: lines
 // "Attribute = value", the names in any case. It returns "" for none.
@@ -45,8 +48,8 @@ func condorJob(path string) string {
 		return ""
 	}
 	attrs := map[string]string{}
-	lines := bufio.NewScanner(io.LimitReader(f, maxSize))
-	lines.Buffer(nil, maxSize) // the environment may be a line of it
+	lines := bufio.NewScanner(io.LimitReader(f, maxJobAd))
+	lines.Buffer(nil, maxJobAd) // the environment may be a line of it
 	for lines.Scan() {
 		name, value, ok := strings.Cut(lines.Text(), "=")
 		if !ok {

@@ -1,0 +1,91 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/apmon-go/apmon/apmon"
+	"github.com/apmon-go/apmon/cmd/internal/command"
+	"github.com/apmon-go/apmon/xdr"
+)
+
+// jobFlags are the flags that say what is monitored, and under which names.
+type jobFlags struct {
+	given    names  // -c, -n and --job-cluster
+	group    string // --host-group
+	jobs     []apmon.Job
+	services []*watchedService
+	globs    []*cgroupGlob
+	node     string // template of --job-node
+	benchmarks
+}
+
+func (f *jobFlags) flags() []cli.Flag {
+	return command.Group("Jobs and services",
+		&command.Repeat{Forms: []string{"job"}, Value: "PID[,WORKDIR[,CLUSTER[,NODE]]]", Usage: "monitor the job that this process is the root of (repeatable)", Add: f.addJob},
+		&command.Repeat{Forms: []string{"service"}, Value: "NAME=PID|NAME=PIDFILE|NAME=~REGEX", Usage: "report a service, whether it runs or not, in cluster NAME_Services; it is all processes whose command lines match REGEX (repeatable)", Add: f.addService},
+		&command.Repeat{Forms: []string{"job-cgroup"}, Value: "GLOB", Usage: "every cgroup that matches is a job, found and dropped as they come and go (repeatable)", Add: f.addGlob},
+		&cli.StringFlag{Name: "job-node", Usage: "`TEMPLATE` of the nodes of --job-cgroup: {1}, {2}... are what its asterisks matched", DefaultText: "the last element of the path", Destination: &f.node},
+		&cli.StringFlag{Name: "job-cluster", Usage: "`CLUSTER` of jobs that name none", DefaultText: "G_Jobs with --host-group G, else " + apmon.DefaultJobCluster, Destination: &f.given.jobCluster},
+		f.benchmarks.flag(),
+	)
+}
+
+func (f *jobFlags) addJob(s string) error {
+	j, err := parseJob(s)
+	if err == nil {
+		f.jobs = append(f.jobs, j)
+	}
+	return err
+}
+
+func parseJob(s string) (apmon.Job, error) {
+	// A node may hold commas, as it is the last.
+	part := append(strings.SplitN(s, ",", 4), "", "", "")
+	pid, err := strconv.Atoi(part[0])
+	if err != nil || pid <= 0 {
+		return apmon.Job{}, fmt.Errorf("%q is not a process id", part[0])
+	}
+	return apmon.Job{PID: pid, WorkDir: part[1], Cluster: part[2], Node: part[3]}, nil
+}
+
+func (f *jobFlags) addService(s string) error {
+	sv, err := parseService(s)
+	if err == nil {
+		f.services = append(f.services, sv)
+	}
+	return err
+}
+
+func (f *jobFlags) addGlob(s string) error {
+	g, err := newCgroupGlob(s)
+	if err == nil {
+		f.globs = append(f.globs, g)
+	}
+	return err
+}
+
+// errNoCgroups is the error of a --job-node without any --job-cgroup.
+var errNoCgroups = errors.New("--job-node is for --job-cgroup")
+
+// check refuses flags that contradict each other.
+func (f *jobFlags) check() error {
+	for _, g := range f.globs {
+		if err := g.setTemplate(f.node); err != nil {
+			return err
+		}
+	}
+	if f.given.jobCluster != "" {
+		if err := xdr.CheckName(f.given.jobCluster); err != nil {
+			return command.Errorf(command.DataErr, "--job-cluster: %w", err)
+		}
+	}
+	if f.node != "" && len(f.globs) == 0 {
+		return errNoCgroups // unless a configuration names cgroups
+	}
+	return nil
+}

@@ -1,0 +1,113 @@
+package conf
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"unicode"
+)
+
+// fetch returns the text of a URL, or that of the last fetch if the server reports no
+// change.
+func (r *Reader) fetch(ctx context.Context) ([]part, error) {
+	ctx, stop := context.WithTimeout(ctx, fetchTimeout)
+	defer stop()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.Source.at, nil)
+	if err != nil {
+		// The error may quote any part of the URL, including its password.
+		return nil, fmt.Errorf("%s: not a URL", r.Source.Name)
+	}
+	// Both are empty before the first fetch.
+	if r.etag != "" {
+		req.Header.Set("If-None-Match", r.etag)
+	}
+	if r.lastModified != "" {
+		req.Header.Set("If-Modified-Since", r.lastModified)
+	}
+	transport := r.Transport
+	if transport == nil {
+		// Minutes pass between two requests, so no connection is kept.
+		transport = &http.Transport{
+			Proxy:                  proxy,
+			DialContext:            (&net.Dialer{Timeout: fetchTimeout}).DialContext,
+			TLSHandshakeTimeout:    fetchTimeout,
+			DisableKeepAlives:      true,
+			ForceAttemptHTTP2:      true,
+			MaxResponseHeaderBytes: maxSize,
+		}
+	}
+	client := http.Client{Transport: transport, CheckRedirect: checkRedirect}
+	resp, err := client.Do(req)
+	if err != nil {
+		return nil, plainURLError(r.Source.Name, err)
+	}
+	defer resp.Body.Close()
+	switch {
+	case resp.StatusCode == http.StatusNotModified && r.parts != nil:
+		return r.parts, nil
+	case resp.StatusCode != http.StatusOK:
+		return nil, fmt.Errorf("%s: status %s", r.Source.Name, quote(resp.Status))
+	}
+	text, err := io.ReadAll(io.LimitReader(resp.Body, maxSize+1))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", r.Source.Name, err)
+	}
+	if len(text) > maxSize {
+		return nil, fmt.Errorf("%s: more than %d bytes", r.Source.Name, maxSize)
+	}
+	r.etag, r.lastModified = validator(resp, "ETag"), validator(resp, "Last-Modified")
+	return []part{{name: r.Source.Name, text: text}}, nil
+}
+
+func isHTTPS(u string) bool {
+	scheme, _, _ := strings.Cut(u, ":")
+	return strings.EqualFold(scheme, "https")
+}
+
+// checkRedirect refuses redirects from https to http.
+func checkRedirect(req *http.Request, via []*http.Request) error {
+	if via[0].URL.Scheme == "https" && req.URL.Scheme != "https" {
+		return errors.New("https redirects to " + quote(req.URL.Scheme))
+	}
+	if len(via) >= maxRedirects {
+		return fmt.Errorf("stopped after %d redirects", maxRedirects)
+	}
+	return nil
+}
+
+// validator returns a header to send back, or "" if it cannot be sent.
+func validator(resp *http.Response, name string) string {
+	v := resp.Header.Get(name)
+	if len(v) > maxValidator || strings.ContainsFunc(v, unicode.IsControl) {
+		return ""
+	}
+	return v
+}
+
+// proxy returns the proxy of the environment. The original error would quote it with
+// its password.
+func proxy(req *http.Request) (*url.URL, error) {
+	u, err := http.ProxyFromEnvironment(req)
+	if err != nil {
+		return nil, errors.New("the proxy that the environment names is not a URL")
+	}
+	return u, nil
+}
+
+// plainURLError removes the URL, which may hold a password, from an error, also from that
+// of a redirect.
+func plainURLError(name string, err error) error {
+	var u *url.Error
+	if errors.As(err, &u) {
+		err = u.Err
+	}
+	if text := err.Error(); strings.Contains(text, "://") && strings.Contains(text, "@") {
+		return fmt.Errorf("%s: redirected to an invalid URL", name)
+	}
+	return fmt.Errorf("%s: %w", name, err)
+}
