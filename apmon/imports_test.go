@@ -22,15 +22,17 @@ func TestImportsPointOneWay(t *testing.T) {
 	t.Parallel()
 	const module = "github.com/apmon-go/apmon/"
 	may := map[string][]string{
-		"xdr":      {},
-		"conf":     {"xdr"},
-		"procinfo": {"xdr"},
-		"apmon":    {"xdr", "conf", "procinfo"},
+		"internal/safetext": {},
 
-		"apmon/httpstats": {"xdr"},
-		"apmon/metrics":   {"apmon", "xdr", "procinfo"},
+		"xdr":      {"internal/safetext"},
+		"conf":     {"xdr", "internal/safetext"},
+		"procinfo": {"xdr"},
+		"apmon":    {"xdr", "conf", "procinfo", "internal/safetext"},
+
+		"apmon/httpstats": {"xdr", "internal/safetext"},
+		"apmon/metrics":   {"apmon", "xdr", "procinfo", "internal/safetext"},
 		"apmon/statusz":   {"apmon", "apmon/metrics", "xdr", "procinfo"},
-		"apmon/accesslog": {"apmon", "xdr", "procinfo"},
+		"apmon/accesslog": {"apmon", "xdr", "procinfo", "internal/safetext"},
 		"apmon/receiver":  {"xdr"},
 		"apmon/apmontest": {"apmon/receiver", "xdr"},
 	}

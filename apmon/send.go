@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/apmon-go/apmon/internal/safetext"
 	"github.com/apmon-go/apmon/xdr"
 )
 
@@ -261,7 +262,7 @@ func (c *Client) begin(s *set, enc *xdr.Encoder, m *Message) error {
 }
 
 func nameError(what, name string, err error) error {
-	return fmt.Errorf("apmon: %s %s: %w", what, xdr.Quote(name), err)
+	return fmt.Errorf("apmon: %s %s: %w", what, safetext.Quote(name), err)
 }
 
 // limit asks the limiter whether a message of n datagrams may go, and returns

@@ -11,7 +11,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/apmon-go/apmon/xdr"
+	"github.com/apmon-go/apmon/internal/safetext"
 )
 
 // Config is what one source says: destinations, and the options that apply to
@@ -382,5 +382,5 @@ func ReadPassword(path string) (string, error) {
 	return password, nil
 }
 
-// quote is xdr's, which shortens what is long.
-func quote(s string) string { return xdr.Quote(s) }
+// quote quotes text for an error message and shortens it if it is long.
+func quote(s string) string { return safetext.Quote(s) }

@@ -8,6 +8,8 @@ import (
 	"strconv"
 	"strings"
 	"unsafe"
+
+	"github.com/apmon-go/apmon/internal/safetext"
 )
 
 // Why a datagram is refused. They come wrapped in a [DecodeError].
@@ -227,7 +229,7 @@ func sequenced(version string) (bool, error) {
 			break
 		}
 	}
-	return false, fmt.Errorf("%w: %s", ErrVersion, Quote(version))
+	return false, fmt.Errorf("%w: %s", ErrVersion, safetext.Quote(version))
 }
 
 // cutNumber splits s behind the decimal number it begins with, which may have

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
+
+	"github.com/apmon-go/apmon/internal/safetext"
 )
 
 // Version is what this project calls itself in the header. Its form is the
@@ -87,7 +89,7 @@ func (e *Encoder) begin(room, limit int, cluster, node string) error {
 	e.names = stringSize(cluster) + stringSize(node)
 	if least := e.alone(smallest); least > MaxLimit {
 		e.count, e.end = 0, 0 // Add finds no room either
-		return fmt.Errorf("cluster %s, node %s: %w: at least %d bytes, at most %d", Quote(cluster), Quote(node), ErrTooLarge, least, MaxLimit)
+		return fmt.Errorf("cluster %s, node %s: %w: at least %d bytes, at most %d", safetext.Quote(cluster), safetext.Quote(node), ErrTooLarge, least, MaxLimit)
 	}
 	e.open()
 	e.buf = appendString(e.buf, cluster)
@@ -143,7 +145,7 @@ func (e *Encoder) Add(p *Param) error {
 // split adds a parameter that does not fit into the open body.
 func (e *Encoder) split(p *Param) error {
 	if alone := e.alone(p.size()); alone > MaxLimit {
-		return fmt.Errorf("parameter %s: %w: %d bytes with its names, at most %d", Quote(p.Name), ErrTooLarge, alone, MaxLimit)
+		return fmt.Errorf("parameter %s: %w: %d bytes with its names, at most %d", safetext.Quote(p.Name), ErrTooLarge, alone, MaxLimit)
 	}
 	if e.count > 0 {
 		e.next()

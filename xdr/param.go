@@ -5,7 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"strconv"
+
+	"github.com/apmon-go/apmon/internal/safetext"
 )
 
 // Type is the type code of a parameter on the wire.
@@ -164,19 +165,19 @@ func plain(s string) bool { return uint(len(s))-1 < MaxString && s[0] > ' ' }
 // check is Check for whatever is not usual.
 func (p *Param) check() error {
 	if err := CheckName(p.Name); err != nil {
-		return fmt.Errorf("parameter %s: %w", Quote(p.Name), err)
+		return fmt.Errorf("parameter %s: %w", safetext.Quote(p.Name), err)
 	}
 	switch p.typ {
 	case TypeString:
 		if len(p.text) > MaxString {
-			return fmt.Errorf("parameter %s: %w: text of %d bytes, a datagram has at most %d", Quote(p.Name), ErrBadValue, len(p.text), MaxLimit)
+			return fmt.Errorf("parameter %s: %w: text of %d bytes, a datagram has at most %d", safetext.Quote(p.Name), ErrBadValue, len(p.text), MaxLimit)
 		}
 		if blank(p.text) {
-			return fmt.Errorf("parameter %s: %w: empty or blank text", Quote(p.Name), ErrBadValue)
+			return fmt.Errorf("parameter %s: %w: empty or blank text", safetext.Quote(p.Name), ErrBadValue)
 		}
 	case TypeReal32, TypeReal64:
 		if v := p.Float(); v-v != 0 { // NaN for NaN and infinities alike
-			return fmt.Errorf("parameter %s: %w: %v", Quote(p.Name), ErrBadValue, v)
+			return fmt.Errorf("parameter %s: %w: %v", safetext.Quote(p.Name), ErrBadValue, v)
 		}
 	}
 	return nil
@@ -213,17 +214,6 @@ func blank(s string) bool {
 		}
 	}
 	return true
-}
-
-// Quote quotes a name for an error message, shortened so that a hostile
-// megabyte does not fill a log. It keeps no reference to the name: through
-// [fmt.Sprintf] every name that is ever quoted would escape to the heap.
-func Quote(s string) string {
-	const most = 64
-	if len(s) <= most {
-		return strconv.Quote(s)
-	}
-	return fmt.Sprintf("%s… (%d bytes)", strconv.Quote(s[:most]), len(s))
 }
 
 // AppendParam appends the parameter as it travels and returns the extended

@@ -178,27 +178,6 @@ func checkError(t *testing.T, err, want error, says string) {
 	}
 }
 
-func TestQuote(t *testing.T) {
-	t.Parallel()
-	tests := []struct{ name, in, want string }{
-		{"plain", "node", `"node"`},
-		{"empty", "", `""`},
-		{"controls", "a\x1b[31m\n", `"a\x1b[31m\n"`},
-		{"not UTF-8", "\xff", `"\xff"`},
-		{"at the border", strings.Repeat("x", 64), `"` + strings.Repeat("x", 64) + `"`},
-		{"beyond it", strings.Repeat("x", 65), `"` + strings.Repeat("x", 64) + `"… (65 bytes)`},
-		{"megabyte", strings.Repeat("x", 1<<20), `"` + strings.Repeat("x", 64) + `"… (1048576 bytes)`},
-	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			t.Parallel()
-			if got := Quote(test.in); got != test.want {
-				t.Errorf("%s, want %s", got, test.want)
-			}
-		})
-	}
-}
-
 func TestAppendParam(t *testing.T) {
 	t.Parallel()
 	tests := []struct {

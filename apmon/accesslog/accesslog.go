@@ -15,6 +15,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/apmon-go/apmon/apmon"
+	"github.com/apmon-go/apmon/internal/safetext"
 	"github.com/apmon-go/apmon/procinfo"
 	"github.com/apmon-go/apmon/xdr"
 )
@@ -125,7 +126,7 @@ func New(o Options) (*Log, error) {
 	}
 	switch {
 	case o.Format != JSON && o.Format != Combined:
-		return nil, fmt.Errorf("accesslog: format %s is neither %s nor %s", xdr.Quote(string(o.Format)), JSON, Combined)
+		return nil, fmt.Errorf("accesslog: format %s is neither %s nor %s", safetext.Quote(string(o.Format)), JSON, Combined)
 	case o.Window < time.Second || o.Window > 24*time.Hour || o.Window%time.Second != 0:
 		return nil, fmt.Errorf("accesslog: window of %v is not of whole seconds, 1 s to 24 h", o.Window)
 	}
@@ -184,7 +185,7 @@ func (l *Log) addStream(id identity) (*stream, error) {
 	}
 	node := id.node(l.opt.Node, l.opt.Host)
 	if err := xdr.CheckName(node); err != nil {
-		return nil, fmt.Errorf("node %s: %w", xdr.Quote(node), err)
+		return nil, fmt.Errorf("node %s: %w", safetext.Quote(node), err)
 	}
 	if s = l.byNode[node]; s == nil {
 		s = &stream{node: node}

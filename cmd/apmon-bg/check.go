@@ -14,7 +14,7 @@ import (
 
 	"github.com/apmon-go/apmon/cmd/internal/command"
 	"github.com/apmon-go/apmon/conf"
-	"github.com/apmon-go/apmon/xdr"
+	"github.com/apmon-go/apmon/internal/safetext"
 )
 
 func checkCommand(getenv func(string) string, stdout io.Writer) *cli.Command {
@@ -131,7 +131,7 @@ func checkDestinations(loaded []conf.Loaded, hosts map[string]resolved) {
 		for _, d := range l.Config.Destinations {
 			name, r := d.Name(), hosts[d.Host]
 			if r.err != nil {
-				problem("destination %s: %w", xdr.Quote(name), r.err)
+				problem("destination %s: %w", safetext.Quote(name), r.err)
 			}
 			if d.Password == "" {
 				continue
@@ -149,7 +149,7 @@ func checkDestinations(loaded []conf.Loaded, hosts map[string]resolved) {
 					seen[key] = first{l.Config.Source, name, d.Password}
 				} else if f.password != d.Password && !told {
 					told = true
-					problem("destination %s has another password than %s of %s, which is used", xdr.Quote(name), xdr.Quote(f.name), f.source)
+					problem("destination %s has another password than %s of %s, which is used", safetext.Quote(name), safetext.Quote(f.name), f.source)
 				}
 			}
 		}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"strconv"
 	"strings"
 	"syscall"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/apmon-go/apmon/apmon/receiver"
 	"github.com/apmon-go/apmon/cmd/internal/command"
+	"github.com/apmon-go/apmon/internal/safetext"
 	"github.com/apmon-go/apmon/xdr"
 )
 
@@ -116,7 +116,7 @@ func appendText(b []byte, at time.Time, from string, d *xdr.Datagram, err error)
 		case xdr.TypeInt32, xdr.TypeInt64:
 			b = strconv.AppendInt(b, p.Int(), 10)
 		default:
-			b = appendFloat(b, p.Float())
+			b = safetext.AppendFloat(b, p.Float())
 		}
 	}
 	if err != nil {
@@ -168,16 +168,6 @@ func plain(s string) string {
 		return s
 	}
 	return strconv.Quote(s)
-}
-
-// appendFloat appends the shortest number that reads back as v, with an
-// exponent only where there would be many zeros.
-func appendFloat(b []byte, v float64) []byte {
-	format := byte('f')
-	if a := math.Abs(v); a != 0 && a < 1e-6 || a >= 1e21 {
-		format = 'e'
-	}
-	return strconv.AppendFloat(b, v, format, -1, 64)
 }
 
 // stamp appends a time.

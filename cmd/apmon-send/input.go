@@ -19,6 +19,7 @@ import (
 	"github.com/apmon-go/apmon/apmon"
 	"github.com/apmon-go/apmon/cmd/internal/command"
 	"github.com/apmon-go/apmon/conf"
+	"github.com/apmon-go/apmon/internal/safetext"
 	"github.com/apmon-go/apmon/xdr"
 )
 
@@ -90,7 +91,7 @@ func (c *sendCommand) messages(cc *cli.Context) (iter.Seq2[apmon.Message, error]
 			}
 			name, value, ok := strings.Cut(arg, "=")
 			if !ok {
-				return nil, fmt.Errorf("%s is not NAME=VALUE", xdr.Quote(arg))
+				return nil, fmt.Errorf("%s is not NAME=VALUE", safetext.Quote(arg))
 			}
 			c.add(command.ParseValue(name, value))
 		}
@@ -127,7 +128,7 @@ func first(values ...string) string {
 // of a script must not file its data under another name.
 func named(what, name string) error {
 	if err := xdr.CheckName(name); err != nil {
-		return command.Errorf(command.DataErr, "%s %s: %w", what, xdr.Quote(name), err)
+		return command.Errorf(command.DataErr, "%s %s: %w", what, safetext.Quote(name), err)
 	}
 	return nil
 }
@@ -142,10 +143,10 @@ func parseTime(s string) (time.Time, error) {
 	if n, err := strconv.ParseInt(s, 10, 64); err == nil {
 		t = time.Unix(n, 0)
 	} else if t, err = time.Parse(time.RFC3339, s); err != nil {
-		return t, command.Errorf(command.DataErr, "time %s is neither Unix seconds nor RFC 3339", xdr.Quote(s))
+		return t, command.Errorf(command.DataErr, "time %s is neither Unix seconds nor RFC 3339", safetext.Quote(s))
 	}
 	if sec := t.Unix(); sec < 1 || sec > math.MaxInt32 {
-		return t, command.Errorf(command.DataErr, "time %s: %w: only 1970-01-01T00:00:01Z to 2038-01-19T03:14:07Z can be sent", xdr.Quote(s), apmon.ErrTime)
+		return t, command.Errorf(command.DataErr, "time %s: %w: only 1970-01-01T00:00:01Z to 2038-01-19T03:14:07Z can be sent", safetext.Quote(s), apmon.ErrTime)
 	}
 	return t, nil
 }
@@ -235,7 +236,7 @@ func parseLine(line string, m apmon.Message) (apmon.Message, error) {
 	f := strings.Fields(line)
 	var ok bool
 	if m.Cluster, m.Node, ok = strings.Cut(f[0], "/"); !ok {
-		return m, fmt.Errorf("%s is not CLUSTER/NODE", xdr.Quote(f[0]))
+		return m, fmt.Errorf("%s is not CLUSTER/NODE", safetext.Quote(f[0]))
 	}
 	if err := errors.Join(named("cluster", m.Cluster), named("node", m.Node)); err != nil {
 		return m, err
@@ -384,9 +385,9 @@ func jsonParam(name, typ string, value any) (apmon.Param, error) {
 			return apmon.Param{}, command.BadValue(name, v, "cannot be stored")
 		}
 	default:
-		return apmon.Param{}, command.Errorf(command.DataErr, "parameter %s: %w: neither a number, a text nor a boolean", xdr.Quote(name), apmon.ErrBadValue)
+		return apmon.Param{}, command.Errorf(command.DataErr, "parameter %s: %w: neither a number, a text nor a boolean", safetext.Quote(name), apmon.ErrBadValue)
 	}
-	return apmon.Param{}, command.Errorf(command.DataErr, "parameter %s: %w: %v is not of type %s", xdr.Quote(name), apmon.ErrBadValue, value, xdr.Quote(typ))
+	return apmon.Param{}, command.Errorf(command.DataErr, "parameter %s: %w: %v is not of type %s", safetext.Quote(name), apmon.ErrBadValue, value, safetext.Quote(typ))
 }
 
 // jsonError takes Go's own words out of an error.
@@ -395,7 +396,7 @@ func jsonError(err error) error {
 	if errors.As(err, &typ) {
 		what := "the line"
 		if typ.Field != "" {
-			what = xdr.Quote(strings.ToLower(typ.Field))
+			what = safetext.Quote(strings.ToLower(typ.Field))
 		}
 		return fmt.Errorf("%s is of the wrong type: %s", what, typ.Value)
 	}

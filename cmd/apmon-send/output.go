@@ -20,6 +20,7 @@ import (
 	"github.com/apmon-go/apmon/apmon"
 	"github.com/apmon-go/apmon/cmd/internal/command"
 	"github.com/apmon-go/apmon/conf"
+	"github.com/apmon-go/apmon/internal/safetext"
 	"github.com/apmon-go/apmon/xdr"
 )
 
@@ -191,7 +192,7 @@ func (p *printer) Write(b []byte) (int, error) {
 	d.Password = strings.Repeat("*", len(d.Password))
 	line := d.AppendJSON(nil, "")
 	line = append(line[:len(line)-1], `,"to":`...)
-	line = xdr.AppendJSONString(line, p.to.Name())
+	line = safetext.AppendJSON(line, p.to.Name())
 	line = append(line, `,"hex":"`...)
 	line = hex.AppendEncode(line, d.Append(nil))
 	line = append(line, '"', '}', '\n')

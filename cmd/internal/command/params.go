@@ -5,7 +5,7 @@ import (
 	"strings"
 
 	"github.com/apmon-go/apmon/apmon"
-	"github.com/apmon-go/apmon/xdr"
+	"github.com/apmon-go/apmon/internal/safetext"
 )
 
 // ParseValue makes a parameter of a value whose type is not given: a number if
@@ -64,7 +64,7 @@ func checked(p apmon.Param) (apmon.Param, error) {
 
 // BadValue is the error of a value that cannot be sent.
 func BadValue(name, value, why string) error {
-	return Errorf(DataErr, "parameter %s: %w: %s %s", xdr.Quote(name), apmon.ErrBadValue, xdr.Quote(value), why)
+	return Errorf(DataErr, "parameter %s: %w: %s %s", safetext.Quote(name), apmon.ErrBadValue, safetext.Quote(value), why)
 }
 
 type kind int
