@@ -171,44 +171,9 @@ func (a *agent) options(cc *cli.Context) ([]apmon.Option, error) {
 	}
 	// The journal has times of its own: see systemd.exec(5).
 	a.Times = a.Getenv("JOURNAL_STREAM") == "" && a.Getenv("INVOCATION_ID") == ""
-	cluster, node, group := cc.String("cluster"), cc.String("node"), cc.String("host-group")
-	if cc.IsSet("host-group") {
-		switch {
-		case strings.TrimSpace(group) == "":
-			return nil, errors.New("--host-group is empty")
-		case cluster != "" || node != "":
-			return nil, errors.New("--host-group gives the names, and goes with neither -c nor -n")
-		}
-	}
-	if !cc.Bool("stop") {
-		var d described
-		d.take(a.loadOwn(cc), &a.jobFlags, a.Logger())
-		if group == "" {
-			if cluster == "" && node == "" {
-				group = d.group
-			}
-			cluster, node = cmp.Or(cluster, d.cluster), cmp.Or(node, d.node)
-		}
-	}
-	if group != "" {
-		cluster, node = cmp.Or(cluster, group+"_Nodes"), cmp.Or(node, procinfo.Hostname())
-		if a.cluster == "" {
-			a.cluster = group + "_Jobs"
-		}
-	}
-	if err := a.jobFlags.check(); err != nil {
+	cluster, node, err := a.names(cc)
+	if err != nil {
 		return nil, err
-	}
-	if a.host = node; node == "" {
-		a.host = procinfo.Hostname()
-	}
-	for what, s := range map[string]string{"-c": cluster, "-n": node} {
-		if s == "" {
-			continue
-		}
-		if err := xdr.CheckName(s); err != nil {
-			return nil, command.Errorf(command.DataErr, "%s: %w", what, err)
-		}
 	}
 	interval, err := interval(cc, a.Getenv)
 	if err != nil {
@@ -219,16 +184,7 @@ func (a *agent) options(cc *cli.Context) ([]apmon.Option, error) {
 		return nil, err
 	}
 	if cc.Bool("print") {
-		// Configurations only tell what to report.
-		given := map[string]bool{}
-		for _, d := range a.Given().Config.Destinations {
-			given[d.Name()] = true
-		}
-		all := adjust
-		adjust = func(cfg *conf.Config) {
-			all(cfg)
-			cfg.Destinations = slices.DeleteFunc(slices.Clone(cfg.Destinations), func(d conf.Destination) bool { return !given[d.Name()] })
-		}
+		adjust = a.onlyGiven(adjust)
 	}
 	adjust = a.log.configured(adjust)
 	noHost := cc.Bool("no-host")
@@ -252,6 +208,64 @@ func (a *agent) options(cc *cli.Context) ([]apmon.Option, error) {
 		opts = append(opts, apmon.WithStartEmpty())
 	}
 	return opts, nil
+}
+
+// names returns the cluster and node of the host's reports, as flags and the local
+// configuration give them. It also sets those of jobs and services.
+func (a *agent) names(cc *cli.Context) (string, string, error) {
+	cluster, node, group := cc.String("cluster"), cc.String("node"), cc.String("host-group")
+	if cc.IsSet("host-group") {
+		switch {
+		case strings.TrimSpace(group) == "":
+			return "", "", errors.New("--host-group is empty")
+		case cluster != "" || node != "":
+			return "", "", errors.New("--host-group gives the names, and goes with neither -c nor -n")
+		}
+	}
+	if !cc.Bool("stop") {
+		var d described
+		d.take(a.loadOwn(cc), &a.jobFlags, a.Logger())
+		if group == "" {
+			if cluster == "" && node == "" {
+				group = d.group
+			}
+			cluster, node = cmp.Or(cluster, d.cluster), cmp.Or(node, d.node)
+		}
+	}
+	if group != "" {
+		cluster, node = cmp.Or(cluster, group+"_Nodes"), cmp.Or(node, procinfo.Hostname())
+		if a.cluster == "" {
+			a.cluster = group + "_Jobs"
+		}
+	}
+	if err := a.jobFlags.check(); err != nil {
+		return "", "", err
+	}
+	if a.host = node; node == "" {
+		a.host = procinfo.Hostname()
+	}
+	for what, s := range map[string]string{"-c": cluster, "-n": node} {
+		if s == "" {
+			continue
+		}
+		if err := xdr.CheckName(s); err != nil {
+			return "", "", command.Errorf(command.DataErr, "%s: %w", what, err)
+		}
+	}
+	return cluster, node, nil
+}
+
+// onlyGiven returns an adjust function that also drops the destinations that -d
+// does not name: with --print, configurations only select what is reported.
+func (a *agent) onlyGiven(adjust func(*conf.Config)) func(*conf.Config) {
+	given := map[string]bool{}
+	for _, d := range a.Given().Config.Destinations {
+		given[d.Name()] = true
+	}
+	return func(cfg *conf.Config) {
+		adjust(cfg)
+		cfg.Destinations = slices.DeleteFunc(slices.Clone(cfg.Destinations), func(d conf.Destination) bool { return !given[d.Name()] })
+	}
 }
 
 // open makes the client.
@@ -311,8 +325,8 @@ func (a *agent) once(ctx context.Context, sig *signals) error {
 
 // follow reports until a signal ends it.
 func (a *agent) follow(ctx context.Context, sig *signals, hup, usr1 <-chan os.Signal) error {
-	service := newService(a.Getenv)
-	defer service.close()
+	manager := newNotifier(a.Getenv)
+	defer manager.close()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var helpers sync.WaitGroup
@@ -323,14 +337,14 @@ func (a *agent) follow(ctx context.Context, sig *signals, hup, usr1 <-chan os.Si
 	helpers.Go(func() { a.finder.run(ctx) })
 	helpers.Go(func() { a.log.follow(ctx, a.client, a.Logger()) })
 	a.logStart()
-	service.tell("READY=1", a.status())
-	tick := time.NewTicker(service.interval())
+	manager.notify("READY=1", a.status())
+	tick := time.NewTicker(manager.interval())
 	defer tick.Stop()
 	reloaded := make(chan error, 1)
 	reloading, again := false, false
 	reload := func() {
 		reloading, again = true, false
-		service.tell("RELOADING=1", "STATUS=reading the configurations")
+		manager.notify("RELOADING=1", "STATUS=reading the configurations")
 		helpers.Go(func() { reloaded <- a.client.Reload(ctx) })
 	}
 	for {
@@ -349,19 +363,19 @@ func (a *agent) follow(ctx context.Context, sig *signals, hup, usr1 <-chan os.Si
 				reload()
 				break
 			}
-			service.tell("READY=1", a.status())
+			manager.notify("READY=1", a.status())
 		case <-usr1:
 			a.logStatistics()
 		case <-tick.C:
 			// To ask for the status takes the locks of whatever works.
-			service.tell("WATCHDOG=1", a.status())
+			manager.notify("WATCHDOG=1", a.status())
 		case <-ctx.Done():
 			if a.print != nil {
 				return a.print.failure()
 			}
 			return nil
 		case <-sig.stop:
-			service.tell("STOPPING=1", "STATUS=sending a last report")
+			manager.notify("STOPPING=1", "STATUS=sending a last report")
 			a.reportLast(ctx)
 			if a.print != nil {
 				return a.print.failure()
@@ -453,12 +467,10 @@ func (p *printer) datagram(b []byte) {
 	}
 }
 
-// failure is what to exit with because of the output, nil if nobody reads it
-// any more, as of "apmon-bg --print | head".
+// failure returns the error to exit with if the output could not be written.
 func (p *printer) failure() error {
-	err := p.err.Load()
-	if err == nil || errors.Is(*err, syscall.EPIPE) {
-		return nil
+	if err := p.err.Load(); err != nil {
+		return command.StreamError(*err)
 	}
-	return command.Errorf(command.IOErr, "standard output: %w", *err)
+	return nil
 }

@@ -24,7 +24,7 @@ func main() {
 // run is the whole command; it returns the exit code.
 func run(ctx context.Context, args []string, getenv func(string) string, _ io.Reader, stdout, stderr io.Writer) int {
 	stdout = command.Escape(stdout)
-	log := command.NewPatient(command.Escape(stderr))
+	log := command.NewLossyWriter(command.Escape(stderr))
 	defer log.Flush()
 	return newApp(getenv, stdout, log).Run(ctx, args)
 }
@@ -74,7 +74,7 @@ Examples:
    apmon-bg -f /etc/apmon/destinations.conf \
        --pidfile /run/apmon-bg.pid --replace`
 
-func newApp(getenv func(string) string, stdout io.Writer, stderr *command.Patient) *command.App {
+func newApp(getenv func(string) string, stdout io.Writer, stderr *command.LossyWriter) *command.App {
 	a := &agent{
 		Destinations: command.Destinations{Name: name, Getenv: getenv, Stderr: stderr, System: conf.SystemFile},
 		stdout:       stdout,

@@ -35,7 +35,7 @@ func paramsCommand(stdout io.Writer) *cli.Command {
 				return command.Errorf(command.Usage, "--format %q: it is text, markdown or json", format)
 			}
 			if err != nil {
-				return command.Errorf(command.IOErr, "standard output: %w", err)
+				return command.OutputError(err)
 			}
 			return nil
 		},

@@ -8,55 +8,56 @@ import (
 	"time"
 )
 
-// service speaks to the service manager that has started us, as sd_notify(3)
-// describes; without one it does nothing.
-type service struct {
+// notifier reports the state of the process to the service manager that started
+// it, see sd_notify(3). Without one it does nothing.
+type notifier struct {
 	conn     net.Conn
-	watchdog time.Duration // 0 for none
+	watchdog time.Duration // 0 if the manager has no watchdog
 }
 
-func newService(getenv func(string) string) *service {
-	s := &service{}
+// newNotifier connects to the socket that NOTIFY_SOCKET names.
+func newNotifier(getenv func(string) string) *notifier {
+	n := &notifier{}
 	socket := getenv("NOTIFY_SOCKET")
 	if socket == "" {
-		return s
+		return n
 	}
-	// Those whom we start shall not speak for us.
+	// Child processes must not notify the manager on behalf of this one.
 	defer os.Unsetenv("NOTIFY_SOCKET")
-	if conn, err := net.Dial("unixgram", socket); err == nil { // "@…" is abstract for both
-		s.conn = conn
+	if conn, err := net.Dial("unixgram", socket); err == nil { // "@…" is an abstract socket for both
+		n.conn = conn
 	}
 	if pid := getenv("WATCHDOG_PID"); pid == "" || pid == strconv.Itoa(os.Getpid()) {
 		if us, err := strconv.ParseUint(getenv("WATCHDOG_USEC"), 10, 62); err == nil {
-			s.watchdog = time.Duration(us) * time.Microsecond
+			n.watchdog = time.Duration(us) * time.Microsecond
 		}
 	}
-	return s
+	return n
 }
 
 // statusInterval is how often the status line is renewed without a watchdog.
 const statusInterval = 10 * time.Minute
 
-// interval is how often the manager wants to hear of us: half of the time after
-// which it would act.
-func (s *service) interval() time.Duration {
-	if s.watchdog >= 2*time.Millisecond {
-		return s.watchdog / 2
+// interval returns how often to notify the manager: half of the time after which
+// its watchdog acts.
+func (n *notifier) interval() time.Duration {
+	if n.watchdog >= 2*time.Millisecond {
+		return n.watchdog / 2
 	}
 	return statusInterval
 }
 
-// tell sends assignments. That a manager does not listen is nothing we could
-// do anything about.
-func (s *service) tell(assignments ...string) {
-	if s.conn != nil {
-		s.conn.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
-		_, _ = s.conn.Write([]byte(strings.Join(assignments, "\n")))
+// notify sends assignments. It ignores errors: the agent runs the same if the
+// manager does not listen.
+func (n *notifier) notify(assignments ...string) {
+	if n.conn != nil {
+		n.conn.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
+		_, _ = n.conn.Write([]byte(strings.Join(assignments, "\n")))
 	}
 }
 
-func (s *service) close() {
-	if s.conn != nil {
-		s.conn.Close()
+func (n *notifier) close() {
+	if n.conn != nil {
+		n.conn.Close()
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"io"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/apmon-go/apmon/apmon/receiver"
@@ -67,14 +66,8 @@ func (p *printer) flush() {
 	}
 }
 
-// failure is what to exit with because of the output, nil if nobody reads it
-// any more: that is how "apmon-recv | head" ends.
-func (p *printer) failure() error {
-	if p.err == nil || errors.Is(p.err, syscall.EPIPE) {
-		return nil
-	}
-	return command.Errorf(command.IOErr, "standard output: %w", p.err)
-}
+// failure returns the error to exit with if the output could not be written.
+func (p *printer) failure() error { return command.StreamError(p.err) }
 
 // appendText appends a datagram for people to read:
 //

@@ -197,7 +197,7 @@ func (p *printer) Write(b []byte) (int, error) {
 	line = hex.AppendEncode(line, d.Append(nil))
 	line = append(line, '"', '}', '\n')
 	if _, err := p.run.stdout.Write(line); err != nil && p.run.err == nil {
-		p.run.err = command.Errorf(command.IOErr, "standard output: %w", err)
+		p.run.err = command.OutputError(err)
 	}
 	return len(b), nil
 }

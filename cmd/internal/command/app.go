@@ -15,75 +15,7 @@ import (
 	"time"
 
 	"github.com/urfave/cli/v2"
-
-	"github.com/apmon-go/apmon/conf"
 )
-
-// Exit codes, as in sysexits.h.
-const (
-	OK          = 0
-	Usage       = 64 // the command was used wrongly
-	DataErr     = 65 // bad name, value, time or datagram
-	NoInput     = 66 // an input is not there or cannot be read
-	NoHost      = 68 // no destination's name could be resolved
-	Unavailable = 69 // every destination refused; an address cannot be bound
-	IOErr       = 74 // output could not be written
-	TempFail    = 75 // over the rate limit; too little arrived in time
-	Config      = 78 // configuration
-)
-
-// Error is an error with the exit code it leads to.
-type Error struct {
-	Code int
-	Err  error
-	help string // the command whose help is of use, such as "apmon-bg exec"
-}
-
-func (e *Error) Error() string { return e.Err.Error() }
-func (e *Error) Unwrap() error { return e.Err }
-
-// Errorf makes an Error.
-func Errorf(code int, format string, args ...any) error {
-	return &Error{Code: code, Err: fmt.Errorf(format, args...)}
-}
-
-// Silent is an error that has been reported already: only its code is left.
-func Silent(code int) error { return &Error{Code: code, Err: errors.New("")} }
-
-// Code returns the exit code that an error leads to.
-func Code(err error) int {
-	var e *Error
-	switch {
-	case err == nil:
-		return OK
-	case errors.As(err, &e):
-		return e.Code
-	}
-	return Usage // what comes from the flag parser carries none
-}
-
-// Report prints an error as "NAME: message" and returns its exit code.
-func Report(stderr io.Writer, name string, err error) int {
-	var e *Error
-	switch {
-	case err == nil || err.Error() == "":
-	case errors.As(err, &e) && e.help == "":
-		fmt.Fprintf(stderr, "%s: %s\n", name, Message(err))
-	default:
-		help := name
-		if e != nil {
-			help = e.help
-		}
-		fmt.Fprintf(stderr, "%s: %s\nTry '%s --help'.\n", name, Message(err), help)
-	}
-	return Code(err)
-}
-
-// Message returns the text of an error for a line that begins with the name of
-// a command: without the name of the package, which says the same again.
-func Message(err error) string {
-	return strings.ReplaceAll(strings.TrimPrefix(err.Error(), "apmon: "), ": apmon: ", ": ")
-}
 
 // App is a command of this project. [App.Run] is the only way to run it, so that
 // no command misses what all of them have in common.
@@ -230,7 +162,7 @@ func (a *App) help(cc *cli.Context) error {
 // nothing more to do.
 func (a *App) write(text string) error {
 	if _, err := io.WriteString(a.cli.Writer, text); err != nil {
-		return Errorf(IOErr, "standard output: %w", err)
+		return OutputError(err)
 	}
 	return Silent(OK)
 }
@@ -283,48 +215,6 @@ func usageError(cc *cli.Context, err error) error {
 	return &Error{Code: Usage, Err: err, help: cc.Command.HelpName}
 }
 
-// suggestion returns ", did you mean …?" for the name that is nearest to a word,
-// or nothing if none is near.
-func suggestion(word, prefix string, names []string) string {
-	best, least := "", (len(word)+2)/3+1
-	for _, name := range names {
-		d := distance(word, name)
-		if len(word) >= 3 && strings.HasPrefix(name, word) {
-			d = 1
-		}
-		if d < least {
-			best, least = name, d
-		}
-	}
-	switch {
-	case best == "" || len(word) > 100:
-		return ""
-	case prefix == "":
-		return fmt.Sprintf(", did you mean %q?", best)
-	}
-	return ", did you mean " + dashed(best) + "?"
-}
-
-// distance is the number of bytes to insert, remove or replace that make b of a.
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		corner := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			d := corner
-			if a[i] != b[j] {
-				d = 1 + min(corner, row[j], row[j+1])
-			}
-			corner, row[j+1] = row[j+1], d
-		}
-	}
-	return row[len(b)]
-}
-
 // Version is the version of this module as it was built.
 func Version() string {
 	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
@@ -332,19 +222,3 @@ func Version() string {
 	}
 	return "(devel)"
 }
-
-// Duration is the value of a [cli.GenericFlag] that takes a time: a number is
-// seconds, as in configurations. [cli.Context.Duration] returns it.
-type Duration time.Duration
-
-// NewDuration returns a Duration with its default.
-func NewDuration(byDefault time.Duration) *Duration { return (*Duration)(&byDefault) }
-
-// Set implements [cli.Generic].
-func (d *Duration) Set(s string) error {
-	v, err := conf.ParseDuration(s)
-	*d = Duration(v)
-	return err
-}
-
-func (d *Duration) String() string { return time.Duration(*d).String() }

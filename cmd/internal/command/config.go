@@ -35,7 +35,7 @@ func PrintConfig(stdout io.Writer, loaded []conf.Loaded, strict bool) error {
 	for _, l := range loaded {
 		if len(l.Config.Destinations) > 0 {
 			if _, err := stdout.Write(append(l.Config.Format(false), '\n')); err != nil {
-				return Errorf(IOErr, "standard output: %w", err)
+				return OutputError(err)
 			}
 		}
 	}
@@ -60,7 +60,7 @@ func PrintConfig(stdout io.Writer, loaded []conf.Loaded, strict bool) error {
 			}
 		}
 		if err != nil {
-			return Errorf(IOErr, "standard output: %w", err)
+			return OutputError(err)
 		}
 	}
 	if bad > 0 {

@@ -5,8 +5,11 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
+
+	"github.com/apmon-go/apmon/conf"
 )
 
 // Repeat is a flag that may be given many times and under any of its names.
@@ -233,3 +236,19 @@ func keepNames(flags []cli.Flag) []cli.Flag {
 	}
 	return kept
 }
+
+// Duration is the value of a [cli.GenericFlag] that takes a time: a number is
+// seconds, as in configurations. [cli.Context.Duration] returns it.
+type Duration time.Duration
+
+// NewDuration returns a Duration with its default.
+func NewDuration(byDefault time.Duration) *Duration { return (*Duration)(&byDefault) }
+
+// Set implements [cli.Generic].
+func (d *Duration) Set(s string) error {
+	v, err := conf.ParseDuration(s)
+	*d = Duration(v)
+	return err
+}
+
+func (d *Duration) String() string { return time.Duration(*d).String() }

@@ -5,53 +5,56 @@ import (
 	"time"
 )
 
-// Patient is a writer that nobody has to wait for: what it is given is written in
-// the background, and lost if that cannot keep up, as into a pipe that is full.
-type Patient struct {
-	lines chan []byte
-	ended chan struct{}
+// LossyWriter writes in the background, so that its callers never wait. It drops
+// what does not fit into its queue while the underlying writer blocks, as a full
+// pipe does.
+type LossyWriter struct {
+	queue   chan []byte // nil requests a value on flushed
+	flushed chan struct{}
 }
 
-// patientLines is how many writes may wait; flushTime how long they may take in
-// the end.
 const (
-	patientLines = 1000
-	flushTime    = 100 * time.Millisecond
+	// queuedWrites is how many writes may wait.
+	queuedWrites = 1000
+	// flushTime bounds LossyWriter.Flush.
+	flushTime = 100 * time.Millisecond
 )
 
-// NewPatient returns a Patient that writes to w.
-func NewPatient(w io.Writer) *Patient {
-	p := &Patient{make(chan []byte, patientLines), make(chan struct{}, 1)}
+// NewLossyWriter returns a LossyWriter that writes to w. Its goroutine lives as
+// long as the process.
+func NewLossyWriter(w io.Writer) *LossyWriter {
+	l := &LossyWriter{make(chan []byte, queuedWrites), make(chan struct{}, 1)}
 	go func() {
-		for b := range p.lines {
+		for b := range l.queue {
 			if b == nil {
-				p.ended <- struct{}{}
+				l.flushed <- struct{}{}
 				continue
 			}
 			_, _ = w.Write(b)
 		}
 	}()
-	return p
+	return l
 }
 
-// Write takes b. It neither waits nor fails.
-func (p *Patient) Write(b []byte) (int, error) {
+// Write queues a copy of b, or drops it if the queue is full. It neither waits nor
+// fails.
+func (l *LossyWriter) Write(b []byte) (int, error) {
 	select {
-	case p.lines <- append([]byte{}, b...):
+	case l.queue <- append([]byte{}, b...):
 	default:
 	}
 	return len(b), nil
 }
 
-// Flush waits until all is written, for a tenth of a second at most.
-func (p *Patient) Flush() {
+// Flush waits until everything queued is written, but no longer than 100 ms.
+func (l *LossyWriter) Flush() {
 	select {
-	case p.lines <- nil:
+	case l.queue <- nil:
 	default:
 		return
 	}
 	select {
-	case <-p.ended:
+	case <-l.flushed:
 	case <-time.After(flushTime):
 	}
 }
