@@ -7,18 +7,18 @@ import (
 	"github.com/apmon-go/apmon/internal/safetext"
 )
 
-// AppendJSON appends the datagram as one JSON object on one line, without a
-// line end, and returns the extended buffer. It is the form in which all
-// commands of this project print datagrams:
+// AppendJSON appends the datagram as one JSON object on one line, without a line
+// end, and returns the extended buffer. All commands of this project print
+// datagrams in this form:
 //
 //	{"from":"127.0.0.1:4242","version":"2.2.20_go","instance":17,"seq":1,
 //	 "cluster":"C","node":"N","time":1700000000,
 //	 "params":[{"name":"x","type":"int32","value":1}]}
 //
-// An empty from is null, as are the time where there is none, and instance and
-// seq before version 2.2. A real32 is printed as the double it widens to; NaN
-// and infinities are the strings "NaN", "+Inf" and "-Inf"; each byte that is
-// not UTF-8 becomes U+FFFD. The password is never printed.
+// An empty from is null. So are the time of a datagram without one, and instance
+// and seq before version 2.2. A real32 is printed as the double it converts to; NaN
+// and infinities are the strings "NaN", "+Inf" and "-Inf"; each byte that is not
+// UTF-8 becomes U+FFFD. The password is never printed.
 func (d *Datagram) AppendJSON(b []byte, from string) []byte {
 	b = append(b, `{"from":`...)
 	b = appendFrom(b, from)
@@ -63,20 +63,20 @@ func (d *Datagram) AppendJSON(b []byte, from string) []byte {
 	return append(b, "]}"...)
 }
 
-// AppendJSONError appends a datagram that was not decoded without an error, as
-// [Datagram.Decode] left it. One that was refused shows header, cluster and
-// node as far as they could be read:
+// AppendJSONError appends a datagram for which [Datagram.Decode] returned an error.
+// A refused datagram is shown with header, cluster and node as far as they were
+// read:
 //
 //	{"from":"127.0.0.1:4242","error":"node: …","offset":12,
 //	 "version":"2.2.20_go","instance":17,"seq":1,"cluster":"C"}
 //
-// One that ends too early, see [ErrTruncated], has the form of
-// [Datagram.AppendJSON], followed by the error:
+// A truncated datagram, see [ErrTruncated], has the form of [Datagram.AppendJSON]
+// followed by the error:
 //
 //	…,"params":[{"name":"x","type":"int32","value":1}],
 //	 "error":"parameter 2: …","offset":56,"truncated":true}
 //
-// The offset is that of a [DecodeError], else null. The datagram may be nil.
+// The offset is that of a [DecodeError], or null. The datagram may be nil.
 func AppendJSONError(b []byte, from string, d *Datagram, err error) []byte {
 	if d != nil && errors.Is(err, ErrTruncated) {
 		b = d.AppendJSON(b, from)

@@ -98,9 +98,9 @@ func TestAppendJSONError(t *testing.T) {
 		{"refused, with more around it", "", nil, fmt.Errorf("line 3: %w", refused),
 			`{"from":null,"error":"line 3: parameter count: impossible number of parameters: -1 in the 0 bytes left (offset 44)","offset":44}`},
 		{"no more than the header", "", &noCluster, cut,
-			`{"from":null,"error":"cluster: the datagram ends before it (offset 20)","offset":20,"version":"1.0"}`},
+			`{"from":null,"error":"cluster: the datagram ends too early (offset 20)","offset":20,"version":"1.0"}`},
 		{"truncated", "", &truncated, short,
-			`{"from":null,"version":"2.2","instance":17,"seq":3,"cluster":"C","node":"N","time":null,"params":[{"name":"x","type":"int32","value":1}],"error":"parameter 2: the datagram ends behind a complete parameter, the last of 1; 3 are declared (offset 64)","offset":64,"truncated":true}`},
+			`{"from":null,"version":"2.2","instance":17,"seq":3,"cluster":"C","node":"N","time":null,"params":[{"name":"x","type":"int32","value":1}],"error":"parameter 2: the datagram ends after a complete parameter: it holds 1, and declares 3 (offset 64)","offset":64,"truncated":true}`},
 		{"another error", "", new(Datagram), errors.New("not \"hex\"\n"),
 			`{"from":null,"error":"not \"hex\"\n","offset":null}`},
 	}
@@ -114,8 +114,8 @@ func TestAppendJSONError(t *testing.T) {
 	}
 }
 
-// checkJSON asserts that what is printed of b is one line of JSON that tells
-// the same as the datagram, and never the password.
+// checkJSON asserts that b is printed as one line of JSON with the content of the
+// datagram and without the password.
 func checkJSON(t *testing.T, b []byte) {
 	t.Helper()
 	var line []byte
@@ -170,7 +170,7 @@ func checkJSON(t *testing.T, b []byte) {
 	}
 }
 
-// asUTF8 is what becomes of a string in JSON.
+// asUTF8 returns a string as it reads back from JSON.
 func asUTF8(s string) string { return string([]rune(s)) }
 
 func TestJSONOfVectors(t *testing.T) {

@@ -164,8 +164,8 @@ func TestCheckName(t *testing.T) {
 	}
 }
 
-// checkError asserts that err wraps want and its text holds says, or that
-// there is none if want is nil.
+// checkError asserts that err wraps want and its text holds says, or that err is nil
+// if want is.
 func checkError(t *testing.T, err, want error, says string) {
 	t.Helper()
 	switch {
@@ -211,7 +211,7 @@ func TestAppendParam(t *testing.T) {
 	}
 }
 
-// The limit that a message names is that of a datagram, the smaller one.
+// Messages name the limit of a datagram, which is the smaller one.
 func TestLimitInMessages(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("x", MaxString+1)

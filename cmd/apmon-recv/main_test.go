@@ -148,7 +148,7 @@ func TestReceiveJSON(t *testing.T) {
 	s.send(datagram(5)) // behind the last
 	s.wants(0, "^"+regexp.QuoteMeta(
 		`{"from":"`+from+`","version":"2.2.20_go","instance":17,"seq":1,"cluster":"C","node":"N","time":1700000000,"params":[{"name":"x","type":"int32","value":1}]}
-{"from":"`+from+`","error":"header: the datagram ends before it (offset 0)","offset":0}
+{"from":"`+from+`","error":"header: the datagram ends too early (offset 0)","offset":0}
 {"from":"`+from+`","version":"2.2.20_go","instance":17,"seq":4,"cluster":"C","node":"N","time":1700000000,"params":[{"name":"s","type":"string","value":"a\u001bb"}]}
 `)+"$",
 		`^SENDER +INSTANCES +RECEIVED +TRUNCATED +REFUSED +LOST +REORDERED +DUPLICATE
@@ -193,7 +193,7 @@ func TestReceiveJavaSystemReports(t *testing.T) {
 	}
 	for format, want := range map[string]string{
 		"json": `^(\{"from":"[^"]*","version":"2.2.9_j","instance":[^{]*"params":\[\{"name":"cpu_nice","type":"string","value":"0.0"\},.*\],"error":"parameter 38: [^"]*","offset":\d+,"truncated":true\}\n){2}$`,
-		"text": `^(\S+ \S+ ApMon_userSend/localhost cpu_nice="0.0" .* truncated: parameter 38: the datagram ends behind a complete parameter, the last of 37; 39 are declared \(offset \d+\)\n){2}$`,
+		"text": `^(\S+ \S+ ApMon_userSend/localhost cpu_nice="0.0" .* truncated: parameter 38: the datagram ends after a complete parameter: it holds 37, and declares 39 \(offset \d+\)\n){2}$`,
 	} {
 		s := begin(t, nil, "--format", format, "--count", "2", "--for", "1m")
 		for i, line := range strings.Fields(string(data)) {
