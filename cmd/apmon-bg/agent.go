@@ -25,8 +25,8 @@ import (
 	"github.com/apmon-go/apmon/xdr"
 )
 
-// lastReport bounds the report with which the agent ends. Closing may take
-// another half second, and all of it shall take less than 2.
+// lastReport bounds the last report. Closing may take another half second, and the
+// agent must end within 2 s.
 const lastReport = 1200 * time.Millisecond
 
 // agent is the command without a subcommand.
@@ -38,7 +38,7 @@ type agent struct {
 	client *apmon.Client
 	finder *jobFinder
 	host   string   // node of services
-	print  *printer // nil without --print
+	print  *printer // nil unless --print is given
 	log    accessLog
 }
 
@@ -61,7 +61,7 @@ func (a *agent) run(cc *cli.Context) error {
 		return err
 	}
 
-	// From here on a signal ends the agent in its own way.
+	// From here on signals are caught.
 	code := command.OK
 	if cc.Bool("once") {
 		code = interrupted
@@ -85,13 +85,13 @@ func (a *agent) run(cc *cli.Context) error {
 	opening.Go(func() {
 		select {
 		case <-sig.stop:
-			cancel(errStopped) // before there is anything to report
+			cancel(errStopped) // there is nothing to report yet
 		case <-opened:
 		}
 	})
 	release, err := a.begin(ctx, cc, opts)
 	close(opened)
-	opening.Wait() // else it may cancel the last report
+	opening.Wait() // or it may cancel the last report
 	defer release()
 	switch {
 	case context.Cause(ctx) == errStopped:
@@ -105,8 +105,8 @@ func (a *agent) run(cc *cli.Context) error {
 	return a.follow(ctx, sig, hup, usr1)
 }
 
-// begin takes the pid file and opens the client; release gives back what it
-// has taken, whatever the error.
+// begin locks the pid file and opens the client. Call release also if there is an
+// error.
 func (a *agent) begin(ctx context.Context, cc *cli.Context, opts []apmon.Option) (release func(), err error) {
 	release = func() {
 		if a.client != nil {
@@ -124,24 +124,24 @@ func (a *agent) begin(ctx context.Context, cc *cli.Context, opts []apmon.Option)
 	return release, a.open(ctx, cc, opts)
 }
 
-// interrupted is the exit code of what a signal has ended before it was done.
+// interrupted is the exit code of a command that a signal ends before it is done.
 const interrupted = 128 + int(syscall.SIGINT)
 
-// endTime is when the process ends after a signal, whatever still hangs, such as
-// standard error that nobody reads.
+// endTime bounds the time from a signal to the end of the process, even if a call
+// hangs, such as a write to a standard error that nobody reads.
 const endTime = 1900 * time.Millisecond
 
-// signals are those that end the agent.
+// signals catches the signals that end the agent.
 type signals struct {
-	stop chan struct{} // closed by the first
+	stop chan struct{} // closed by the first signal
 	got  chan os.Signal
 	done chan struct{}
 }
 
-// watchSignals catches what ends the process. It does so in any case, with the
-// code, when the time is over. A write to a pipe that is broken is an error from
-// here on, and not the end. Signals behind the first change nothing: the last
-// report is bounded, and a terminal or a manager may send several.
+// watchSignals catches SIGTERM and SIGINT. After the first one the process exits
+// with code when endTime is over, if it has not ended by itself. Further signals
+// have no effect: the last report is bounded, and a terminal or a manager may send
+// several. SIGPIPE is caught too, so that writing to a broken pipe is an error.
 func watchSignals(code int) *signals {
 	s := &signals{make(chan struct{}), make(chan os.Signal, 2), make(chan struct{})}
 	signal.Notify(s.got, syscall.SIGTERM, os.Interrupt)
@@ -157,19 +157,19 @@ func watchSignals(code int) *signals {
 	return s
 }
 
-// release ends the watching. The signals stay caught: one that comes while the
-// process ends must not make its exit code another.
+// release ends the goroutine. The signals stay caught: one that arrives while the
+// process ends must not change its exit code.
 func (s *signals) release() { close(s.done) }
 
-// errStopped is why the agent ends when a signal says so.
+// errStopped is the cause of the end if a signal stops the agent.
 var errStopped = errors.New("stopped by a signal")
 
-// options are those of the client, as flags and environment say.
+// options returns the options of the client, from flags and environment.
 func (a *agent) options(cc *cli.Context) ([]apmon.Option, error) {
 	if err := a.Check(cc); err != nil {
 		return nil, err
 	}
-	// The journal has times of its own: see systemd.exec(5).
+	// The journal adds times itself: see systemd.exec(5).
 	a.Times = a.Getenv("JOURNAL_STREAM") == "" && a.Getenv("INVOCATION_ID") == ""
 	cluster, node, err := a.names(cc)
 	if err != nil {
@@ -219,7 +219,7 @@ func (a *agent) names(cc *cli.Context) (string, string, error) {
 		case strings.TrimSpace(group) == "":
 			return "", "", errors.New("--host-group is empty")
 		case cluster != "" || node != "":
-			return "", "", errors.New("--host-group gives the names, and goes with neither -c nor -n")
+			return "", "", errors.New("--host-group sets the names and cannot be used with -c or -n")
 		}
 	}
 	if !cc.Bool("stop") {
@@ -275,17 +275,17 @@ func (a *agent) open(ctx context.Context, cc *cli.Context, opts []apmon.Option) 
 		return err
 	}
 	if given := a.Given(); len(a.Dests) > 0 && len(a.Files) == 0 && len(given.Config.Destinations) == 0 {
-		return command.Errorf(command.Config, "no usable destination") // nor will there ever be one
+		return command.Errorf(command.Config, "no usable destination") // and none can be added later
 	}
 	if a.client, err = apmon.OpenSources(ctx, sources, opts...); err != nil {
 		return command.Errorf(command.Config, "%w", err)
 	}
 	switch configs := a.client.Configs(); {
-	case cc.Bool("print"): // it need not be sent
+	case cc.Bool("print"): // reports need not be sent
 	case len(configs) == 1 && configs[0].Source == conf.DefaultSource:
-		a.Logger().Warn("no configuration found, reports go to this host; restart when there is one", slog.String("looked_for", a.System))
+		a.Logger().Warn("no configuration found: reports go to this host; restart apmon-bg after you create one", slog.String("looked_for", a.System))
 	case len(a.client.Stats().Destinations) == 0:
-		a.Logger().Warn("no usable destination yet, the sources are tried again and again")
+		a.Logger().Warn("no usable destination yet; the sources are read again until there is one")
 	}
 	a.finder = &jobFinder{
 		jobFlags: &a.jobFlags, client: a.client, log: a.Logger(), host: a.host, told: map[string]bool{},
@@ -293,7 +293,7 @@ func (a *agent) open(ctx context.Context, cc *cli.Context, opts []apmon.Option) 
 	return a.finder.begin()
 }
 
-// once sends one report.
+// once sends one report, for --once.
 func (a *agent) once(ctx context.Context, sig *signals) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -304,7 +304,7 @@ func (a *agent) once(ctx context.Context, sig *signals) error {
 		case <-ctx.Done():
 		}
 	}()
-	_ = a.client.Report(ctx, apmon.Due) // the first sample; what fails will fail again
+	_ = a.client.Report(ctx, apmon.Due) // the first sample; errors come again with the second
 	select {
 	case <-time.After(time.Second):
 	case <-ctx.Done():
@@ -312,18 +312,18 @@ func (a *agent) once(ctx context.Context, sig *signals) error {
 	err := a.client.Report(ctx, apmon.Now)
 	switch {
 	case context.Cause(ctx) == errStopped:
-		return command.Errorf(interrupted, "interrupted, the report may not have been sent")
+		return command.Errorf(interrupted, "interrupted; the report may not have been sent")
 	case a.print != nil && a.print.err.Load() != nil:
 		return a.print.failure()
 	case a.print != nil && len(a.Files) > 0 && len(a.client.Configs()) == 0:
-		return command.Silent(command.Config) // the log has said why
+		return command.Silent(command.Config) // the reason is in the log
 	case err != nil:
 		return command.SendError(err)
 	}
 	return command.Refused(a.client)
 }
 
-// follow reports until a signal ends it.
+// follow sends reports until a signal stops it.
 func (a *agent) follow(ctx context.Context, sig *signals, hup, usr1 <-chan os.Signal) error {
 	manager := newNotifier(a.Getenv)
 	defer manager.close()
@@ -344,20 +344,20 @@ func (a *agent) follow(ctx context.Context, sig *signals, hup, usr1 <-chan os.Si
 	reloading, again := false, false
 	reload := func() {
 		reloading, again = true, false
-		manager.notify("RELOADING=1", "STATUS=reading the configurations")
+		manager.notify("RELOADING=1", "STATUS=reloading the configurations")
 		helpers.Go(func() { reloaded <- a.client.Reload(ctx) })
 	}
 	for {
 		select {
 		case <-hup:
-			if again = reloading; !again { // the file may have been read already
+			if again = reloading; !again { // a reload under way may have read the file already
 				reload()
 			}
 		case err := <-reloaded:
 			if err != nil && ctx.Err() == nil {
-				a.Logger().Warn("not all configurations could be read again", slog.String("error", err.Error()))
+				a.Logger().Warn("not all configurations could be reloaded", slog.String("error", err.Error()))
 			} else {
-				a.Logger().Info("configurations read again")
+				a.Logger().Info("configurations reloaded")
 			}
 			if reloading = false; again {
 				reload()
@@ -367,7 +367,7 @@ func (a *agent) follow(ctx context.Context, sig *signals, hup, usr1 <-chan os.Si
 		case <-usr1:
 			a.logStatistics()
 		case <-tick.C:
-			// To ask for the status takes the locks of whatever works.
+			// status takes the locks of the client, so a deadlock stops the watchdog.
 			manager.notify("WATCHDOG=1", a.status())
 		case <-ctx.Done():
 			if a.print != nil {
@@ -385,16 +385,16 @@ func (a *agent) follow(ctx context.Context, sig *signals, hup, usr1 <-chan os.Si
 	}
 }
 
-// reportLast reports before the end.
+// reportLast sends the last report.
 func (a *agent) reportLast(ctx context.Context) {
 	ctx, stop := context.WithTimeout(ctx, lastReport)
 	defer stop()
 	if err := a.client.Report(ctx, apmon.Now); err != nil {
-		a.Logger().Warn("last report not sent, or not whole", slog.String("error", err.Error()))
+		a.Logger().Warn("last report not sent or incomplete", slog.String("error", err.Error()))
 	}
 }
 
-// status is one line for systemctl.
+// status returns the status line for systemctl.
 func (a *agent) status() string {
 	st := a.client.Stats()
 	sent, unsent, usable := uint64(0), uint64(0), 0
@@ -405,18 +405,18 @@ func (a *agent) status() string {
 			usable++
 		}
 	}
-	return fmt.Sprintf("STATUS=%d of %d destinations resolved, %d datagrams sent, %d not", usable, len(st.Destinations), sent, unsent)
+	return fmt.Sprintf("STATUS=%d of %d destinations resolved, %d datagrams sent, %d not sent", usable, len(st.Destinations), sent, unsent)
 }
 
-// logStart logs what the agent is going to do.
+// logStart logs sources, destinations and reports.
 func (a *agent) logStart() {
 	log, st := a.Logger(), a.client.Stats()
-	log.Info("monitoring begins", slog.String("version", command.Version()), slog.Int("pid", os.Getpid()))
+	log.Info("monitoring started", slog.String("version", command.Version()), slog.Int("pid", os.Getpid()))
 	for _, s := range st.Sources {
 		log.Info("source", slog.String("name", s.Name), slog.Int("destinations", s.Destinations), slog.String("last_error", s.LastError))
 	}
 	for _, d := range st.Destinations {
-		address := "not known yet"
+		address := "not resolved yet"
 		if d.Addr.IsValid() {
 			address = d.Addr.String()
 		}
@@ -427,7 +427,7 @@ func (a *agent) logStart() {
 	}
 }
 
-// logStatistics answers USR1.
+// logStatistics logs statistics, for USR1.
 func (a *agent) logStatistics() {
 	log, st := a.AnswerLogger(), a.client.Stats()
 	log.Info("statistics", slog.Uint64("messages", st.Messages), slog.Uint64("rate_limited", st.RateLimited),
@@ -446,15 +446,15 @@ func (a *agent) logStatistics() {
 	}
 }
 
-// printer writes datagrams as JSON, one on a line.
+// printer writes datagrams as JSON, one per line.
 type printer struct {
 	out    io.Writer
-	failed func(error) // called when nobody can be written to any more
+	failed func(error) // called when the output fails
 	line   []byte
-	err    atomic.Pointer[error] // the first; whoever asks does not wait for a write
+	err    atomic.Pointer[error] // the first error; atomic, as a write may block
 }
 
-// datagram is a tap: calls come one at a time.
+// datagram is a tap of the client, which does not call it concurrently.
 func (p *printer) datagram(b []byte) {
 	d, err := xdr.Parse(b)
 	if err != nil || p.err.Load() != nil {

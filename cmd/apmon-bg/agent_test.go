@@ -310,7 +310,7 @@ func TestAgentIsAService(t *testing.T) {
 	p := start(t, []string{"NOTIFY_SOCKET=" + socket, "WATCHDOG_USEC=200000"}, "-d", recv.Addr())
 	told("READY=1")
 	told("WATCHDOG=1")
-	told("STATUS=1 of 1 destinations resolved, 0 datagrams sent, 0 not")
+	told("STATUS=1 of 1 destinations resolved, 0 datagrams sent, 0 not sent")
 	p.signal(syscall.SIGHUP)
 	told("RELOADING=1")
 	told("READY=1")
@@ -519,7 +519,7 @@ func TestReloadDuringReload(t *testing.T) {
 	p.signal(syscall.SIGHUP)
 	conn.Close()
 	b.WaitFor(reports(1, "", "load1"))
-	p.says("not all configurations could be read again")
+	p.says("not all configurations could be reloaded")
 	p.signal(syscall.SIGTERM)
 	p.exits(0)
 }
@@ -553,7 +553,7 @@ func TestPidfile(t *testing.T) {
 	fourth.exits(0)
 	p := start(t, nil, "--pidfile", file, "--stop")
 	p.exits(0)
-	p.says("nobody holds it")
+	p.says("no process holds it")
 	start(t, nil, "--pidfile", file+".none", "--stop").exits(0)
 
 	// Of many at a time exactly one is left, and holds the file.
@@ -591,10 +591,10 @@ func TestPidfile(t *testing.T) {
 func TestAgentLogsItsStart(t *testing.T) {
 	t.Parallel()
 	recv := apmontest.New(t)
-	timed := regexp.MustCompile(`(?m)^time=\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\S* cmd=apmon-bg level=INFO msg="monitoring begins" version=`)
+	timed := regexp.MustCompile(`(?m)^time=\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\S* cmd=apmon-bg level=INFO msg="monitoring started" version=`)
 	for _, env := range []string{"", "JOURNAL_STREAM=8:12345", "INVOCATION_ID=0123"} {
 		p := start(t, []string{"APMON_DEBUG_LEVEL=DEBUG", env}[:1+min(len(env), 1)], "-d", recv.Addr(), "--interval", "1s", "--service", "web=~^/no/such/service")
-		p.says("monitoring begins")
+		p.says("monitoring started")
 		p.says("msg=source name=-d destinations=1")
 		p.says("msg=destination name=" + recv.Addr() + " address=" + recv.Addr())
 		p.says(`msg=reports of="service web_Services" every=1s first_in=`)

@@ -26,10 +26,10 @@ import (
 	"github.com/apmon-go/apmon/xdr"
 )
 
-// findInterval is how often cgroups are looked for.
+// findInterval is the interval between searches for cgroups.
 const findInterval = 10 * time.Second
 
-// jobFlags is what the agent is told of jobs.
+// jobFlags holds the flags for jobs, services and cgroups.
 type jobFlags struct {
 	jobs     []apmon.Job
 	own      []apmon.Job // of configurations: one that is not there ends nothing
@@ -42,11 +42,11 @@ type jobFlags struct {
 
 func (f *jobFlags) flags() []cli.Flag {
 	return command.Group("Jobs and services",
-		&command.Repeat{Forms: []string{"job"}, Value: "PID[,WORKDIR[,CLUSTER[,NODE]]]", Usage: "monitor the job that this process is the root of (repeatable)", Add: f.addJob},
-		&command.Repeat{Forms: []string{"service"}, Value: "NAME=PID|NAME=PIDFILE|NAME=~REGEX", Usage: "report a service, whether it runs or not, in cluster NAME_Services; it is all processes whose command lines match REGEX (repeatable)", Add: f.addService},
-		&command.Repeat{Forms: []string{"job-cgroup"}, Value: "GLOB", Usage: "every cgroup that matches is a job, found and dropped as they come and go (repeatable)", Add: f.addGlob},
-		&cli.StringFlag{Name: "job-node", Usage: "`TEMPLATE` of the nodes of --job-cgroup: {1}, {2}... are what its asterisks matched", DefaultText: "the last element of the path", Destination: &f.node},
-		&cli.StringFlag{Name: "job-cluster", Usage: "`CLUSTER` of jobs that name none", DefaultText: "G_Jobs with --host-group G, else " + apmon.DefaultJobCluster, Destination: &f.cluster},
+		&command.Repeat{Forms: []string{"job"}, Value: "PID[,WORKDIR[,CLUSTER[,NODE]]]", Usage: "monitor the job whose root is process PID (repeatable)", Add: f.addJob},
+		&command.Repeat{Forms: []string{"service"}, Value: "NAME=PID|NAME=PIDFILE|NAME=~REGEX", Usage: "report a service in cluster NAME_Services, even while it is down; REGEX selects all processes whose command lines match (repeatable)", Add: f.addService},
+		&command.Repeat{Forms: []string{"job-cgroup"}, Value: "GLOB", Usage: "monitor every matching cgroup as a job, including cgroups created later (repeatable)", Add: f.addGlob},
+		&cli.StringFlag{Name: "job-node", Usage: "`TEMPLATE` of the nodes of --job-cgroup; {1}, {2}... are the text that its asterisks match", DefaultText: "the last element of the path", Destination: &f.node},
+		&cli.StringFlag{Name: "job-cluster", Usage: "`CLUSTER` of jobs without one", DefaultText: "G_Jobs with --host-group G, else " + apmon.DefaultJobCluster, Destination: &f.cluster},
 		f.benchmarks.flag(),
 	)
 }
@@ -60,7 +60,7 @@ func (f *jobFlags) addJob(s string) error {
 }
 
 func parseJob(s string) (apmon.Job, error) {
-	// A node may hold commas, as it is the last.
+	// The node is last, so it may contain commas.
 	part := append(strings.SplitN(s, ",", 4), "", "", "")
 	pid, err := strconv.Atoi(part[0])
 	if err != nil || pid <= 0 {
@@ -72,7 +72,7 @@ func parseJob(s string) (apmon.Job, error) {
 func (f *jobFlags) addService(s string) error {
 	name, what, ok := strings.Cut(s, "=")
 	if !ok || name == "" || what == "" {
-		return fmt.Errorf("%q is none of NAME=PID, NAME=PIDFILE, NAME=~REGEX", s)
+		return fmt.Errorf("%q is not NAME=PID, NAME=PIDFILE or NAME=~REGEX", s)
 	}
 	if err := xdr.CheckName(name); err != nil {
 		return err
@@ -102,10 +102,10 @@ func (f *jobFlags) addGlob(s string) error {
 	return err
 }
 
-// check refuses what does not go together.
+// check returns an error if flags exclude each other.
 func (f *jobFlags) check() error {
 	if f.node != "" && len(f.globs) == 0 {
-		return errors.New("--job-node is for --job-cgroup")
+		return errors.New("--job-node needs --job-cgroup")
 	}
 	for _, g := range f.globs {
 		if err := g.setTemplate(f.node); err != nil {
@@ -120,18 +120,18 @@ func (f *jobFlags) check() error {
 	return nil
 }
 
-// jobFinder keeps the jobs of a client in step with what is there.
+// jobFinder adds jobs to a client and removes them as they come and go.
 type jobFinder struct {
 	*jobFlags
 	client *apmon.Client
 	log    *slog.Logger
 	host   string          // node of services
-	told   map[string]bool // causes
+	told   map[string]bool // causes that were logged
 
 	looking sync.Mutex
 }
 
-// begin sets the benchmarks and adds the jobs that are named.
+// begin sets the benchmarks and adds jobs and services.
 func (f *jobFinder) begin() error {
 	f.benchmarks.tell(f.client)
 	for _, j := range f.jobs {
@@ -160,16 +160,16 @@ func (f *jobFinder) begin() error {
 	}()
 	select {
 	case <-found:
-	case <-time.After(findTime): // it goes on, and is not waited for
+	case <-time.After(findTime): // the search goes on in the background
 	}
 	return nil
 }
 
-// findTime is how long the first look for cgroups is waited for: a file system
-// may hang.
+// findTime bounds the wait for the first search for cgroups: a file system may
+// hang.
 const findTime = 2 * time.Second
 
-// run looks for cgroups until ctx ends.
+// run searches for cgroups until ctx ends.
 func (f *jobFinder) run(ctx context.Context) {
 	if len(f.globs) == 0 {
 		return
@@ -186,7 +186,7 @@ func (f *jobFinder) run(ctx context.Context) {
 	}
 }
 
-// find looks once, unless another look is under way.
+// find searches once, unless a search is under way.
 func (f *jobFinder) find(ctx context.Context) {
 	if !f.looking.TryLock() {
 		return
@@ -197,7 +197,7 @@ func (f *jobFinder) find(ctx context.Context) {
 	}
 }
 
-// tell logs an error once, and once more after it was over.
+// tell logs an error once. It logs it again after a search without error.
 func (f *jobFinder) tell(what string, err error) {
 	if err == nil {
 		delete(f.told, what)
@@ -209,16 +209,16 @@ func (f *jobFinder) tell(what string, err error) {
 	}
 }
 
-// watched is a service to be monitored.
+// watched is a monitored service.
 type watched struct {
 	name string
 	pid  int
-	file string // with its pid
+	file string // holds its pid
 	expr *regexp.Regexp
-	spec string // as it was given
+	spec string // the value of --service
 }
 
-// add has the service monitored, whether it runs or not.
+// add monitors the service, running or not.
 func (sv *watched) add(f *jobFinder) error {
 	job := apmon.Job{Service: &procinfo.Service{}, Cluster: sv.name + "_Services", Node: f.host}
 	switch {
@@ -233,9 +233,9 @@ func (sv *watched) add(f *jobFinder) error {
 	return err
 }
 
-// match reports whether a process is the service by its command line. Those that
-// hold our own argument are apmon-bg itself, and the shells and wrappers it was
-// started by.
+// match reports whether the command line of a process matches the service. It
+// excludes apmon-bg, and the shells and wrappers that started it: their command
+// lines contain the value of --service.
 func (sv *watched) match(pid int, cmdline []byte) bool {
 	exe, _, _ := bytes.Cut(cmdline, []byte{0})
 	if pid == os.Getpid() || filepath.Base(string(exe)) == name {
@@ -245,7 +245,7 @@ func (sv *watched) match(pid int, cmdline []byte) bool {
 	return sv.expr.Match(line) && !bytes.Contains(line, []byte(sv.spec))
 }
 
-// readStart reads the first n bytes of a file, and waits for no pipe.
+// readStart reads the first n bytes of a regular file. It does not block on a FIFO.
 func readStart(file string, n int64) ([]byte, error) {
 	f, err := os.OpenFile(file, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
@@ -258,7 +258,7 @@ func readStart(file string, n int64) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, n))
 }
 
-// readPID reads a pid file.
+// readPID reads a process id from a file.
 func readPID(file string) ([]int, error) {
 	b, err := readStart(file, 64)
 	if err != nil {
@@ -272,15 +272,15 @@ func readPID(file string) ([]int, error) {
 	return []int{pid}, nil
 }
 
-// cgroupGlob is a pattern of cgroups that are jobs.
+// cgroupGlob is a pattern that selects cgroups as jobs.
 type cgroupGlob struct {
 	pattern  string
-	expr     *regexp.Regexp // matches the path, a group for each asterisk
+	expr     *regexp.Regexp // matches the path, with a group for each asterisk
 	template string
 	jobs     map[string]*apmon.MonitoredJob // by path
 }
 
-// cgroupRoot is where cgroups are, for patterns that do not begin with a slash.
+// cgroupRoot is put before patterns that do not begin with a slash.
 const cgroupRoot = "/sys/fs/cgroup"
 
 func newCgroupGlob(pattern string) (*cgroupGlob, error) {
@@ -301,7 +301,7 @@ func newCgroupGlob(pattern string) (*cgroupGlob, error) {
 			expr.WriteString("[^/]")
 		case '[':
 			end := i + 1 + strings.IndexByte(pattern[i+1:], ']')
-			expr.WriteString(pattern[i : end+1]) // of one syntax, but for what path.Match has refused
+			expr.WriteString(pattern[i : end+1]) // the same syntax, since path.Match accepted it
 			i = end
 		case '\\':
 			i++
@@ -325,14 +325,14 @@ func (g *cgroupGlob) setTemplate(template string) error {
 	for _, p := range placeholder().FindAllString(template, -1) {
 		n, err := strconv.Atoi(strings.Trim(p, "{}"))
 		if err != nil || n < 1 || n > g.expr.NumSubexp() {
-			return fmt.Errorf("--job-node %q: %s is not of %s, which has %d asterisks", template, p, g.pattern, g.expr.NumSubexp())
+			return fmt.Errorf("--job-node %q: %s does not exist, %s has %d asterisks", template, p, g.pattern, g.expr.NumSubexp())
 		}
 	}
 	g.template = template
 	return nil
 }
 
-// node returns the node name of a cgroup.
+// node returns the node of a cgroup.
 func (g *cgroupGlob) node(dir string) string {
 	m := g.expr.FindStringSubmatch(dir)
 	if g.template == "" || m == nil {
@@ -344,7 +344,7 @@ func (g *cgroupGlob) node(dir string) string {
 	})
 }
 
-// find adds the cgroups that have come, and drops those that have gone.
+// find adds new cgroups as jobs and removes the jobs of cgroups that are gone.
 func (g *cgroupGlob) find(ctx context.Context, f *jobFinder) error {
 	dirs, err := filepath.Glob(g.pattern)
 	if err != nil {
@@ -354,7 +354,7 @@ func (g *cgroupGlob) find(ctx context.Context, f *jobFinder) error {
 	there := map[string]bool{}
 	for _, dir := range dirs {
 		if _, err := os.Stat(dir + "/cgroup.procs"); err != nil {
-			continue // not a cgroup (any more)
+			continue // not a cgroup, or no longer
 		}
 		there[dir] = true
 		if g.jobs[dir] != nil {
@@ -372,7 +372,7 @@ func (g *cgroupGlob) find(ctx context.Context, f *jobFinder) error {
 			continue
 		}
 		delete(g.jobs, dir)
-		go func() { // many may go at once, and wait for the rate limit
+		go func() { // many may end at once and wait for the rate limit
 			ctx, stop := context.WithTimeout(ctx, time.Minute)
 			defer stop()
 			if err := job.Report(ctx); err != nil {

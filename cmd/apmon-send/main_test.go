@@ -286,7 +286,7 @@ func TestManyBadLines(t *testing.T) {
 	t.Parallel()
 	l := testkit.Listen(t)
 	r := send(nil, strings.Repeat("bad\n", 1000), "-d", l.Name(), "--stdin", "line")
-	if r.code != 65 || strings.Count(r.stderr, "\n") != maxTold+1 || !strings.HasPrefix(r.stderr, "apmon-send: standard input, line 1:") ||
+	if r.code != 65 || strings.Count(r.stderr, "\n") != maxReported+1 || !strings.HasPrefix(r.stderr, "apmon-send: standard input, line 1:") ||
 		!strings.HasSuffix(r.stderr, "and 980 more were not sent\n") {
 		t.Errorf("got %+v", r)
 	}
@@ -540,7 +540,7 @@ func TestHelpNamesEverything(t *testing.T) {
 		t.Errorf("got %+v", r)
 	}
 	for _, word := range []string{"--dest", "-d DEST", "-f FILE", "--cluster", "-c", "-n", "-t", "--int", "--float", "--string", "--stdin", "--pairs",
-		"--dry-run", "--wait", "--drop", "--rate", "--soft", "--version", "-v", "APMON_CONFIG", "APMON_PASSWORD_FILE", "MONALISA_HOST", "EXIT STATUS", "everyone in the list"} {
+		"--dry-run", "--wait", "--drop", "--rate", "--soft", "--version", "-v", "APMON_CONFIG", "APMON_PASSWORD_FILE", "MONALISA_HOST", "EXIT STATUS", "All users can see"} {
 		if !strings.Contains(r.stdout, word) {
 			t.Errorf("no %q in the help", word)
 		}

@@ -1,6 +1,10 @@
-// Package command holds what the commands of this project share: exit codes,
-// errors that carry one, repeatable flags, help, manual pages, completion, the
-// version.
+// Package command holds the code that the commands of this project share: exit codes
+// and errors that carry one, destinations, repeatable flags, help, manual pages,
+// completion and the version.
+//
+// A command is an [App]. Its help, manual page and completion are all derived from
+// its flags and descriptions. To add a flag, add it to the Flags of the command in
+// its main.go, within a [Group], and read it in the action.
 package command
 
 import (
@@ -17,16 +21,16 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// App is a command of this project. [App.Run] is the only way to run it, so that
-// no command misses what all of them have in common.
+// App is a command of this project. [App.Run] is the only way to run it, so that all
+// commands handle help, completion and errors alike.
 type App struct {
 	cli    *cli.App
 	topics []Topic
-	wanted bool // the help
+	wanted bool // --help was given
 }
 
-// Topic is a part of the manual that is too long for --help: "NAME help TOPIC"
-// prints it, and the manual page holds it.
+// Topic is a part of the manual that is too long for --help. "NAME help TOPIC" prints
+// it, and the manual page contains it.
 type Topic struct {
 	Name  string // one word
 	Title string
@@ -34,23 +38,22 @@ type Topic struct {
 	Text  string // see [sections]
 }
 
-// New returns the command that app describes. It gives to app and to its
-// subcommands --help, and to the first of the arguments the words "help",
-// "version" and "completion". A subcommand whose ArgsUsage is empty takes no
-// arguments.
+// New returns the command that app describes. It adds --help to the command and its
+// subcommands, and the subcommands "help", "version" and "completion". A command
+// whose ArgsUsage is empty takes no arguments.
 func New(app *cli.App, stdout, stderr io.Writer, topics ...Topic) *App {
 	a := &App{cli: app, topics: topics}
 	app.HelpName = app.Name
 	app.Version = Version()
-	app.Compiled = time.Unix(0, 0) // not shown; if it is zero, the library reads the date of the program's file
+	app.Compiled = time.Unix(0, 0) // not shown; if it were zero, the library would stat the executable
 	app.Flags = keepNames(app.Flags)
 	for _, sub := range app.Commands {
 		sub.Flags = keepNames(sub.Flags)
 	}
 	app.Writer, app.ErrWriter = stdout, stderr
-	app.HideHelp = true // that of the library
+	app.HideHelp = true // the library's own
 	app.DisableSliceFlagSeparator = true
-	app.ExitErrHandler = func(*cli.Context, error) {} // errors come back from Run
+	app.ExitErrHandler = func(*cli.Context, error) {} // Run returns errors
 	app.Flags = append(app.Flags, helpFlag{&a.wanted})
 	app.OnUsageError = flagError
 	app.Before = a.showHelp
@@ -64,7 +67,7 @@ func New(app *cli.App, stdout, stderr io.Writer, topics ...Topic) *App {
 // Name returns the name of the command.
 func (a *App) Name() string { return a.cli.Name }
 
-// prepare gives to a subcommand what New promises.
+// prepare adds --help and the handling of errors to a subcommand.
 func (a *App) prepare(c *cli.Command) {
 	c.HideHelp = true
 	c.Flags = append(c.Flags, helpFlag{&a.wanted})
@@ -73,16 +76,16 @@ func (a *App) prepare(c *cli.Command) {
 	c.Action = action(c.Action, c.ArgsUsage)
 }
 
-// Run runs the command and returns the exit code. Args[0] is not used.
+// Run runs the command and returns the exit code. It ignores args[0].
 //
-// A call that ends in oldCompletion comes from a completion script of an earlier
-// release, when a user presses TAB. It never does anything but list words.
+// Completion scripts of earlier releases append oldCompletion when a user presses
+// TAB. Such a call only lists words.
 func (a *App) Run(ctx context.Context, args []string) int {
 	if last := len(args) - 1; last > 0 && args[last] == oldCompletion {
 		return Report(a.cli.ErrWriter, a.cli.Name, a.completeOld(args[1:last]))
 	}
-	// In first place only: "apmon-send --pairs help N x 1" has a cluster of
-	// that name.
+	// Only as the first argument: "apmon-send --pairs help N x 1" has a cluster
+	// named help.
 	if len(args) > 1 {
 		for _, c := range a.words() {
 			if c.Name == args[1] {
@@ -94,7 +97,7 @@ func (a *App) Run(ctx context.Context, args []string) int {
 	return Report(a.cli.ErrWriter, a.cli.Name, a.cli.RunContext(ctx, args))
 }
 
-// words are the commands that every command has.
+// words returns the subcommands that every command has.
 func (a *App) words() []*cli.Command {
 	var topics []string
 	for _, c := range a.cli.Commands {
@@ -125,7 +128,7 @@ func (a *App) words() []*cli.Command {
 	}}
 }
 
-// showHelp prints what --help asks for.
+// showHelp prints the help if --help was given.
 func (a *App) showHelp(cc *cli.Context) error {
 	if !a.wanted {
 		return nil
@@ -133,7 +136,7 @@ func (a *App) showHelp(cc *cli.Context) error {
 	return a.write(a.helpText(cc.Command))
 }
 
-// help is the command of that name.
+// help is the action of the subcommand help.
 func (a *App) help(cc *cli.Context) error {
 	if !cc.Args().Present() {
 		return a.write(a.helpText(nil))
@@ -158,8 +161,8 @@ func (a *App) help(cc *cli.Context) error {
 	return fmt.Errorf("no help about %q%s", about, suggestion(about, "", names))
 }
 
-// write prints what was asked for, and returns an error that is none: there is
-// nothing more to do.
+// write prints text and ends the command: it returns an error with code [OK] that is
+// not printed.
 func (a *App) write(text string) error {
 	if _, err := io.WriteString(a.cli.Writer, text); err != nil {
 		return OutputError(err)
@@ -167,8 +170,9 @@ func (a *App) write(text string) error {
 	return Silent(OK)
 }
 
-// action wraps the action of a command that takes the arguments of usage: an
-// error without an exit code is one of usage, and refers to the command's help.
+// action wraps the action of a command. It refuses arguments if usage is empty, and
+// turns an error without an exit code into a usage error that refers to the
+// command's help.
 func action(do cli.ActionFunc, usage string) cli.ActionFunc {
 	return func(cc *cli.Context) error {
 		if usage == "" && cc.Args().Present() {
@@ -185,7 +189,7 @@ func action(do cli.ActionFunc, usage string) cli.ActionFunc {
 	}
 }
 
-// flagError is what the library calls for flags that cannot be parsed.
+// flagError handles the library's errors of parsing flags.
 func flagError(cc *cli.Context, err error, _ bool) error {
 	if name, ok := strings.CutPrefix(err.Error(), "flag provided but not defined: -"); ok {
 		var names []string
@@ -199,7 +203,7 @@ func flagError(cc *cli.Context, err error, _ bool) error {
 	return usageError(cc, err)
 }
 
-// plainFlag writes a flag as it is given, or in quotes if it is an odd one.
+// plainFlag returns a flag with its dashes, or in quotes if it needs escaping.
 func plainFlag(name string) string {
 	if quoted := strconv.Quote(name); quoted != `"`+name+`"` {
 		return quoted
@@ -215,7 +219,7 @@ func usageError(cc *cli.Context, err error) error {
 	return &Error{Code: Usage, Err: err, help: cc.Command.HelpName}
 }
 
-// Version is the version of this module as it was built.
+// Version returns the version of this module from the build information.
 func Version() string {
 	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
 		return info.Main.Version

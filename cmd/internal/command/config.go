@@ -27,9 +27,9 @@ func Load(ctx context.Context, sources []conf.Source, fallback bool) []conf.Load
 	return loaded
 }
 
-// PrintConfig prints the configurations in force as files, without passwords,
-// then every problem, and returns an error with code [Config] if there is an
-// error among them, or with strict a warning.
+// PrintConfig prints the effective configurations in the format of files, without
+// passwords, and then every problem. It returns an error with code [Config] if a
+// problem is an error, or, with strict, a warning.
 func PrintConfig(stdout io.Writer, loaded []conf.Loaded, strict bool) error {
 	bad := 0
 	for _, l := range loaded {

@@ -13,7 +13,7 @@ const (
 	OK          = 0
 	Usage       = 64 // the command was used wrongly
 	DataErr     = 65 // bad name, value, time or datagram
-	NoInput     = 66 // an input is not there or cannot be read
+	NoInput     = 66 // an input does not exist or cannot be read
 	NoHost      = 68 // no destination's name could be resolved
 	Unavailable = 69 // every destination refused; an address cannot be bound
 	IOErr       = 74 // output could not be written
@@ -21,25 +21,25 @@ const (
 	Config      = 78 // configuration
 )
 
-// Error is an error with the exit code it leads to.
+// Error is an error with the exit code of the command.
 type Error struct {
 	Code int
 	Err  error
-	help string // the command whose help is of use, such as "apmon-bg exec"
+	help string // the command to whose help the message refers, such as "apmon-bg exec"; empty for none
 }
 
 func (e *Error) Error() string { return e.Err.Error() }
 func (e *Error) Unwrap() error { return e.Err }
 
-// Errorf makes an Error.
+// Errorf returns an [*Error].
 func Errorf(code int, format string, args ...any) error {
 	return &Error{Code: code, Err: fmt.Errorf(format, args...)}
 }
 
-// Silent is an error that has been reported already: only its code is left.
+// Silent returns an error that is not printed: only its exit code counts.
 func Silent(code int) error { return &Error{Code: code, Err: errors.New("")} }
 
-// Code returns the exit code that an error leads to.
+// Code returns the exit code of an error.
 func Code(err error) int {
 	var e *Error
 	switch {
@@ -48,7 +48,7 @@ func Code(err error) int {
 	case errors.As(err, &e):
 		return e.Code
 	}
-	return Usage // what comes from the flag parser carries none
+	return Usage // errors of the flag parser carry no code
 }
 
 // Report prints an error as "NAME: message" and returns its exit code.
@@ -68,8 +68,8 @@ func Report(stderr io.Writer, name string, err error) int {
 	return Code(err)
 }
 
-// Message returns the text of an error for a line that begins with the name of
-// a command: without the name of the package, which says the same again.
+// Message returns the text of an error without the prefix "apmon: ", since the line
+// begins with the name of the command.
 func Message(err error) string {
 	return strings.ReplaceAll(strings.TrimPrefix(err.Error(), "apmon: "), ": apmon: ", ": ")
 }

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// suggestion returns ", did you mean …?" for the name that is nearest to a word,
-// or nothing if none is near.
+// suggestion returns ", did you mean …?" with the name closest to word, or an empty
+// string if no name is close.
 func suggestion(word, prefix string, names []string) string {
 	best, least := "", (len(word)+2)/3+1
 	for _, name := range names {
@@ -27,7 +27,8 @@ func suggestion(word, prefix string, names []string) string {
 	return ", did you mean " + dashed(best) + "?"
 }
 
-// distance is the number of bytes to insert, remove or replace that make b of a.
+// distance returns the edit distance of a and b: how many bytes to insert, remove or
+// replace.
 func distance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {
