@@ -50,7 +50,7 @@ func lockPidfile(ctx context.Context, path string, replace bool) (*pidfile, erro
 			case holder < 0:
 				return nil, errUnseen(path)
 			case !replace && holder > 0:
-				return nil, command.Errorf(command.Unavailable, "--pidfile %s: held by running process %d", path, holder)
+				return nil, command.Errorf(command.Unavailable, "--pidfile %s: held by process %d, which is running", path, holder)
 			case !replace:
 				continue // just released
 			}
