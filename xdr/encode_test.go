@@ -95,7 +95,7 @@ func TestEncoderSplits(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			var e Encoder
-			// Twice, to see that nothing of a message stays behind.
+			// Twice, to see that nothing of a message remains.
 			for range 2 {
 				var err error
 				if test.timed {
@@ -158,7 +158,7 @@ func TestEncoderLeavesOutWhatFitsNoDatagram(t *testing.T) {
 				t.Fatal(err)
 			}
 			before, after := Int("before", 1), Int("after", 2)
-			// In front, between and behind, the others are not harmed.
+			// Parameters before, between and after are not affected.
 			checkError(t, e.Add(&test.big), ErrTooLarge, test.says)
 			if err := e.Add(&before); err != nil {
 				t.Fatal(err)

@@ -85,7 +85,7 @@ func Int[T Integer](name string, v T) Param {
 }
 
 // Float returns a real64 parameter. [Param.Check] refuses NaN and infinities, since
-// the store behind the receiver discards them.
+// the receiver's store discards them.
 func Float(name string, v float64) Param {
 	return Param{Name: name, typ: TypeReal64, bits: math.Float64bits(v)}
 }

@@ -196,7 +196,7 @@ func TestAppendParam(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			// Behind what is there, into a buffer with rubbish in its capacity.
+			// Append to a buffer with garbage in its capacity.
 			b := append([]byte("head"), strings.Repeat("\xaa", 60)...)[:4]
 			if got := string(AppendParam(b, &test.param)); got != "head"+test.want {
 				t.Errorf("%q, want %q", got, "head"+test.want)

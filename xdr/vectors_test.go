@@ -202,7 +202,7 @@ var hostileRules = []struct {
 	{`^zeros_100$`, false, "a count of 0 and 88 bytes behind it"},
 	{`^trunc_000$`, false, "an empty datagram; the receiver does not even look at it"},
 
-	// What the receiver takes, we take.
+	// The receiver accepts these, and so does this decoder.
 	{`^valid$`, true, "the model of the others"},
 	{`^ver_\[(2\.2|2\.3|3|10|127|258)`, true, "2.2 or higher, so with instance id and sequence number (if it has them: see rejected)"},
 	{`^ver_\[(0|1|2|2_2|2\. 2|128)(\.[0-9.]+)?\]_noid`, true, "below 2.2, or no second number, so without instance id"},
@@ -214,7 +214,7 @@ var hostileRules = []struct {
 	{`^pad_nonzero$`, true, "padding is skipped, unjudged"},
 	{`^last_string_unpadded$`, true, "what padding there is is skipped"},
 	{`^(only_nul_value|invalid_utf8)$`, true, "text is any bytes"},
-	{`^(empty_node|empty_name_str|blank_name)$`, true, "what is in a name is the reader's affair"},
+	{`^(empty_node|empty_name_str|blank_name)$`, true, "names are not checked on decoding"},
 	{`^seq_`, true, "the sequence number is any int32"},
 }
 

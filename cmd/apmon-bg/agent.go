@@ -128,7 +128,7 @@ func (a *agent) begin(ctx context.Context, cc *cli.Context, opts []apmon.Option)
 const interrupted = 128 + int(syscall.SIGINT)
 
 // endTime bounds the time from a signal to the end of the process, even if a call
-// hangs, such as a write to a standard error that nobody reads.
+// hangs, such as a write to a full pipe.
 const endTime = 1900 * time.Millisecond
 
 // signals catches the signals that end the agent.

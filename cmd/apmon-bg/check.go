@@ -143,12 +143,12 @@ func checkDestinations(loaded []conf.Loaded, hosts map[string]resolved) {
 			for _, addr := range r.addrs {
 				keys = append(keys, netip.AddrPortFrom(addr.Unmap(), d.Port).String())
 			}
-			told := false
+			reported := false
 			for _, key := range keys {
 				if f, ok := seen[key]; !ok {
 					seen[key] = first{l.Config.Source, name, d.Password}
-				} else if f.password != d.Password && !told {
-					told = true
+				} else if f.password != d.Password && !reported {
+					reported = true
 					problem("destination %s has a different password than %s of %s, whose password is used", safetext.Quote(name), safetext.Quote(f.name), f.source)
 				}
 			}

@@ -229,7 +229,7 @@ func TestExecEndsInTime(t *testing.T) {
 	}
 }
 
-// A cgroup is removed once nobody owns it.
+// A cgroup is removed once its creator has ended.
 func TestRemoveStale(t *testing.T) {
 	t.Parallel()
 	parent := t.TempDir()

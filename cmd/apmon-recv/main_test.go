@@ -67,8 +67,8 @@ type session struct {
 	code   chan int
 }
 
-// begin runs apmon-recv on a free port and waits until it listens. What it
-// prints goes to w, if that is not nil, else to stdout.
+// begin runs apmon-recv on a free port and waits until it listens. Its
+// output goes to w if that is not nil, else to stdout.
 func begin(t testing.TB, w io.Writer, args ...string) *session {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -334,7 +334,7 @@ func TestBurst(t *testing.T) {
 	}
 }
 
-// TestProcess looks at what needs a process of its own: signals and pipes.
+// TestProcess tests signals and pipes, which need a separate process.
 func TestProcess(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("no signals to send on Windows")
@@ -481,7 +481,7 @@ func TestDecodeLongLines(t *testing.T) {
 	}
 }
 
-// A line is shown before the next one is there.
+// A line is printed before the next one arrives.
 func TestDecodeFlushes(t *testing.T) {
 	inr, inw := io.Pipe()
 	outr, outw := io.Pipe()

@@ -17,7 +17,7 @@ import (
 	"github.com/apmon-go/apmon/internal/testkit"
 )
 
-// A stream of messages follows its configuration; SIGHUP has it read again.
+// A stream of messages follows its configuration; SIGHUP reloads it.
 func TestHangupReloads(t *testing.T) {
 	running.Lock()
 	defer running.Unlock()
@@ -57,7 +57,7 @@ func TestHangupReloads(t *testing.T) {
 	}
 }
 
-// What a reload brings behind the last message has refused nothing.
+// A destination that a reload adds after the last message has refused nothing.
 func TestReloadBehindTheLastMessage(t *testing.T) {
 	running.Lock()
 	defer running.Unlock()
@@ -81,7 +81,7 @@ func TestReloadBehindTheLastMessage(t *testing.T) {
 	}()
 	fmt.Fprintln(stdin, "C/N x 1")
 	a.Next()
-	write(refusing(t) + "\nh:99999") // the bad line tells when it has been read
+	write(refusing(t) + "\nh:99999") // the bad line is logged when the file is read
 	if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +92,7 @@ func TestReloadBehindTheLastMessage(t *testing.T) {
 	}
 }
 
-// logWaiter tells when something has been logged.
+// logWaiter waits for a text in the log.
 type logWaiter struct {
 	seen chan struct{}
 	once sync.Once

@@ -281,7 +281,7 @@ func TestGoodLinesOfKVGo(t *testing.T) {
 	l.None()
 }
 
-// Many bad lines are told at once, in order, but not without end.
+// Bad lines are reported at once and in order, up to a limit.
 func TestManyBadLines(t *testing.T) {
 	t.Parallel()
 	l := testkit.Listen(t)
@@ -310,7 +310,7 @@ func TestLargeText(t *testing.T) {
 	l.None()
 }
 
-// What completion scripts run never sends anything.
+// Completion never sends anything.
 func TestCompletionSendsNothing(t *testing.T) {
 	t.Parallel()
 	l := testkit.Listen(t)
@@ -524,7 +524,7 @@ func TestDryRun(t *testing.T) {
 		}
 	}
 	l.None()
-	// What a dry run prints can be sent.
+	// The output of a dry run can be sent.
 	if r := send(nil, r.stdout, "-d", l.Name(), "--stdin", "json"); r.code != 0 {
 		t.Errorf("got %+v", r)
 	}
