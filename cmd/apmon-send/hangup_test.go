@@ -81,7 +81,7 @@ func TestReloadBehindTheLastMessage(t *testing.T) {
 	}()
 	fmt.Fprintln(stdin, "C/N x 1")
 	a.Next()
-	write(refusing(t) + "\nh:99999") // the bad line is logged when the file is read
+	write(testkit.Refusing(t) + "\nh:99999") // the bad line is logged when the file is read
 	if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}

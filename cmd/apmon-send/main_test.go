@@ -59,18 +59,6 @@ func send(env map[string]string, stdin string, args ...string) result {
 // help and version, which are global.
 var running sync.Mutex
 
-// refusing returns an address where datagrams are refused for as long as the
-// test runs: its socket takes them from one other address only.
-func refusing(t *testing.T) string {
-	t.Helper()
-	conn, err := net.DialUDP("udp", nil, &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 9})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
-	return conn.LocalAddr().String()
-}
-
 // show renders names and parameters as "C/N a=1(int32) b=x(string)".
 func show(d *xdr.Datagram) string {
 	s := d.Cluster + "/" + d.Node
@@ -398,7 +386,7 @@ func TestDestinations(t *testing.T) {
 		}
 		l.Next()
 	})
-	closed := refusing(t)
+	closed := testkit.Refusing(t)
 	t.Run("one refuses", func(t *testing.T) {
 		if r := send(nil, "", "-d", closed, "-d", l.Name(), "x=1"); r.code != 0 {
 			t.Errorf("got %+v", r)

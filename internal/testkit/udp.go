@@ -62,3 +62,15 @@ func (l *Listener) None() {
 		l.t.Errorf("a datagram of %d bytes was sent", n)
 	}
 }
+
+// Refusing returns an address of loopback that refuses datagrams until the end of the
+// test: its socket is connected, so it only accepts those of one other address.
+func Refusing(t testing.TB) string {
+	t.Helper()
+	conn, err := net.DialUDP("udp", nil, &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 9})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return conn.LocalAddr().String()
+}

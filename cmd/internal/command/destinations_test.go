@@ -6,7 +6,6 @@ import (
 	"errors"
 	"flag"
 	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -192,14 +191,7 @@ func TestBadEnvironment(t *testing.T) {
 // Refused is an error only if every destination refused its last datagram.
 func TestRefused(t *testing.T) {
 	t.Parallel()
-	good := testkit.Listen(t)
-	// A connected socket refuses datagrams of all other addresses.
-	busy, err := net.DialUDP("udp", nil, &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 9})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer busy.Close()
-	bad := busy.LocalAddr().String()
+	good, bad := testkit.Listen(t), testkit.Refusing(t)
 	for _, tt := range []struct {
 		to   []string
 		code int
