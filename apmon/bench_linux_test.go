@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 	"unsafe"
+
+	"github.com/apmon-go/apmon/internal/testkit"
 )
 
 // BenchmarkSendOverSyscall compares Send with its floor, one system call with
@@ -20,12 +22,12 @@ import (
 func BenchmarkSendOverSyscall(b *testing.B) {
 	for _, n := range []int{1, 10, 50} {
 		b.Run(fmt.Sprint("params=", n), func(b *testing.B) {
-			l := listen(b, "127.0.0.1:0")
-			c := client(b, config(b, l.name()), Options{RatePolicy: RateOff})
+			l := testkit.Listen(b)
+			c := client(b, config(b, l.Name()), Options{RatePolicy: RateOff})
 			params := mixed(n)
 			buf := sentBytes(b, l, c, params)
 			fd := connected(b, l)
-			conn, err := net.Dial("udp", l.name())
+			conn, err := net.Dial("udp", l.Name())
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -81,8 +83,8 @@ func BenchmarkSendOverSyscall(b *testing.B) {
 func BenchmarkRawSyscall(b *testing.B) {
 	for _, n := range []int{1, 10, 50} {
 		b.Run(fmt.Sprint("params=", n), func(b *testing.B) {
-			l := listen(b, "127.0.0.1:0")
-			buf := sentBytes(b, l, client(b, config(b, l.name())), mixed(n))
+			l := testkit.Listen(b)
+			buf := sentBytes(b, l, client(b, config(b, l.Name())), mixed(n))
 			fd := connected(b, l)
 			b.ReportAllocs()
 			for b.Loop() {
@@ -103,7 +105,7 @@ func rawSendto(fd int, b []byte) syscall.Errno {
 }
 
 // connected returns a socket that is connected to a listener.
-func connected(b *testing.B, l *listener) (fd int) {
+func connected(b *testing.B, l *testkit.Listener) (fd int) {
 	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_DGRAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
 		b.Fatal(err)

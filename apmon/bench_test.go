@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/apmon-go/apmon/conf"
+	"github.com/apmon-go/apmon/internal/testkit"
 	"github.com/apmon-go/apmon/xdr"
 )
 
@@ -16,8 +17,8 @@ import (
 func BenchmarkSend(b *testing.B) {
 	for _, n := range []int{1, 10, 50} {
 		b.Run(fmt.Sprint("params=", n), func(b *testing.B) {
-			l := listen(b, "127.0.0.1:0")
-			c := client(b, config(b, l.name()), Options{RatePolicy: RateOff})
+			l := testkit.Listen(b)
+			c := client(b, config(b, l.Name()), Options{RatePolicy: RateOff})
 			params := mixed(n)
 			b.ReportAllocs()
 			for b.Loop() {
@@ -37,9 +38,9 @@ func BenchmarkSend(b *testing.B) {
 func BenchmarkRawWrite(b *testing.B) {
 	for _, n := range []int{1, 10, 50} {
 		b.Run(fmt.Sprint("params=", n), func(b *testing.B) {
-			l := listen(b, "127.0.0.1:0")
-			buf := sentBytes(b, l, client(b, config(b, l.name())), mixed(n))
-			conn, err := net.Dial("udp", l.name())
+			l := testkit.Listen(b)
+			buf := sentBytes(b, l, client(b, config(b, l.Name())), mixed(n))
+			conn, err := net.Dial("udp", l.Name())
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -56,7 +57,7 @@ func BenchmarkRawWrite(b *testing.B) {
 }
 
 // sentBytes sends a message to a listener and returns the datagram.
-func sentBytes(b *testing.B, l *listener, c *Client, params []Param) []byte {
+func sentBytes(b *testing.B, l *testkit.Listener, c *Client, params []Param) []byte {
 	if err := c.Send("MySite_Jobs", "123456", params...); err != nil {
 		b.Fatal(err)
 	}
@@ -73,9 +74,9 @@ func sentBytes(b *testing.B, l *listener, c *Client, params []Param) []byte {
 func BenchmarkSendDuringReload(b *testing.B) {
 	for _, n := range []int{1, 10, 50} {
 		b.Run(fmt.Sprint("params=", n), func(b *testing.B) {
-			l := listen(b, "127.0.0.1:0")
+			l := testkit.Listen(b)
 			w := &web{}
-			w.set(u1, l.name())
+			w.set(u1, l.Name())
 			c, err := OpenSources(context.Background(), conf.ParseSources(u1), WithTransport(w), Options{RatePolicy: RateOff})
 			if err != nil {
 				b.Fatal(err)

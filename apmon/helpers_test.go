@@ -8,7 +8,6 @@ import (
 	"slices"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/apmon-go/apmon/conf"
 	"github.com/apmon-go/apmon/xdr"
@@ -138,42 +137,6 @@ func client(t testing.TB, cfg conf.Config, opts ...Option) *Client {
 	}
 	t.Cleanup(func() { c.Close() })
 	return c
-}
-
-// listener is a receiver on a port of its own that keeps datagrams in the
-// kernel until they are asked for.
-type listener struct {
-	*net.UDPConn
-	t testing.TB
-}
-
-func listen(t testing.TB, addr string) *listener {
-	t.Helper()
-	conn, err := net.ListenUDP("udp", net.UDPAddrFromAddrPort(netip.MustParseAddrPort(addr)))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
-	return &listener{conn, t}
-}
-
-func (l *listener) name() string { return l.LocalAddr().String() }
-
-// next returns the next datagram; the kernel of this machine has it already,
-// or never will.
-func (l *listener) next() *xdr.Datagram {
-	l.t.Helper()
-	b := make([]byte, 65536)
-	l.SetReadDeadline(time.Now().Add(10 * time.Second))
-	n, err := l.Read(b)
-	if err != nil {
-		l.t.Fatal(err)
-	}
-	d, err := xdr.Parse(b[:n])
-	if err != nil {
-		l.t.Fatal(err)
-	}
-	return d
 }
 
 func equal[T comparable](t testing.TB, what string, got, want T) {

@@ -22,19 +22,21 @@ func TestImportsPointOneWay(t *testing.T) {
 	t.Parallel()
 	const module = "github.com/apmon-go/apmon/"
 	may := map[string][]string{
-		"xdr":      {},
-		"conf":     {"xdr", "internal/backoff"},
+		"internal/safetext": {},
+		"internal/backoff":  {},
+
+		"xdr":      {"internal/safetext"},
+		"conf":     {"xdr", "internal/backoff", "internal/safetext"},
 		"procinfo": {"xdr"},
-		"apmon":    {"xdr", "conf", "procinfo", "apmon/internal/schedule", "internal/backoff"},
+		"apmon":    {"xdr", "conf", "procinfo", "apmon/internal/schedule", "internal/backoff", "internal/safetext"},
 
 		"apmon/internal/schedule": {},
-		"internal/backoff":        {},
 
-		"apmon/httpstats": {"xdr"},
-		"apmon/metrics":   {"apmon", "xdr", "procinfo"},
+		"apmon/httpstats": {"xdr", "internal/safetext"},
+		"apmon/metrics":   {"apmon", "xdr", "procinfo", "internal/safetext"},
 		"apmon/statusz":   {"apmon", "apmon/metrics", "apmon/internal/loopback", "xdr", "procinfo"},
 		"apmon/profiler":  {"apmon/internal/loopback"},
-		"apmon/accesslog": {"apmon", "xdr", "procinfo"},
+		"apmon/accesslog": {"apmon", "xdr", "procinfo", "internal/safetext"},
 		"apmon/receiver":  {"xdr"},
 		"apmon/apmontest": {"apmon/receiver", "xdr"},
 
@@ -42,7 +44,7 @@ func TestImportsPointOneWay(t *testing.T) {
 	}
 	// What is on top, or serves tests alone: it may import anything. A folder
 	// that is neither here nor above is an error.
-	free := []string{"cmd/", "examples/", "internal/burner", "internal/longtest", "packaging/completions"}
+	free := []string{"cmd/", "examples/", "internal/burner", "internal/testkit", "packaging/completions"}
 	// Beyond the standard library; other systems' packages stand behind build
 	// tags in files of their own.
 	others := []string{"golang.org/x/sys/"}

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/apmon-go/apmon/conf"
+	"github.com/apmon-go/apmon/internal/testkit"
 	"github.com/apmon-go/apmon/procinfo"
 	"github.com/apmon-go/apmon/xdr"
 )
@@ -760,13 +761,13 @@ func TestTap(t *testing.T) {
 	}
 
 	// It sees each once beside destinations, and no password.
-	l := listen(t, "127.0.0.1:0")
+	l := testkit.Listen(t)
 	seen = nil
-	c = client(t, config(t, l.name()+" secret"), tap)
+	c = client(t, config(t, l.Name()+" secret"), tap)
 	if err := c.Send("C", "N", Int("x", 1)); err != nil {
 		t.Fatal(err)
 	}
-	equal(t, "password on the wire", l.next().Password, "secret")
+	equal(t, "password on the wire", l.Next().Password, "secret")
 	equal(t, "shown", len(seen), 1)
 	equal(t, "password shown", seen[0].Password, "")
 }

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/apmon-go/apmon/conf"
+	"github.com/apmon-go/apmon/internal/testkit"
 )
 
 // web stands in for the servers of configurations.
@@ -730,13 +731,13 @@ func TestFilesAreFollowed(t *testing.T) {
 }
 
 func TestSendAllocatesNothingWhileASourceHangs(t *testing.T) {
-	if raceEnabled {
+	if testkit.Race {
 		t.Skip("the race detector allocates")
 	}
-	l := listen(t, "127.0.0.1:0")
+	l := testkit.Listen(t)
 	hanging := make(chan struct{})
 	w := &web{}
-	w.set(u1, l.name()+"\nxApMon_maxMsgRate = 1000000000\n")
+	w.set(u1, l.Name()+"\nxApMon_maxMsgRate = 1000000000\n")
 	c, err := OpenSources(context.Background(), conf.ParseSources(u1), WithTransport(w))
 	if err != nil {
 		t.Fatal(err)

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/apmon-go/apmon/conf"
+	"github.com/apmon-go/apmon/internal/safetext"
 	"github.com/apmon-go/apmon/procinfo"
 	"github.com/apmon-go/apmon/xdr"
 )
@@ -270,7 +271,7 @@ func checkContent(cfg conf.Config) error {
 	}
 	for _, cd := range cfg.Destinations {
 		if err := cd.Check(); err != nil {
-			return fmt.Errorf("destination %s: %w", xdr.Quote(cd.Name()), err)
+			return fmt.Errorf("destination %s: %w", safetext.Quote(cd.Name()), err)
 		}
 	}
 	return nil

@@ -9,7 +9,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/apmon-go/apmon/xdr"
+	"github.com/apmon-go/apmon/internal/safetext"
 )
 
 // Params converts a map to parameters, sorted by name: integers as [Int] does,
@@ -36,7 +36,7 @@ func fromMap(values map[string]any) (params []Param, bad *badParams) {
 			if bad == nil {
 				bad = new(badParams)
 			}
-			bad.add(fmt.Errorf("parameter %s: %w: %w", xdr.Quote(name), ErrBadValue, err))
+			bad.add(fmt.Errorf("parameter %s: %w: %w", safetext.Quote(name), ErrBadValue, err))
 			continue
 		}
 		params = append(params, p)
@@ -55,7 +55,7 @@ func paramOf(name string, value any) (Param, error) {
 		}
 		n, err := v.Float64()
 		if err != nil {
-			return Param{}, fmt.Errorf("%s is not a number", xdr.Quote(v.String()))
+			return Param{}, fmt.Errorf("%s is not a number", safetext.Quote(v.String()))
 		}
 		return Float(name, n), nil
 	case time.Duration:

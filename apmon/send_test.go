@@ -19,6 +19,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/apmon-go/apmon/conf"
+	"github.com/apmon-go/apmon/internal/testkit"
 	"github.com/apmon-go/apmon/xdr"
 )
 
@@ -35,12 +36,12 @@ func TestSendArrives(t *testing.T) {
 					conn.Close()
 				}
 			}
-			l := listen(t, addr)
-			c := client(t, config(t, l.name()+" secret"))
+			l := testkit.ListenAt(t, addr)
+			c := client(t, config(t, l.Name()+" secret"))
 			if err := c.Send("C", "N", Int("i", -5), Float("f", 2.5), String("s", "hé")); err != nil {
 				t.Fatal(err)
 			}
-			d := l.next()
+			d := l.Next()
 			equal(t, "version", d.Version, xdr.Version)
 			equal(t, "password", d.Password, "secret")
 			equal(t, "seq", d.Seq, 1)
@@ -54,7 +55,7 @@ func TestSendArrives(t *testing.T) {
 			if err := c.SendAt(time.Unix(1_700_000_000, 999), "C", "N", Int("i", 1)); err != nil {
 				t.Fatal(err)
 			}
-			e := l.next()
+			e := l.Next()
 			equal(t, "seq", e.Seq, 2)
 			equal(t, "instance", e.Instance, d.Instance)
 			equal(t, "timed", e.Timed, true)
@@ -68,21 +69,21 @@ func TestSendArrives(t *testing.T) {
 
 func TestNamesDefaultAndScope(t *testing.T) {
 	t.Parallel()
-	l := listen(t, "127.0.0.1:0")
-	c := client(t, config(t, l.name()), Options{Node: "my node"})
+	l := testkit.Listen(t)
+	c := client(t, config(t, l.Name()), Options{Node: "my node"})
 	c.Send("", "", Int("x", 1))
-	d := l.next()
+	d := l.Next()
 	equal(t, "names", d.Cluster+"/"+d.Node, "ApMon_UserSend/my node")
 	// A name given once does not stick.
 	c.Send("A?/b", "", Int("x", 1))
-	d = l.next()
+	d = l.Next()
 	equal(t, "names", d.Cluster+"/"+d.Node, "A?/b/my node")
 	s := c.Scope("S", "T")
 	s.Send(Int("x", 1))
-	d = l.next()
+	d = l.Next()
 	equal(t, "names", d.Cluster+"/"+d.Node, "S/T")
 	s.SendAt(time.Unix(5, 0), Int("x", 1))
-	equal(t, "time", l.next().Time, 5)
+	equal(t, "time", l.Next().Time, 5)
 }
 
 func TestInstanceIDsDiffer(t *testing.T) {
@@ -99,16 +100,16 @@ func TestInstanceIDsDiffer(t *testing.T) {
 
 func TestSequencePerDestination(t *testing.T) {
 	t.Parallel()
-	a, b := listen(t, "127.0.0.1:0"), listen(t, "127.0.0.1:0")
-	c := client(t, config(t, a.name()+" longer-password", b.name()))
+	a, b := testkit.Listen(t), testkit.Listen(t)
+	c := client(t, config(t, a.Name()+" longer-password", b.Name()))
 	for i := range 5 {
 		if err := c.Send("C", "N", Int("i", i)); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for i := range 5 {
-		for _, l := range []*listener{a, b} {
-			d := l.next()
+		for _, l := range []*testkit.Listener{a, b} {
+			d := l.Next()
 			equal(t, "seq", d.Seq, int32(i+1))
 			equal(t, "i", d.Params[0].Int(), int64(i))
 		}
@@ -362,16 +363,16 @@ func TestNewRefuses(t *testing.T) {
 // gets every datagram once somebody does.
 func TestRefusedDestination(t *testing.T) {
 	t.Parallel()
-	good := listen(t, "127.0.0.1:0")
-	bad := listen(t, "127.0.0.1:0")
-	name := bad.name()
+	good := testkit.Listen(t)
+	bad := testkit.Listen(t)
+	name := bad.Name()
 	bad.Close()
-	c := client(t, config(t, name, good.name()))
+	c := client(t, config(t, name, good.Name()))
 	for i := range 4 {
 		if err := c.Send("C", "N", Int("i", i)); err != nil {
 			t.Fatal(err)
 		}
-		equal(t, "seq", good.next().Seq, int32(i+1))
+		equal(t, "seq", good.Next().Seq, int32(i+1))
 	}
 	c.Probe()
 	s := c.Stats().Destinations
@@ -381,9 +382,9 @@ func TestRefusedDestination(t *testing.T) {
 	equal(t, "refused by the good one", s[1].Refused, 0)
 
 	c.Send("C", "N", Int("i", 4)) // refused as well; the answer waits in the socket
-	again := listen(t, name)
+	again := testkit.ListenAt(t, name)
 	c.Send("C", "N", Int("i", 5)) // meets that answer, and is sent all the same
-	d := again.next()
+	d := again.Next()
 	equal(t, "seq", d.Seq, 6)
 	equal(t, "i", d.Params[0].Int(), 5)
 }
@@ -656,8 +657,8 @@ func TestConcurrentSenders(t *testing.T) {
 
 func TestCloseWhileSending(t *testing.T) {
 	t.Parallel()
-	l := listen(t, "127.0.0.1:0")
-	c := client(t, config(t, l.name(), "localhost:1"), Options{RatePolicy: RateOff})
+	l := testkit.Listen(t)
+	c := client(t, config(t, l.Name(), "localhost:1"), Options{RatePolicy: RateOff})
 	var wg sync.WaitGroup
 	for range 4 {
 		wg.Go(func() {
@@ -671,7 +672,7 @@ func TestCloseWhileSending(t *testing.T) {
 			}
 		})
 	}
-	l.next()
+	l.Next()
 	c.Close()
 	wg.Wait()
 }
@@ -733,12 +734,12 @@ func TestLog(t *testing.T) {
 }
 
 func TestSendAllocatesNothing(t *testing.T) {
-	if raceEnabled {
+	if testkit.Race {
 		t.Skip("the race detector allocates")
 	}
-	a, b := listen(t, "127.0.0.1:0"), listen(t, "127.0.0.1:0")
+	a, b := testkit.Listen(t), testkit.Listen(t)
 	for _, policy := range []RatePolicy{RateOff, RateDrop} {
-		cfg := config(t, a.name(), b.name()+" pw")
+		cfg := config(t, a.Name(), b.Name()+" pw")
 		cfg.MaxMsgRate = 1e9
 		c := client(t, cfg, Options{RatePolicy: policy})
 		params := mixed(10)
@@ -757,7 +758,7 @@ func TestSendAllocatesNothing(t *testing.T) {
 		}
 	}
 	// Over the limit, nothing either.
-	cfg := config(t, a.name())
+	cfg := config(t, a.Name())
 	cfg.MaxMsgRate = 1e-9
 	c := client(t, cfg)
 	c.sender.limiter.random = func() float64 { return 1 }

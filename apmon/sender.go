@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/apmon-go/apmon/internal/safetext"
 	"github.com/apmon-go/apmon/xdr"
 )
 
@@ -242,7 +243,7 @@ func (s *sender) begin(set *set, enc *xdr.Encoder, m *Message) error {
 }
 
 func nameError(what, name string, err error) error {
-	return fmt.Errorf("apmon: %s %s: %w", what, xdr.Quote(name), err)
+	return fmt.Errorf("apmon: %s %s: %w", what, safetext.Quote(name), err)
 }
 
 // limit asks the limiter whether a message of n datagrams may be sent, and

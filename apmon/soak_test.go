@@ -10,14 +10,14 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/apmon-go/apmon/internal/longtest"
+	"github.com/apmon-go/apmon/internal/testkit"
 )
 
 // TestLongSoak runs 100 000 cycles of the host's reports, in simulated time but
 // with the real /proc and a real socket: memory, goroutines and descriptors
 // must not grow.
 func TestLongSoak(t *testing.T) {
-	longtest.Skip(t)
+	testkit.SkipLong(t)
 	if runtime.GOOS != "linux" {
 		t.Skip("descriptors are counted in /proc")
 	}
@@ -49,9 +49,9 @@ func TestLongSoak(t *testing.T) {
 		}
 		return use{m.HeapAlloc, rss, runtime.NumGoroutine(), len(fds)}
 	}
-	l := listen(t, "127.0.0.1:0") // nobody reads: the kernel drops
+	l := testkit.Listen(t) // nobody reads: the kernel drops
 	synctest.Test(t, func(t *testing.T) {
-		c := client(t, config(t, l.name()))
+		c := client(t, config(t, l.Name()))
 		if err := c.Monitor(t.Context()); err != nil {
 			t.Fatal(err)
 		}

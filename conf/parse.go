@@ -6,7 +6,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/apmon-go/apmon/xdr"
+	"github.com/apmon-go/apmon/internal/safetext"
 )
 
 // Problem is a part of a configuration that could not be used.
@@ -198,4 +198,4 @@ func splitList(list string) []string {
 }
 
 // quote quotes a text for a message, shortened if it is long.
-func quote(s string) string { return xdr.Quote(s) }
+func quote(s string) string { return safetext.Quote(s) }

@@ -19,7 +19,7 @@ import (
 	"unsafe"
 
 	"github.com/apmon-go/apmon/internal/burner"
-	"github.com/apmon-go/apmon/internal/longtest"
+	"github.com/apmon-go/apmon/internal/testkit"
 	"github.com/apmon-go/apmon/xdr"
 )
 
@@ -493,7 +493,7 @@ func TestJobStartedIgnoringSIGCHLDIsALowerBound(t *testing.T) {
 }
 
 func TestLongJobTree(t *testing.T) {
-	longtest.Skip(t)
+	testkit.SkipLong(t)
 	const n = 2000
 	b := burn(t, nil, "tree", strconv.Itoa(n), "2")
 	j := addJob(t, liveJobs(t), JobOptions{PIDs: []int{b.cmd.Process.Pid}})
@@ -525,7 +525,7 @@ func TestLongJobTree(t *testing.T) {
 
 // Every kind of load, ten times as much of it.
 func TestLongJobLoads(t *testing.T) {
-	longtest.Skip(t)
+	testkit.SkipLong(t)
 	for _, args := range []string{"201 seq 200 50", "201 par 200 50", "201 held 200 50", "1 threads 8 500", "201 orphans 200 50", "200 rootdies 200 50"} {
 		f := strings.Fields(args)
 		n, _ := strconv.Atoi(f[0])

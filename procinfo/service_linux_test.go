@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/apmon-go/apmon/internal/testkit"
 )
 
 // word matches command lines that hold it.
@@ -213,24 +215,6 @@ func TestServiceInSeveralCgroups(t *testing.T) {
 	}
 }
 
-// sleeperNamed starts a process whose command line holds a word. It uses no CPU, and
-// ends when the returned function, which waits for it, is called.
-func sleeperNamed(t *testing.T, word string) (pid int, end func()) {
-	t.Helper()
-	cmd := exec.Command("/bin/sh", "-c", "read x; exit 3", "sh", word)
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	var once sync.Once
-	end = func() { once.Do(func() { in.Close(); _ = cmd.Wait() }) }
-	t.Cleanup(end)
-	return cmd.Process.Pid, end
-}
-
 // The end of the last process is noticed at once, and each time.
 func TestServiceEndIsNoticed(t *testing.T) {
 	t.Parallel()
@@ -243,8 +227,8 @@ func TestServiceEndIsNoticed(t *testing.T) {
 	j := addJob(t, s, JobOptions{Service: &Service{Match: word(w)}, Exited: func() { ended <- struct{}{} }})
 	near(t, "up", serviceNow(t, j).Up, 0, 0)
 	for round := range 2 {
-		_, end1 := sleeperNamed(t, w)
-		_, end2 := sleeperNamed(t, w)
+		_, end1 := testkit.Sleeper(t, w)
+		_, end2 := testkit.Sleeper(t, w)
 		got := serviceNow(t, j)
 		near(t, "up", got.Up, 1, 0)
 		near(t, "restarts", got.Restarts, float64(round), 0)
@@ -313,7 +297,7 @@ func TestServiceLookThatHangs(t *testing.T) {
 	s := liveJobs(t)
 	hang, hung := make(chan struct{}), make(chan struct{})
 	defer close(hang)
-	pid, _ := sleeperNamed(t, w)
+	pid, _ := testkit.Sleeper(t, w)
 	var hangs atomic.Bool
 	once := sync.OnceFunc(func() { close(hung) })
 	j := addJob(t, s, JobOptions{Service: &Service{PIDs: func() ([]int, error) {
@@ -357,7 +341,7 @@ func TestServiceLookThatHangs(t *testing.T) {
 func TestServiceLookIsSlow(t *testing.T) {
 	t.Parallel()
 	s := liveJobs(t)
-	pid, _ := sleeperNamed(t, fmt.Sprintf("slow-%d", os.Getpid()))
+	pid, _ := testkit.Sleeper(t, fmt.Sprintf("slow-%d", os.Getpid()))
 	var late atomic.Int64
 	s.clock = func() time.Time { return time.Now().Add(time.Duration(late.Load())) }
 	looks := 0
@@ -378,7 +362,7 @@ func TestServiceLookIsSlow(t *testing.T) {
 func TestServiceCmdline(t *testing.T) {
 	t.Parallel()
 	w := strings.Repeat("long ", 5000) + "end-" + strconv.Itoa(os.Getpid())
-	pid, _ := sleeperNamed(t, w)
+	pid, _ := testkit.Sleeper(t, w)
 	var s procScan
 	s.dir.path = "/proc"
 	if err := s.open(); err != nil {

@@ -21,7 +21,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/apmon-go/apmon/internal/longtest"
+	"github.com/apmon-go/apmon/internal/testkit"
 )
 
 // long is how long a test waits for what takes milliseconds.
@@ -171,7 +171,7 @@ func TestWorkDirManyEntries(t *testing.T) {
 }
 
 func TestLongWorkDirMillionEntries(t *testing.T) {
-	longtest.Skip(t)
+	testkit.SkipLong(t)
 	dir := t.TempDir()
 	for i := range 1000 {
 		sub := fmt.Sprintf("%s/%d", dir, i)

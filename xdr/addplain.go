@@ -6,33 +6,34 @@ import (
 )
 
 const (
-	// shortString is the length in bytes of the longest name and text that
-	// AddPlain adds.
+	// shortString is the maximum length in bytes of a name or text that AddPlain
+	// adds.
 	shortString = 32
-	// shortParam is the length in bytes, as it travels, of a parameter with
-	// such a name and text.
+	// shortParam is the encoded length in bytes of a parameter with such a name
+	// and text.
 	shortParam = 4 + shortString + 4 + 4 + shortString
 )
 
-// AddPlain adds the leading parameters that are plain: [Param.Check] accepts
-// them, they are of a type that [Int], [Float] or [String] makes, their strings
-// begin with a visible byte and are no longer than 32 bytes, and the open
-// datagram has room for the largest of their kind. It returns their number. The
-// next parameter, if there is one, is for [Param.Check] and [Encoder.Add]:
+// AddPlain adds parameters from the front of params while they are plain:
+// [Param.Check] accepts them, their type is one that [Int], [Float] or [String]
+// returns, their strings begin with a visible byte and have at most 32 bytes, and
+// the open datagram has room for the largest plain parameter. It returns the
+// number of parameters added. Pass the next one to [Param.Check] and
+// [Encoder.Add]:
 //
 //	for i := e.AddPlain(params); i < len(params); i += 1 + e.AddPlain(params[i+1:]) {
 //		… // params[i].Check(), e.Add(&params[i])
 //	}
 //
-// It takes half the time of adding one by one. For 50 parameters that is a tenth
-// of the whole cost of sending them. Each parameter is written into an array of
-// fixed size, so that the space left is compared once, not at every write, and
-// copying a short string takes no call.
+// It takes half the time of adding one by one, which for 50 parameters is a tenth
+// of the cost of sending them. Each parameter is written into an array of fixed
+// size, so the remaining space is compared once instead of at every write, and
+// short strings are copied without a call.
 func (e *Encoder) AddPlain(params []Param) int {
 	if len(e.buf) > e.end {
 		return 0
 	}
-	rest := e.buf[len(e.buf):e.end] // nothing is written at e.end or beyond
+	rest := e.buf[len(e.buf):e.end] // nothing is written from e.end on
 	n := 0
 	for ; n < len(params) && len(rest) >= shortParam; n++ {
 		p, b := &params[n], (*[shortParam]byte)(rest)

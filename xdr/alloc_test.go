@@ -62,7 +62,7 @@ func TestDecodeAllocatesNothing(t *testing.T) {
 	}
 }
 
-// Parse makes the datagram, one copy of the bytes, and the parameters.
+// Parse allocates the datagram, one copy of the bytes, and the parameters.
 func TestParseAllocatesThrice(t *testing.T) {
 	for _, n := range []int{1, 10, 50} {
 		b := benchDatagram(n)
@@ -89,7 +89,7 @@ func TestJSONAllocatesNothing(t *testing.T) {
 	}
 }
 
-// A datagram that promises much and holds little costs no more than its error.
+// A datagram that declares much and holds little allocates only its error.
 func TestHostileDatagramsAllocateLittle(t *testing.T) {
 	tests := []struct {
 		name string

@@ -5,12 +5,12 @@ import (
 	"testing"
 )
 
-// benchSizes are the messages measured: a lone value, what one call usually
-// sends, and about what one datagram of DefaultLimit bytes holds.
+// benchSizes are the numbers of parameters measured: one, a typical call, and about
+// as many as one datagram of DefaultLimit bytes holds.
 var benchSizes = []int{1, 10, 50}
 
-// benchParams returns n parameters as a job sends them: of three an int, a
-// float and a text.
+// benchParams returns n parameters as a job sends them: ints, floats and texts in
+// turn.
 func benchParams(n int) []Param {
 	mix := []Param{
 		Int("cpu_usage", 93),
@@ -40,8 +40,8 @@ func benchDatagram(n int) []byte {
 	return d.Append(nil)
 }
 
-// BenchmarkEncode takes a whole message through the Encoder as a client does:
-// names, parameters, and the prefix of one destination.
+// BenchmarkEncode encodes a whole message as a client does: names, parameters, and
+// the prefix of one destination.
 func BenchmarkEncode(b *testing.B) {
 	for _, n := range benchSizes {
 		b.Run(fmt.Sprintf("params=%d", n), func(b *testing.B) {

@@ -8,27 +8,29 @@ import (
 	"strconv"
 	"strings"
 	"unsafe"
+
+	"github.com/apmon-go/apmon/internal/safetext"
 )
 
-// Why a datagram is refused. They come wrapped in a [DecodeError].
+// Reasons to refuse a datagram, which a [DecodeError] wraps.
 var (
-	ErrShort    = errors.New("the datagram ends before it")
+	ErrShort    = errors.New("the datagram ends too early")
 	ErrLength   = errors.New("impossible length")
 	ErrVersion  = errors.New("version is not numeric")
 	ErrCount    = errors.New("impossible number of parameters")
 	ErrType     = errors.New("unknown type")
-	ErrTrailing = errors.New("bytes behind the parameters that are not one time")
-	// ErrTruncated: the datagram ends behind a complete parameter, before the
-	// declared number is reached. MonALISA takes the parameters that are
-	// there, see [Datagram.Decode].
-	ErrTruncated = errors.New("the datagram ends behind a complete parameter")
+	ErrTrailing = errors.New("bytes after the parameters that are not a time")
+	// ErrTruncated: the datagram ends after a complete parameter and holds fewer
+	// parameters than it declares. MonALISA accepts those that are there, see
+	// [Datagram.Decode].
+	ErrTruncated = errors.New("the datagram ends after a complete parameter")
 )
 
-// DecodeError says which field of a datagram could not be read, and where.
+// DecodeError reports which field of a datagram could not be read, and where.
 type DecodeError struct {
 	Field  string // "header", "node", "parameter 3 value", …
 	Offset int    // of that field, in bytes from the start
-	Err    error  // one of the Err… values of this package, perhaps with details
+	Err    error  // wraps one of the Err… values of this package
 }
 
 func (e *DecodeError) Error() string {
@@ -37,24 +39,24 @@ func (e *DecodeError) Error() string {
 
 func (e *DecodeError) Unwrap() error { return e.Err }
 
-// smallest is the size in bytes of the smallest parameter: two empty strings
-// and a type.
+// smallest is the size of the smallest parameter in bytes: two empty strings and a
+// type.
 const smallest = 12
 
 // Datagram is one decoded datagram.
 type Datagram struct {
-	// Version is the header's, such as "2.2.20_go"; empty for datagrams of the
-	// oldest clients, which have no header.
+	// Version is that of the header, such as "2.2.20_go". It is empty for the
+	// oldest clients, whose datagrams have no header.
 	Version string
-	// Password is the header's; empty for none.
+	// Password is that of the header; empty for none.
 	Password string
-	// Instance and Seq identify the sending process and number its datagrams.
+	// Instance identifies the sending process, and Seq numbers its datagrams.
 	// They exist from version 2.2 on, see [Datagram.Sequenced].
 	Instance, Seq int32
 	Cluster, Node string
 	Params        []Param
-	// Time is in seconds since the Epoch, if Timed. A receiver reads a time
-	// before 1 as "now".
+	// Time is in seconds since the Epoch, and valid if Timed. A receiver reads a
+	// time below 1 as "now".
 	Time  int32
 	Timed bool
 }
@@ -66,9 +68,9 @@ func (d *Datagram) Sequenced() bool {
 	return ok && err == nil
 }
 
-// Parse decodes a datagram into a value of its own: nothing in it refers to b.
-// On an error the datagram is nil, unless the error is [ErrTruncated]: then
-// both are returned.
+// Parse decodes a datagram into a copy: the result does not refer to b. If the error
+// is [ErrTruncated], Parse returns it with the datagram; with any other error the
+// datagram is nil.
 func Parse(b []byte) (*Datagram, error) {
 	d := new(Datagram)
 	err := d.decode(string(b)) // one copy serves all strings
@@ -78,25 +80,25 @@ func Parse(b []byte) (*Datagram, error) {
 	return d, err
 }
 
-// Decode reads b into d. The strings of d refer to b, and d.Params is reused:
-// both are valid until either is changed (see [Parse] for a copy).
+// Decode decodes b into d. The strings of d refer to b, and d.Params is reused, so d
+// is valid until b changes or d is decoded again. See [Parse] for a copy.
 //
-// An error is always a [*DecodeError]. If it is [ErrTruncated], d holds all
-// parameters that are there, at least one, and no time. With any other error
-// d holds no parameters; header, cluster and node are set as far as they could
-// be read, the header as a whole (version, password, instance id and sequence
-// number) or not at all.
+// An error is always a [*DecodeError]. If it is [ErrTruncated], d holds all complete
+// parameters, at least one, and no time. With any other error d holds no
+// parameters; header, cluster and node are set as far as they were read. The header
+// (version, password, instance id and sequence number) is set as a whole or not at
+// all.
 //
-// Accepted are the header "v:VERSIONp:PASSWORD" with instance id and sequence
-// number (version 2.2 or higher) or without (older), and datagrams without a
-// header; types 0, 2, 3, 4 and 5; and a time, or nothing, behind the
-// parameters. Padding is skipped, unjudged.
+// Decode accepts the header "v:VERSIONp:PASSWORD", with instance id and sequence
+// number from version 2.2 on; datagrams without a header; types 0, 2, 3, 4 and 5;
+// and nothing or a time after the parameters. It skips padding without checking
+// it.
 func (d *Datagram) Decode(b []byte) error {
 	return d.decode(unsafe.String(unsafe.SliceData(b), len(b)))
 }
 
 func (d *Datagram) decode(s string) error {
-	// Params stays as grown, or hostile counts would have it made anew each
+	// Keep the capacity of Params, else hostile counts would allocate it each
 	// time.
 	*d = Datagram{Params: d.Params[:0]}
 	r := reader{s: s}
@@ -109,8 +111,8 @@ func (d *Datagram) decode(s string) error {
 	return nil
 }
 
-// reader walks over a datagram. Its methods return false once they have set
-// err.
+// reader reads the fields of a datagram in order. Its methods return false after
+// they set err.
 type reader struct {
 	s   string
 	off int
@@ -154,7 +156,7 @@ func (r *reader) datagram(d *Datagram) bool {
 	}
 	n, first := int(count), r.off
 	left := len(r.s) - r.off
-	fit := min(n, left/smallest) // bounds the memory, whatever the count
+	fit := min(n, left/smallest) // bounds the memory for any count
 	if n < 0 {
 		return r.badCount(start, n, left)
 	}
@@ -165,7 +167,7 @@ func (r *reader) datagram(d *Datagram) bool {
 	for i := range n {
 		if i > 0 && r.off == len(r.s) {
 			d.Params = d.Params[:i]
-			return r.fail("parameter "+strconv.Itoa(i+1), r.off, fmt.Errorf("%w, the last of %d; %d are declared", ErrTruncated, i, n))
+			return r.fail("parameter "+strconv.Itoa(i+1), r.off, fmt.Errorf("%w: it holds %d, and declares %d", ErrTruncated, i, n))
 		}
 		if i == fit || !r.param(&d.Params[i]) {
 			if fit < n {
@@ -187,7 +189,7 @@ func (r *reader) datagram(d *Datagram) bool {
 	return true
 }
 
-// cutHeader splits "v:VERSIONp:PASSWORD", trimmed as the receiver trims it.
+// cutHeader splits "v:VERSIONp:PASSWORD" after trimming it as the receiver does.
 func cutHeader(head string) (version, password string, ok bool) {
 	for head != "" && head[0] <= ' ' {
 		head = head[1:]
@@ -201,10 +203,10 @@ func cutHeader(head string) (version, password string, ok bool) {
 	return strings.Cut(head[2:], "p:")
 }
 
-// sequenced reports whether a version is 2.2 or higher. As in the receiver '-'
-// or '_' ends the numbers, as do blanks at the end and a blank behind a dot,
-// while one between two numbers is an error. A number is kept in one signed
-// byte: 258.2 counts as 2.2, and 128.0 as older than all.
+// sequenced reports whether a version is 2.2 or higher. It follows the receiver: '-'
+// or '_', blanks at the end, and a blank after a dot end the numbers; a blank
+// between two numbers is an error. A number is kept in one signed byte, so 258.2
+// counts as 2.2, and 128.0 as older than all others.
 func sequenced(version string) (bool, error) {
 	var num [2]int8
 	rest := version
@@ -227,11 +229,11 @@ func sequenced(version string) (bool, error) {
 			break
 		}
 	}
-	return false, fmt.Errorf("%w: %s", ErrVersion, Quote(version))
+	return false, fmt.Errorf("%w: %s", ErrVersion, safetext.Quote(version))
 }
 
-// cutNumber splits s behind the decimal number it begins with, which may have
-// a plus sign and must fit an int32.
+// cutNumber splits s after its leading decimal number, which may have a plus sign and
+// must fit an int32.
 func cutNumber(s string) (n int64, after string, ok bool) {
 	i := 0
 	if s != "" && s[0] == '+' {
@@ -274,8 +276,8 @@ func (r *reader) str(field string) (string, bool) {
 	if uint(n) > MaxString || n > len(s) {
 		return "", r.badString(field, n, len(s))
 	}
-	// The padding of the last string may be missing: the receiver skips what
-	// there is.
+	// The padding of the last string may be missing: the receiver skips the
+	// bytes that are there.
 	r.off += 4 + min((n+3)&^3, len(s))
 	return s[:n], true
 }
@@ -284,7 +286,7 @@ func (r *reader) badString(field string, n, left int) bool {
 	if n < 0 || n > MaxString {
 		return r.fail(field, r.off, fmt.Errorf("%w: %d bytes", ErrLength, n))
 	}
-	return r.fail(field, r.off, fmt.Errorf("%w: it has %d bytes, %d are left", ErrShort, n, left))
+	return r.fail(field, r.off, fmt.Errorf("%w: a string of %d bytes, with %d left", ErrShort, n, left))
 }
 
 // param reads one parameter.
@@ -325,15 +327,15 @@ func (r *reader) param(p *Param) bool {
 	return r.fail("type", start, fmt.Errorf("%w %d", ErrType, typ))
 }
 
-// be32 is binary.BigEndian.Uint32 of a string.
+// be32 is binary.BigEndian.Uint32 for a string.
 func be32(s string) uint32 {
 	_ = s[3]
 	return uint32(s[3]) | uint32(s[2])<<8 | uint32(s[1])<<16 | uint32(s[0])<<24
 }
 
-// Append appends the datagram as it travels and returns the extended buffer.
-// It writes what it is given, unchecked: with a header if Version is not
-// empty, with instance id and sequence number if [Datagram.Sequenced].
+// Append appends the encoded datagram and returns the extended buffer. It writes a
+// header if Version is not empty, and instance id and sequence number if
+// [Datagram.Sequenced] returns true. It checks nothing.
 func (d *Datagram) Append(b []byte) []byte {
 	if d.Version != "" {
 		if d.Sequenced() {

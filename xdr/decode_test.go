@@ -196,10 +196,10 @@ func TestDecodeRefuses(t *testing.T) {
 		offset int
 		text   string
 	}{
-		{"nothing", nil, ErrShort, "header", 0, "header: the datagram ends before it (offset 0)"},
+		{"nothing", nil, ErrShort, "header", 0, "header: the datagram ends too early (offset 0)"},
 		{"part of a length", []byte{0, 0, 0}, ErrShort, "header", 0, ""},
 		{"length beyond the end", wire(4, raw("C")), ErrShort, "header", 0,
-			"header: the datagram ends before it: it has 4 bytes, 1 are left (offset 0)"},
+			"header: the datagram ends too early: a string of 4 bytes, with 1 left (offset 0)"},
 		{"length below zero", wire(-1, raw("xxxx")), ErrLength, "header", 0, "header: impossible length: -1 bytes (offset 0)"},
 		{"smallest length", wire("C", math.MinInt32), ErrLength, "node", 8, ""},
 		{"length over MaxString", wire("C", strings.Repeat("N", MaxString+1), 0), ErrLength, "node", 8, ""},
@@ -216,7 +216,7 @@ func TestDecodeRefuses(t *testing.T) {
 		{"a count and no parameter", wire("C", "N", 1), ErrCount, "parameter count", 16, ""},
 		{"count one too many", wire("C", "N", 2, "x", 5, 1, 1, 0), ErrShort, "parameter 2 type", 44, ""},
 		{"count one too few", wire("C", "N", 1, "x", 2, 1, "y", 2, 2), ErrTrailing, "time", 36,
-			"time: bytes behind the parameters that are not one time: 16 bytes (offset 36)"},
+			"time: bytes after the parameters that are not a time: 16 bytes (offset 36)"},
 		{"type 1", wire("C", "N", 1, "x", 1, 1), ErrType, "parameter 1 type", 28, "parameter 1 type: unknown type 1 (offset 28)"},
 		{"type 6", wire("C", "N", 1, "x", 6, 1), ErrType, "parameter 1 type", 28, ""},
 		{"type below zero", wire("C", "N", 1, "x", -1, 1), ErrType, "parameter 1 type", 28, ""},
@@ -265,8 +265,8 @@ func TestDecodeRefuses(t *testing.T) {
 	}
 }
 
-// The live Java client 2.2.9 declares 39 parameters and sends 37. They are
-// handed over with the error.
+// The Java client 2.2.9 declares 39 parameters and sends 37. Decode returns them
+// with the error.
 func TestDecodeJavaSystemReports(t *testing.T) {
 	t.Parallel()
 	data, err := os.ReadFile("testdata/java_system_reports.hex")
@@ -294,8 +294,8 @@ func TestDecodeJavaSystemReports(t *testing.T) {
 	}
 }
 
-// A datagram that ends behind a complete parameter is handed over with the
-// error, whatever number it declares; one that ends anywhere else is not.
+// A datagram that ends after a complete parameter is returned with the
+// error, for any number it declares; one that ends anywhere else is not.
 func TestDecodeTooFewParameters(t *testing.T) {
 	t.Parallel()
 	for _, declared := range []int{3, 4, 39, math.MaxInt32} {
@@ -314,8 +314,8 @@ func TestDecodeTooFewParameters(t *testing.T) {
 	}
 }
 
-// Every datagram cut short anywhere is refused, but where only padding or the
-// whole time is missing.
+// Every datagram that is cut off is refused, unless only padding or the whole time
+// is missing.
 func TestDecodeTruncated(t *testing.T) {
 	t.Parallel()
 	whole := wire("v:2.2p:", 17, 1, "C", "N", 2, "x", 2, 1, "y", 0, 5, raw("hello\x00\x00\x00"), 1700000000)
@@ -357,7 +357,7 @@ func TestDecodeBorrowsAndParseCopies(t *testing.T) {
 	}
 }
 
-// A Datagram that is used again shows nothing of the one before.
+// A Datagram that is used again holds nothing of the previous one.
 func TestDecodeAgain(t *testing.T) {
 	t.Parallel()
 	inputs := [][]byte{

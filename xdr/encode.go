@@ -4,26 +4,28 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
+
+	"github.com/apmon-go/apmon/internal/safetext"
 )
 
-// Version is what this project calls itself in the header. Its form is the
-// receiver's (2.2 or higher, every part at most 127, or instance id and
-// sequence number are not read); it is not the version of this module.
+// Version is the version in the header of this project's datagrams. It is not the
+// version of this module: the receiver reads instance id and sequence number only
+// if it is 2.2 or higher, with every number at most 127.
 const Version = "2.2.20_go"
 
 const (
-	// DefaultLimit is the size in bytes at which a message is split: a frame
-	// of Ethernet still holds the datagram with IPv6 or a tunnel's header
-	// around it, so nothing is fragmented.
+	// DefaultLimit is the size in bytes at which a message is split. Such a
+	// datagram fits an Ethernet frame with the headers of IPv6 or of a tunnel,
+	// so it is not fragmented.
 	DefaultLimit = 1432
-	// MaxLimit is the size in bytes of the largest datagram ever sent: the
-	// smaller of the two buffer sizes that receivers are built with.
+	// MaxLimit is the maximum size of a datagram in bytes. Receivers are built
+	// with one of two buffer sizes; this is the smaller one.
 	MaxLimit = 8192
 )
 
-// AppendPrefix appends what differs between the destinations of one message:
-// header, instance id and sequence number. The last four bytes are the
-// sequence number.
+// AppendPrefix appends the part of a datagram that differs between destinations:
+// header, instance id and sequence number. The last four bytes are the sequence
+// number.
 func AppendPrefix(b []byte, version, password string, instance, seq int32) []byte {
 	b = appendHeader(b, version, password)
 	b = binary.BigEndian.AppendUint32(b, uint32(instance))
@@ -40,39 +42,39 @@ func appendHeader(b []byte, version, password string) []byte {
 	return append(b, "\x00\x00\x00"[:-n&3]...)
 }
 
-// Encoder splits one message into datagrams. The zero value is ready; a used
-// one keeps its buffer, so that encoding allocates nothing. It is not safe for
-// concurrent use.
+// Encoder splits one message into datagrams. The zero value is ready to use. An
+// Encoder keeps its buffer between messages, so encoding does not allocate. It is
+// not safe for concurrent use.
 type Encoder struct {
 	buf   []byte
 	parts []part
-	room  int   // kept free before every body, for the longest prefix
+	room  int   // free bytes before every body, for the longest prefix
 	limit int   // of a whole datagram, prefix included
 	time  int32 // meaningful if timed
 	timed bool
 
 	body  int // where the open body starts in buf
-	end   int // what the parameters of the open body may not go beyond
+	end   int // where the parameters of the open body must end
 	names int // length of cluster and node as encoded, at the start of every body
 	count int // parameters in the open body
 }
 
 type part struct{ start, end int } // a body in buf; start-room is free
 
-// Begin starts a message of the given cluster and node and forgets the last
-// one. Room is the length in bytes of the longest prefix (see [AppendPrefix])
-// the datagrams will get; limit is the size at which they are split, prefix
-// included ([DefaultLimit] if it is not positive, [MaxLimit] at most). The
-// error wraps [ErrTooLarge] if the names leave no room for any parameter;
-// nothing may be added then.
+// Begin starts a message with the given cluster and node and discards the previous
+// one. Room is the length in bytes of the longest prefix that the datagrams will
+// get, see [AppendPrefix]. Limit is the size in bytes at which the message is
+// split, including the prefix: [DefaultLimit] if it is not positive, at most
+// [MaxLimit]. The error wraps [ErrTooLarge] if the names leave no room for any
+// parameter; do not add any then.
 func (e *Encoder) Begin(room, limit int, cluster, node string) error {
 	e.timed = false
 	return e.begin(room, limit, cluster, node)
 }
 
-// BeginTimed is [Encoder.Begin] for a message whose every datagram carries a
-// time, in seconds since the Epoch. Receivers take 1 … 2^31−1 and read
-// anything else as "now".
+// BeginTimed is [Encoder.Begin] for a message with a time in seconds since the
+// Epoch, which every datagram carries. Receivers accept 1 to 2^31−1 and read any
+// other value as "now".
 func (e *Encoder) BeginTimed(room, limit int, cluster, node string, time int32) error {
 	e.time, e.timed = time, true
 	return e.begin(room, limit, cluster, node)
@@ -87,7 +89,7 @@ func (e *Encoder) begin(room, limit int, cluster, node string) error {
 	e.names = stringSize(cluster) + stringSize(node)
 	if least := e.alone(smallest); least > MaxLimit {
 		e.count, e.end = 0, 0 // Add finds no room either
-		return fmt.Errorf("cluster %s, node %s: %w: at least %d bytes, at most %d", Quote(cluster), Quote(node), ErrTooLarge, least, MaxLimit)
+		return fmt.Errorf("cluster %s, node %s: %w: at least %d bytes, at most %d", safetext.Quote(cluster), safetext.Quote(node), ErrTooLarge, least, MaxLimit)
 	}
 	e.open()
 	e.buf = appendString(e.buf, cluster)
@@ -96,8 +98,8 @@ func (e *Encoder) begin(room, limit int, cluster, node string) error {
 	return nil
 }
 
-// open makes room for a prefix and begins a body behind it; names and count
-// are for the caller to append.
+// open reserves room for a prefix and begins a body after it. The caller appends
+// names and count.
 func (e *Encoder) open() {
 	start := len(e.buf)
 	e.body, e.count = start+e.room, 0
@@ -105,7 +107,7 @@ func (e *Encoder) open() {
 	e.buf = slices.Grow(e.buf, max(e.room, e.limit))[:e.body]
 }
 
-// next ends the open body and begins another with the same names.
+// next ends the open body and begins one with the same names.
 func (e *Encoder) next() {
 	names := e.body
 	e.close()
@@ -113,7 +115,7 @@ func (e *Encoder) next() {
 	e.buf = append(e.buf, e.buf[names:names+e.names+4]...)
 }
 
-// tail is what is still missing behind the parameters.
+// tail returns the number of bytes after the parameters.
 func (e *Encoder) tail() int {
 	if e.timed {
 		return 4
@@ -121,15 +123,15 @@ func (e *Encoder) tail() int {
 	return 0
 }
 
-// alone is the length of a datagram that holds one parameter of the given
+// alone returns the length of a datagram that holds one parameter of the given
 // size.
 func (e *Encoder) alone(size int) int { return e.room + e.names + 4 + size + e.tail() }
 
-// Add appends a parameter, beginning a new datagram where it does not fit into
-// the open one. A parameter over the limit travels alone in a datagram of up
-// to [MaxLimit] bytes; a larger one is left out, the error wraps [ErrTooLarge]
-// and names it, and the message is otherwise unharmed. Nothing else is
-// checked.
+// Add appends a parameter. It begins a new datagram if the parameter does not fit
+// into the open one. A parameter over the limit gets a datagram of its own of up to
+// [MaxLimit] bytes. A larger one is left out: the error wraps [ErrTooLarge] and
+// names it, and the other parameters of the message are not affected. Add checks
+// nothing else.
 func (e *Encoder) Add(p *Param) error {
 	b := AppendParam(e.buf, p)
 	if len(b) > e.end {
@@ -143,7 +145,7 @@ func (e *Encoder) Add(p *Param) error {
 // split adds a parameter that does not fit into the open body.
 func (e *Encoder) split(p *Param) error {
 	if alone := e.alone(p.size()); alone > MaxLimit {
-		return fmt.Errorf("parameter %s: %w: %d bytes with its names, at most %d", Quote(p.Name), ErrTooLarge, alone, MaxLimit)
+		return fmt.Errorf("parameter %s: %w: %d bytes with its names, at most %d", safetext.Quote(p.Name), ErrTooLarge, alone, MaxLimit)
 	}
 	if e.count > 0 {
 		e.next()
@@ -151,7 +153,7 @@ func (e *Encoder) split(p *Param) error {
 	e.buf = AppendParam(e.buf, p)
 	e.count++
 	if len(e.buf) > e.end {
-		e.next() // nothing may join it
+		e.next() // it stays alone
 	}
 	return nil
 }
@@ -165,8 +167,8 @@ func (e *Encoder) close() {
 	e.parts = append(e.parts, part{e.body, len(e.buf)})
 }
 
-// End ends the message and returns the number of datagrams, 0 if no parameter
-// was added: an empty datagram is never sent. Begin comes before the next Add.
+// End ends the message and returns the number of datagrams: 0 if no parameter was
+// added. Call [Encoder.Begin] before the next Add.
 func (e *Encoder) End() int {
 	if e.count > 0 {
 		e.close()
@@ -178,9 +180,9 @@ func (e *Encoder) End() int {
 // Len returns the number of datagrams of a message that has ended.
 func (e *Encoder) Len() int { return len(e.parts) }
 
-// Datagram puts a prefix of at most the room given to [Encoder.Begin] before
-// the i-th body and returns the whole datagram. It is valid until the next
-// call.
+// Datagram puts the prefix before the i-th body and returns the whole datagram,
+// which is valid until the next call. The prefix must not be longer than the room
+// given to [Encoder.Begin].
 func (e *Encoder) Datagram(i int, prefix []byte) []byte {
 	p := e.parts[i]
 	if len(prefix) > e.room {
@@ -195,6 +197,6 @@ func panicPrefix(size, room int) {
 	panic(fmt.Sprintf("xdr: prefix of %d bytes, room for %d", size, room))
 }
 
-// Cap returns the capacity in bytes of the buffer, so that a pool need not
-// keep one that a giant message has made grow.
+// Cap returns the capacity of the buffer in bytes, so that a pool can drop an
+// Encoder whose buffer a giant message made grow.
 func (e *Encoder) Cap() int { return cap(e.buf) }

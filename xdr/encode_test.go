@@ -25,8 +25,7 @@ func TestAppendPrefix(t *testing.T) {
 	}
 }
 
-// message runs params through e and returns the datagrams decoded, and their
-// sizes.
+// message encodes params and returns the decoded datagrams and their sizes.
 func message(t *testing.T, e *Encoder, prefix []byte, params []Param) (parts []*Datagram, sizes []int) {
 	t.Helper()
 	for i := range params {
@@ -48,7 +47,7 @@ func message(t *testing.T, e *Encoder, prefix []byte, params []Param) (parts []*
 	return parts, sizes
 }
 
-// counts are the numbers of parameters of the datagrams.
+// counts returns the number of parameters of each datagram.
 func counts(parts []*Datagram) []int {
 	var n []int
 	for _, d := range parts {
@@ -57,7 +56,7 @@ func counts(parts []*Datagram) []int {
 	return n
 }
 
-// text is a parameter of exactly size bytes on the wire, with a name of one.
+// text returns a parameter of size bytes on the wire, with a name of one byte.
 func text(name string, size int) Param {
 	return String(name, strings.Repeat("x", size-16))
 }
@@ -96,7 +95,7 @@ func TestEncoderSplits(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			var e Encoder
-			// Twice, to see that nothing of a message stays behind.
+			// Twice, to see that nothing of a message remains.
 			for range 2 {
 				var err error
 				if test.timed {
@@ -159,7 +158,7 @@ func TestEncoderLeavesOutWhatFitsNoDatagram(t *testing.T) {
 				t.Fatal(err)
 			}
 			before, after := Int("before", 1), Int("after", 2)
-			// In front, between and behind, the others are not harmed.
+			// Parameters before, between and after are not affected.
 			checkError(t, e.Add(&test.big), ErrTooLarge, test.says)
 			if err := e.Add(&before); err != nil {
 				t.Fatal(err)

@@ -29,8 +29,8 @@ func sameDatagram(a, b *Datagram) bool {
 		slices.Equal(a.Params, b.Params) && a.Time == b.Time && a.Timed == b.Timed
 }
 
-// FuzzDecode: no input makes the decoder panic or reserve more than the
-// datagram justifies, and decode∘encode∘decode is the identity.
+// FuzzDecode asserts that no input makes the decoder panic or allocate more than the
+// datagram justifies, and that decode∘encode∘decode is the identity.
 func FuzzDecode(f *testing.F) {
 	addVectors(f)
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -71,16 +71,16 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-// FuzzJSON: whatever arrives is printed as one line of valid JSON that says
-// the same.
+// FuzzJSON asserts that every datagram is printed as one line of valid JSON with the
+// same content.
 func FuzzJSON(f *testing.F) {
 	addVectors(f)
 	f.Fuzz(checkJSON)
 }
 
-// FuzzDifferential: github.com/davecgh/go-xdr reads and writes the same. It
-// only gets what our decoder accepted: on a hostile length it would reserve
-// gigabytes.
+// FuzzDifferential asserts that github.com/davecgh/go-xdr reads and writes the same.
+// It only gets datagrams that this decoder accepts: on a hostile length it would
+// allocate gigabytes.
 func FuzzDifferential(f *testing.F) {
 	addVectors(f)
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -187,8 +187,8 @@ func (o *oracleReader) double() float64 {
 	return must(o, v, n, err)
 }
 
-// oracleEncode writes a datagram with go-xdr's primitives. A number goes as
-// its bits: a detour over a float would make a signalling NaN a quiet one.
+// oracleEncode writes a datagram with go-xdr's primitives. Numbers are written as
+// bits: conversion to a float would turn a signalling NaN into a quiet one.
 func oracleEncode(t *testing.T, d *Datagram) []byte {
 	var b bytes.Buffer
 	e := oracle.NewEncoder(&b)
@@ -231,8 +231,8 @@ func oracleEncode(t *testing.T, d *Datagram) []byte {
 	return b.Bytes()
 }
 
-// fuzzParams makes parameters of any type and of sizes up to beyond MaxLimit
-// out of bytes.
+// fuzzParams derives parameters from bytes: of any type, and of sizes up to more
+// than MaxLimit.
 func fuzzParams(data []byte) []Param {
 	take := func(n int) []byte {
 		var b [8]byte
@@ -268,8 +268,8 @@ func fuzzParams(data []byte) []Param {
 	return params
 }
 
-// FuzzEncoder: what Encoder makes of a message is what a plain model of it
-// says, datagram by datagram, and every datagram decodes.
+// FuzzEncoder compares the datagrams of the Encoder with those of a plain model,
+// and decodes each of them.
 func FuzzEncoder(f *testing.F) {
 	f.Add([]byte{}, "", uint16(0), 0, false, int32(0), "C", "N")
 	f.Add([]byte{1, 1, 2, 3, 4}, "pw", uint16(3), 1432, true, int32(1700000000), "MySite_Jobs", "123456")
@@ -282,16 +282,7 @@ func FuzzEncoder(f *testing.F) {
 		room := len(prefix) + int(spare)
 		params := fuzzParams(data)
 
-		// An encoder that has been used before.
-		var e Encoder
-		if err := e.BeginTimed(12, 50, "before", "", 7); err != nil {
-			t.Fatal(err)
-		}
-		for range 2 {
-			if err := e.Add(&Param{Name: "before"}); err != nil {
-				t.Fatal(err)
-			}
-		}
+		e := usedEncoder(t)
 		var err error
 		if timed {
 			err = e.BeginTimed(room, limit, cluster, node, time)
@@ -303,8 +294,8 @@ func FuzzEncoder(f *testing.F) {
 		}
 		limit = min(limit, MaxLimit)
 
-		// The model: everything around the parameters, with all the room taken,
-		// and each parameter have their weights.
+		// The model counts bytes: those around the parameters, with all of room
+		// used, and those of each parameter.
 		model := Datagram{Cluster: cluster, Node: node, Time: time, Timed: timed}
 		around := room + len(model.Append(nil))
 		if tooLarge := around+smallest > MaxLimit; tooLarge != errors.Is(err, ErrTooLarge) {
@@ -345,27 +336,47 @@ func FuzzEncoder(f *testing.F) {
 		for i := range want {
 			b := e.Datagram(i, prefix)
 			model.Params = want[i]
-			if body := model.Append(nil); !bytes.Equal(b, append(bytes.Clone(prefix), body...)) {
-				t.Fatalf("datagram %d is\n%x, want\n%x%x", i, b, prefix, body)
-			}
 			if size := len(b) + int(spare); size > limit && (len(want[i]) > 1 || size > MaxLimit) {
 				t.Fatalf("datagram %d: %d parameters, %d bytes, limit %d", i, len(want[i]), size, limit)
 			}
-			d, err := Parse(b)
-			if err != nil {
-				t.Fatalf("datagram %d: %v", i, err)
-			}
-			if len(d.Params) == 0 || !slices.Equal(want[i], d.Params) {
-				t.Fatalf("datagram %d: %+v, want %+v", i, d.Params, want[i])
-			}
-			if d.Timed != timed || timed && d.Time != time || d.Cluster != cluster || d.Node != node || d.Instance != 17 || d.Seq != 42 {
-				t.Fatalf("datagram %d: %+v", i, d)
-			}
+			checkDatagram(t, i, b, prefix, &model)
 		}
 	})
 }
 
-// AddPlain makes the same datagrams as checking and adding one by one.
+// usedEncoder returns an encoder that holds another message.
+func usedEncoder(t *testing.T) *Encoder {
+	var e Encoder
+	if err := e.BeginTimed(12, 50, "before", "", 7); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := e.Add(&Param{Name: "before"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return &e
+}
+
+// checkDatagram asserts that the i-th datagram is the prefix and the model, and
+// decodes to the model.
+func checkDatagram(t *testing.T, i int, b, prefix []byte, model *Datagram) {
+	if body := model.Append(nil); !bytes.Equal(b, append(bytes.Clone(prefix), body...)) {
+		t.Fatalf("datagram %d is\n%x, want\n%x%x", i, b, prefix, body)
+	}
+	d, err := Parse(b)
+	if err != nil {
+		t.Fatalf("datagram %d: %v", i, err)
+	}
+	if len(d.Params) == 0 || !slices.Equal(model.Params, d.Params) {
+		t.Fatalf("datagram %d: %+v, want %+v", i, d.Params, model.Params)
+	}
+	if d.Timed != model.Timed || d.Timed && d.Time != model.Time || d.Cluster != model.Cluster || d.Node != model.Node || d.Instance != 17 || d.Seq != 42 {
+		t.Fatalf("datagram %d: %+v", i, d)
+	}
+}
+
+// FuzzAddPlain compares AddPlain with checking and adding one by one.
 func FuzzAddPlain(f *testing.F) {
 	f.Add([]byte{1, 1, 2, 3, 4}, uint8(3), 60, true)
 	f.Add(bytes.Repeat([]byte{1, 9, 0, 0, 0, 0, 0, 0, 0, 7, 0, 6, 7}, 100), uint8(0), 1432, false)

@@ -2,37 +2,37 @@ package xdr
 
 import (
 	"errors"
-	"math"
 	"strconv"
-	"unicode/utf8"
+
+	"github.com/apmon-go/apmon/internal/safetext"
 )
 
-// AppendJSON appends the datagram as one JSON object on one line, without a
-// line end, and returns the extended buffer. It is the form in which all
-// commands of this project print datagrams:
+// AppendJSON appends the datagram as one JSON object on one line, without a line
+// end, and returns the extended buffer. All commands of this project print
+// datagrams in this form:
 //
 //	{"from":"127.0.0.1:4242","version":"2.2.20_go","instance":17,"seq":1,
 //	 "cluster":"C","node":"N","time":1700000000,
 //	 "params":[{"name":"x","type":"int32","value":1}]}
 //
-// An empty from is null, as are the time where there is none, and instance and
-// seq before version 2.2. A real32 is printed as the double it widens to; NaN
-// and infinities are the strings "NaN", "+Inf" and "-Inf"; each byte that is
-// not UTF-8 becomes U+FFFD. The password is never printed.
+// An empty from is null. So are the time of a datagram without one, and instance
+// and seq before version 2.2. A real32 is printed as the double it converts to; NaN
+// and infinities are the strings "NaN", "+Inf" and "-Inf"; each byte that is not
+// UTF-8 becomes U+FFFD. The password is never printed.
 func (d *Datagram) AppendJSON(b []byte, from string) []byte {
 	b = append(b, `{"from":`...)
 	b = appendFrom(b, from)
 	b = append(b, `,"version":`...)
-	b = AppendJSONString(b, d.Version)
+	b = safetext.AppendJSON(b, d.Version)
 	if d.Sequenced() {
 		b = d.appendSequence(b)
 	} else {
 		b = append(b, `,"instance":null,"seq":null`...)
 	}
 	b = append(b, `,"cluster":`...)
-	b = AppendJSONString(b, d.Cluster)
+	b = safetext.AppendJSON(b, d.Cluster)
 	b = append(b, `,"node":`...)
-	b = AppendJSONString(b, d.Node)
+	b = safetext.AppendJSON(b, d.Node)
 	b = append(b, `,"time":`...)
 	if d.Timed {
 		b = strconv.AppendInt(b, int64(d.Time), 10)
@@ -46,37 +46,37 @@ func (d *Datagram) AppendJSON(b []byte, from string) []byte {
 		}
 		p := &d.Params[i]
 		b = append(b, `{"name":`...)
-		b = AppendJSONString(b, p.Name)
+		b = safetext.AppendJSON(b, p.Name)
 		b = append(b, `,"type":"`...)
 		b = append(b, p.typ.String()...)
 		b = append(b, `","value":`...)
 		switch p.typ {
 		case TypeString:
-			b = AppendJSONString(b, p.text)
+			b = safetext.AppendJSON(b, p.text)
 		case TypeInt32, TypeInt64:
 			b = strconv.AppendInt(b, p.Int(), 10)
 		default:
-			b = appendJSONFloat(b, p.Float())
+			b = safetext.AppendJSONFloat(b, p.Float())
 		}
 		b = append(b, '}')
 	}
 	return append(b, "]}"...)
 }
 
-// AppendJSONError appends a datagram that was not decoded without an error, as
-// [Datagram.Decode] left it. One that was refused shows header, cluster and
-// node as far as they could be read:
+// AppendJSONError appends a datagram for which [Datagram.Decode] returned an error.
+// A refused datagram is shown with header, cluster and node as far as they were
+// read:
 //
 //	{"from":"127.0.0.1:4242","error":"node: …","offset":12,
 //	 "version":"2.2.20_go","instance":17,"seq":1,"cluster":"C"}
 //
-// One that ends too early, see [ErrTruncated], has the form of
-// [Datagram.AppendJSON], followed by the error:
+// A truncated datagram, see [ErrTruncated], has the form of [Datagram.AppendJSON]
+// followed by the error:
 //
 //	…,"params":[{"name":"x","type":"int32","value":1}],
 //	 "error":"parameter 2: …","offset":56,"truncated":true}
 //
-// The offset is that of a [DecodeError], else null. The datagram may be nil.
+// The offset is that of a [DecodeError], or null. The datagram may be nil.
 func AppendJSONError(b []byte, from string, d *Datagram, err error) []byte {
 	if d != nil && errors.Is(err, ErrTruncated) {
 		b = d.AppendJSON(b, from)
@@ -91,18 +91,18 @@ func AppendJSONError(b []byte, from string, d *Datagram, err error) []byte {
 	}
 	if d.Version != "" {
 		b = append(b, `,"version":`...)
-		b = AppendJSONString(b, d.Version)
+		b = safetext.AppendJSON(b, d.Version)
 		if d.Sequenced() {
 			b = d.appendSequence(b)
 		}
 	}
 	if d.Cluster != "" {
 		b = append(b, `,"cluster":`...)
-		b = AppendJSONString(b, d.Cluster)
+		b = safetext.AppendJSON(b, d.Cluster)
 	}
 	if d.Node != "" {
 		b = append(b, `,"node":`...)
-		b = AppendJSONString(b, d.Node)
+		b = safetext.AppendJSON(b, d.Node)
 	}
 	return append(b, '}')
 }
@@ -116,7 +116,7 @@ func (d *Datagram) appendSequence(b []byte) []byte {
 
 func appendError(b []byte, err error) []byte {
 	b = append(b, `,"error":`...)
-	b = AppendJSONString(b, err.Error())
+	b = safetext.AppendJSON(b, err.Error())
 	b = append(b, `,"offset":`...)
 	if e, ok := errors.AsType[*DecodeError](err); ok {
 		return strconv.AppendInt(b, int64(e.Offset), 10)
@@ -128,61 +128,5 @@ func appendFrom(b []byte, from string) []byte {
 	if from == "" {
 		return append(b, "null"...)
 	}
-	return AppendJSONString(b, from)
-}
-
-// AppendJSONString appends s as a JSON string. Each byte that is not UTF-8
-// becomes U+FFFD; control characters are escaped, so that what a stranger
-// sends cannot steer a terminal.
-func AppendJSONString(b []byte, s string) []byte {
-	const hex = "0123456789abcdef"
-	b = append(b, '"')
-	for i := 0; i < len(s); {
-		if c := s[i]; c < utf8.RuneSelf {
-			switch {
-			case c == '"' || c == '\\':
-				b = append(b, '\\', c)
-			case c == '\n':
-				b = append(b, '\\', 'n')
-			case c == '\r':
-				b = append(b, '\\', 'r')
-			case c == '\t':
-				b = append(b, '\\', 't')
-			case c < ' ' || c == 0x7f:
-				b = append(b, '\\', 'u', '0', '0', hex[c>>4], hex[c&15])
-			default:
-				b = append(b, c)
-			}
-			i++
-			continue
-		}
-		r, n := utf8.DecodeRuneInString(s[i:])
-		switch {
-		case r == utf8.RuneError && n == 1:
-			b = append(b, "\uFFFD"...)
-		case r < 0xa0 || r == '\u2028' || r == '\u2029': // C1 controls; line ends of JavaScript
-			b = append(b, '\\', 'u', hex[r>>12], hex[r>>8&15], hex[r>>4&15], hex[r&15])
-		default:
-			b = append(b, s[i:i+n]...)
-		}
-		i += n
-	}
-	return append(b, '"')
-}
-
-// appendJSONFloat appends the shortest number that reads back as v.
-func appendJSONFloat(b []byte, v float64) []byte {
-	switch {
-	case v != v:
-		return append(b, `"NaN"`...)
-	case math.IsInf(v, 1):
-		return append(b, `"+Inf"`...)
-	case math.IsInf(v, -1):
-		return append(b, `"-Inf"`...)
-	}
-	format := byte('f')
-	if a := math.Abs(v); a != 0 && (a < 1e-6 || a >= 1e21) {
-		format = 'e'
-	}
-	return strconv.AppendFloat(b, v, format, -1, 64)
+	return safetext.AppendJSON(b, from)
 }

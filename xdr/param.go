@@ -5,17 +5,19 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"strconv"
+
+	"github.com/apmon-go/apmon/internal/safetext"
 )
 
 // Type is the type code of a parameter on the wire.
 //
-// To add a type: 1. a code here and its name in [Type.String], 2. [AppendParam]
-// and Param.size, 3. reader.param, 4. an accessor, and its form in json.go.
+// To add a type: 1. add a code here and its name in [Type.String]; 2. encode it in
+// [AppendParam] and Param.size; 3. decode it in reader.param; 4. add an accessor
+// and its form in json.go.
 type Type int32
 
-// The type codes that receivers decode. Code 1 (int16) is left out on purpose:
-// the receiver drops a whole datagram that holds one.
+// The type codes that receivers decode. There is no constant for code 1 (int16):
+// the receiver drops the whole datagram if a parameter has it.
 const (
 	TypeString Type = 0
 	TypeInt32  Type = 2
@@ -42,23 +44,23 @@ func (t Type) String() string {
 	return fmt.Sprintf("type %d", int32(t))
 }
 
-// MaxString is the length in bytes of the longest string a receiver takes; a
-// longer one drops the datagram it is in.
+// MaxString is the maximum length of a string in bytes. The receiver drops a
+// datagram that holds a longer one.
 const MaxString = 32767
 
-// What makes a parameter or a name impossible to send.
+// Errors of parameters and names that cannot be sent.
 var (
 	// ErrBadName: an empty or blank name, or one over [MaxString] bytes.
 	ErrBadName = errors.New("bad name")
-	// ErrBadValue: NaN or an infinity (the store throws them away), an empty
-	// or blank text (the receiver drops it), or a text over [MaxString] bytes.
+	// ErrBadValue: NaN or an infinity (the store discards them), an empty or
+	// blank text (the receiver drops it), or a text over [MaxString] bytes.
 	ErrBadValue = errors.New("bad value")
-	// ErrTooLarge: a parameter that fits no datagram, even alone.
+	// ErrTooLarge: a parameter that does not fit a datagram even alone.
 	ErrTooLarge = errors.New("too large for a datagram")
 )
 
-// Param is one parameter: a name, and a value of one of the five types. It is
-// a plain value: no interface, no pointer but the strings'.
+// Param is one parameter: a name, and a value of one of the five types. It holds no
+// pointers other than those of its strings.
 type Param struct {
 	Name string
 	text string
@@ -66,15 +68,15 @@ type Param struct {
 	typ  Type
 }
 
-// Integer is the constraint of [Int]: any of Go's integer types.
+// Integer is the constraint of [Int]: any integer type.
 type Integer interface {
 	~int | ~int8 | ~int16 | ~int32 | ~int64 |
 		~uint | ~uint8 | ~uint16 | ~uint32 | ~uint64 | ~uintptr
 }
 
-// Int returns an integer parameter: int32 where the value fits, else real64,
-// since a receiver turns every number into a double anyway. Beyond ±2^53 a
-// double cannot hold every integer, and the nearest one is sent.
+// Int returns an integer parameter: int32 if the value fits, else real64, since the
+// receiver converts every number to a double anyway. Beyond ±2^53 a double cannot
+// hold every integer, and the nearest one is sent.
 func Int[T Integer](name string, v T) Param {
 	if n := int32(v); T(n) == v && (n < 0) == (v < 0) {
 		return Param{Name: name, typ: TypeInt32, bits: uint64(n)}
@@ -82,20 +84,20 @@ func Int[T Integer](name string, v T) Param {
 	return Param{Name: name, typ: TypeReal64, bits: math.Float64bits(float64(v))}
 }
 
-// Float returns a real64 parameter. NaN and infinities are refused by
-// [Param.Check], since the store behind the receiver throws them away.
+// Float returns a real64 parameter. [Param.Check] refuses NaN and infinities, since
+// the receiver's store discards them.
 func Float(name string, v float64) Param {
 	return Param{Name: name, typ: TypeReal64, bits: math.Float64bits(v)}
 }
 
-// String returns a text parameter. The receiver trims it (every byte up to
-// 0x20, at both ends) and drops it if nothing is left.
+// String returns a text parameter. The receiver removes bytes up to 0x20 from both
+// ends and drops the parameter if nothing is left.
 func String(name, v string) Param {
 	return Param{Name: name, typ: TypeString, text: v}
 }
 
-// Int64 returns a parameter of wire type int64, which no client sends (use
-// [Int]); it exists so that tools can write whatever a receiver may read.
+// Int64 returns a parameter of wire type int64, which no client sends (use [Int]).
+// It lets tools write every type that a receiver reads.
 func Int64(name string, v int64) Param {
 	return Param{Name: name, typ: TypeInt64, bits: uint64(v)}
 }
@@ -120,8 +122,8 @@ func (p *Param) Int() int64 {
 	return 0
 }
 
-// Float returns the value of a number as the receiver sees it, a double; 0 for
-// text.
+// Float returns the value of a number as a double, as the receiver reads it, and 0
+// for a text.
 func (p *Param) Float() float64 {
 	switch p.typ {
 	case TypeInt32, TypeInt64:
@@ -134,8 +136,8 @@ func (p *Param) Float() float64 {
 	return 0
 }
 
-// Check reports what would keep a receiver from storing the parameter. Its
-// errors wrap [ErrBadName] or [ErrBadValue] and name the parameter.
+// Check returns an error if a receiver would not store the parameter. The error
+// wraps [ErrBadName] or [ErrBadValue] and names the parameter.
 func (p *Param) Check() error {
 	if plain(p.Name) {
 		switch p.typ {
@@ -154,38 +156,38 @@ func (p *Param) Check() error {
 	return p.check()
 }
 
-// infinity is the exponent of a real64 that is infinite or NaN.
+// infinity holds the exponent bits of a real64 that is infinite or NaN.
 const infinity = 0x7ff << 52
 
-// plain reports whether a string can travel, of the usual ones that begin with
-// something visible; of others it does not know.
+// plain reports whether a string can be sent and begins with a visible byte, as
+// nearly all do. Other strings take the slow path of [blank].
 func plain(s string) bool { return uint(len(s))-1 < MaxString && s[0] > ' ' }
 
-// check is Check for whatever is not usual.
+// check is the slow path of Check.
 func (p *Param) check() error {
 	if err := CheckName(p.Name); err != nil {
-		return fmt.Errorf("parameter %s: %w", Quote(p.Name), err)
+		return fmt.Errorf("parameter %s: %w", safetext.Quote(p.Name), err)
 	}
 	switch p.typ {
 	case TypeString:
 		if len(p.text) > MaxString {
-			return fmt.Errorf("parameter %s: %w: text of %d bytes, a datagram has at most %d", Quote(p.Name), ErrBadValue, len(p.text), MaxLimit)
+			return fmt.Errorf("parameter %s: %w: text of %d bytes, a datagram has at most %d", safetext.Quote(p.Name), ErrBadValue, len(p.text), MaxLimit)
 		}
 		if blank(p.text) {
-			return fmt.Errorf("parameter %s: %w: empty or blank text", Quote(p.Name), ErrBadValue)
+			return fmt.Errorf("parameter %s: %w: empty or blank text", safetext.Quote(p.Name), ErrBadValue)
 		}
 	case TypeReal32, TypeReal64:
 		if v := p.Float(); v-v != 0 { // NaN for NaN and infinities alike
-			return fmt.Errorf("parameter %s: %w: %v", Quote(p.Name), ErrBadValue, v)
+			return fmt.Errorf("parameter %s: %w: %v", safetext.Quote(p.Name), ErrBadValue, v)
 		}
 	}
 	return nil
 }
 
-// CheckName reports whether a name (of a parameter, a cluster or a node) can
-// travel; its errors wrap [ErrBadName]. A blank name counts as empty, since
-// receivers trim strings. Any other name is left as it is: consumers rely on
-// spaces, '?', '/' and suffixes such as "_Jobs".
+// CheckName returns an error if a name (of a parameter, a cluster or a node) cannot
+// be sent; it wraps [ErrBadName]. A blank name counts as empty, since receivers
+// trim strings. All other characters are allowed: consumers rely on spaces, '?',
+// '/' and suffixes such as "_Jobs".
 func CheckName(name string) error {
 	if plain(name) {
 		return nil
@@ -193,7 +195,7 @@ func CheckName(name string) error {
 	return checkName(name)
 }
 
-// checkName is CheckName for what is not usual.
+// checkName is the slow path of CheckName.
 func checkName(name string) error {
 	if len(name) > MaxString {
 		return fmt.Errorf("%w: %d bytes, a datagram has at most %d", ErrBadName, len(name), MaxLimit)
@@ -204,8 +206,8 @@ func checkName(name string) error {
 	return nil
 }
 
-// blank reports whether nothing is left of s once the receiver (Java's
-// String.trim) has cut every byte up to a space from its ends.
+// blank reports whether s is empty after the receiver trims it: Java's String.trim
+// removes every byte up to a space from both ends.
 func blank(s string) bool {
 	for i := range len(s) {
 		if s[i] > ' ' {
@@ -215,23 +217,12 @@ func blank(s string) bool {
 	return true
 }
 
-// Quote quotes a name for an error message, shortened so that a hostile
-// megabyte does not fill a log. It keeps no reference to the name: through
-// [fmt.Sprintf] every name that is ever quoted would escape to the heap.
-func Quote(s string) string {
-	const most = 64
-	if len(s) <= most {
-		return strconv.Quote(s)
-	}
-	return fmt.Sprintf("%s… (%d bytes)", strconv.Quote(s[:most]), len(s))
-}
-
-// AppendParam appends the parameter as it travels and returns the extended
-// buffer. It checks nothing: see [Param.Check].
+// AppendParam appends the encoded parameter and returns the extended buffer. It does
+// not check the parameter: see [Param.Check].
 func AppendParam(b []byte, p *Param) []byte {
 	b = appendString(b, p.Name)
 	switch p.typ {
-	case TypeInt32, TypeReal32: // type and value at once: integers are most of what is sent
+	case TypeInt32, TypeReal32: // type and value at once: most parameters are integers
 		return binary.BigEndian.AppendUint64(b, uint64(p.typ)<<32|p.bits&math.MaxUint32)
 	case TypeInt64, TypeReal64:
 		b = binary.BigEndian.AppendUint32(b, uint32(p.typ))
@@ -248,7 +239,7 @@ func appendString(b []byte, s string) []byte {
 	return append(b, 0, 0, 0, 0)[:len(b)+-len(s)&3]
 }
 
-// size is the length in bytes of the parameter as it travels.
+// size returns the encoded length of the parameter in bytes.
 func (p *Param) size() int {
 	n := stringSize(p.Name) + 4
 	switch p.typ {
@@ -260,5 +251,5 @@ func (p *Param) size() int {
 	return n + stringSize(p.text)
 }
 
-// stringSize is the length in bytes of a string as it travels.
+// stringSize returns the encoded length of a string in bytes.
 func stringSize(s string) int { return 4 + (len(s)+3)&^3 }

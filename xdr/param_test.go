@@ -164,8 +164,8 @@ func TestCheckName(t *testing.T) {
 	}
 }
 
-// checkError asserts that err wraps want and its text holds says, or that
-// there is none if want is nil.
+// checkError asserts that err wraps want and its text holds says, or that err is nil
+// if want is.
 func checkError(t *testing.T, err, want error, says string) {
 	t.Helper()
 	switch {
@@ -175,27 +175,6 @@ func checkError(t *testing.T, err, want error, says string) {
 		t.Errorf("error %q does not say %q", err, says)
 	case err != nil && len(err.Error()) > 500:
 		t.Errorf("error of %d bytes", len(err.Error()))
-	}
-}
-
-func TestQuote(t *testing.T) {
-	t.Parallel()
-	tests := []struct{ name, in, want string }{
-		{"plain", "node", `"node"`},
-		{"empty", "", `""`},
-		{"controls", "a\x1b[31m\n", `"a\x1b[31m\n"`},
-		{"not UTF-8", "\xff", `"\xff"`},
-		{"at the border", strings.Repeat("x", 64), `"` + strings.Repeat("x", 64) + `"`},
-		{"beyond it", strings.Repeat("x", 65), `"` + strings.Repeat("x", 64) + `"… (65 bytes)`},
-		{"megabyte", strings.Repeat("x", 1<<20), `"` + strings.Repeat("x", 64) + `"… (1048576 bytes)`},
-	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			t.Parallel()
-			if got := Quote(test.in); got != test.want {
-				t.Errorf("%s, want %s", got, test.want)
-			}
-		})
 	}
 }
 
@@ -217,7 +196,7 @@ func TestAppendParam(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			// Behind what is there, into a buffer with rubbish in its capacity.
+			// Append to a buffer with garbage in its capacity.
 			b := append([]byte("head"), strings.Repeat("\xaa", 60)...)[:4]
 			if got := string(AppendParam(b, &test.param)); got != "head"+test.want {
 				t.Errorf("%q, want %q", got, "head"+test.want)
@@ -232,7 +211,7 @@ func TestAppendParam(t *testing.T) {
 	}
 }
 
-// The limit that a message names is that of a datagram, the smaller one.
+// Messages name the limit of a datagram, which is the smaller one.
 func TestLimitInMessages(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("x", MaxString+1)

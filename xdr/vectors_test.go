@@ -14,8 +14,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// clientVector is one line of testdata/clients.jsonl: a datagram captured from
-// an old client, and what is in it.
+// clientVector is one line of testdata/clients.jsonl: a datagram captured from an
+// old client, and its content.
 type clientVector struct {
 	Client, Case string
 	Hex          string
@@ -35,8 +35,8 @@ type vectorDatagram struct {
 	Time *int32
 }
 
-// hostileVector is one line of testdata/hostile.jsonl: a datagram made to hurt,
-// and what the MonALISA receiver does with it.
+// hostileVector is one line of testdata/hostile.jsonl: a hostile datagram, and how
+// the MonALISA receiver handles it.
 type hostileVector struct {
 	Case     string
 	Hex      string
@@ -88,8 +88,8 @@ func unhex(tb testing.TB, s string) []byte {
 // datagram has that as text of its own.
 var notUTF8 = regexp.MustCompile(`\\x[0-9a-f]{2}`)
 
-// datagram turns the JSON form into what Decode should make of the bytes. Text
-// and integers are written as such, reals as their bits in hex.
+// datagram returns the result that Decode should have, from the JSON form. Texts and
+// integers are written as such, reals as their bits in hex.
 func (v *vectorDatagram) datagram() (*Datagram, error) {
 	d := &Datagram{Version: v.Version, Password: v.Password, Cluster: v.Cluster, Node: v.Node}
 	if v.Instance != nil {
@@ -182,9 +182,9 @@ func TestClientVectors(t *testing.T) {
 	}
 }
 
-// hostileRules say what this decoder does with the datagrams of hostile.jsonl,
-// by the first pattern that matches the case, and why where it is not what the
-// receiver does.
+// hostileRules list how this decoder handles the datagrams of hostile.jsonl. The
+// first pattern that matches the case applies. A reason stands where the receiver
+// does something else.
 var hostileRules = []struct {
 	cases  string // regular expression
 	accept bool
@@ -195,14 +195,14 @@ var hostileRules = []struct {
 	// wrong (see the C++ and Java clients' null parameters).
 	{`^trail_timed_`, false, "bytes behind the time"},
 	{`^trail_4_`, true, "any four bytes behind the parameters are a time"},
-	{`^trail_`, false, "bytes behind the parameters that are not one time"},
+	{`^trail_`, false, "bytes after the parameters that are not a time"},
 	{`^trunc_14[1-3]$`, false, "part of a time"},
 	{`^nparams_(0|1_timed|4_timed)$`, false, "a count too small: parameters are left over"},
 	{`^last_string_unpadded_with_ts$`, false, "the time is taken for padding and bytes of it are left over; the receiver reads a stale time"},
 	{`^zeros_100$`, false, "a count of 0 and 88 bytes behind it"},
 	{`^trunc_000$`, false, "an empty datagram; the receiver does not even look at it"},
 
-	// What the receiver takes, we take.
+	// The receiver accepts these, and so does this decoder.
 	{`^valid$`, true, "the model of the others"},
 	{`^ver_\[(2\.2|2\.3|3|10|127|258)`, true, "2.2 or higher, so with instance id and sequence number (if it has them: see rejected)"},
 	{`^ver_\[(0|1|2|2_2|2\. 2|128)(\.[0-9.]+)?\]_noid`, true, "below 2.2, or no second number, so without instance id"},
@@ -214,12 +214,12 @@ var hostileRules = []struct {
 	{`^pad_nonzero$`, true, "padding is skipped, unjudged"},
 	{`^last_string_unpadded$`, true, "what padding there is is skipped"},
 	{`^(only_nul_value|invalid_utf8)$`, true, "text is any bytes"},
-	{`^(empty_node|empty_name_str|blank_name)$`, true, "what is in a name is the reader's affair"},
+	{`^(empty_node|empty_name_str|blank_name)$`, true, "names are not checked on decoding"},
 	{`^seq_`, true, "the sequence number is any int32"},
 }
 
-// rejectedButAccepted are the datagrams that the receiver rejects and this
-// decoder takes, with the reason. There should be none.
+// rejectedButAccepted lists the datagrams that the receiver rejects and this decoder
+// accepts, with the reason. It should be empty.
 var rejectedButAccepted = map[string]string{}
 
 func TestHostileVectors(t *testing.T) {

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/apmon-go/apmon/apmon"
+	"github.com/apmon-go/apmon/internal/safetext"
 	"github.com/apmon-go/apmon/procinfo"
 	"github.com/apmon-go/apmon/xdr"
 )
@@ -102,7 +103,7 @@ func New(o Options, opts ...Option) (*Log, error) {
 	o.Node = cmp.Or(o.Node, DefaultNode)
 	switch {
 	case o.Format != JSON && o.Format != Combined:
-		return nil, fmt.Errorf("accesslog: format %s is neither %s nor %s", xdr.Quote(string(o.Format)), JSON, Combined)
+		return nil, fmt.Errorf("accesslog: format %s is neither %s nor %s", safetext.Quote(string(o.Format)), JSON, Combined)
 	case o.Window < time.Second || o.Window > 24*time.Hour || o.Window%time.Second != 0:
 		return nil, fmt.Errorf("accesslog: window of %v is not of whole seconds, 1 s to 24 h", o.Window)
 	}

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"github.com/apmon-go/apmon/apmon"
-	"github.com/apmon-go/apmon/internal/longtest"
+	"github.com/apmon-go/apmon/internal/testkit"
 )
 
 // chunks hands out lines that are made as they are read.
@@ -104,7 +104,7 @@ func BenchmarkLines(b *testing.B) {
 }
 
 func TestLongMillionLines(t *testing.T) {
-	longtest.Skip(t)
+	testkit.SkipLong(t)
 	_, read := readsLines(t)
 	start := time.Now()
 	read(1_000_000)
@@ -151,7 +151,7 @@ func BenchmarkLine(b *testing.B) {
 // all in one window and then all in the next, while the first is open: the
 // memory of the whole process, and the error.
 func TestLongTenMillionClients(t *testing.T) {
-	longtest.Skip(t)
+	testkit.SkipLong(t)
 	if os.Getenv("APMON_ALONE") == "" {
 		// In a process of its own: others have left memory behind in this one.
 		cmd := exec.Command(os.Args[0], "-test.run=^TestLongTenMillionClients$", "-test.v")

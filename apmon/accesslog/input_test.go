@@ -16,11 +16,12 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/apmon-go/apmon/internal/testkit"
 )
 
 // running has a Log run until the test ends, and collects what it sends.
@@ -32,23 +33,8 @@ func running(t *testing.T, o Options, opts ...Option) (*Log, *journal) {
 	return l, j
 }
 
-// journal is what was logged.
-type journal struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (j *journal) Write(b []byte) (int, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.b.Write(b)
-}
-
-func (j *journal) String() string {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.b.String()
-}
+// journal holds what was logged.
+type journal struct{ testkit.Log }
 
 func (j *journal) logger() Option { return WithLogger(slog.New(slog.NewTextHandler(j, nil))) }
 
@@ -89,13 +75,12 @@ func counts(l *Log) string {
 // eventually waits, in real time, until a Log has counted something.
 func eventually(t *testing.T, l *Log, want string) {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
-	for counts(l) != want {
-		if time.Now().After(deadline) {
-			t.Fatalf("counted %s, want %s", counts(l), want)
+	defer func() {
+		if t.Failed() {
+			t.Logf("counted %s", counts(l))
 		}
-		time.Sleep(time.Millisecond)
-	}
+	}()
+	testkit.Eventually(t, want, func() bool { return counts(l) == want })
 }
 
 // logFile is a log that is written.

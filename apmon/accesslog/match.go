@@ -6,7 +6,7 @@ import (
 	"regexp"
 	"strings"
 
-	"github.com/apmon-go/apmon/xdr"
+	"github.com/apmon-go/apmon/internal/safetext"
 )
 
 // DefaultMatch is the default of [Options].Match.
@@ -46,7 +46,7 @@ func matchExpr(expr string) (matcher, error) {
 	}
 	for _, name := range []string{"content", "format", "quality"} {
 		if re.SubexpIndex(name) < 0 {
-			return nil, fmt.Errorf("accesslog: match %s has no group (?P<%s>...)", xdr.Quote(expr), name)
+			return nil, fmt.Errorf("accesslog: match %s has no group (?P<%s>...)", safetext.Quote(expr), name)
 		}
 	}
 	content, format, quality := re.SubexpIndex("content"), re.SubexpIndex("format"), re.SubexpIndex("quality")
@@ -106,18 +106,18 @@ func declared(declarations []string) ([]identity, error) {
 		rest, quality, ok := cutLast(d, "/")
 		content, format, more := cutLast(rest, "/")
 		if !ok || !more {
-			return nil, fmt.Errorf("accesslog: ids %s is not of the form content,.../format,.../quality,... as in a,b/hls/720p", xdr.Quote(d))
+			return nil, fmt.Errorf("accesslog: ids %s is not of the form content,.../format,.../quality,... as in a,b/hls/720p", safetext.Quote(d))
 		}
 		n := 1
 		for i, list := range []string{content, format, quality} {
 			for name := range strings.SplitSeq(list, ",") {
 				if name = strings.TrimSpace(name); name == "" {
-					return nil, fmt.Errorf("accesslog: ids %s has an empty name", xdr.Quote(d))
+					return nil, fmt.Errorf("accesslog: ids %s has an empty name", safetext.Quote(d))
 				}
 				parts[i] = append(parts[i], name)
 			}
 			if n *= len(parts[i]); n > MaxStreams {
-				return nil, fmt.Errorf("accesslog: ids %s are more than %d streams", xdr.Quote(d), MaxStreams)
+				return nil, fmt.Errorf("accesslog: ids %s are more than %d streams", safetext.Quote(d), MaxStreams)
 			}
 		}
 		for _, c := range parts[0] {
@@ -157,7 +157,7 @@ func (id identity) node(template, host string) string {
 func checkTemplate(template string) error {
 	left := strings.NewReplacer("{host}", "", "{content}", "", "{format}", "", "{quality}", "").Replace(template)
 	if strings.ContainsAny(left, "{}") {
-		return fmt.Errorf("accesslog: node %s: only {host}, {content}, {format} and {quality} are replaced", xdr.Quote(template))
+		return fmt.Errorf("accesslog: node %s: only {host}, {content}, {format} and {quality} are replaced", safetext.Quote(template))
 	}
 	return nil
 }

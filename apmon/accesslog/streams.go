@@ -6,6 +6,7 @@ import (
 	"slices"
 	"unicode/utf8"
 
+	"github.com/apmon-go/apmon/internal/safetext"
 	"github.com/apmon-go/apmon/xdr"
 )
 
@@ -56,7 +57,7 @@ func (s *streamSet) add(id identity) (*stream, error) {
 	}
 	node := id.node(s.template, s.host)
 	if err := xdr.CheckName(node); err != nil {
-		return nil, fmt.Errorf("node %s: %w", xdr.Quote(node), err)
+		return nil, fmt.Errorf("node %s: %w", safetext.Quote(node), err)
 	}
 	one := s.byNode[node]
 	if one == nil {

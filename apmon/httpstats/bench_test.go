@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"testing"
 	"time"
+
+	"github.com/apmon-go/apmon/internal/testkit"
 )
 
 // still is a ResponseWriter that does nothing, with the abilities of net/http's
@@ -31,7 +33,7 @@ var handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 })
 
 func TestWrapAllocatesOnce(t *testing.T) {
-	if raceEnabled {
+	if testkit.Race {
 		t.Skip("the race detector allocates")
 	}
 	h := New(Options{}).Wrap(handler)

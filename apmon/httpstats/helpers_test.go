@@ -2,13 +2,15 @@ package httpstats
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
-	"time"
+
+	"github.com/apmon-go/apmon/internal/testkit"
 )
 
 // values are the parameters by name, without the prefix.
@@ -39,16 +41,20 @@ func expect(t testing.TB, s *Stats, want map[string]float64) {
 // eventually waits for parameters that another goroutine brings about.
 func eventually(t testing.TB, s *Stats, want map[string]float64) {
 	t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(time.Millisecond) {
-		got, same := values(t, s), true
+	defer func() {
+		if t.Failed() {
+			expect(t, s, want)
+		}
+	}()
+	testkit.Eventually(t, fmt.Sprint(want), func() bool {
+		got := values(t, s)
 		for name, w := range want {
-			same = same && got[name] == w
+			if got[name] != w {
+				return false
+			}
 		}
-		if same {
-			return
-		}
-	}
-	expect(t, s, want)
+		return true
+	})
 }
 
 // serve serves a wrapped handler on loopback.

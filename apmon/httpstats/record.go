@@ -6,7 +6,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
+
+	"github.com/apmon-go/apmon/internal/safetext"
 )
 
 // Record is a request that has ended, for the access log. Its texts are as the client
@@ -126,21 +127,8 @@ func appendOptional(b []byte, name, v string) []byte {
 	return appendText(b, name, v)
 }
 
-const hex = "0123456789abcdef"
-
 func appendText(b []byte, name, v string) []byte {
-	b = append(appendKey(b, name), '"')
-	for _, c := range v { // invalid UTF-8 is U+FFFD
-		switch {
-		case c == '"' || c == '\\':
-			b = append(b, '\\', byte(c))
-		case c < 0x20 || c >= 0x7f && c < 0xa0 || c == '\u2028' || c == '\u2029':
-			b = append(b, '\\', 'u', hex[c>>12], hex[c>>8&15], hex[c>>4&15], hex[c&15])
-		default:
-			b = utf8.AppendRune(b, c)
-		}
-	}
-	return append(b, '"')
+	return safetext.AppendJSON(appendKey(b, name), v)
 }
 
 // AppendCombined appends a record in Combined Log Format, without a line end:

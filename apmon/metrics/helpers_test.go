@@ -2,7 +2,6 @@ package metrics
 
 import (
 	"testing"
-	"time"
 
 	"go.uber.org/goleak"
 )
@@ -47,16 +46,6 @@ func absent(t testing.TB, got map[string]float64, names ...string) {
 	for _, name := range names {
 		if g, ok := got[name]; ok {
 			t.Errorf("%s: %v, want nothing", name, g)
-		}
-	}
-}
-
-// eventually waits for a condition.
-func eventually(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	for end := time.Now().Add(10 * time.Second); !ok(); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("waited 10 s for %s", what)
 		}
 	}
 }

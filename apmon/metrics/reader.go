@@ -9,6 +9,7 @@ import (
 	"weak"
 
 	"github.com/apmon-go/apmon/apmon"
+	"github.com/apmon-go/apmon/internal/safetext"
 	"github.com/apmon-go/apmon/xdr"
 )
 
@@ -185,7 +186,7 @@ func (r *Registry) take(params []apmon.Param, values []Value, added map[string]b
 		}
 		e := p.Check()
 		if e == nil && (added[p.Name] || r.sends(p.Name) != "") {
-			e = fmt.Errorf("parameter %s is sent already", xdr.Quote(p.Name))
+			e = fmt.Errorf("parameter %s is sent already", safetext.Quote(p.Name))
 		}
 		if e != nil {
 			r.ignored.Add(1)

@@ -10,6 +10,7 @@ import (
 	"weak"
 
 	"github.com/apmon-go/apmon/apmon"
+	"github.com/apmon-go/apmon/internal/safetext"
 	"github.com/apmon-go/apmon/xdr"
 )
 
@@ -123,19 +124,19 @@ func lookup[M any](r *Registry, name string, kind Kind, fresh func() *M) *M {
 // add adds a metric. The caller holds r.mu.
 func (r *Registry) add(name string, kind Kind, m any) error {
 	if err := xdr.CheckName(name); err != nil {
-		return fmt.Errorf("metrics: %s %s: %w", kind, xdr.Quote(name), err)
+		return fmt.Errorf("metrics: %s %s: %w", kind, safetext.Quote(name), err)
 	}
 	if e := r.byName[name]; e != nil {
-		return fmt.Errorf("metrics: %s %s is a %s already", kind, xdr.Quote(name), e.kind)
+		return fmt.Errorf("metrics: %s %s is a %s already", kind, safetext.Quote(name), e.kind)
 	}
 	e := &entry{name: name, kind: kind, made: time.Now(), metric: m}
 	for i := range tables[kind] {
 		param := name + tables[kind][i].Suffix
 		if err := xdr.CheckName(param); err != nil {
-			return fmt.Errorf("metrics: %s %s: %w", kind, xdr.Quote(param), err)
+			return fmt.Errorf("metrics: %s %s: %w", kind, safetext.Quote(param), err)
 		}
 		if other, ok := r.sent[param]; ok {
-			return fmt.Errorf("metrics: %s %s would send %s, which is sent by %s already", kind, xdr.Quote(name), xdr.Quote(param), xdr.Quote(other))
+			return fmt.Errorf("metrics: %s %s would send %s, which is sent by %s already", kind, safetext.Quote(name), safetext.Quote(param), safetext.Quote(other))
 		}
 		e.params = append(e.params, param)
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/apmon-go/apmon/apmon"
+	"github.com/apmon-go/apmon/internal/testkit"
 )
 
 var update = flag.Bool("update", false, "write docs/metrics.md")
@@ -102,7 +103,7 @@ func TestForgottenReadersAreForgotten(t *testing.T) {
 	reg := New()
 	kept := reg.NewReader()
 	gone := func() weak.Pointer[Reader] { return weak.Make(reg.NewReader()) }()
-	eventually(t, "the collector", func() bool { runtime.GC(); return gone.Value() == nil })
+	testkit.Eventually(t, "the collector", func() bool { runtime.GC(); return gone.Value() == nil })
 	read(t, kept)
 	reg.reading.Lock()
 	defer reg.reading.Unlock()

@@ -6,7 +6,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/apmon-go/apmon/xdr"
+	"github.com/apmon-go/apmon/internal/safetext"
 )
 
 // The metrics of the probe.
@@ -34,7 +34,7 @@ func (r *Registry) AddRuntime() {
 	for i := range processRows {
 		name := processRows[i].name
 		if other, ok := r.sent[name]; ok {
-			r.note(fmt.Errorf("metrics: Runtime would send %s, which is sent by %s already", name, xdr.Quote(other)))
+			r.note(fmt.Errorf("metrics: Runtime would send %s, which is sent by %s already", name, safetext.Quote(other)))
 			continue
 		}
 		r.sent[name] = processOwner

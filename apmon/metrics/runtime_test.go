@@ -6,6 +6,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/apmon-go/apmon/internal/testkit"
 )
 
 func TestRuntime(t *testing.T) {
@@ -17,7 +19,7 @@ func TestRuntime(t *testing.T) {
 	defer reg.Close()
 	var got map[string]float64
 	pauses := 0.
-	eventually(t, "latency and a pause", func() bool {
+	testkit.Eventually(t, "latency and a pause", func() bool {
 		runtime.GC()
 		got = read(t, rd)
 		pauses += got[pauseName+"_cnt"]

@@ -14,36 +14,11 @@ import (
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/apmon-go/apmon/internal/testkit"
 )
 
 // These tests take turns: a process has one CPU profile at a time.
-
-// journal is a log that tests look into.
-type journal struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (j *journal) Write(b []byte) (int, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.b.Write(b)
-}
-
-func (j *journal) count(s string) int {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return strings.Count(j.b.String(), s)
-}
-
-func eventually(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("waited 20 s for %s", what)
-		}
-	}
-}
 
 // burn spends CPU time in spin until the end of the test.
 func burn(t *testing.T) {
@@ -68,9 +43,9 @@ func spin() {
 	sink = x
 }
 
-func listen(t *testing.T) (*Profiler, *journal) {
+func listen(t *testing.T) (*Profiler, *testkit.Log) {
 	t.Helper()
-	j := &journal{}
+	j := &testkit.Log{}
 	p, err := Listen("127.0.0.1:0", Options{}, WithLogger(slog.New(slog.NewTextHandler(j, nil))))
 	if err != nil {
 		t.Fatal(err)
@@ -133,7 +108,7 @@ func TestProfilerAddresses(t *testing.T) {
 func TestProfileOnRequest(t *testing.T) {
 	p, _ := listen(t)
 	burn(t)
-	eventually(t, "a profile with spin in it", func() bool {
+	testkit.Eventually(t, "a profile with spin in it", func() bool {
 		code, b := ask(t, p, "GET", "/profile?seconds=0.1")
 		if code != 200 {
 			t.Fatalf("%d %s", code, b)
@@ -181,9 +156,9 @@ func TestProfileToTheLog(t *testing.T) {
 	if err := p.StartLogging(time.Second, 0); !errors.Is(err, ErrRunning) {
 		t.Errorf("started twice: %v", err)
 	}
-	eventually(t, "profiles with spin in them", func() bool { return j.count("of=100ms") >= 2 && j.count("profiler.spin ") > 0 })
+	testkit.Eventually(t, "profiles with spin in them", func() bool { return j.Count("of=100ms") >= 2 && j.Count("profiler.spin ") > 0 })
 	ask(t, p, "POST", "/stop")
-	n := j.count("of=100ms")
+	n := j.Count("of=100ms")
 
 	// Once; what there is when it is stopped is logged.
 	if err := p.StartLogging(time.Minute, 0); err != nil {
@@ -191,18 +166,18 @@ func TestProfileToTheLog(t *testing.T) {
 	}
 	p.StopLogging()
 	p.StopLogging()
-	if got := j.count("of=1m0s"); got != 1 || j.count("of=100ms") != n {
-		t.Errorf("%d profiles, and %d after the stop", got, j.count("of=100ms")-n)
+	if got := j.Count("of=1m0s"); got != 1 || j.Count("of=100ms") != n {
+		t.Errorf("%d profiles, and %d after the stop", got, j.Count("of=100ms")-n)
 	}
 	if err := p.StartLogging(time.Millisecond, 0); err != nil {
 		t.Error(err)
 	}
-	eventually(t, "the end of what runs once", func() bool {
+	testkit.Eventually(t, "the end of what runs once", func() bool {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		return p.stop == nil
 	})
-	if got := j.count("of=1ms"); got != 1 {
+	if got := j.Count("of=1ms"); got != 1 {
 		t.Errorf("%d profiles", got)
 	}
 }
@@ -219,7 +194,7 @@ func TestOneProfileAtATime(t *testing.T) {
 	if err := p.StartLogging(time.Millisecond, 0); err != nil {
 		t.Error(err)
 	}
-	eventually(t, "a line in the log", func() bool { return j.count("no CPU profile") == 1 })
+	testkit.Eventually(t, "a line in the log", func() bool { return j.Count("no CPU profile") == 1 })
 }
 
 func TestCloseEndsProfiles(t *testing.T) {
@@ -233,8 +208,8 @@ func TestCloseEndsProfiles(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	if took := time.Since(start); took > 10*time.Second || j.count("of=10m0s") != 1 {
-		t.Errorf("closed after %v, %d profiles", took, j.count("of=10m0s"))
+	if took := time.Since(start); took > 10*time.Second || j.Count("of=10m0s") != 1 {
+		t.Errorf("closed after %v, %d profiles", took, j.Count("of=10m0s"))
 	}
 	if err := p.StartLogging(time.Second, 0); err == nil {
 		t.Error("started after Close")
@@ -247,7 +222,7 @@ func TestCloseEndsProfiles(t *testing.T) {
 		c, _ := ask(t, p, "GET", "/profile?seconds=600")
 		code <- c
 	}()
-	eventually(t, "the request", func() bool {
+	testkit.Eventually(t, "the request", func() bool {
 		if pprof.StartCPUProfile(io.Discard) != nil {
 			return true
 		}

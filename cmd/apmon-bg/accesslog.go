@@ -16,6 +16,7 @@ import (
 	"github.com/apmon-go/apmon/apmon/accesslog"
 	"github.com/apmon-go/apmon/cmd/internal/command"
 	"github.com/apmon-go/apmon/conf"
+	"github.com/apmon-go/apmon/internal/safetext"
 	"github.com/apmon-go/apmon/xdr"
 )
 
@@ -175,20 +176,20 @@ func (l *accessLog) open(o accessLogSettings, logger *slog.Logger) (*accesslog.L
 	}
 	if o.Cluster != "" {
 		if err := xdr.CheckName(o.Cluster); err != nil {
-			return nil, fmt.Errorf("accesslog: cluster %s: %w", xdr.Quote(o.Cluster), err)
+			return nil, fmt.Errorf("accesslog: cluster %s: %w", safetext.Quote(o.Cluster), err)
 		}
 	}
 	var err error
 	if o.Window != "" {
 		if opts.Window, err = conf.ParseDuration(o.Window); err != nil || opts.Window == 0 {
-			return nil, fmt.Errorf("accesslog: window %s is no time, such as 15s or 1m", xdr.Quote(o.Window))
+			return nil, fmt.Errorf("accesslog: window %s is no time, such as 15s or 1m", safetext.Quote(o.Window))
 		}
 	}
 	if o.Status != "" {
 		for s := range strings.SplitSeq(o.Status, ",") {
 			n, err := strconv.Atoi(strings.TrimSpace(s))
 			if err != nil {
-				return nil, fmt.Errorf("accesslog: status %s is not a list of numbers, such as 200,206", xdr.Quote(o.Status))
+				return nil, fmt.Errorf("accesslog: status %s is not a list of numbers, such as 200,206", safetext.Quote(o.Status))
 			}
 			opts.Statuses = append(opts.Statuses, n)
 		}

@@ -23,8 +23,8 @@ import (
 	"github.com/apmon-go/apmon/xdr"
 )
 
-// lastReport bounds the report with which the agent ends. Closing may take
-// another half second, and all of it shall take less than 2.
+// lastReport bounds the last report. Closing may take another half second, and the
+// agent must end within 2 s.
 const lastReport = 1200 * time.Millisecond
 
 // agent is the command without a subcommand.
@@ -59,7 +59,7 @@ func (a *agent) run(cc *cli.Context) error {
 		return err
 	}
 
-	// From here on a signal ends the agent in its own way.
+	// From here on signals are caught.
 	code := command.OK
 	if cc.Bool("once") {
 		code = interrupted
@@ -83,13 +83,13 @@ func (a *agent) run(cc *cli.Context) error {
 	opening.Go(func() {
 		select {
 		case <-sig.stop:
-			cancel(errStopped) // before there is anything to report
+			cancel(errStopped) // there is nothing to report yet
 		case <-opened:
 		}
 	})
 	release, err := a.begin(ctx, cc, opts)
 	close(opened)
-	opening.Wait() // else it may cancel the last report
+	opening.Wait() // or it may cancel the last report
 	defer release()
 	switch {
 	case context.Cause(ctx) == errStopped:
@@ -103,8 +103,8 @@ func (a *agent) run(cc *cli.Context) error {
 	return a.follow(ctx, sig, hup, usr1)
 }
 
-// begin takes the pid file and opens the client; release gives back what it
-// has taken, whatever the error.
+// begin locks the pid file and opens the client. Call release also if there is an
+// error.
 func (a *agent) begin(ctx context.Context, cc *cli.Context, opts []apmon.Option) (release func(), err error) {
 	release = func() {
 		if a.client != nil {
@@ -122,24 +122,24 @@ func (a *agent) begin(ctx context.Context, cc *cli.Context, opts []apmon.Option)
 	return release, a.open(ctx, cc, opts)
 }
 
-// interrupted is the exit code of what a signal has ended before it was done.
+// interrupted is the exit code of a command that a signal ends before it is done.
 const interrupted = 128 + int(syscall.SIGINT)
 
-// endTime is when the process ends after a signal, whatever still hangs, such as
-// standard error that nobody reads.
+// endTime bounds the time from a signal to the end of the process, even if a call
+// hangs, such as a write to a full pipe.
 const endTime = 1900 * time.Millisecond
 
-// signals are those that end the agent.
+// signals catches the signals that end the agent.
 type signals struct {
-	stop chan struct{} // closed by the first
+	stop chan struct{} // closed by the first signal signal
 	got  chan os.Signal
 	done chan struct{}
 }
 
-// watchSignals catches what ends the process. It does so in any case, with the
-// code, when the time is over. A write to a pipe that is broken is an error from
-// here on, and not the end. Signals behind the first change nothing: the last
-// report is bounded, and a terminal or a manager may send several.
+// watchSignals catches SIGTERM and SIGINT. After the first one the process exits
+// with code when endTime is over, if it has not ended by itself. Further signals
+// have no effect: the last report is bounded, and a terminal or a manager may send
+// several. SIGPIPE is caught too, so that writing to a broken pipe is an error.
 func watchSignals(code int) *signals {
 	s := &signals{make(chan struct{}), make(chan os.Signal, 2), make(chan struct{})}
 	signal.Notify(s.got, syscall.SIGTERM, os.Interrupt)
@@ -155,41 +155,22 @@ func watchSignals(code int) *signals {
 	return s
 }
 
-// release ends the watching. The signals stay caught: one that comes while the
-// process ends must not make its exit code another.
+// release ends the goroutine. The signals stay caught: one that arrives while the
+// process ends must not change its exit code.
 func (s *signals) release() { close(s.done) }
 
-// errStopped is why the agent ends when a signal says so.
+// errStopped is the cause of the end if a signal stops the agent.
 var errStopped = errors.New("stopped by a signal")
 
-// options are those of the client, as flags and environment say.
+// options returns the options of the client, from flags and environment.
 func (a *agent) options(cc *cli.Context) ([]apmon.Option, error) {
 	if err := a.Check(cc); err != nil {
 		return nil, err
 	}
-	// The journal has times of its own: see systemd.exec(5).
+	// The journal adds times itself: see systemd.exec(5).
 	a.Times = a.Getenv("JOURNAL_STREAM") == "" && a.Getenv("INVOCATION_ID") == ""
-	f := &a.jobFlags
-	f.given.cluster, f.given.node, f.group = cc.String("cluster"), cc.String("node"), cc.String("host-group")
-	if cc.IsSet("host-group") {
-		switch {
-		case strings.TrimSpace(f.group) == "":
-			return nil, errors.New("--host-group is empty")
-		case f.given.cluster != "" || f.given.node != "":
-			return nil, errors.New("--host-group gives the names, and goes with neither -c nor -n")
-		}
-	}
-	if err := f.check(); err != nil && err != errNoCgroups { // a configuration may name some
+	if err := a.checkNames(cc); err != nil {
 		return nil, err
-	}
-	names := f.names(machine{})
-	for flag, s := range map[string]string{"-c": names.cluster, "-n": names.node} {
-		if s == "" {
-			continue
-		}
-		if err := xdr.CheckName(s); err != nil {
-			return nil, command.Errorf(command.DataErr, "%s: %w", flag, err)
-		}
 	}
 	interval, err := interval(cc, a.Getenv)
 	if err != nil {
@@ -200,16 +181,7 @@ func (a *agent) options(cc *cli.Context) ([]apmon.Option, error) {
 		return nil, err
 	}
 	if cc.Bool("print") {
-		// Configurations only tell what to report.
-		given := map[string]bool{}
-		for _, d := range a.Given().Config.Destinations {
-			given[d.Name()] = true
-		}
-		all := adjust
-		adjust = func(cfg *conf.Config) {
-			all(cfg)
-			cfg.Destinations = slices.DeleteFunc(slices.Clone(cfg.Destinations), func(d conf.Destination) bool { return !given[d.Name()] })
-		}
+		adjust = a.onlyGiven(adjust)
 	}
 	configured := adjust
 	a.settings = newLatest[[]conf.Setting]()
@@ -238,6 +210,47 @@ func (a *agent) options(cc *cli.Context) ([]apmon.Option, error) {
 	return opts, nil
 }
 
+// checkNames reads the flags that name the host and its jobs, and refuses those that
+// cannot be used.
+func (a *agent) checkNames(cc *cli.Context) error {
+	f := &a.jobFlags
+	f.given.cluster, f.given.node, f.group = cc.String("cluster"), cc.String("node"), cc.String("host-group")
+	if cc.IsSet("host-group") {
+		switch {
+		case strings.TrimSpace(f.group) == "":
+			return errors.New("--host-group is empty")
+		case f.given.cluster != "" || f.given.node != "":
+			return errors.New("--host-group sets the names and cannot be used with -c or -n")
+		}
+	}
+	if err := f.check(); err != nil && err != errNoCgroups { // a configuration may name some
+		return err
+	}
+	names := f.names(machine{})
+	for flag, s := range map[string]string{"-c": names.cluster, "-n": names.node} {
+		if s == "" {
+			continue
+		}
+		if err := xdr.CheckName(s); err != nil {
+			return command.Errorf(command.DataErr, "%s: %w", flag, err)
+		}
+	}
+	return nil
+}
+
+// onlyGiven returns an adjust function that also drops the destinations that -d
+// does not name: with --print, configurations only select what is reported.
+func (a *agent) onlyGiven(adjust func(*conf.Config)) func(*conf.Config) {
+	given := map[string]bool{}
+	for _, d := range a.Given().Config.Destinations {
+		given[d.Name()] = true
+	}
+	return func(cfg *conf.Config) {
+		adjust(cfg)
+		cfg.Destinations = slices.DeleteFunc(slices.Clone(cfg.Destinations), func(d conf.Destination) bool { return !given[d.Name()] })
+	}
+}
+
 // open makes the client.
 func (a *agent) open(ctx context.Context, cc *cli.Context, opts []apmon.Option) error {
 	sources, err := a.Sources()
@@ -245,23 +258,23 @@ func (a *agent) open(ctx context.Context, cc *cli.Context, opts []apmon.Option) 
 		return err
 	}
 	if given := a.Given(); len(a.Dests) > 0 && len(a.Files) == 0 && len(given.Config.Destinations) == 0 {
-		return command.Errorf(command.Config, "no usable destination") // nor will there ever be one
+		return command.Errorf(command.Config, "no usable destination") // and none can be added later
 	}
 	if a.client, err = apmon.OpenSources(ctx, sources, opts...); err != nil {
 		return command.Errorf(command.Config, "%w", err)
 	}
 	switch configs := a.client.Configs(); {
-	case cc.Bool("print"): // it need not be sent
+	case cc.Bool("print"): // reports need not be sent
 	case len(configs) == 1 && configs[0].Source == conf.DefaultSource:
-		a.Logger().Warn("no configuration found, reports go to this host; restart when there is one", slog.String("looked_for", a.System))
+		a.Logger().Warn("no configuration found: reports go to this host; restart apmon-bg after you create one", slog.String("looked_for", a.System))
 	case len(a.client.Stats().Destinations) == 0:
-		a.Logger().Warn("no usable destination yet, the sources are tried again and again")
+		a.Logger().Warn("no usable destination yet; the sources are read again until there is one")
 	}
 	a.watcher = newWatcher(&a.jobFlags, a.client, a.Logger(), a.settings)
 	return a.watcher.begin()
 }
 
-// once sends one report.
+// once sends one report, for --once.
 func (a *agent) once(ctx context.Context, sig *signals) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -272,7 +285,7 @@ func (a *agent) once(ctx context.Context, sig *signals) error {
 		case <-ctx.Done():
 		}
 	}()
-	_ = a.client.Report(ctx, apmon.ReportDue) // the first sample; what fails will fail again
+	_ = a.client.Report(ctx, apmon.ReportDue) // the first sample; errors come again with the second
 	select {
 	case <-time.After(time.Second):
 	case <-ctx.Done():
@@ -280,21 +293,21 @@ func (a *agent) once(ctx context.Context, sig *signals) error {
 	err := a.client.Report(ctx, apmon.ReportNow)
 	switch {
 	case context.Cause(ctx) == errStopped:
-		return command.Errorf(interrupted, "interrupted, the report may not have been sent")
+		return command.Errorf(interrupted, "interrupted; the report may not have been sent")
 	case a.print != nil && a.print.err.Load() != nil:
 		return a.print.failure()
 	case a.print != nil && len(a.Files) > 0 && len(a.client.Configs()) == 0:
-		return command.Silent(command.Config) // the log has said why
+		return command.Silent(command.Config) // the reason is in the log
 	case err != nil:
 		return command.SendError(err)
 	}
 	return command.Refused(a.client)
 }
 
-// follow reports until a signal ends it.
+// follow sends reports until a signal stops it.
 func (a *agent) follow(ctx context.Context, sig *signals, hup, usr1 <-chan os.Signal) error {
-	service := newService(a.Getenv)
-	defer service.close()
+	manager := newNotifier(a.Getenv)
+	defer manager.close()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var helpers sync.WaitGroup
@@ -305,45 +318,45 @@ func (a *agent) follow(ctx context.Context, sig *signals, hup, usr1 <-chan os.Si
 	helpers.Go(func() { a.watcher.run(ctx) })
 	helpers.Go(func() { a.log.follow(ctx, a.client, a.Logger()) })
 	a.logStart()
-	service.tell("READY=1", a.status())
-	tick := time.NewTicker(service.interval())
+	manager.notify("READY=1", a.status())
+	tick := time.NewTicker(manager.interval())
 	defer tick.Stop()
 	reloaded := make(chan error, 1)
 	reloading, again := false, false
 	reload := func() {
 		reloading, again = true, false
-		service.tell("RELOADING=1", "STATUS=reading the configurations")
+		manager.notify("RELOADING=1", "STATUS=reloading the configurations")
 		helpers.Go(func() { reloaded <- a.client.Reload(ctx) })
 	}
 	for {
 		select {
 		case <-hup:
-			if again = reloading; !again { // the file may have been read already
+			if again = reloading; !again { // a reload under way may have read the file already
 				reload()
 			}
 		case err := <-reloaded:
 			if err != nil && ctx.Err() == nil {
-				a.Logger().Warn("not all configurations could be read again", slog.String("error", err.Error()))
+				a.Logger().Warn("not all configurations could be reloaded", slog.String("error", err.Error()))
 			} else {
-				a.Logger().Info("configurations read again")
+				a.Logger().Info("configurations reloaded")
 			}
 			if reloading = false; again {
 				reload()
 				break
 			}
-			service.tell("READY=1", a.status())
+			manager.notify("READY=1", a.status())
 		case <-usr1:
 			a.logStatistics()
 		case <-tick.C:
-			// To ask for the status takes the locks of whatever works.
-			service.tell("WATCHDOG=1", a.status())
+			// status takes the locks of the client, so a deadlock stops the watchdog.
+			manager.notify("WATCHDOG=1", a.status())
 		case <-ctx.Done():
 			if a.print != nil {
 				return a.print.failure()
 			}
 			return nil
 		case <-sig.stop:
-			service.tell("STOPPING=1", "STATUS=sending a last report")
+			manager.notify("STOPPING=1", "STATUS=sending a last report")
 			a.reportLast(ctx)
 			if a.print != nil {
 				return a.print.failure()
@@ -353,16 +366,16 @@ func (a *agent) follow(ctx context.Context, sig *signals, hup, usr1 <-chan os.Si
 	}
 }
 
-// reportLast reports before the end.
+// reportLast sends the last report.
 func (a *agent) reportLast(ctx context.Context) {
 	ctx, stop := context.WithTimeout(ctx, lastReport)
 	defer stop()
 	if err := a.client.Report(ctx, apmon.ReportNow); err != nil {
-		a.Logger().Warn("last report not sent, or not whole", slog.String("error", err.Error()))
+		a.Logger().Warn("last report not sent or incomplete", slog.String("error", err.Error()))
 	}
 }
 
-// status is one line for systemctl.
+// status returns the status line for systemctl.
 func (a *agent) status() string {
 	st := a.client.Stats()
 	sent, unsent, usable := uint64(0), uint64(0), 0
@@ -373,18 +386,18 @@ func (a *agent) status() string {
 			usable++
 		}
 	}
-	return fmt.Sprintf("STATUS=%d of %d destinations resolved, %d datagrams sent, %d not", usable, len(st.Destinations), sent, unsent)
+	return fmt.Sprintf("STATUS=%d of %d destinations resolved, %d datagrams sent, %d not sent", usable, len(st.Destinations), sent, unsent)
 }
 
-// logStart logs what the agent is going to do.
+// logStart logs sources, destinations and reports.
 func (a *agent) logStart() {
 	log, st := a.Logger(), a.client.Stats()
-	log.Info("monitoring begins", slog.String("version", command.Version()), slog.Int("pid", os.Getpid()))
+	log.Info("monitoring started", slog.String("version", command.Version()), slog.Int("pid", os.Getpid()))
 	for _, s := range st.Configs {
 		log.Info("source", slog.String("name", s.Name), slog.Int("destinations", s.Destinations), slog.String("last_error", s.LastError))
 	}
 	for _, d := range st.Destinations {
-		address := "not known yet"
+		address := "not resolved yet"
 		if d.Addr.IsValid() {
 			address = d.Addr.String()
 		}
@@ -395,7 +408,7 @@ func (a *agent) logStart() {
 	}
 }
 
-// logStatistics answers USR1.
+// logStatistics logs statistics, for USR1.
 func (a *agent) logStatistics() {
 	log, st := a.AnswerLogger(), a.client.Stats()
 	log.Info("statistics", slog.Uint64("messages", st.Messages), slog.Uint64("rate_limited", st.RateLimited),
@@ -414,15 +427,15 @@ func (a *agent) logStatistics() {
 	}
 }
 
-// printer writes datagrams as JSON, one on a line.
+// printer writes datagrams as JSON, one per line.
 type printer struct {
 	out    io.Writer
-	failed func(error) // called when nobody can be written to any more
+	failed func(error) // called when the output fails
 	line   []byte
-	err    atomic.Pointer[error] // the first; whoever asks does not wait for a write
+	err    atomic.Pointer[error] // the first error; atomic, as a write may block
 }
 
-// datagram is a tap: calls come one at a time.
+// datagram is a tap of the client, which does not call it concurrently.
 func (p *printer) datagram(b []byte) {
 	d, err := xdr.Parse(b)
 	if err != nil || p.err.Load() != nil {
@@ -435,12 +448,10 @@ func (p *printer) datagram(b []byte) {
 	}
 }
 
-// failure is what to exit with because of the output, nil if nobody reads it
-// any more, as of "apmon-bg --print | head".
+// failure returns the error to exit with if the output could not be written.
 func (p *printer) failure() error {
-	err := p.err.Load()
-	if err == nil || errors.Is(*err, syscall.EPIPE) {
-		return nil
+	if err := p.err.Load(); err != nil {
+		return command.StreamError(*err)
 	}
-	return command.Errorf(command.IOErr, "standard output: %w", *err)
+	return nil
 }

@@ -48,7 +48,7 @@ func bg(t *testing.T, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// fullPipe is a pipe that takes no more, and that nobody reads.
+// fullPipe returns the write end of a full pipe that is not read.
 func fullPipe(t *testing.T) *os.File {
 	t.Helper()
 	r, w, err := os.Pipe()
@@ -201,7 +201,7 @@ func TestAgentSendsLastReport(t *testing.T) {
 		if took := time.Since(began); took > 2*time.Second {
 			t.Errorf("ended after %v", took)
 		}
-		// It may have been told before there was anything to report.
+		// The signal may arrive before the first report.
 		if len(recv.Datagrams()) > 0 {
 			recv.WaitFor(reports(1, "Site_Nodes", "load1"))
 		}
@@ -292,7 +292,7 @@ func manager(t *testing.T) (path string, says func(text string)) {
 		for {
 			n, err := conn.Read(b)
 			if err != nil {
-				t.Fatalf("%s was not told: %v", text, err)
+				t.Fatalf("%s was not notified: %v", text, err)
 			}
 			for line := range strings.Lines(string(b[:n])) {
 				if strings.TrimSpace(line) == text {
@@ -306,16 +306,16 @@ func manager(t *testing.T) (path string, says func(text string)) {
 func TestAgentIsAService(t *testing.T) {
 	t.Parallel()
 	recv := apmontest.New(t)
-	socket, told := manager(t)
+	socket, notified := manager(t)
 	p := start(t, []string{"NOTIFY_SOCKET=" + socket, "WATCHDOG_USEC=200000"}, "-d", recv.Addr())
-	told("READY=1")
-	told("WATCHDOG=1")
-	told("STATUS=1 of 1 destinations resolved, 0 datagrams sent, 0 not")
+	notified("READY=1")
+	notified("WATCHDOG=1")
+	notified("STATUS=1 of 1 destinations resolved, 0 datagrams sent, 0 not sent")
 	p.signal(syscall.SIGHUP)
-	told("RELOADING=1")
-	told("READY=1")
+	notified("RELOADING=1")
+	notified("READY=1")
 	p.signal(syscall.SIGTERM)
-	told("STOPPING=1")
+	notified("STOPPING=1")
 	p.exits(0)
 }
 
@@ -371,7 +371,7 @@ func TestPrint(t *testing.T) {
 		t.Errorf("printed %.300s", p.stdout.String())
 	}
 
-	// A file only tells what to report; -d is sent to as well.
+	// A file only selects what is reported; reports also go to -d.
 	p = start(t, nil, "--once", "--print", "-f", file, "-d", recv.Addr()+" secret", "-n", "N")
 	p.exits(0)
 	loads := 0
@@ -475,7 +475,7 @@ func TestAgentEndsThoughItsOutputIsStuck(t *testing.T) {
 func stuckInPipe(t *testing.T, pid int) bool {
 	t.Helper()
 	if runtime.GOOS != "linux" {
-		t.Skip("what a process waits in is told by /proc")
+		t.Skip("needs /proc to see where a process waits")
 	}
 	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/wchan", pid))
 	for _, task := range tasks {
@@ -519,7 +519,7 @@ func TestReloadDuringReload(t *testing.T) {
 	p.signal(syscall.SIGHUP)
 	conn.Close()
 	b.WaitFor(reports(1, "", "load1"))
-	p.says("not all configurations could be read again")
+	p.says("not all configurations could be reloaded")
 	p.signal(syscall.SIGTERM)
 	p.exits(0)
 }
@@ -530,9 +530,9 @@ func TestPidfile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "pid")
 	up := func(args ...string) *process {
 		t.Helper()
-		socket, told := manager(t)
+		socket, notified := manager(t)
 		p := start(t, []string{"NOTIFY_SOCKET=" + socket}, append([]string{"-d", recv.Addr(), "--pidfile", file}, args...)...)
-		told("READY=1")
+		notified("READY=1")
 		return p
 	}
 	first := up()
@@ -545,7 +545,7 @@ func TestPidfile(t *testing.T) {
 
 	third := up("--replace")
 	first.exits(0)
-	// Killed, it leaves a pid behind that means nothing.
+	// A killed process leaves its pid in the file, which has no effect.
 	third.signal(syscall.SIGKILL)
 	<-third.ended
 	fourth := up()
@@ -553,7 +553,7 @@ func TestPidfile(t *testing.T) {
 	fourth.exits(0)
 	p := start(t, nil, "--pidfile", file, "--stop")
 	p.exits(0)
-	p.says("nobody holds it")
+	p.says("no process holds it")
 	start(t, nil, "--pidfile", file+".none", "--stop").exits(0)
 
 	// Of many at a time exactly one is left, and holds the file.
@@ -591,10 +591,10 @@ func TestPidfile(t *testing.T) {
 func TestAgentLogsItsStart(t *testing.T) {
 	t.Parallel()
 	recv := apmontest.New(t)
-	timed := regexp.MustCompile(`(?m)^time=\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\S* cmd=apmon-bg level=INFO msg="monitoring begins" version=`)
+	timed := regexp.MustCompile(`(?m)^time=\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\S* cmd=apmon-bg level=INFO msg="monitoring started" version=`)
 	for _, env := range []string{"", "JOURNAL_STREAM=8:12345", "INVOCATION_ID=0123"} {
 		p := start(t, []string{"APMON_DEBUG_LEVEL=DEBUG", env}[:1+min(len(env), 1)], "-d", recv.Addr(), "--interval", "1s", "--service", "web=~^/no/such/service")
-		p.says("monitoring begins")
+		p.says("monitoring started")
 		p.says("msg=source name=-d destinations=1")
 		p.says("msg=destination name=" + recv.Addr() + " address=" + recv.Addr())
 		p.says(`msg=reports of="service web_Services" every=1s first_in=`)
@@ -636,9 +636,9 @@ func TestPidfileIsReadable(t *testing.T) {
 	}
 	file, old := filepath.Join(dir, "pid"), filepath.Join(dir, "old")
 	lock(file, syscall.F_RDLCK)
-	socket, told := manager(t)
+	socket, notified := manager(t)
 	p := start(t, []string{"NOTIFY_SOCKET=" + socket}, "-d", recv.Addr(), "--pidfile", file)
-	told("READY=1")
+	notified("READY=1")
 	for name, want := range map[string]os.FileMode{file: 0o644, file + ".lock": 0o600} {
 		if st, err := os.Stat(name); err != nil || st.Mode().Perm() != want {
 			t.Errorf("%s: %v, %v, want %v", name, st, err, want)
@@ -660,9 +660,9 @@ func TestPidfileIsReadable(t *testing.T) {
 func TestSecondInterrupt(t *testing.T) {
 	t.Parallel()
 	recv := apmontest.New(t)
-	socket, told := manager(t)
+	socket, notified := manager(t)
 	p := start(t, []string{"NOTIFY_SOCKET=" + socket}, "-d", recv.Addr(), "--interval", "24h")
-	told("READY=1")
+	notified("READY=1")
 	p.signal(os.Interrupt)
 	for range 4 { // while it reports, which takes some ms
 		time.Sleep(time.Millisecond)

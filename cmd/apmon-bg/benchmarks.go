@@ -12,11 +12,11 @@ import (
 	"github.com/apmon-go/apmon/procinfo"
 )
 
-// benchmarks are what --benchmark gave, by name.
+// benchmarks holds the values of --benchmark by name.
 type benchmarks map[string]float64
 
 func (b *benchmarks) flag() cli.Flag {
-	return &command.Repeat{Forms: []string{"benchmark"}, Value: "ksi2k|db12|hep06|hs23=FACTOR", Usage: "result of a benchmark for one CPU (repeatable)", Add: b.add}
+	return &command.Repeat{Forms: []string{"benchmark"}, Value: "ksi2k|db12|hep06|hs23=FACTOR", Usage: "benchmark result of one CPU (repeatable)", Add: b.add}
 }
 
 func (b *benchmarks) add(s string) error {
@@ -36,7 +36,7 @@ func (b *benchmarks) add(s string) error {
 	return nil
 }
 
-// tell gives them to a client, which has no reason to refuse what add has taken.
+// tell sets the benchmarks of a client. It cannot fail: add has checked them.
 func (b benchmarks) tell(c *apmon.Client) {
 	for name, factor := range b {
 		_ = c.SetBenchmark(name, factor)

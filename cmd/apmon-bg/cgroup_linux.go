@@ -13,13 +13,14 @@ import (
 	"github.com/apmon-go/apmon/procinfo"
 )
 
-// ownCgroup is a cgroup that was made for a job; nil for none.
+// ownCgroup is a cgroup created for a job; nil if there is none.
 type ownCgroup struct{ dir string }
 
-// makeCgroup makes a cgroup for the job below our own, if that was given to us:
-// its directory is ours, and processes may be moved in it. (No controllers are
-// switched on for it, as a cgroup with processes, which ours is, may not do that:
-// it tells CPU time and processes, and not memory.)
+// makeCgroup creates a cgroup for the job below that of this process, if that is
+// delegated to this user: the directory belongs to the user, and processes may be
+// moved within it. The new cgroup has no controllers, since a cgroup with processes
+// cannot enable them for its children; so it counts CPU time and processes, but not
+// memory.
 func makeCgroup() (*ownCgroup, error) {
 	parent, err := procinfo.OwnCgroup(procinfo.DefaultFS(func(string) string { return "" }))
 	if err != nil {
@@ -30,7 +31,7 @@ func makeCgroup() (*ownCgroup, error) {
 		return nil, err
 	}
 	if sys, ok := st.Sys().(*syscall.Stat_t); !ok || int(sys.Uid) != os.Geteuid() {
-		return nil, errors.New(parent + " is not ours")
+		return nil, errors.New(parent + " belongs to another user")
 	}
 	if err := unix.Access(parent+"/cgroup.procs", unix.W_OK); err != nil {
 		return nil, fmt.Errorf("%s/cgroup.procs: %w", parent, err)
@@ -47,11 +48,11 @@ func makeCgroup() (*ownCgroup, error) {
 	return &ownCgroup{dir}, nil
 }
 
-// cgroupName is the name of a cgroup for a job: whose it is, by pid and start time.
+// cgroupName is the name of a cgroup for a job: pid and start time of its creator.
 const cgroupName = "apmon-job-%d-%d"
 
-// removeStale removes cgroups that an earlier exec left behind, because something
-// of its job lived on or it was killed. One with processes cannot be removed.
+// removeStale removes cgroups of earlier calls of exec that were killed, or whose jobs
+// left processes. A cgroup with processes cannot be removed.
 func removeStale(parent string) {
 	dirs, _ := filepath.Glob(filepath.Join(parent, "apmon-job-*-*"))
 	for _, dir := range dirs {
@@ -73,7 +74,7 @@ func (c *ownCgroup) path() string {
 	return c.dir
 }
 
-// remove removes the cgroup, unless something of the job lives on in it.
+// remove removes the cgroup, unless processes are left in it.
 func (c *ownCgroup) remove() {
 	if c != nil {
 		_ = os.Remove(c.dir)

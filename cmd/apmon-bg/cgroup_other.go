@@ -4,7 +4,7 @@ package main
 
 import "errors"
 
-// ownCgroup is a cgroup that was made for a job; there are none.
+// ownCgroup is a cgroup created for a job; only Linux has them.
 type ownCgroup struct{}
 
 func makeCgroup() (*ownCgroup, error) { return nil, errors.ErrUnsupported }

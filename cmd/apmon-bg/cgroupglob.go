@@ -20,13 +20,13 @@ import (
 // cgroupGlob is a pattern; each cgroup that matches is a job.
 type cgroupGlob struct {
 	pattern  string
-	expr     *regexp.Regexp // matches the path, a group for each asterisk
+	expr     *regexp.Regexp // matches the path, with a group for each asterisk
 	template string         // of node names
 	cluster  string
 	jobs     map[string]*apmon.MonitoredJob // by path
 }
 
-// cgroupRoot is where cgroups are, for patterns that do not begin with a slash.
+// cgroupRoot is put before patterns that do not begin with a slash.
 const cgroupRoot = "/sys/fs/cgroup"
 
 func newCgroupGlob(pattern string) (*cgroupGlob, error) {
@@ -71,14 +71,14 @@ func (g *cgroupGlob) setTemplate(template string) error {
 	for _, p := range placeholder().FindAllString(template, -1) {
 		n, err := strconv.Atoi(strings.Trim(p, "{}"))
 		if err != nil || n < 1 || n > g.expr.NumSubexp() {
-			return fmt.Errorf("--job-node %q: %s is not of %s, which has %d asterisks", template, p, g.pattern, g.expr.NumSubexp())
+			return fmt.Errorf("--job-node %q: %s does not exist, %s has %d asterisks", template, p, g.pattern, g.expr.NumSubexp())
 		}
 	}
 	g.template = template
 	return nil
 }
 
-// node returns the node name of a cgroup.
+// node returns the node of a cgroup.
 func (g *cgroupGlob) node(dir string) string {
 	m := g.expr.FindStringSubmatch(dir)
 	if g.template == "" || m == nil {
@@ -124,7 +124,7 @@ func (g *cgroupGlob) drop(ctx context.Context, log *slog.Logger, gone func(dir s
 			continue
 		}
 		delete(g.jobs, dir)
-		go func() { // many may go at once, and wait for the rate limit
+		go func() { // many may end at once and wait for the rate limit
 			ctx, stop := context.WithTimeout(ctx, time.Minute)
 			defer stop()
 			if err := job.Report(ctx); err != nil {

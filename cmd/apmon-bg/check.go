@@ -14,7 +14,7 @@ import (
 
 	"github.com/apmon-go/apmon/cmd/internal/command"
 	"github.com/apmon-go/apmon/conf"
-	"github.com/apmon-go/apmon/xdr"
+	"github.com/apmon-go/apmon/internal/safetext"
 )
 
 func checkCommand(getenv func(string) string, stdout io.Writer) *cli.Command {
@@ -23,27 +23,28 @@ func checkCommand(getenv func(string) string, stdout io.Writer) *cli.Command {
 		Usage:     "check configurations",
 		UsageText: name + " check [--strict] [--fallback] [--no-resolve] [SOURCE]...",
 		Description: `Reads each SOURCE (a file, a folder, a URL, a list of destinations, or another
-dialect of APMON_CONFIG), or what the environment names, and prints what is in
-force, without passwords, then every problem as SOURCE:LINE: message. A name that
-cannot be looked up is a problem, and so is a destination with two passwords.
-Exits with 78 if there is an error, with --strict also for a warning.
+dialect of APMON_CONFIG), or those of the environment if none is given. Prints the
+effective configuration, without passwords, and then every problem as
+SOURCE:LINE: message. Names that cannot be resolved and destinations with two
+passwords are problems. Exits with 78 if there is an error, or, with --strict, a
+warning.
 
-A SOURCE that ends in ".conf", contains a slash, or is a folder is a path; an
-address with a port never is; else a file of that name is read, and if there is
-none, SOURCE is a list of destinations.`,
+A SOURCE is a path if it ends in ".conf", contains a slash, or is a folder. An
+address with a port is never a path. Otherwise a file of that name is read; if
+there is none, SOURCE is a list of destinations.`,
 		ArgsUsage: "[FILE|URL|DEST]...",
 		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "strict", DisableDefaultText: true, Usage: "a warning is an error"},
-			&cli.BoolFlag{Name: "fallback", DisableDefaultText: true, Usage: "use one source, at random, that names a destination"},
-			&cli.BoolFlag{Name: "no-resolve", DisableDefaultText: true, Usage: "do not look up the names of destinations"},
+			&cli.BoolFlag{Name: "strict", DisableDefaultText: true, Usage: "treat warnings as errors"},
+			&cli.BoolFlag{Name: "fallback", DisableDefaultText: true, Usage: "use only one source, chosen at random among those that name a destination"},
+			&cli.BoolFlag{Name: "no-resolve", DisableDefaultText: true, Usage: "do not resolve the names of destinations"},
 		},
 		Action: func(cc *cli.Context) error {
 			var sources []conf.Source
 			for i, arg := range cc.Args().Slice() {
 				if strings.HasPrefix(arg, "-") && arg != "-" {
-					return command.Errorf(command.Usage, "flag %q stands behind a source; flags come first", arg)
+					return command.Errorf(command.Usage, "flag %q after a source: put flags first", arg)
 				}
-				name := fmt.Sprintf("argument %d", i+1) // itself it may hold a password
+				name := fmt.Sprintf("argument %d", i+1) // the argument itself may hold a password
 				more, err := conf.ParseSource(name, arg)
 				if err != nil {
 					more = []conf.Source{conf.Broken(name, err)}
@@ -75,10 +76,9 @@ none, SOURCE is a list of destinations.`,
 	}
 }
 
-// lookUpTime bounds all look-ups of a check; lookUps is how many run at a time.
 const (
-	lookUpTime = 5 * time.Second
-	lookUps    = 20
+	lookUpTime = 5 * time.Second // bounds all look-ups of a check
+	lookUps    = 20              // run at the same time
 )
 
 // resolved is the result of a look-up.
@@ -87,7 +87,7 @@ type resolved struct {
 	err   error
 }
 
-// lookUp looks up the hosts of all destinations that are no addresses.
+// lookUp resolves the hosts of all destinations that are not addresses.
 func lookUp(ctx context.Context, loaded []conf.Loaded, lookup func(context.Context, string) ([]netip.Addr, error)) map[string]resolved {
 	ctx, stop := context.WithTimeout(ctx, lookUpTime)
 	defer stop()
@@ -116,9 +116,9 @@ func lookUp(ctx context.Context, loaded []conf.Loaded, lookup func(context.Conte
 	return results
 }
 
-// checkDestinations adds the problems of names that could not be looked up, and
-// of destinations with two passwords: sources are merged, and each address gets
-// each datagram once, so only the first password is used.
+// checkDestinations adds the problems of names that could not be resolved, and of
+// destinations with two passwords. Sources are merged and each address gets each
+// datagram once, so only the first password is used.
 func checkDestinations(loaded []conf.Loaded, hosts map[string]resolved) {
 	type first struct{ source, name, password string }
 	seen := map[string]first{} // by name, and by address and port
@@ -130,7 +130,7 @@ func checkDestinations(loaded []conf.Loaded, hosts map[string]resolved) {
 		for _, d := range l.Config.Destinations {
 			name, r := d.Name(), hosts[d.Host]
 			if r.err != nil {
-				problem("destination %s: %w", xdr.Quote(name), r.err)
+				problem("destination %s: %w", safetext.Quote(name), r.err)
 			}
 			if d.Password == "" {
 				continue
@@ -142,13 +142,13 @@ func checkDestinations(loaded []conf.Loaded, hosts map[string]resolved) {
 			for _, addr := range r.addrs {
 				keys = append(keys, netip.AddrPortFrom(addr.Unmap(), d.Port).String())
 			}
-			told := false
+			reported := false
 			for _, key := range keys {
 				if f, ok := seen[key]; !ok {
 					seen[key] = first{l.Config.Source, name, d.Password}
-				} else if f.password != d.Password && !told {
-					told = true
-					problem("destination %s has another password than %s of %s, which is used", xdr.Quote(name), xdr.Quote(f.name), f.source)
+				} else if f.password != d.Password && !reported {
+					reported = true
+					problem("destination %s has a different password than %s of %s, whose password is used", safetext.Quote(name), safetext.Quote(f.name), f.source)
 				}
 			}
 		}

@@ -46,10 +46,10 @@ func TestCheckDestinations(t *testing.T) {
 		}
 	}
 	want := []string{
-		`a: destination "192.0.2.1:8884" has another password than "one:8884" of a, which is used`,
+		`a: destination "192.0.2.1:8884" has a different password than "one:8884" of a, whose password is used`,
 		`a: destination "gone:8884": no such host`,
-		`c: destination "alias:8884" has another password than "alias:8884" of b, which is used`,
-		`c: destination "other:8884" has another password than "[::1]:8884" of b, which is used`,
+		`c: destination "alias:8884" has a different password than "alias:8884" of b, whose password is used`,
+		`c: destination "other:8884" has a different password than "[::1]:8884" of b, whose password is used`,
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)

@@ -56,7 +56,7 @@ func TestCompletion(t *testing.T) {
 			do(os.Mkdir(filepath.Join(dir, "work-folder"), 0o755))
 
 			term := commandtest.OpenTerminal(t, append([]string{"env", "HOME=" + dir, "XDG_CONFIG_HOME=" + dir, "XDG_DATA_HOME=" + dir, "DATA=" + data}, c.shell...)...)
-			// What is typed is echoed, so it does not hold what is expected.
+			// Input is echoed, so it must not match the expected output.
 			sync := func() {
 				t.Helper()
 				term.Enter("\x15echo in''-step\n")

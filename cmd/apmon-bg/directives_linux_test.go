@@ -15,6 +15,7 @@ import (
 	"github.com/apmon-go/apmon/apmon"
 	"github.com/apmon-go/apmon/apmon/apmontest"
 	"github.com/apmon-go/apmon/conf"
+	"github.com/apmon-go/apmon/internal/testkit"
 	"github.com/apmon-go/apmon/xdr"
 )
 
@@ -133,7 +134,7 @@ func TestReloadDescribesTheMachine(t *testing.T) {
 	waitFor("flag_Services", "N")
 	p.says("other names")
 	p.says(file + ":7: xApMon_watch_job")
-	eventually(t, "no report of the old configuration between two of the new", func() bool {
+	testkit.Eventually(t, "no report of the old configuration between two of the new", func() bool {
 		all, reports := recv.Datagrams(), 0
 		for _, d := range slices.Backward(all) {
 			if d.Cluster == "New" {

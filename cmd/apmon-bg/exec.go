@@ -102,7 +102,7 @@ type runner struct {
 	first chan struct{}                      // closed after the first report
 }
 
-func execCommand(getenv func(string) string, stderr *command.Patient) *cli.Command {
+func execCommand(getenv func(string) string, stderr *command.LossyWriter) *cli.Command {
 	r := &runner{
 		flush:        stderr.Flush,
 		Destinations: command.Destinations{Name: name, Getenv: getenv, Stderr: stderr, System: conf.SystemFile},

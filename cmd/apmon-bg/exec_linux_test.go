@@ -18,6 +18,7 @@ import (
 	"github.com/apmon-go/apmon/apmon/apmontest"
 	"github.com/apmon-go/apmon/conf"
 	"github.com/apmon-go/apmon/internal/burner"
+	"github.com/apmon-go/apmon/internal/testkit"
 	"github.com/apmon-go/apmon/xdr"
 )
 
@@ -543,7 +544,7 @@ func TestExecOrphans(t *testing.T) {
 	p.exits(0)
 	b, _ = os.ReadFile(pidfile)
 	fmt.Sscan(string(b), &pid)
-	eventually(t, "the end of the orphan", func() bool { return syscall.Kill(pid, 0) == syscall.ESRCH })
+	testkit.Eventually(t, "the end of the orphan", func() bool { return syscall.Kill(pid, 0) == syscall.ESRCH })
 }
 
 // TestExecCountsCPUTime: what the processes of a job say they have used is what

@@ -12,14 +12,14 @@ import (
 	"time"
 
 	"github.com/apmon-go/apmon/apmon/apmontest"
-	"github.com/apmon-go/apmon/internal/longtest"
+	"github.com/apmon-go/apmon/internal/testkit"
 	"github.com/apmon-go/apmon/xdr"
 )
 
 // TestLongIdle: the agent as it is shipped stays small, and what a report costs
 // is next to nothing by the time the next one is due.
 func TestLongIdle(t *testing.T) {
-	longtest.Skip(t)
+	testkit.SkipLong(t)
 	t.Parallel()
 	exe := filepath.Join(t.TempDir(), name)
 	build := exec.Command("go", "build", "-o", exe, ".")

@@ -26,11 +26,11 @@ type jobFlags struct {
 
 func (f *jobFlags) flags() []cli.Flag {
 	return command.Group("Jobs and services",
-		&command.Repeat{Forms: []string{"job"}, Value: "PID[,WORKDIR[,CLUSTER[,NODE]]]", Usage: "monitor the job that this process is the root of (repeatable)", Add: f.addJob},
-		&command.Repeat{Forms: []string{"service"}, Value: "NAME=PID|NAME=PIDFILE|NAME=~REGEX", Usage: "report a service, whether it runs or not, in cluster NAME_Services; it is all processes whose command lines match REGEX (repeatable)", Add: f.addService},
-		&command.Repeat{Forms: []string{"job-cgroup"}, Value: "GLOB", Usage: "every cgroup that matches is a job, found and dropped as they come and go (repeatable)", Add: f.addGlob},
-		&cli.StringFlag{Name: "job-node", Usage: "`TEMPLATE` of the nodes of --job-cgroup: {1}, {2}... are what its asterisks matched", DefaultText: "the last element of the path", Destination: &f.node},
-		&cli.StringFlag{Name: "job-cluster", Usage: "`CLUSTER` of jobs that name none", DefaultText: "G_Jobs with --host-group G, else " + apmon.DefaultJobCluster, Destination: &f.given.jobCluster},
+		&command.Repeat{Forms: []string{"job"}, Value: "PID[,WORKDIR[,CLUSTER[,NODE]]]", Usage: "monitor the job whose root is process PID (repeatable)", Add: f.addJob},
+		&command.Repeat{Forms: []string{"service"}, Value: "NAME=PID|NAME=PIDFILE|NAME=~REGEX", Usage: "report a service in cluster NAME_Services, even while it is down; REGEX selects all processes whose command lines match (repeatable)", Add: f.addService},
+		&command.Repeat{Forms: []string{"job-cgroup"}, Value: "GLOB", Usage: "monitor every matching cgroup as a job, including cgroups created later (repeatable)", Add: f.addGlob},
+		&cli.StringFlag{Name: "job-node", Usage: "`TEMPLATE` of the nodes of --job-cgroup; {1}, {2}... are the text that its asterisks match", DefaultText: "the last element of the path", Destination: &f.node},
+		&cli.StringFlag{Name: "job-cluster", Usage: "`CLUSTER` of jobs without one", DefaultText: "G_Jobs with --host-group G, else " + apmon.DefaultJobCluster, Destination: &f.given.jobCluster},
 		f.benchmarks.flag(),
 	)
 }
@@ -44,7 +44,7 @@ func (f *jobFlags) addJob(s string) error {
 }
 
 func parseJob(s string) (apmon.Job, error) {
-	// A node may hold commas, as it is the last.
+	// The node is last, so it may contain commas.
 	part := append(strings.SplitN(s, ",", 4), "", "", "")
 	pid, err := strconv.Atoi(part[0])
 	if err != nil || pid <= 0 {
@@ -70,7 +70,7 @@ func (f *jobFlags) addGlob(s string) error {
 }
 
 // errNoCgroups is the error of a --job-node without any --job-cgroup.
-var errNoCgroups = errors.New("--job-node is for --job-cgroup")
+var errNoCgroups = errors.New("--job-node needs --job-cgroup")
 
 // check refuses flags that contradict each other.
 func (f *jobFlags) check() error {

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -19,32 +18,15 @@ import (
 	"github.com/apmon-go/apmon/apmon"
 	"github.com/apmon-go/apmon/apmon/apmontest"
 	"github.com/apmon-go/apmon/conf"
+	"github.com/apmon-go/apmon/internal/testkit"
 	"github.com/apmon-go/apmon/xdr"
 )
-
-// sleeper starts a process that does nothing until the returned function, which
-// waits for its end, is called.
-func sleeper(t *testing.T, args ...string) (pid int, end func()) {
-	t.Helper()
-	cmd := exec.Command("/bin/sh", append([]string{"-c", "read x; exit 3", "sh"}, args...)...)
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	var once sync.Once
-	end = func() { once.Do(func() { in.Close(); _ = cmd.Wait() }) }
-	t.Cleanup(end)
-	return cmd.Process.Pid, end
-}
 
 func TestAgentReportsJobs(t *testing.T) {
 	t.Parallel()
 	recv := apmontest.New(t)
-	one, end := sleeper(t)
-	two, _ := sleeper(t)
+	one, end := testkit.Sleeper(t)
+	two, _ := testkit.Sleeper(t)
 	p := start(t, nil, "-d", recv.Addr(), "--interval", "24h", "--no-host", "--host-group", "Site", "--benchmark", "hs23=15",
 		"--job", fmt.Sprintf("%d,%s,C,N,with comma", one, t.TempDir()), "--job", fmt.Sprint(two), "--job-cluster", "D",
 		"--pidfile", filepath.Join(t.TempDir(), "pid"))
@@ -67,7 +49,7 @@ func TestAgentReportsJobs(t *testing.T) {
 			t.Error("the host was reported")
 		}
 	}
-	gone, end := sleeper(t)
+	gone, end := testkit.Sleeper(t)
 	end()
 	p = start(t, nil, "-d", recv.Addr(), "--job", fmt.Sprint(gone))
 	p.exits(66)
@@ -117,22 +99,13 @@ func newTestWatcher(t *testing.T, flags *jobFlags) (*watcher, func() []*xdr.Data
 	}, &log
 }
 
-func eventually(t *testing.T, what string, is func() bool) {
-	t.Helper()
-	for deadline := time.Now().Add(patience); !is(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatal("it never came to this: ", what)
-		}
-	}
-}
-
 // A service is reported from the first report on, whether it runs or not, and is
 // all the processes that match.
 func TestServiceIsReported(t *testing.T) {
 	t.Parallel()
 	word := fmt.Sprintf("service-%d", os.Getpid())
 	pidfile := filepath.Join(t.TempDir(), "pid")
-	pid, endPID := sleeper(t)
+	pid, endPID := testkit.Sleeper(t)
 	var flags jobFlags
 	for _, s := range []string{"web=~" + word + "$", "db=" + pidfile, "one=" + fmt.Sprint(pid), "none=~^/no/such/" + word} {
 		if err := flags.addService(s); err != nil {
@@ -175,15 +148,15 @@ func TestServiceIsReported(t *testing.T) {
 	}
 	none := [3]float64{}
 	// What was started with the same argument is not the service.
-	sleeper(t, "--service", "web=~"+word+"$")
+	testkit.Sleeper(t, "--service", "web=~"+word+"$")
 	report("before", map[string][3]float64{"web": none, "db": none, "one": {1, 0, 1}, "none": none})
-	first, end1 := sleeper(t, word)
+	first, end1 := testkit.Sleeper(t, word)
 	if err := os.WriteFile(pidfile, fmt.Appendf(nil, "%d\nmore\n", first), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	report("started", map[string][3]float64{"web": {1, 0, 1}, "db": {1, 0, 1}, "one": {1, 0, 1}, "none": none})
-	_, end2 := sleeper(t, word)
-	_, end3 := sleeper(t, word)
+	_, end2 := testkit.Sleeper(t, word)
+	_, end3 := testkit.Sleeper(t, word)
 	report("three", map[string][3]float64{"web": {1, 0, 3}, "db": {1, 0, 1}, "one": {1, 0, 1}, "none": none})
 	end1()
 	endPID()
@@ -191,7 +164,7 @@ func TestServiceIsReported(t *testing.T) {
 	end2()
 	end3()
 	report("all have ended", map[string][3]float64{"web": none, "db": none, "one": none, "none": none})
-	again, _ := sleeper(t, word)
+	again, _ := testkit.Sleeper(t, word)
 	if err := os.WriteFile(pidfile, fmt.Appendf(nil, "%d\n", again), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -212,7 +185,7 @@ func TestAgentReportsServices(t *testing.T) {
 	p := start(t, nil, "-d", recv.Addr(), "--no-host", "--once", "--service", "never=~^/no/such/"+word)
 	p.exits(0)
 	recv.WaitFor(is("never_Services", 0))
-	_, end := sleeper(t, word)
+	_, end := testkit.Sleeper(t, word)
 	p = start(t, nil, "-d", recv.Addr(), "--no-host", "--interval", "1s", "--service", "web=~"+word+"$")
 	recv.WaitFor(is("web_Services", 1))
 	end()
@@ -272,10 +245,10 @@ func TestCgroupsComeAndGo(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.find(t.Context())
-	eventually(t, "a last report of slot 1", func() bool {
+	testkit.Eventually(t, "a last report of slot 1", func() bool {
 		return slices.ContainsFunc(seen(), func(d *xdr.Datagram) bool { return d.Cluster == "Slots" && d.Node == "slot 1 of A" })
 	})
-	eventually(t, "one job left", func() bool { return len(f.client.Stats().Reports) == 1 })
+	testkit.Eventually(t, "one job left", func() bool { return len(f.client.Stats().Reports) == 1 })
 }
 
 func TestJobFlagsRefuse(t *testing.T) {

@@ -19,6 +19,7 @@ import (
 
 	"github.com/apmon-go/apmon/apmon/apmontest"
 	"github.com/apmon-go/apmon/cmd/apmon-bg/internal/launch"
+	"github.com/apmon-go/apmon/internal/testkit"
 	"github.com/apmon-go/apmon/xdr"
 )
 
@@ -318,22 +319,7 @@ func TestRemoveStale(t *testing.T) {
 // A cgroup in which an orphan lives on is removed by the next exec.
 func TestExecCgroupLeftBehind(t *testing.T) {
 	t.Parallel()
-	own, err := os.ReadFile("/proc/self/cgroup")
-	if err != nil {
-		t.Skip(err)
-	}
-	_, path, ok := strings.Cut(string(own), "0::")
-	if !ok {
-		t.Skip("no cgroup v2")
-	}
-	root := "/sys/fs/cgroup"
-	if _, err := os.Stat(root + "/cgroup.procs"); err != nil {
-		root += "/unified"
-	}
-	dir := filepath.Join(root, strings.TrimSpace(path), fmt.Sprintf("apmon-test-%d", os.Getpid()))
-	if err := os.Mkdir(dir, 0o755); err != nil {
-		t.Skip(err)
-	}
+	dir := testkit.Cgroup(t)
 	exe := named(t)
 	left := func() []string { dirs, _ := filepath.Glob(dir + "/apmon-job-*"); return dirs }
 	run := func(script string) int {
@@ -349,7 +335,7 @@ func TestExecCgroupLeftBehind(t *testing.T) {
 	orphan := run("sleep 1000 >&- 2>&- & echo $!")
 	t.Cleanup(func() {
 		_ = syscall.Kill(orphan, syscall.SIGKILL)
-		eventually(t, "an empty cgroup", func() bool {
+		testkit.Eventually(t, "an empty cgroup", func() bool {
 			for _, d := range append(left(), dir) {
 				_ = os.Remove(d)
 			}
@@ -364,7 +350,7 @@ func TestExecCgroupLeftBehind(t *testing.T) {
 	if err := syscall.Kill(orphan, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the orphan has left", func() bool { b, _ := os.ReadFile(one[0] + "/cgroup.procs"); return len(b) == 0 })
+	testkit.Eventually(t, "the orphan has left", func() bool { b, _ := os.ReadFile(one[0] + "/cgroup.procs"); return len(b) == 0 })
 	run("true")
 	if l := left(); len(l) != 0 {
 		t.Errorf("still there: %q", l)

@@ -16,9 +16,9 @@ import (
 func paramsCommand(stdout io.Writer) *cli.Command {
 	return &cli.Command{
 		Name:        "params",
-		Usage:       "list the parameters of background monitoring",
+		Usage:       "list the parameters of monitoring",
 		UsageText:   name + " params [--format text|markdown|json]",
-		Description: "Lists each parameter: the option that switches it, the name it is sent as, unit,\nmeaning and source.",
+		Description: "Lists the parameters: the option that switches each one on and off, the name that is sent,\nunit, meaning and source.",
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "format", Value: "text", Usage: "print `text|markdown|json`"},
 		},
@@ -32,10 +32,10 @@ func paramsCommand(stdout io.Writer) *cli.Command {
 			case "json":
 				err = json.NewEncoder(stdout).Encode(jsonParams())
 			default:
-				return command.Errorf(command.Usage, "--format %q: it is text, markdown or json", format)
+				return command.Errorf(command.Usage, "--format %q is not text, markdown or json", format)
 			}
 			if err != nil {
-				return command.Errorf(command.IOErr, "standard output: %w", err)
+				return command.OutputError(err)
 			}
 			return nil
 		},

@@ -16,26 +16,26 @@ import (
 	"github.com/apmon-go/apmon/cmd/internal/command"
 )
 
-// endTimeout is how long the holder of a pid file is waited for. It needs 2 s
-// at most.
+// endTimeout bounds the wait for the holder of a pid file to end, which takes at most
+// 2 s.
 const endTimeout = 10 * time.Second
 
-// pidfile is a file with the pid of its holder, who has locked another one beside
-// it. What holds is the lock and not what stands in the file: it goes with the
-// process, however that ends, and the kernel knows whose it is. The lock is not
-// on the file itself, as everybody may read that, and whoever can read a file can
-// lock it, too; but earlier versions locked it, so that lock counts as well, and
-// is taken if it can be. The files are left in their place, since one who waits
-// for a lock would then hold what nobody else finds.
+// pidfile is a file with the pid of its holder, which holds a record lock on a second
+// file. Only the lock counts, not the content of the file: the kernel releases it
+// however the process ends, and knows the holder. The lock is on a second file
+// because everybody may read the pid file, and a reader could lock it. Earlier
+// versions locked the pid file itself, so that lock counts too, and is taken if
+// possible. The files are never removed: a process that waits for a lock would then
+// lock a file that no other process finds.
 type pidfile struct {
 	f    *os.File
-	lock *os.File // nil where it may not be made: then the file itself is locked
+	lock *os.File // nil if it may not be created: then f is locked
 }
 
-// lockName is the file that the holder of a pid file locks.
+// lockName returns the name of the file that the holder of a pid file locks.
 func lockName(path string) string { return path + ".lock" }
 
-// lockPidfile locks the file, and ends who holds it if it is to be replaced.
+// lockPidfile locks a pid file. With replace it first ends the process that holds it.
 func lockPidfile(ctx context.Context, path string, replace bool) (*pidfile, error) {
 	for {
 		p, err := openBoth(path)
@@ -50,16 +50,16 @@ func lockPidfile(ctx context.Context, path string, replace bool) (*pidfile, erro
 			case holder < 0:
 				return nil, errUnseen(path)
 			case !replace && holder > 0:
-				return nil, command.Errorf(command.Unavailable, "--pidfile %s: held by process %d, which runs", path, holder)
+				return nil, command.Errorf(command.Unavailable, "--pidfile %s: held by process %d, which is running", path, holder)
 			case !replace:
-				continue // it has just been let go
+				continue // just released
 			}
 			if _, err := end(ctx, path); err != nil {
 				return nil, err
 			}
 			continue
 		}
-		// Others may be in their place by now.
+		// The files may have been replaced before they were locked.
 		if !inPlace(p.f, path) || p.lock != nil && !inPlace(p.lock, lockName(path)) {
 			p.close()
 			continue
@@ -76,21 +76,20 @@ func lockPidfile(ctx context.Context, path string, replace bool) (*pidfile, erro
 	}
 }
 
-// openBoth opens a pid file and the file to be locked.
+// openBoth opens a pid file and its lock file.
 func openBoth(path string) (*pidfile, error) {
 	f, err := openPidfile(path, os.O_RDWR|os.O_CREATE, 0o644)
 	if err != nil {
 		return nil, err
 	}
-	// Those of earlier versions are their owner's alone; the umask of a daemon
-	// does not matter.
+	// Earlier versions created it with mode 0600. Chmod ignores the umask.
 	if st, err := f.Stat(); err == nil && st.Mode().Perm() == 0o600 {
 		_ = f.Chmod(0o644)
 	}
 	lock, err := openPidfile(lockName(path), os.O_RDWR|os.O_CREATE, 0o600)
 	switch {
 	case errors.Is(err, os.ErrPermission) || errors.Is(err, syscall.EROFS):
-		lock = nil // the folder is another's
+		lock = nil // the folder belongs to another user
 	case err != nil:
 		f.Close()
 		return nil, err
@@ -98,7 +97,8 @@ func openBoth(path string) (*pidfile, error) {
 	return &pidfile{f, lock}, nil
 }
 
-// take takes the locks, or returns who has one, 0 if nobody has it any more.
+// take takes the locks. If one is held, it returns an error and the pid of the
+// holder, or 0 if it has been released since.
 func (p *pidfile) take() (holder int, err error) {
 	if p.lock != nil {
 		if err := setLock(p.lock); err != nil {
@@ -109,7 +109,7 @@ func (p *pidfile) take() (holder int, err error) {
 		if p.lock == nil {
 			return lockedBy(p.f, syscall.F_WRLCK), err
 		}
-		// A lock for reading is a reader's, who may be anybody.
+		// Any process that can read the file can hold a lock for reading.
 		if pid := lockedBy(p.f, syscall.F_RDLCK); pid != 0 {
 			return pid, err
 		}
@@ -117,15 +117,15 @@ func (p *pidfile) take() (holder int, err error) {
 	return 0, nil
 }
 
-// inPlace reports whether a file that is open is the one with this name.
+// inPlace reports whether path names the open file f.
 func inPlace(f *os.File, path string) bool {
 	mine, err1 := f.Stat()
 	there, err2 := os.Lstat(path)
 	return err1 == nil && err2 == nil && os.SameFile(mine, there)
 }
 
-// openPidfile opens nothing but a regular file, and follows no link that
-// somebody may have put there.
+// openPidfile opens a regular file. It follows no symbolic link, which another user
+// may have created.
 func openPidfile(path string, flag int, perm os.FileMode) (*os.File, error) {
 	f, err := os.OpenFile(path, flag|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, perm)
 	if err != nil {
@@ -138,7 +138,7 @@ func openPidfile(path string, flag int, perm os.FileMode) (*os.File, error) {
 	return f, nil
 }
 
-// release empties the file and lets it go.
+// release empties the file and releases the locks.
 func (p *pidfile) release() {
 	_ = p.f.Truncate(0)
 	p.close()
@@ -151,13 +151,14 @@ func (p *pidfile) close() {
 	}
 }
 
-// setLock locks a file for this process. Record locks tell who holds them.
+// setLock locks a file for this process. The kernel reports the holder of a record
+// lock.
 func setLock(f *os.File) error {
 	return syscall.FcntlFlock(f.Fd(), syscall.F_SETLK, &syscall.Flock_t{Type: syscall.F_WRLCK})
 }
 
-// lockedBy returns the process that has locked a file so that it could not be
-// locked for reading or for writing, 0 for none.
+// lockedBy returns the process that holds a lock that conflicts with one of type how
+// (reading or writing), 0 if there is none.
 func lockedBy(f *os.File, how int16) int {
 	lock := syscall.Flock_t{Type: how}
 	if err := syscall.FcntlFlock(f.Fd(), syscall.F_GETLK, &lock); err != nil || lock.Type == syscall.F_UNLCK {
@@ -166,7 +167,7 @@ func lockedBy(f *os.File, how int16) int {
 	return int(lock.Pid)
 }
 
-// holder returns the process that holds a pid file, 0 for none.
+// holder returns the process that holds a pid file, 0 if there is none.
 func holder(path string) (pid int, err error) {
 	for _, name := range []string{lockName(path), path} {
 		f, err := openPidfile(name, os.O_RDWR, 0)
@@ -189,8 +190,8 @@ func holder(path string) (pid int, err error) {
 	return 0, nil
 }
 
-// end ends the process that holds a file, waits until it does no more, and
-// returns its pid, 0 for none.
+// end sends SIGTERM to the process that holds a pid file and waits until it releases
+// it. It returns the pid, 0 if no process holds the file.
 func end(ctx context.Context, path string) (int, error) {
 	ctx, stop := context.WithTimeout(ctx, endTimeout)
 	defer stop()
@@ -216,21 +217,21 @@ func end(ctx context.Context, path string) (int, error) {
 			if context.Cause(ctx) == errStopped {
 				return 0, errStopped
 			}
-			return 0, command.Errorf(command.Unavailable, "--pidfile %s: process %d has been told to end, and still runs", path, pid)
+			return 0, command.Errorf(command.Unavailable, "--pidfile %s: process %d got SIGTERM and still runs", path, pid)
 		}
 	}
 }
 
-// errUnseen is for a holder in another pid namespace.
+// errUnseen returns the error for a holder in another pid namespace.
 func errUnseen(path string) error {
-	return command.Errorf(command.Unavailable, "--pidfile %s: held by a process that cannot be seen from here", path)
+	return command.Errorf(command.Unavailable, "--pidfile %s: held by a process of another pid namespace", path)
 }
 
 // stopHolder is --stop.
 func stopHolder(ctx context.Context, path string, stderr io.Writer) error {
 	pid, err := end(ctx, path)
 	if err == nil && pid == 0 {
-		fmt.Fprintf(stderr, "%s: --pidfile %s: nobody holds it\n", name, path)
+		fmt.Fprintf(stderr, "%s: --pidfile %s: no process holds it\n", name, path)
 	}
 	return err
 }

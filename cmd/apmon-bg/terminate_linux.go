@@ -7,8 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// terminate sends TERM to a process if it still is the one that is meant: the
-// descriptor holds on to the process, while its number may be given away.
+// terminate sends SIGTERM to a process if is confirms it. It checks after it opens the
+// descriptor, which refers to the process even if its pid is reused.
 func terminate(pid int, is func() bool) error {
 	fd, err := unix.PidfdOpen(pid, 0)
 	switch {
@@ -18,7 +18,7 @@ func terminate(pid int, is func() bool) error {
 			return nil
 		}
 		err = unix.PidfdSendSignal(fd, syscall.SIGTERM, nil, 0)
-	case errors.Is(err, unix.ENOSYS), errors.Is(err, unix.EPERM): // before Linux 5.3, or not allowed to
+	case errors.Is(err, unix.ENOSYS), errors.Is(err, unix.EPERM): // before Linux 5.3, or not permitted
 		err = syscall.Kill(pid, syscall.SIGTERM)
 	}
 	if errors.Is(err, syscall.ESRCH) {

@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// terminate sends TERM to a process if it still is the one that is meant.
+// terminate sends SIGTERM to a process if is confirms it.
 func terminate(pid int, is func() bool) error {
 	if !is() {
 		return nil

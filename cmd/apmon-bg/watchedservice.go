@@ -30,7 +30,7 @@ type watchedService struct {
 func parseService(s string) (*watchedService, error) {
 	name, processes, ok := strings.Cut(s, "=")
 	if !ok || name == "" || processes == "" {
-		return nil, fmt.Errorf("%q is none of NAME=PID, NAME=PIDFILE, NAME=~REGEX", s)
+		return nil, fmt.Errorf("%q is not NAME=PID, NAME=PIDFILE or NAME=~REGEX", s)
 	}
 	if err := xdr.CheckName(name); err != nil {
 		return nil, err
@@ -90,7 +90,7 @@ func readStart(file string, n int64) ([]byte, error) {
 	return io.ReadAll(io.LimitReader(f, n))
 }
 
-// readPID reads a pid file.
+// readPID reads a process id from a file.
 func readPID(file string) ([]int, error) {
 	b, err := readStart(file, 64)
 	if err != nil {

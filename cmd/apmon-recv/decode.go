@@ -18,12 +18,12 @@ import (
 const (
 	// maxBytes is the length of the longest datagram that UDP can carry.
 	maxBytes = 65535
-	// maxLine leaves a little room for blanks around its digits.
+	// maxLine leaves some room for blanks around the digits.
 	maxLine = 2*maxBytes + 256
 )
 
-// decodeFile decodes the hex lines of a file, of standard input if its name
-// is "-" or empty.
+// decodeFile decodes the hex lines of a file, or of standard input if the name is "-"
+// or empty.
 func decodeFile(name string, stdin io.Reader, out *printer, stderr io.Writer) error {
 	in, source := stdin, "standard input is empty or closed"
 	if name != "" && name != "-" {
@@ -50,16 +50,15 @@ func decodeFile(name string, stdin io.Reader, out *printer, stderr io.Writer) er
 	case truncated > 0:
 		return command.Errorf(command.DataErr, "%d of %d datagrams truncated", truncated, lines)
 	case lines == 0 && out.err == nil:
-		// Go opens the null device where standard input is closed, so that
-		// looks the same as the end of an empty pipe, which is no error.
+		// Go replaces a closed standard input by the null device, so it looks
+		// like an empty pipe, which is not an error.
 		fmt.Fprintf(stderr, "apmon-recv: nothing to decode: %s\n", source)
 	}
 	return nil
 }
 
-// decode prints each line as a datagram, until the input ends or the output
-// fails. It returns the number of lines, and of those that were refused or
-// truncated.
+// decode decodes and prints each line until the input ends or the output fails. It
+// returns the number of lines, and how many were refused and truncated.
 func decode(r io.Reader, out *printer) (lines, refused, truncated int, err error) {
 	var (
 		in   = bufio.NewReaderSize(&flushing{r, out}, 64<<10)
@@ -92,7 +91,7 @@ func decode(r io.Reader, out *printer) (lines, refused, truncated int, err error
 	return lines, refused, truncated, nil
 }
 
-// flushing flushes the output before the input may have to wait.
+// flushing is a reader that flushes the output before it may block.
 type flushing struct {
 	io.Reader
 	out *printer
@@ -103,8 +102,8 @@ func (f *flushing) Read(b []byte) (int, error) {
 	return f.Reader.Read(b)
 }
 
-// readLine reads a line into buf, its end included, and returns its length in
-// bytes. Of a line longer than maxLine only the beginning is kept.
+// readLine reads a line into buf, with its line end, and returns its length in bytes.
+// It keeps only the beginning of a line longer than maxLine.
 func readLine(in *bufio.Reader, buf []byte) (line []byte, length int, err error) {
 	line = buf[:0]
 	for {
@@ -117,12 +116,12 @@ func readLine(in *bufio.Reader, buf []byte) (line []byte, length int, err error)
 	}
 }
 
-// unhex decodes a line in place. Its errors are of the same form as those of
-// the datagram, with the offset at which it would be wrong.
+// unhex decodes a line in place. Its errors have the form of those of the datagram,
+// with the offset of the byte that cannot be decoded.
 func unhex(line []byte, length int) ([]byte, error) {
 	if length > len(line) {
 		return nil, &xdr.DecodeError{Field: "line", Offset: maxBytes,
-			Err: fmt.Errorf("%w: %d characters, at most %d bytes in hex fit into a datagram", xdr.ErrLength, length, maxBytes)}
+			Err: fmt.Errorf("%w: %d characters, but a datagram has at most %d bytes", xdr.ErrLength, length, maxBytes)}
 	}
 	digits := bytes.TrimLeft(line, " \t")
 	indent := len(line) - len(digits)
@@ -147,5 +146,5 @@ func unhex(line []byte, length int) ([]byte, error) {
 
 var (
 	errDigit = errors.New("not a hex digit")
-	errHalf  = errors.New("the last byte has one digit only")
+	errHalf  = errors.New("the last byte has only one digit")
 )

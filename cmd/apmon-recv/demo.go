@@ -18,11 +18,11 @@ import (
 	"github.com/apmon-go/apmon/procinfo"
 )
 
-// demoReports is how many reports --demo sends unless --count says otherwise.
+// demoReports is the default of --count with --demo.
 const demoReports = 5
 
-// demo shows the whole way: parameters of this host are sent once a second
-// through the real client to a receiver on loopback, and shown as they arrive.
+// demo sends parameters of this host once a second with the real client to a receiver
+// on loopback, and prints them as they arrive.
 func demo(ctx context.Context, o listenOptions, out *printer, stderr io.Writer) error {
 	r, err := receiver.Listen("127.0.0.1:0", receiver.Options{})
 	if err != nil {
@@ -40,7 +40,7 @@ func demo(ctx context.Context, o listenOptions, out *printer, stderr io.Writer) 
 	if o.count == 0 && o.limit == 0 {
 		o.count = demoReports
 	}
-	fmt.Fprintf(stderr, "a receiver listens on %v; parameters of this host are sent to it every second\n", addr)
+	fmt.Fprintf(stderr, "listening on %v; parameters of this host are sent there every second\n", addr)
 
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
@@ -68,11 +68,11 @@ func demo(ctx context.Context, o listenOptions, out *printer, stderr io.Writer) 
 	return err
 }
 
-// hostParams adds what the kernel says of this host, or where that is not
-// known, what Go does.
+// hostParams adds the parameters that the kernel provides, or those of the Go runtime
+// on systems that procinfo does not support.
 func hostParams(h *procinfo.Host, params []apmon.Param) []apmon.Param {
 	if err := h.Sample(nil); err == nil || runtime.GOOS == "linux" {
-		return h.System.Append(params, nil) // what could not be read is left out
+		return h.System.Append(params, nil) // parameters that could not be read are left out
 	}
 	return append(params, apmon.Int("no_CPUs", runtime.NumCPU()), apmon.String("platform", runtime.GOOS+"/"+runtime.GOARCH))
 }

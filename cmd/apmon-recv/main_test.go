@@ -21,10 +21,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/rogpeppe/go-internal/testscript"
+
 	"github.com/apmon-go/apmon/apmon/receiver"
 	"github.com/apmon-go/apmon/cmd/internal/commandtest"
 	"github.com/apmon-go/apmon/xdr"
-	"github.com/rogpeppe/go-internal/testscript"
 )
 
 func TestMain(m *testing.M) {
@@ -67,8 +68,8 @@ type session struct {
 	code   chan int
 }
 
-// begin runs apmon-recv on a free port and waits until it listens. What it
-// prints goes to w, if that is not nil, else to stdout.
+// begin runs apmon-recv on a free port and waits until it listens. Its
+// output goes to w if that is not nil, else to stdout.
 func begin(t testing.TB, w io.Writer, args ...string) *session {
 	t.Helper()
 	ctx, cancel := context.WithCancel(t.Context())
@@ -148,7 +149,7 @@ func TestReceiveJSON(t *testing.T) {
 	s.send(datagram(5)) // behind the last
 	s.wants(0, "^"+regexp.QuoteMeta(
 		`{"from":"`+from+`","version":"2.2.20_go","instance":17,"seq":1,"cluster":"C","node":"N","time":1700000000,"params":[{"name":"x","type":"int32","value":1}]}
-{"from":"`+from+`","error":"header: the datagram ends before it (offset 0)","offset":0}
+{"from":"`+from+`","error":"header: the datagram ends too early (offset 0)","offset":0}
 {"from":"`+from+`","version":"2.2.20_go","instance":17,"seq":4,"cluster":"C","node":"N","time":1700000000,"params":[{"name":"s","type":"string","value":"a\u001bb"}]}
 `)+"$",
 		`^SENDER +INSTANCES +RECEIVED +TRUNCATED +REFUSED +LOST +REORDERED +DUPLICATE
@@ -193,7 +194,7 @@ func TestReceiveJavaSystemReports(t *testing.T) {
 	}
 	for format, want := range map[string]string{
 		"json": `^(\{"from":"[^"]*","version":"2.2.9_j","instance":[^{]*"params":\[\{"name":"cpu_nice","type":"string","value":"0.0"\},.*\],"error":"parameter 38: [^"]*","offset":\d+,"truncated":true\}\n){2}$`,
-		"text": `^(\S+ \S+ ApMon_userSend/localhost cpu_nice="0.0" .* truncated: parameter 38: the datagram ends behind a complete parameter, the last of 37; 39 are declared \(offset \d+\)\n){2}$`,
+		"text": `^(\S+ \S+ ApMon_userSend/localhost cpu_nice="0.0" .* truncated: parameter 38: the datagram ends after a complete parameter: it holds 37, and declares 39 \(offset \d+\)\n){2}$`,
 	} {
 		s := begin(t, nil, "--format", format, "--count", "2", "--for", "1m")
 		for i, line := range strings.Fields(string(data)) {
@@ -334,7 +335,7 @@ func TestBurst(t *testing.T) {
 	}
 }
 
-// TestProcess looks at what needs a process of its own: signals and pipes.
+// TestProcess tests signals and pipes, which need a separate process.
 func TestProcess(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("no signals to send on Windows")
@@ -481,7 +482,7 @@ func TestDecodeLongLines(t *testing.T) {
 	}
 }
 
-// A line is shown before the next one is there.
+// A line is printed before the next one arrives.
 func TestDecodeFlushes(t *testing.T) {
 	inr, inw := io.Pipe()
 	outr, outw := io.Pipe()

@@ -6,19 +6,18 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/apmon-go/apmon/apmon/receiver"
 	"github.com/apmon-go/apmon/cmd/internal/command"
+	"github.com/apmon-go/apmon/internal/safetext"
 	"github.com/apmon-go/apmon/xdr"
 )
 
-// printer writes datagrams, one on a line. What it writes is buffered; after
-// the first error it writes nothing.
+// printer writes datagrams to a buffer, one per line. After the first error it writes
+// nothing.
 type printer struct {
 	out  *bufio.Writer
 	json bool
@@ -29,13 +28,13 @@ type printer struct {
 // newPrinter returns a printer for a --format.
 func newPrinter(w io.Writer, format string) (*printer, error) {
 	if format != "json" && format != "text" {
-		return nil, command.Errorf(command.Usage, "--format %q: it is text or json", format)
+		return nil, command.Errorf(command.Usage, "--format %q is not text or json", format)
 	}
 	return &printer{out: bufio.NewWriterSize(w, 64<<10), json: format == "json"}, nil
 }
 
-// packet prints a datagram as it arrives. It flushes when no other is waiting:
-// a reader sees each datagram at once, and a burst costs few writes.
+// packet prints a datagram. It flushes the buffer when no other datagram is waiting, so
+// that datagrams are visible at once and a burst needs few writes.
 func (p *printer) packet(pk *receiver.Packet) {
 	p.print(pk.Received, pk.From.String(), cmp.Or(pk.Datagram, pk.Refused), pk.Err)
 	if pk.Waiting == 0 {
@@ -43,8 +42,8 @@ func (p *printer) packet(pk *receiver.Packet) {
 	}
 }
 
-// print prints a datagram, or what could be read of it and the error. At is when
-// it came; it and from may be empty, and d nil with an error.
+// print prints a datagram, or the parts that could be read and the error. At is the time
+// of arrival. At and from may be empty, and d may be nil with an error.
 func (p *printer) print(at time.Time, from string, d *xdr.Datagram, err error) {
 	if p.err != nil {
 		return
@@ -67,14 +66,8 @@ func (p *printer) flush() {
 	}
 }
 
-// failure is what to exit with because of the output, nil if nobody reads it
-// any more: that is how "apmon-recv | head" ends.
-func (p *printer) failure() error {
-	if p.err == nil || errors.Is(p.err, syscall.EPIPE) {
-		return nil
-	}
-	return command.Errorf(command.IOErr, "standard output: %w", p.err)
-}
+// failure returns the error to exit with if the output could not be written.
+func (p *printer) failure() error { return command.StreamError(p.err) }
 
 // appendText appends a datagram for people to read:
 //
@@ -82,11 +75,11 @@ func (p *printer) failure() error {
 //	2023-11-14T22:13:20Z 127.0.0.1:4242 C/N x=1 truncated: parameter 2: …
 //	2023-11-14T22:13:20Z 127.0.0.1:4242 refused: time: … from C/N version=2.2.20_go instance=17 seq=1
 //
-// Whatever a stranger may have put into it cannot steer a terminal: in quotes
-// are all texts, and names that hold anything but plain characters.
+// The output cannot steer a terminal: all texts are quoted, and so are names with
+// other than plain characters.
 func appendText(b []byte, at time.Time, from string, d *xdr.Datagram, err error) []byte {
 	switch {
-	case err == nil && d.Timed && d.Time > 0: // otherwise it means "now"
+	case err == nil && d.Timed && d.Time > 0: // other values mean "now"
 		b = stamp(b, time.Unix(int64(d.Time), 0))
 	case !at.IsZero():
 		b = stamp(b, at)
@@ -116,7 +109,7 @@ func appendText(b []byte, at time.Time, from string, d *xdr.Datagram, err error)
 		case xdr.TypeInt32, xdr.TypeInt64:
 			b = strconv.AppendInt(b, p.Int(), 10)
 		default:
-			b = appendFloat(b, p.Float())
+			b = safetext.AppendFloat(b, p.Float())
 		}
 	}
 	if err != nil {
@@ -133,7 +126,7 @@ func appendTo(b []byte, d *xdr.Datagram) []byte {
 	return appendName(b, d.Node, `="`)
 }
 
-// appendHead appends what could be read of a datagram that was refused.
+// appendHead appends the parts of a refused datagram that could be read.
 func appendHead(b []byte, d *xdr.Datagram) []byte {
 	if d == nil || d.Version == "" && d.Cluster == "" {
 		return b
@@ -150,8 +143,8 @@ func appendHead(b []byte, d *xdr.Datagram) []byte {
 	return b
 }
 
-// appendName appends a name, in quotes if it is empty, or holds a blank, one
-// of the special characters, or anything that cannot be printed.
+// appendName appends a name. It quotes the name if it is empty, or contains a blank, a
+// special character, or a character that cannot be printed.
 func appendName(b []byte, name, special string) []byte {
 	odd := func(r rune) bool {
 		return r == ' ' || r == '\\' || r == '\uFFFD' || !strconv.IsPrint(r) || strings.ContainsRune(special, r)
@@ -162,22 +155,12 @@ func appendName(b []byte, name, special string) []byte {
 	return append(b, name...)
 }
 
-// plain escapes what cannot be printed.
+// plain quotes s if it contains characters that cannot be printed.
 func plain(s string) string {
 	if !strings.ContainsFunc(s, func(r rune) bool { return r == '\uFFFD' || !strconv.IsPrint(r) }) {
 		return s
 	}
 	return strconv.Quote(s)
-}
-
-// appendFloat appends the shortest number that reads back as v, with an
-// exponent only where there would be many zeros.
-func appendFloat(b []byte, v float64) []byte {
-	format := byte('f')
-	if a := math.Abs(v); a != 0 && a < 1e-6 || a >= 1e21 {
-		format = 'e'
-	}
-	return strconv.AppendFloat(b, v, format, -1, 64)
 }
 
 // stamp appends a time.

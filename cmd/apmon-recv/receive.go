@@ -18,16 +18,16 @@ import (
 	"github.com/apmon-go/apmon/conf"
 )
 
-// listenOptions are those of apmon-recv without a command.
+// listenOptions are the options of apmon-recv without a subcommand.
 type listenOptions struct {
 	addr         string
 	count        int           // 0 for no limit
-	limit        time.Duration // 0 for none
+	limit        time.Duration // 0 for no limit
 	passwordFile string        // empty for none
-	instances    bool          // list them in the summary
+	instances    bool          // the summary lists instances
 }
 
-// listen receives datagrams on an address and shows them.
+// listen receives datagrams on an address and prints them.
 func listen(ctx context.Context, o listenOptions, out *printer, stderr io.Writer) error {
 	if err := checkAddr(o.addr); err != nil {
 		return err
@@ -43,25 +43,25 @@ func listen(ctx context.Context, o listenOptions, out *printer, stderr io.Writer
 	r, err := receiver.Listen(o.addr, ro)
 	if err != nil {
 		if op := (*net.OpError)(nil); errors.As(err, &op) {
-			err = op.Err // the address is told already
+			err = op.Err // the message names the address already
 		}
 		return command.Errorf(command.Unavailable, "cannot listen on %s: %w", o.addr, err)
 	}
 	defer r.Close()
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	// The second signal ends the program as if it were not caught: the first
-	// waits for the output, which may never be read.
+	// After the first signal the output is flushed, which may block forever. The
+	// second signal then ends the process.
 	defer context.AfterFunc(ctx, stop)()
 	fmt.Fprintf(stderr, "listening on %v\n", r.Addr())
 	return receive(ctx, r, o, out, stderr)
 }
 
-// checkAddr tells a misspelled address from one that cannot be used.
+// checkAddr returns a usage error for a malformed address.
 func checkAddr(addr string) error {
 	_, port, err := net.SplitHostPort(addr)
 	if err != nil {
-		return command.Errorf(command.Usage, "--listen: %w: it is HOST:PORT, such as 127.0.0.1:8884 or :8884", err)
+		return command.Errorf(command.Usage, "--listen: %w: use HOST:PORT, such as 127.0.0.1:8884 or :8884", err)
 	}
 	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
 		return command.Errorf(command.Usage, "--listen %q: port %q is not a number from 0 to 65535", addr, port)
@@ -80,9 +80,8 @@ func readPassword(name string) (string, error) {
 	return password, nil
 }
 
-// receive shows what r receives until ctx ends, o.count datagrams were accepted
-// (if it is not 0), o.limit of time is over (if it is not 0), or the output
-// fails. Then it writes the summary.
+// receive prints datagrams until ctx ends, o.count datagrams were accepted (if not 0),
+// o.limit is over (if not 0), or the output fails. Then it writes the summary.
 func receive(ctx context.Context, r *receiver.Receiver, o listenOptions, out *printer, stderr io.Writer) error {
 	count, limit := o.count, o.limit
 	serving := ctx
@@ -92,7 +91,7 @@ func receive(ctx context.Context, r *receiver.Receiver, o listenOptions, out *pr
 		defer cancel()
 	}
 	accepted := 0
-	var end *summary // taken at the last datagram that is shown
+	var end *summary // as of the last datagram that is printed
 	err := r.Serve(serving, func(p *receiver.Packet) {
 		if end != nil {
 			return
@@ -122,7 +121,7 @@ func receive(ctx context.Context, r *receiver.Receiver, o listenOptions, out *pr
 	return nil
 }
 
-// summary is what a receiver has counted up to a moment.
+// summary holds the counts of a receiver at one time.
 type summary struct {
 	stats   receiver.Stats
 	senders []receiver.Sender
@@ -132,8 +131,8 @@ func summarize(r *receiver.Receiver) *summary {
 	return &summary{r.Stats(), r.Senders()}
 }
 
-// write writes a table with a line for each address, or with instances for each
-// sender, and then what else went wrong.
+// write writes a table with a line for each address, or, with instances, for each
+// sender, and then other losses and errors.
 func (s *summary) write(w io.Writer, instances bool) {
 	t := &s.stats
 	if t.Received+t.Refused == 0 {
@@ -160,7 +159,7 @@ func (s *summary) write(w io.Writer, instances bool) {
 			}
 		} else {
 			fmt.Fprintln(tab, "SENDER\tINSTANCES"+counts)
-			for rest := s.senders; len(rest) > 0; { // in the order of addresses
+			for rest := s.senders; len(rest) > 0; { // sorted by address
 				addr, sequenced, c := rest[0].Addr, 0, receiver.Counts{}
 				for len(rest) > 0 && rest[0].Addr == addr {
 					c.Add(rest[0].Counts)
@@ -177,19 +176,19 @@ func (s *summary) write(w io.Writer, instances bool) {
 	}
 	for _, e := range s.senders {
 		if e.Restarts > 0 {
-			fmt.Fprintf(w, "%v instance %d began again %d times; nothing in between is counted as lost\n", e.Addr, e.Instance, e.Restarts)
+			fmt.Fprintf(w, "%v instance %d restarted its sequence numbers %d times; losses in between are not counted\n", e.Addr, e.Instance, e.Restarts)
 		}
 	}
 	if n := t.Expired + t.Evicted; n > 0 {
 		fmt.Fprintf(w, "the total includes %d senders no longer listed: %d silent for %v, %d too many\n", n, t.Expired, receiver.SenderLifetime, t.Evicted)
 	}
 	if t.KernelDropped > 0 {
-		fmt.Fprintf(w, "%d datagrams dropped by the kernel: the receive buffer it gave has %d bytes (see net.core.rmem_max)\n", t.KernelDropped, t.ReadBuffer)
+		fmt.Fprintf(w, "%d datagrams dropped by the kernel: the receive buffer has %d bytes (see net.core.rmem_max)\n", t.KernelDropped, t.ReadBuffer)
 	}
 	if t.Dropped > 0 {
-		fmt.Fprintf(w, "%d datagrams dropped unseen: the output is too slow\n", t.Dropped)
+		fmt.Fprintf(w, "%d datagrams dropped: the output is too slow\n", t.Dropped)
 	}
 	if t.ReadErrors > 0 {
-		fmt.Fprintf(w, "%d errors of the socket\n", t.ReadErrors)
+		fmt.Fprintf(w, "%d socket errors\n", t.ReadErrors)
 	}
 }

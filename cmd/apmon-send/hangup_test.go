@@ -13,16 +13,18 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/apmon-go/apmon/internal/testkit"
 )
 
-// A stream of messages follows its configuration; SIGHUP has it read again.
+// A stream of messages follows its configuration; SIGHUP reloads it.
 func TestHangupReloads(t *testing.T) {
 	running.Lock()
 	defer running.Unlock()
-	a, b := listen(t), listen(t)
+	a, b := testkit.Listen(t), testkit.Listen(t)
 	file := filepath.Join(t.TempDir(), "f.conf")
-	write := func(l *listener) {
-		if err := os.WriteFile(file, []byte(l.name()+"\n"), 0o600); err != nil {
+	write := func(l *testkit.Listener) {
+		if err := os.WriteFile(file, []byte(l.Name()+"\n"), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -33,7 +35,7 @@ func TestHangupReloads(t *testing.T) {
 		done <- run(context.Background(), []string{"apmon-send", "-f", file, "--stdin", "line"}, func(string) string { return "" }, in, io.Discard, io.Discard)
 	}()
 	fmt.Fprintln(stdin, "C/N x 1")
-	a.next()
+	a.Next()
 	write(b)
 	if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
 		t.Fatal(err)
@@ -46,7 +48,7 @@ func TestHangupReloads(t *testing.T) {
 			}
 		}
 	}()
-	if d := b.next(); d.Instance == 0 {
+	if d := b.Next(); d.Instance == 0 {
 		t.Errorf("got %+v", d)
 	}
 	stdin.Close()
@@ -55,11 +57,11 @@ func TestHangupReloads(t *testing.T) {
 	}
 }
 
-// What a reload brings behind the last message has refused nothing.
+// A destination that a reload adds after the last message has refused nothing.
 func TestReloadBehindTheLastMessage(t *testing.T) {
 	running.Lock()
 	defer running.Unlock()
-	a := listen(t)
+	a := testkit.Listen(t)
 	file := filepath.Join(t.TempDir(), "f.conf")
 	write := func(text string) {
 		if err := os.WriteFile(file, []byte(text+"\n"), 0o600); err != nil {
@@ -70,7 +72,7 @@ func TestReloadBehindTheLastMessage(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	write(a.name())
+	write(a.Name())
 	in, stdin := io.Pipe()
 	log := &logWaiter{seen: make(chan struct{})}
 	done := make(chan int)
@@ -78,8 +80,8 @@ func TestReloadBehindTheLastMessage(t *testing.T) {
 		done <- run(context.Background(), []string{"apmon-send", "-f", file, "--stdin", "line"}, func(string) string { return "" }, in, io.Discard, log)
 	}()
 	fmt.Fprintln(stdin, "C/N x 1")
-	a.next()
-	write(refusing(t) + "\nh:99999") // the bad line tells when it has been read
+	a.Next()
+	write(testkit.Refusing(t) + "\nh:99999") // the bad line is logged when the file is read
 	if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
@@ -90,7 +92,7 @@ func TestReloadBehindTheLastMessage(t *testing.T) {
 	}
 }
 
-// logWaiter tells when something has been logged.
+// logWaiter waits for a text in the log.
 type logWaiter struct {
 	seen chan struct{}
 	once sync.Once

@@ -18,19 +18,20 @@ import (
 
 	"github.com/apmon-go/apmon/apmon"
 	"github.com/apmon-go/apmon/cmd/internal/command"
+	"github.com/apmon-go/apmon/internal/safetext"
 	"github.com/apmon-go/apmon/xdr"
 )
 
-// maxLine is the length in bytes of the longest line of standard input: a
-// message of more could hardly be sent.
+// maxLine is the maximum length in bytes of a line of standard input. Longer messages
+// could hardly be sent.
 const maxLine = 4 << 20
 
-// maxParams is how many parameters --stdin kv takes: they are one message, of
-// which nothing is sent before all have been seen.
+// maxParams is the maximum number of parameters for --stdin kv. They are one message,
+// and kept in memory until the input ends.
 const maxParams = 1_000_000
 
-// messages says what is to be sent: one message made of the arguments, or
-// those that come on standard input, each with the error it is lost by.
+// messages returns the messages to send: one from the arguments, or those of standard
+// input. A message that cannot be sent comes as an error.
 func (c *sendCommand) messages(cc *cli.Context) (iter.Seq2[apmon.Message, error], error) {
 	if c.pendingName != nil {
 		return nil, fmt.Errorf("-param %q has no -value", *c.pendingName)
@@ -61,7 +62,7 @@ func (c *sendCommand) messages(cc *cli.Context) (iter.Seq2[apmon.Message, error]
 	pairs, stdin := cc.Bool("pairs"), cc.IsSet("stdin")
 	switch {
 	case stdin && (pairs || len(args) > 0 || len(c.params) > 0 || c.bad != nil):
-		return nil, errors.New("--stdin goes with no parameters on the command line")
+		return nil, errors.New("--stdin cannot be used with parameters on the command line")
 	case stdin:
 		return c.read(cc.String("stdin"), base)
 	case pairs && (cc.IsSet("cluster") || cc.IsSet("node")):
@@ -70,7 +71,7 @@ func (c *sendCommand) messages(cc *cli.Context) (iter.Seq2[apmon.Message, error]
 	literal := c.behindDashes(args)
 	if pairs {
 		if len(args) < 4 || len(args)%2 != 0 {
-			return nil, errors.New("--pairs takes CLUSTER NODE NAME VALUE, then more pairs of NAME VALUE")
+			return nil, errors.New("--pairs needs CLUSTER NODE NAME VALUE, then more pairs of NAME VALUE")
 		}
 		base.Cluster, base.Node = args[0], args[1]
 		if err := errors.Join(named("cluster", base.Cluster), named("node", base.Node)); err != nil {
@@ -78,18 +79,18 @@ func (c *sendCommand) messages(cc *cli.Context) (iter.Seq2[apmon.Message, error]
 		}
 		for i := 2; i < len(args); i += 2 {
 			if isFlag(args[i]) && !literal {
-				return nil, fmt.Errorf("flag %q stands behind the parameters; flags come first", args[i])
+				return nil, fmt.Errorf("flag %q after a parameter: put flags first", args[i])
 			}
 			c.add(command.ParseValue(args[i], args[i+1]))
 		}
 	} else {
 		for _, arg := range args {
 			if isFlag(arg) && !literal {
-				return nil, fmt.Errorf("flag %q stands behind the parameters; flags come first", arg)
+				return nil, fmt.Errorf("flag %q after a parameter: put flags first", arg)
 			}
 			name, value, ok := strings.Cut(arg, "=")
 			if !ok {
-				return nil, fmt.Errorf("%s is not NAME=VALUE", xdr.Quote(arg))
+				return nil, fmt.Errorf("%s is not NAME=VALUE", safetext.Quote(arg))
 			}
 			c.add(command.ParseValue(name, value))
 		}
@@ -104,8 +105,8 @@ func (c *sendCommand) messages(cc *cli.Context) (iter.Seq2[apmon.Message, error]
 	return one(base), nil
 }
 
-// behindDashes reports whether the arguments were separated from the flags by
-// "--", so that names may begin with a dash.
+// behindDashes reports whether "--" separates the arguments from the flags, so that
+// names may begin with a dash.
 func (c *sendCommand) behindDashes(args []string) bool {
 	i := len(c.args) - len(args) - 1
 	return i > 0 && c.args[i] == "--"
@@ -122,11 +123,11 @@ func first(values ...string) string {
 	return ""
 }
 
-// named refuses a cluster or node that was given, but empty: an unset variable
-// of a script must not file its data under another name.
+// named returns an error for a cluster or node that is given but empty: data must not
+// go to the default name because a variable of a script is unset.
 func named(what, name string) error {
 	if err := xdr.CheckName(name); err != nil {
-		return command.Errorf(command.DataErr, "%s %s: %w", what, xdr.Quote(name), err)
+		return command.Errorf(command.DataErr, "%s %s: %w", what, safetext.Quote(name), err)
 	}
 	return nil
 }
@@ -141,16 +142,16 @@ func parseTime(s string) (time.Time, error) {
 	if n, err := strconv.ParseInt(s, 10, 64); err == nil {
 		t = time.Unix(n, 0)
 	} else if t, err = time.Parse(time.RFC3339, s); err != nil {
-		return t, command.Errorf(command.DataErr, "time %s is neither Unix seconds nor RFC 3339", xdr.Quote(s))
+		return t, command.Errorf(command.DataErr, "time %s is neither Unix seconds nor RFC 3339", safetext.Quote(s))
 	}
 	if sec := t.Unix(); sec < 1 || sec > math.MaxInt32 {
-		return t, command.Errorf(command.DataErr, "time %s: %w: only 1970-01-01T00:00:01Z to 2038-01-19T03:14:07Z can be sent", xdr.Quote(s), apmon.ErrTime)
+		return t, command.Errorf(command.DataErr, "time %s: %w: only 1970-01-01T00:00:01Z to 2038-01-19T03:14:07Z can be sent", safetext.Quote(s), apmon.ErrTime)
 	}
 	return t, nil
 }
 
-// read returns the messages of standard input. A bad line is an error that
-// names it; the lines around it are not lost.
+// read returns the messages of standard input. A bad line becomes an error that names
+// the line, and the other lines are sent.
 func (c *sendCommand) read(format string, base apmon.Message) (iter.Seq2[apmon.Message, error], error) {
 	var parse func(line string, base apmon.Message) (apmon.Message, error)
 	switch format {
@@ -161,7 +162,7 @@ func (c *sendCommand) read(format string, base apmon.Message) (iter.Seq2[apmon.M
 	case "line":
 		parse = parseLine
 	default:
-		return nil, fmt.Errorf("--stdin %q is none of kv, json, line", format)
+		return nil, fmt.Errorf("--stdin %q is not kv, json or line", format)
 	}
 	return func(yield func(apmon.Message, error) bool) {
 		empty := true
@@ -188,8 +189,7 @@ func (c *sendCommand) read(format string, base apmon.Message) (iter.Seq2[apmon.M
 
 var errNoInput = command.Errorf(command.NoInput, "no parameters on standard input")
 
-// readKV makes one message of all good lines; the errors of the others come
-// before it.
+// readKV returns the errors of bad lines, and then one message of all good lines.
 func readKV(r io.Reader, m apmon.Message) iter.Seq2[apmon.Message, error] {
 	return func(yield func(apmon.Message, error) bool) {
 		empty := true
@@ -234,7 +234,7 @@ func parseLine(line string, m apmon.Message) (apmon.Message, error) {
 	f := strings.Fields(line)
 	var ok bool
 	if m.Cluster, m.Node, ok = strings.Cut(f[0], "/"); !ok {
-		return m, fmt.Errorf("%s is not CLUSTER/NODE", xdr.Quote(f[0]))
+		return m, fmt.Errorf("%s is not CLUSTER/NODE", safetext.Quote(f[0]))
 	}
 	if err := errors.Join(named("cluster", m.Cluster), named("node", m.Node)); err != nil {
 		return m, err
@@ -252,9 +252,9 @@ func parseLine(line string, m apmon.Message) (apmon.Message, error) {
 	return m, nil
 }
 
-// jsonMessage is a line of --stdin json. The last fields are those with which
-// apmon-recv and --dry-run print a datagram, so that their output can be sent
-// again, one that was truncated as well; they say nothing that is sent.
+// jsonMessage is a line of --stdin json. The last fields are ignored: apmon-recv and
+// --dry-run print them, also for truncated datagrams, and their output can be sent
+// again.
 type jsonMessage struct {
 	Cluster *string         `json:"cluster"`
 	Node    *string         `json:"node"`
@@ -266,7 +266,7 @@ type jsonMessage struct {
 }
 
 func parseJSON(line string, m apmon.Message) (apmon.Message, error) {
-	if !utf8.ValidString(line) { // the decoder would put other characters in their place
+	if !utf8.ValidString(line) { // the decoder would replace them silently
 		return m, errors.New("not UTF-8")
 	}
 	var in jsonMessage
@@ -307,8 +307,8 @@ func parseJSON(line string, m apmon.Message) (apmon.Message, error) {
 	return m, nil
 }
 
-// jsonParams reads {"name":value,…}, in that order, or the list that
-// apmon-recv prints, [{"name":…,"type":…,"value":…},…].
+// jsonParams reads {"name":value,…}, in order, or the list that apmon-recv prints:
+// [{"name":…,"type":…,"value":…},…].
 func jsonParams(raw json.RawMessage) ([]apmon.Param, error) {
 	raw = bytes.TrimSpace(raw)
 	var params []apmon.Param
@@ -356,8 +356,8 @@ func jsonParams(raw json.RawMessage) ([]apmon.Param, error) {
 	return params, nil
 }
 
-// jsonParam makes a parameter of a JSON number, string or boolean, which is 1 or
-// 0; a type, as apmon-recv prints it, forces the like of [command] flags.
+// jsonParam returns a parameter for a JSON number, string or boolean, which becomes 1
+// or 0. A type, as apmon-recv prints it, has the effect of the flag for that type.
 func jsonParam(name, typ string, value any) (apmon.Param, error) {
 	switch value {
 	case true:
@@ -383,20 +383,20 @@ func jsonParam(name, typ string, value any) (apmon.Param, error) {
 			return apmon.Param{}, command.BadValue(name, v, "cannot be stored")
 		}
 	default:
-		return apmon.Param{}, command.Errorf(command.DataErr, "parameter %s: %w: neither a number, a text nor a boolean", xdr.Quote(name), apmon.ErrBadValue)
+		return apmon.Param{}, command.Errorf(command.DataErr, "parameter %s: %w: not a number, text or boolean", safetext.Quote(name), apmon.ErrBadValue)
 	}
-	return apmon.Param{}, command.Errorf(command.DataErr, "parameter %s: %w: %v is not of type %s", xdr.Quote(name), apmon.ErrBadValue, value, xdr.Quote(typ))
+	return apmon.Param{}, command.Errorf(command.DataErr, "parameter %s: %w: %v is not of type %s", safetext.Quote(name), apmon.ErrBadValue, value, safetext.Quote(typ))
 }
 
-// jsonError takes Go's own words out of an error.
+// jsonError rewrites an error of the JSON decoder without Go terms.
 func jsonError(err error) error {
 	var typ *json.UnmarshalTypeError
 	if errors.As(err, &typ) {
 		what := "the line"
 		if typ.Field != "" {
-			what = xdr.Quote(strings.ToLower(typ.Field))
+			what = safetext.Quote(strings.ToLower(typ.Field))
 		}
-		return fmt.Errorf("%s is of the wrong type: %s", what, typ.Value)
+		return fmt.Errorf("%s has the wrong type: %s", what, typ.Value)
 	}
 	if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
 		return errors.New("the JSON object ends too early")
@@ -406,11 +406,11 @@ func jsonError(err error) error {
 
 type line struct {
 	number int
-	text   string // without white space around it
+	text   string // trimmed
 }
 
-// lines reads line by line. One that is too long is an error of its own and
-// skipped; an error of reading ends it.
+// lines reads line by line. A line that is too long is skipped and becomes an error. A
+// read error ends the iteration.
 func lines(r io.Reader) iter.Seq2[line, error] {
 	return func(yield func(line, error) bool) {
 		br := bufio.NewReaderSize(r, 64<<10)

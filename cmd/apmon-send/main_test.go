@@ -20,6 +20,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/apmon-go/apmon/cmd/internal/commandtest"
+	"github.com/apmon-go/apmon/internal/testkit"
 	"github.com/apmon-go/apmon/xdr"
 )
 
@@ -58,61 +59,6 @@ func send(env map[string]string, stdin string, args ...string) result {
 // help and version, which are global.
 var running sync.Mutex
 
-type listener struct {
-	net.PacketConn
-	t *testing.T
-}
-
-func listen(t *testing.T) *listener {
-	t.Helper()
-	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
-	return &listener{conn, t}
-}
-
-func (l *listener) name() string { return l.LocalAddr().String() }
-
-// next returns the next datagram. On loopback it has arrived when the sender
-// has ended.
-func (l *listener) next() *xdr.Datagram {
-	l.t.Helper()
-	b := make([]byte, 65536)
-	l.SetReadDeadline(time.Now().Add(10 * time.Second))
-	n, _, err := l.ReadFrom(b)
-	if err != nil {
-		l.t.Fatal(err)
-	}
-	d, err := xdr.Parse(b[:n])
-	if err != nil {
-		l.t.Fatal(err)
-	}
-	return d
-}
-
-// refusing returns an address where datagrams are refused for as long as the
-// test runs: its socket takes them from one other address only.
-func refusing(t *testing.T) string {
-	t.Helper()
-	conn, err := net.DialUDP("udp", nil, &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 9})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
-	return conn.LocalAddr().String()
-}
-
-// none fails if anything has arrived.
-func (l *listener) none() {
-	l.t.Helper()
-	l.SetReadDeadline(time.Now())
-	if n, _, err := l.ReadFrom(make([]byte, 65536)); err == nil {
-		l.t.Errorf("a datagram of %d bytes was sent", n)
-	}
-}
-
 // show renders names and parameters as "C/N a=1(int32) b=x(string)".
 func show(d *xdr.Datagram) string {
 	s := d.Cluster + "/" + d.Node
@@ -139,7 +85,7 @@ func xdrFloat(v float64) []byte {
 
 func TestArrives(t *testing.T) {
 	t.Parallel()
-	l, m := listen(t), listen(t)
+	l, m := testkit.Listen(t), testkit.Listen(t)
 	for _, tt := range []struct {
 		name  string
 		env   map[string]string
@@ -169,13 +115,13 @@ func TestArrives(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			// Both spellings of the flag in one call.
-			r := send(tt.env, tt.stdin, append([]string{"-d", l.name(), "-dest", m.name() + " pw"}, tt.args...)...)
+			r := send(tt.env, tt.stdin, append([]string{"-d", l.Name(), "-dest", m.Name() + " pw"}, tt.args...)...)
 			if r.code != 0 || r.stdout != "" || r.stderr != "" {
 				t.Errorf("got %+v", r)
 			}
 			for _, want := range tt.want {
-				for _, l := range []*listener{l, m} {
-					if got := show(l.next()); got != want {
+				for _, l := range []*testkit.Listener{l, m} {
+					if got := show(l.Next()); got != want {
 						t.Errorf("got  %s\nwant %s", got, want)
 					}
 				}
@@ -186,10 +132,10 @@ func TestArrives(t *testing.T) {
 
 func TestTime(t *testing.T) {
 	t.Parallel()
-	l := listen(t)
+	l := testkit.Listen(t)
 	for arg, want := range map[string]int32{"1700000000": 1700000000, "2023-11-14T22:13:20Z": 1700000000, "2023-11-14T23:13:20+01:00": 1700000000} {
-		send(nil, "", "-d", l.name(), "-t", arg, "x=1")
-		if d := l.next(); !d.Timed || d.Time != want {
+		send(nil, "", "-d", l.Name(), "-t", arg, "x=1")
+		if d := l.Next(); !d.Timed || d.Time != want {
 			t.Errorf("%s: got %d", arg, d.Time)
 		}
 	}
@@ -201,8 +147,8 @@ func TestTime(t *testing.T) {
 		{[]string{"--stdin", "json"}, `{"time":"2023-11-14T22:13:21Z","params":{"x":1}}`},
 		{[]string{"-t", "5", "--stdin", "json"}, `{"time":1700000001,"params":{"x":1}}`},
 	} {
-		send(nil, tt.stdin, append([]string{"-d", l.name()}, tt.args...)...)
-		if d := l.next(); d.Time != 1700000001 {
+		send(nil, tt.stdin, append([]string{"-d", l.Name()}, tt.args...)...)
+		if d := l.Next(); d.Time != 1700000001 {
 			t.Errorf("%v: got %d", tt, d.Time)
 		}
 	}
@@ -212,7 +158,7 @@ func TestTime(t *testing.T) {
 // message is sent.
 func TestBadInput(t *testing.T) {
 	t.Parallel()
-	l := listen(t)
+	l := testkit.Listen(t)
 	big := strings.Repeat("x", 1<<20)
 	for _, tt := range []struct {
 		name  string
@@ -278,18 +224,18 @@ func TestBadInput(t *testing.T) {
 		{"empty stdin", 66, "standard input", "", []string{"--stdin", "json"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			r := send(nil, tt.stdin, append([]string{"-d", l.name()}, tt.args...)...)
+			r := send(nil, tt.stdin, append([]string{"-d", l.Name()}, tt.args...)...)
 			if r.code != tt.code || !strings.Contains(r.stderr, tt.says) || !strings.HasPrefix(r.stderr, "apmon-send: ") || r.stdout != "" {
 				t.Errorf("got %d, %s", r.code, r.stderr)
 			}
 			if len(r.stderr) > 500 {
 				t.Errorf("%d bytes on standard error", len(r.stderr))
 			}
-			l.none()
-			if r := send(nil, tt.stdin, append([]string{"--soft", "-d", l.name()}, tt.args...)...); r.code != 0 || r.stderr == "" {
+			l.None()
+			if r := send(nil, tt.stdin, append([]string{"--soft", "-d", l.Name()}, tt.args...)...); r.code != 0 || r.stderr == "" {
 				t.Errorf("--soft: %+v", r)
 			}
-			l.none()
+			l.None()
 		})
 	}
 }
@@ -297,13 +243,13 @@ func TestBadInput(t *testing.T) {
 // A bad line of standard input takes no other line with it.
 func TestGoodLinesGo(t *testing.T) {
 	t.Parallel()
-	l := listen(t)
-	r := send(nil, "A/B x 1\nbad\nC/D y 2\n"+strings.Repeat("z", 5<<20)+"\nE/F z 3", "-d", l.name(), "--stdin", "line")
+	l := testkit.Listen(t)
+	r := send(nil, "A/B x 1\nbad\nC/D y 2\n"+strings.Repeat("z", 5<<20)+"\nE/F z 3", "-d", l.Name(), "--stdin", "line")
 	if r.code != 65 || !strings.Contains(r.stderr, "line 2") || !strings.Contains(r.stderr, "line 4") {
 		t.Errorf("got %+v", r)
 	}
 	for _, want := range []string{"A/B x=1(int32)", "C/D y=2(int32)", "E/F z=3(int32)"} {
-		if got := show(l.next()); got != want {
+		if got := show(l.Next()); got != want {
 			t.Errorf("got %s, want %s", got, want)
 		}
 	}
@@ -312,23 +258,23 @@ func TestGoodLinesGo(t *testing.T) {
 // With kv, where all lines are one message, the good ones are sent, too.
 func TestGoodLinesOfKVGo(t *testing.T) {
 	t.Parallel()
-	l := listen(t)
-	r := send(nil, "x 1\nbad\ny 2\n"+strings.Repeat("z", 5<<20)+"\nz 1e999\nz 3", "-d", l.name(), "-c", "C", "-n", "N", "--stdin", "kv")
+	l := testkit.Listen(t)
+	r := send(nil, "x 1\nbad\ny 2\n"+strings.Repeat("z", 5<<20)+"\nz 1e999\nz 3", "-d", l.Name(), "-c", "C", "-n", "N", "--stdin", "kv")
 	if r.code != 65 || !strings.Contains(r.stderr, "line 2") || !strings.Contains(r.stderr, "line 4") || !strings.Contains(r.stderr, "line 5") {
 		t.Errorf("got %+v", r)
 	}
-	if got := show(l.next()); got != "C/N x=1(int32) y=2(int32) z=3(int32)" {
+	if got := show(l.Next()); got != "C/N x=1(int32) y=2(int32) z=3(int32)" {
 		t.Errorf("got %s", got)
 	}
-	l.none()
+	l.None()
 }
 
-// Many bad lines are told at once, in order, but not without end.
+// Bad lines are reported at once and in order, up to a limit.
 func TestManyBadLines(t *testing.T) {
 	t.Parallel()
-	l := listen(t)
-	r := send(nil, strings.Repeat("bad\n", 1000), "-d", l.name(), "--stdin", "line")
-	if r.code != 65 || strings.Count(r.stderr, "\n") != maxTold+1 || !strings.HasPrefix(r.stderr, "apmon-send: standard input, line 1:") ||
+	l := testkit.Listen(t)
+	r := send(nil, strings.Repeat("bad\n", 1000), "-d", l.Name(), "--stdin", "line")
+	if r.code != 65 || strings.Count(r.stderr, "\n") != maxReported+1 || !strings.HasPrefix(r.stderr, "apmon-send: standard input, line 1:") ||
 		!strings.HasSuffix(r.stderr, "and 980 more were not sent\n") {
 		t.Errorf("got %+v", r)
 	}
@@ -337,32 +283,32 @@ func TestManyBadLines(t *testing.T) {
 // A message is sent if it fits one datagram with its real names and password.
 func TestLargeText(t *testing.T) {
 	t.Parallel()
-	l := listen(t)
+	l := testkit.Listen(t)
 	text := strings.Repeat("x", 8192-100)
-	if r := send(nil, "", "-d", l.name(), "-c", "C", "-n", "N", "x="+text); r.code != 0 {
+	if r := send(nil, "", "-d", l.Name(), "-c", "C", "-n", "N", "x="+text); r.code != 0 {
 		t.Errorf("got %+v", r)
 	}
-	if d := l.next(); d.Params[0].Text() != text {
+	if d := l.Next(); d.Params[0].Text() != text {
 		t.Error("another text arrived")
 	}
 	names := strings.Repeat("n", 4000)
-	if r := send(nil, "", "-d", l.name(), "-c", names, "-n", names, "x=1", "y="+text[:200]); r.code != 65 {
+	if r := send(nil, "", "-d", l.Name(), "-c", names, "-n", names, "x=1", "y="+text[:200]); r.code != 65 {
 		t.Errorf("got %+v", r)
 	}
-	l.none()
+	l.None()
 }
 
-// What completion scripts run never sends anything.
+// Completion never sends anything.
 func TestCompletionSendsNothing(t *testing.T) {
 	t.Parallel()
-	l := listen(t)
+	l := testkit.Listen(t)
 	for _, args := range [][]string{{"x=1"}, {"--", "x=1"}, {"--pairs", "--", "C", "N", "x", "1", "y"}, {"--stdin", "kv"}, {}} {
-		args = append([]string{"-d", l.name()}, args...)
+		args = append([]string{"-d", l.Name()}, args...)
 		if r := send(nil, "x 1", append(args, "--generate-bash-completion")...); r.code != 0 {
 			t.Errorf("got %+v", r)
 		}
 	}
-	l.none()
+	l.None()
 }
 
 type brokenReader struct{}
@@ -371,11 +317,11 @@ func (brokenReader) Read([]byte) (int, error) { return 0, errors.New("bad file d
 
 func TestUnreadableInput(t *testing.T) {
 	t.Parallel()
-	l := listen(t)
+	l := testkit.Listen(t)
 	for _, format := range []string{"kv", "json", "line"} {
 		var errs bytes.Buffer
 		running.Lock()
-		code := run(context.Background(), []string{"apmon-send", "-d", l.name(), "--stdin", format},
+		code := run(context.Background(), []string{"apmon-send", "-d", l.Name(), "--stdin", format},
 			func(string) string { return "" }, brokenReader{}, io.Discard, &errs)
 		running.Unlock()
 		if code != 66 || !strings.Contains(errs.String(), "bad file descriptor") {
@@ -410,42 +356,42 @@ func TestDestinations(t *testing.T) {
 		}
 		return path
 	}
-	l, m := listen(t), listen(t)
-	file := write("f.conf", "# two\nnonsense line here\n"+l.name()+"\n"+m.name()+" own\n")
+	l, m := testkit.Listen(t), testkit.Listen(t)
+	file := write("f.conf", "# two\nnonsense line here\n"+l.Name()+"\n"+m.Name()+" own\n")
 	t.Run("file, a bad line is reported", func(t *testing.T) {
 		r := send(map[string]string{"APMON_PASSWORD_FILE": write("pw", "common\n")}, "", "-f", file, "x=1")
 		if r.code != 0 || !strings.Contains(r.stderr, file+":2:") {
 			t.Errorf("got %+v", r)
 		}
-		if p := l.next().Password; p != "common" {
+		if p := l.Next().Password; p != "common" {
 			t.Errorf("password %q", p)
 		}
-		if p := m.next().Password; p != "own" {
+		if p := m.Next().Password; p != "own" {
 			t.Errorf("password %q", p)
 		}
 	})
 	t.Run("APMON_CONFIG", func(t *testing.T) {
-		for _, v := range []string{file, l.name() + "," + m.name()} {
+		for _, v := range []string{file, l.Name() + "," + m.Name()} {
 			if r := send(map[string]string{"APMON_CONFIG": v}, "", "x=1"); r.code != 0 {
 				t.Errorf("got %+v", r)
 			}
-			l.next()
-			m.next()
+			l.Next()
+			m.Next()
 		}
 	})
 	t.Run("a bad destination does not stop the good one", func(t *testing.T) {
-		r := send(nil, "", "-d", "h:99999", "-d", l.name(), "x=1")
+		r := send(nil, "", "-d", "h:99999", "-d", l.Name(), "x=1")
 		if r.code != 0 || !strings.Contains(r.stderr, `"h:99999"`) {
 			t.Errorf("got %+v", r)
 		}
-		l.next()
+		l.Next()
 	})
-	closed := refusing(t)
+	closed := testkit.Refusing(t)
 	t.Run("one refuses", func(t *testing.T) {
-		if r := send(nil, "", "-d", closed, "-d", l.name(), "x=1"); r.code != 0 {
+		if r := send(nil, "", "-d", closed, "-d", l.Name(), "x=1"); r.code != 0 {
 			t.Errorf("got %+v", r)
 		}
-		l.next()
+		l.Next()
 	})
 	for _, tt := range []struct {
 		name string
@@ -462,8 +408,8 @@ func TestDestinations(t *testing.T) {
 		{"URL of a dead server", 78, "connection refused", nil, []string{"-f", "http://u:hunter2@" + deadServer(t) + "/x"}},
 		{"nothing usable in the file", 78, "empty.conf", nil, []string{"-f", write("empty.conf", "a b c\n")}},
 		{"no such file in APMON_CONFIG", 78, dir + "/none", map[string]string{"APMON_CONFIG": dir + "/none"}, nil},
-		{"password file", 78, dir + "/none", map[string]string{"APMON_PASSWORD_FILE": dir + "/none"}, []string{"-d", l.name()}},
-		{"level", 78, `"LOUD"`, map[string]string{"APMON_DEBUG_LEVEL": "LOUD"}, []string{"-d", l.name()}},
+		{"password file", 78, dir + "/none", map[string]string{"APMON_PASSWORD_FILE": dir + "/none"}, []string{"-d", l.Name()}},
+		{"level", 78, `"LOUD"`, map[string]string{"APMON_DEBUG_LEVEL": "LOUD"}, []string{"-d", l.Name()}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r := send(tt.env, "", append(tt.args, "x=1")...)
@@ -472,7 +418,7 @@ func TestDestinations(t *testing.T) {
 			}
 		})
 	}
-	l.none()
+	l.None()
 }
 
 // deadServer is an address where no web server listens.
@@ -488,36 +434,36 @@ func deadServer(t *testing.T) string {
 
 func TestURL(t *testing.T) {
 	t.Parallel()
-	l := listen(t)
+	l := testkit.Listen(t)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.RawQuery != "app=prod" {
 			http.Error(w, "which application?", http.StatusBadRequest)
 			return
 		}
-		fmt.Fprintln(w, l.name())
+		fmt.Fprintln(w, l.Name())
 	}))
 	defer server.Close()
 	if r := send(nil, "", "-f", server.URL+"/conf?app=prod", "x=1"); r.code != 0 || r.stderr != "" {
 		t.Errorf("got %+v", r)
 	}
-	l.next()
+	l.Next()
 	if r := send(nil, "", "-f", "http://"+deadServer(t), "-f", server.URL+"/conf?app=prod", "--fallback", "x=1"); r.code != 0 {
 		t.Errorf("got %+v", r)
 	}
-	l.next()
+	l.Next()
 	if r := send(map[string]string{"APMON_CONFIG": server.URL + "/conf?app=prod"}, "", "x=1"); r.code != 0 {
 		t.Errorf("got %+v", r)
 	}
-	l.next()
+	l.Next()
 }
 
 // TestPasswordOverHTTP: the password of the environment does not go to whom a
 // plain-http source names.
 func TestPasswordOverHTTP(t *testing.T) {
 	t.Parallel()
-	l, m := listen(t), listen(t)
+	l, m := testkit.Listen(t), testkit.Listen(t)
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		fmt.Fprintf(w, "%s\n%s\n", l.name(), m.name())
+		fmt.Fprintf(w, "%s\n%s\n", l.Name(), m.Name())
 	}))
 	defer server.Close()
 	file := filepath.Join(t.TempDir(), "pw")
@@ -526,11 +472,11 @@ func TestPasswordOverHTTP(t *testing.T) {
 	}
 	token := strings.Replace(server.URL, "://", "://TOKEN@", 1)
 	for _, args := range [][]string{{"x=1"}, {"--stdin", "line"}} {
-		r := send(map[string]string{"APMON_PASSWORD_FILE": file}, "C/N x 1", append([]string{"-f", token, "-d", m.name()}, args...)...)
+		r := send(map[string]string{"APMON_PASSWORD_FILE": file}, "C/N x 1", append([]string{"-f", token, "-d", m.Name()}, args...)...)
 		if r.code != 0 || !strings.Contains(r.stderr, "level=WARN") || !strings.Contains(r.stderr, "source=http://xxxxx@127.0.0.1") || strings.Contains(r.stderr, "hunter2") {
 			t.Errorf("got %+v", r)
 		}
-		if a, b := l.next().Password, m.next().Password; a != "" || b != "hunter2" {
+		if a, b := l.Next().Password, m.Next().Password; a != "" || b != "hunter2" {
 			t.Errorf("got passwords %q and %q", a, b)
 		}
 	}
@@ -538,14 +484,14 @@ func TestPasswordOverHTTP(t *testing.T) {
 
 func TestRates(t *testing.T) {
 	t.Parallel()
-	l := listen(t)
+	l := testkit.Listen(t)
 	lines := strings.Repeat("C/N x 1\n", 40)
-	r := send(nil, lines, "-d", l.name(), "--rate", "2", "--drop", "--stdin", "line")
+	r := send(nil, lines, "-d", l.Name(), "--rate", "2", "--drop", "--stdin", "line")
 	if r.code != 75 || !strings.Contains(r.stderr, "rate limit") {
 		t.Errorf("got %+v", r)
 	}
 	start := time.Now()
-	if r := send(nil, lines, "-d", l.name(), "--rate", "20", "--stdin", "line"); r.code != 0 || time.Since(start) > 5*time.Second {
+	if r := send(nil, lines, "-d", l.Name(), "--rate", "20", "--stdin", "line"); r.code != 0 || time.Since(start) > 5*time.Second {
 		t.Errorf("got %+v", r)
 	}
 }
@@ -553,24 +499,24 @@ func TestRates(t *testing.T) {
 // The hexadecimal form of a dry run is the datagram, but for the password.
 func TestDryRun(t *testing.T) {
 	t.Parallel()
-	l := listen(t)
-	r := send(nil, "", "--dry-run", "-d", l.name()+" hunter2", "-d", "nosuch.invalid", "-c", "C", "-n", "N", "-t", "5", "x=1", "s=é")
+	l := testkit.Listen(t)
+	r := send(nil, "", "--dry-run", "-d", l.Name()+" hunter2", "-d", "nosuch.invalid", "-c", "C", "-n", "N", "-t", "5", "x=1", "s=é")
 	lines := strings.Split(strings.TrimSuffix(r.stdout, "\n"), "\n")
 	if r.code != 0 || len(lines) != 2 || strings.Contains(r.stdout, "hunter") || strings.Contains(r.stdout, "68756e746572") {
 		t.Fatalf("got %+v", r)
 	}
 	for _, want := range []string{`"cluster":"C","node":"N","time":5,"params":[{"name":"x","type":"int32","value":1},{"name":"s","type":"string","value":"é"}]`,
-		`"to":"` + l.name() + `"`, `"from":null,"version":"2.2.20_go"`, `"seq":1,`, `"hex":"00000014763a322e322e32305f676f703a2a2a2a2a2a2a2a`} {
+		`"to":"` + l.Name() + `"`, `"from":null,"version":"2.2.20_go"`, `"seq":1,`, `"hex":"00000014763a322e322e32305f676f703a2a2a2a2a2a2a2a`} {
 		if !strings.Contains(lines[0], want) {
 			t.Errorf("no %s in\n%s", want, lines[0])
 		}
 	}
-	l.none()
-	// What a dry run prints can be sent.
-	if r := send(nil, r.stdout, "-d", l.name(), "--stdin", "json"); r.code != 0 {
+	l.None()
+	// The output of a dry run can be sent.
+	if r := send(nil, r.stdout, "-d", l.Name(), "--stdin", "json"); r.code != 0 {
 		t.Errorf("got %+v", r)
 	}
-	if d := l.next(); show(d) != "C/N x=1(int32) s=é(string)" || d.Time != 5 {
+	if d := l.Next(); show(d) != "C/N x=1(int32) s=é(string)" || d.Time != 5 {
 		t.Errorf("got %s", show(d))
 	}
 }
@@ -582,7 +528,7 @@ func TestHelpNamesEverything(t *testing.T) {
 		t.Errorf("got %+v", r)
 	}
 	for _, word := range []string{"--dest", "-d DEST", "-f FILE", "--cluster", "-c", "-n", "-t", "--int", "--float", "--string", "--stdin", "--pairs",
-		"--dry-run", "--wait", "--drop", "--rate", "--soft", "--version", "-v", "APMON_CONFIG", "APMON_PASSWORD_FILE", "MONALISA_HOST", "EXIT STATUS", "everyone in the list"} {
+		"--dry-run", "--wait", "--drop", "--rate", "--soft", "--version", "-v", "APMON_CONFIG", "APMON_PASSWORD_FILE", "MONALISA_HOST", "EXIT STATUS", "All users can see"} {
 		if !strings.Contains(r.stdout, word) {
 			t.Errorf("no %q in the help", word)
 		}

@@ -20,18 +20,18 @@ import (
 	"github.com/apmon-go/apmon/apmon"
 	"github.com/apmon-go/apmon/cmd/internal/command"
 	"github.com/apmon-go/apmon/conf"
+	"github.com/apmon-go/apmon/internal/safetext"
 	"github.com/apmon-go/apmon/xdr"
 )
 
-// output is where the messages go.
+// output sends or prints the messages.
 type output struct {
 	client *apmon.Client
-	dry    *dryRun // nil where datagrams are really sent
-	stop   func()  // nil, or ends what follows the configuration
+	dry    *dryRun // nil without --dry-run
+	stop   func()  // ends the handling of SIGHUP; nil if there is none
 }
 
-// open makes the client for the destinations that flags, environment and files
-// name.
+// open creates the client for the destinations of flags, environment and files.
 func (c *sendCommand) open(cc *cli.Context) (*output, error) {
 	if cc.Bool("wait") && cc.Bool("drop") {
 		return nil, errors.New("--wait and --drop exclude each other")
@@ -99,14 +99,14 @@ func (c *sendCommand) follow(cc *cli.Context, o apmon.Options) (*output, error) 
 	}
 	go func() {
 		for range hup {
-			_ = client.Reload(context.Background()) // it logs what is wrong
+			_ = client.Reload(context.Background()) // the client logs errors
 		}
 	}()
 	return &output{client: client, stop: func() { signal.Stop(hup); close(hup) }}, nil
 }
 
-// config makes one configuration of all. What cannot be used is reported; it is
-// an error only if nothing usable is left.
+// config merges all configurations into one. It reports their problems, and returns an
+// error only if no destination is left.
 func (c *sendCommand) config(cc *cli.Context) (conf.Config, error) {
 	var cfg conf.Config
 	loaded, err := c.Load(cc.Context, cc.Bool("fallback"))
@@ -130,7 +130,7 @@ func (o *output) close() {
 	o.client.Close()
 }
 
-// send sends one message; of one with anything wrong nothing is sent.
+// send sends one message. It sends nothing of a message with an error.
 func (o *output) send(ctx context.Context, m apmon.Message) error {
 	if err := o.client.Check(m); err != nil {
 		return command.Errorf(command.DataErr, "%w", err)
@@ -138,7 +138,7 @@ func (o *output) send(ctx context.Context, m apmon.Message) error {
 	return command.SendError(o.client.SendMessage(ctx, m))
 }
 
-// result returns an error if nobody took the last datagram.
+// result returns an error if every destination refused the last datagram.
 func (o *output) result() error {
 	if o.dry != nil {
 		return o.dry.err
@@ -146,8 +146,8 @@ func (o *output) result() error {
 	return command.Refused(o.client)
 }
 
-// dryRun stands in for the network: it gives every name an address of its own
-// and prints the datagrams.
+// dryRun replaces the network: it assigns an address to every name and prints the
+// datagrams.
 type dryRun struct {
 	stdout io.Writer
 	names  map[netip.AddrPort]conf.Destination
@@ -157,7 +157,7 @@ type dryRun struct {
 
 func newDryRun(stdout io.Writer, cfg conf.Config) *dryRun {
 	r := &dryRun{stdout, map[netip.AddrPort]conf.Destination{}, map[string]netip.Addr{}, nil}
-	next := netip.MustParseAddr("2001:db8::1") // set aside for documentation
+	next := netip.MustParseAddr("2001:db8::1") // reserved for documentation
 	for _, d := range cfg.Destinations {
 		ip, err := netip.ParseAddr(d.Host)
 		if err != nil {
@@ -180,7 +180,7 @@ func (r *dryRun) dial(_ context.Context, addr netip.AddrPort) (net.Conn, error) 
 	return &printer{run: r, to: r.names[addr]}, nil
 }
 
-// printer is a connection that prints what is written to it.
+// printer is a connection that prints the datagrams written to it.
 type printer struct {
 	run *dryRun
 	to  conf.Destination
@@ -191,16 +191,16 @@ func (p *printer) Write(b []byte) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	// Neither the text nor the hexadecimal form shows a password.
+	// Hide the password in both the JSON and the hexadecimal form.
 	d.Password = strings.Repeat("*", len(d.Password))
 	line := d.AppendJSON(nil, "")
 	line = append(line[:len(line)-1], `,"to":`...)
-	line = xdr.AppendJSONString(line, p.to.Name())
+	line = safetext.AppendJSON(line, p.to.Name())
 	line = append(line, `,"hex":"`...)
 	line = hex.AppendEncode(line, d.Append(nil))
 	line = append(line, '"', '}', '\n')
 	if _, err := p.run.stdout.Write(line); err != nil && p.run.err == nil {
-		p.run.err = command.Errorf(command.IOErr, "standard output: %w", err)
+		p.run.err = command.OutputError(err)
 	}
 	return len(b), nil
 }

@@ -1,10 +1,10 @@
-// Package burner builds a program for tests of what follows processes: it forks,
-// burns CPU time, allocates, ignores signals, and its processes tell how much
-// CPU time they have used, by their own clocks.
+// Package burner builds a program for tests that monitor processes. It forks, burns
+// CPU time, allocates and ignores signals. Its processes report the CPU time that they
+// used, by their own clocks.
 //
-// The program, in folder burn, is told what to do by its arguments (see there).
-// Each process writes a [Report] to standard output when its work is done, and
-// most wait then for the end of standard input before they exit.
+// The arguments of the program, in folder burn, select what it does (see there). Each
+// process writes a [Report] to standard output when its work is done. Most then wait
+// for the end of standard input before they exit.
 package burner
 
 import (
@@ -17,8 +17,7 @@ import (
 	"time"
 )
 
-// Build builds the program in a directory and returns its path. It needs Go
-// alone.
+// Build builds the program in a directory and returns its path. It needs only Go.
 func Build(dir string) (path string, err error) {
 	path = filepath.Join(dir, "burner")
 	c := exec.Command("go", "build", "-o", path, "github.com/apmon-go/apmon/internal/burner/burn")
@@ -29,14 +28,14 @@ func Build(dir string) (path string, err error) {
 	return path, nil
 }
 
-// Report is what a process of the burner tells of itself.
+// Report is written by each process of the burner.
 type Report struct {
 	PID int
 	CPU time.Duration // used so far, user and system
 }
 
-// Read reads one report. It blocks until there is one, and returns io.EOF when
-// all processes of the burner have ended.
+// Read reads one report. It blocks until one is written, and returns io.EOF when all
+// processes of the burner have ended.
 func Read(r io.Reader) (Report, error) {
 	var b [16]byte
 	if _, err := io.ReadFull(r, b[:]); err != nil {

@@ -1,10 +1,10 @@
 # Completion of apmon's commands for bash. Install it as
 # /usr/share/bash-completion/completions/apmon-bg (and under the names of the
-# others), or source it from ~/.bashrc. The command on the line is asked itself;
-# nothing else is run.
+# others), or source it from ~/.bashrc. It runs the command on the line for the
+# candidates, and nothing else.
 _apmon() {
 	local words=() starts=() rest=$COMP_LINE i word blanks cur kind prefix answer line
-	# The words as the shell sees them: COMP_WORDS are cut at = and : too.
+	# The words of the shell: COMP_WORDS are also split at = and :
 	for ((i = 0; i <= COMP_CWORD; i++)); do
 		word=${COMP_WORDS[i]}
 		blanks=${rest%%[![:space:]]*}

@@ -1,6 +1,6 @@
 # Completion of apmon's commands for fish. Install it as apmon-bg.fish (and under
-# the names of the others) in ~/.config/fish/completions, or source it. The command
-# on the line is asked itself; nothing else is run.
+# the names of the others) in ~/.config/fish/completions, or source it. It runs the
+# command on the line for the candidates, and nothing else.
 function __apmon_complete
     set -l words (commandline -opc)
     set -l cur (commandline -ct)
@@ -9,7 +9,7 @@ function __apmon_complete
     or return
     switch "$answer[1]"
         case files directories
-            # Of --flag=FILE the part behind the sign is the file.
+            # In --flag=FILE the part after the sign is the file.
             set -l before (string match -r '^-[^=]*=|^[^/=]*=' -- "$cur")
             set -l part (string replace -- "$before" '' "$cur")
             set -l found

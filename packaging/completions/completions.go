@@ -1,17 +1,17 @@
-// Package completions holds the scripts with which shells complete the commands
-// of this project. The commands print them: "apmon-bg completion bash".
+// Package completions holds the shell completion scripts of the commands. The
+// commands print them: "apmon-bg completion bash".
 package completions
 
 import _ "embed"
 
-// The scripts, by shell. Each serves all commands. They ask the command on the
-// line itself, with the words up to the cursor:
+// The scripts, by shell. Each serves all commands. They run the command on the line
+// with the words up to the cursor:
 //
 //	apmon-bg completion words exec --cg
 //
-// The first line of the answer is what the shell itself offers: words (nothing),
-// files, directories, or "command N", a command line that begins at the word of
-// index N. The other lines are words, each with a tab and a description behind.
+// The first line of the output is the kind of candidates that the shell adds: words
+// (none), files, directories, or "command N" (a command line that begins at the word
+// with index N). Each other line is a candidate, a tab and a description.
 var (
 	//go:embed apmon.bash
 	Bash string

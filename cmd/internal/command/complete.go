@@ -11,8 +11,8 @@ import (
 	"github.com/apmon-go/apmon/packaging/completions"
 )
 
-// oldCompletion ends the calls of the completion scripts of earlier releases,
-// which stay installed.
+// oldCompletion is the last argument of calls by completion scripts of earlier
+// releases, which may still be installed.
 const oldCompletion = "--generate-bash-completion"
 
 const shells = "bash|zsh|fish"
@@ -32,9 +32,9 @@ To keep it, write it to a file that the shell reads:
 
 For bash and fish, apmon-recv and apmon-send need a copy under their names.`
 
-// completion is the command of that name. With "words" it answers the scripts:
-// "NAME completion words WORD..." prints what may stand in place of the last
-// word. An earlier release refuses such a call: it runs nothing.
+// completion is the action of the subcommand completion. The scripts call it as
+// "NAME completion words WORD...", which prints the candidates for the last word.
+// An earlier release refuses such a call without running anything.
 func (a *App) completion(cc *cli.Context) error {
 	script := ""
 	switch shell := cc.Args().First(); shell {
@@ -47,7 +47,7 @@ func (a *App) completion(cc *cli.Context) error {
 	case "words":
 		return a.write(a.complete(append(cc.Args().Tail(), "")[:max(1, cc.NArg()-1)]).String())
 	case "":
-		return fmt.Errorf("no shell is named: it is one of %s", shells)
+		return fmt.Errorf("no shell given: it is one of %s", shells)
 	default:
 		return fmt.Errorf("no completion for %q: the shell is one of %s", shell, shells)
 	}
@@ -57,8 +57,8 @@ func (a *App) completion(cc *cli.Context) error {
 	return a.write(script)
 }
 
-// completeOld answers the scripts of earlier releases. Words are all words of the
-// command line, of which the last may be complete or not.
+// completeOld answers the scripts of earlier releases. The last of words may be
+// complete or not.
 func (a *App) completeOld(words []string) error {
 	if len(words) == 0 || !strings.HasPrefix(words[len(words)-1], "-") {
 		words = append(words, "")
@@ -70,14 +70,14 @@ func (a *App) completeOld(words []string) error {
 	return a.write(b.String())
 }
 
-// answer is what may stand in place of the last word of a command line.
+// answer holds the candidates for the last word of a command line.
 type answer struct {
-	kind  string      // what the shell itself adds: see the scripts
+	kind  string      // which candidates the shell adds itself: see the scripts
 	words [][2]string // each with a description
 }
 
-// Kinds of an answer. That of a command is followed by the index of its first
-// word, from 0 behind the name of the command itself.
+// Kinds of an answer. kindCommand is followed by the index of the first word of a
+// command line; 0 is the first argument.
 const (
 	kindWords       = "words"
 	kindFiles       = "files"
@@ -85,8 +85,8 @@ const (
 	kindCommand     = "command"
 )
 
-// String returns the answer as the scripts read it: a line with the kind, then one
-// for each word, with a tab before its description.
+// String returns the answer in the form that the scripts read: a line with the kind,
+// then a line for each word, with a tab before its description.
 func (a answer) String() string {
 	var b strings.Builder
 	fmt.Fprintln(&b, a.kind)
@@ -96,14 +96,14 @@ func (a answer) String() string {
 	return b.String()
 }
 
-// complete returns what may stand in place of the last of words, which follow the
-// name of the command. Nothing is run, read or sent.
+// complete returns the candidates for the last of words, the arguments of the command.
+// It runs, reads and sends nothing.
 func (a *App) complete(words []string) answer {
 	last := len(words) - 1
 	cur := words[last]
 	p := a.page(nil)
 	args := a.cli.ArgsUsage
-	flags := true // none has been given that ends them
+	flags := true // "--" has not been given
 	for i := 0; i < last; i++ {
 		w := words[i]
 		switch {
@@ -171,7 +171,7 @@ func flagWords(options []option, prefix string) answer {
 	return found
 }
 
-// short returns the first part of a flag's text, for a list.
+// short returns the text of a flag up to the first semicolon or parenthesis.
 func short(text string) string {
 	if i := strings.IndexAny(text, ";("); i > 0 {
 		text = text[:i]
@@ -179,10 +179,10 @@ func short(text string) string {
 	return strings.TrimSpace(text)
 }
 
-// values returns the values that a placeholder of the help allows: FILE and DIR
-// stand for files and folders, CMD for a command, and alternatives in lower case,
-// such as json|text, for themselves; a suffix of =VALUE belongs to each. Before is
-// what stands in the same word before the value, at the index of the word.
+// values returns the candidates for a placeholder of the help: FILE and DIR are files
+// and folders, CMD is a command, and alternatives in lower case, such as json|text,
+// are themselves; a suffix =VALUE belongs to each. Before is the text of the word
+// before the value, and at is the index of the word.
 func values(placeholder, cur, before string, at int) answer {
 	alternatives := strings.Trim(placeholder, "[].")
 	alternatives, suffix, equals := strings.Cut(alternatives, "=")

@@ -27,15 +27,15 @@ func Load(ctx context.Context, sources []conf.Source, fallback bool, directives 
 	return loaded
 }
 
-// PrintConfig prints the configurations in force as files, without passwords,
-// then every problem, and returns an error with code [Config] if there is an
-// error among them, or with strict a warning.
+// PrintConfig prints the effective configurations in the format of files, without
+// passwords, and then every problem. It returns an error with code [Config] if a
+// problem is an error, or, with strict, a warning.
 func PrintConfig(stdout io.Writer, loaded []conf.Loaded, strict bool) error {
 	bad := 0
 	for _, l := range loaded {
 		if len(l.Config.Destinations) > 0 {
 			if _, err := stdout.Write(append(l.Config.Format(false), '\n')); err != nil {
-				return Errorf(IOErr, "standard output: %w", err)
+				return OutputError(err)
 			}
 		}
 	}
@@ -60,7 +60,7 @@ func PrintConfig(stdout io.Writer, loaded []conf.Loaded, strict bool) error {
 			}
 		}
 		if err != nil {
-			return Errorf(IOErr, "standard output: %w", err)
+			return OutputError(err)
 		}
 	}
 	if bad > 0 {

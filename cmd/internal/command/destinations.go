@@ -14,34 +14,37 @@ import (
 	"github.com/apmon-go/apmon/conf"
 )
 
-// Environment is the part of a command's description that tells of the
-// variables [Destinations] heeds.
+// DestHelp is the part of a command's description about the value of -d.
+const DestHelp = `DEST is host[:port][ password]. Write IPv6 as [address]:port, and a password with
+blanks in quotes. All users can see a password on the command line in the list of
+processes; use a file or APMON_PASSWORD_FILE instead.`
+
+// Environment is the part of a command's description about the environment variables
+// that [Destinations] reads.
 const Environment = Variables + `, else 127.0.0.1:8884.`
 
-// Variables is Environment for a command that sends nothing without a
-// destination.
+// Variables is [Environment] for a command that has no default destination.
 const Variables = `   APMON_CONFIG         destinations, comma-separated, or a configuration
                         file, folder or URL
    MONALISA_HOST        destination, also MONALISAHOST
    APMON_PASSWORD_FILE  file with the password of destinations without
-                        one, but for those that only a source of plain
-                        http names
+                        one, except those that only a plain-http source
+                        names
    APMON_DEBUG_LEVEL    log level: ERROR, WARNING, INFO, DEBUG, OFF...
 
 Destinations are those of -d and -f, else of APMON_CONFIG, else of
 MONALISA_HOST, else of ` + conf.SystemFile
 
-// Destinations is what a command is told of where to send to, by flags and by
-// the environment.
+// Destinations holds the destinations that flags and environment give to a command.
 type Destinations struct {
 	Name   string // of the command
 	Getenv func(string) string
 	Stderr io.Writer
-	System string // the file that is read if nothing names a destination
+	System string // the file to read if nothing else names a destination
 
 	Dests, Files []string // -d and -f
 
-	// Times puts the time before every line of the log.
+	// Times adds the time to every line of the log.
 	Times bool
 
 	level slog.LevelVar
@@ -55,14 +58,14 @@ func (d *Destinations) Flags() []cli.Flag {
 	return Group("Destinations",
 		&Repeat{Forms: []string{"dest", "d"}, Value: "DEST", Usage: "send to this destination (repeatable)", Add: add(&d.Dests)},
 		&Repeat{Forms: []string{"file", "f"}, Value: "FILE|URL", Usage: "send to the destinations of this configuration file, folder or URL (repeatable)", Add: add(&d.Files)},
-		&cli.BoolFlag{Name: "fallback", DisableDefaultText: true, Usage: "of several -f, use one, at random, that names a destination"},
+		&cli.BoolFlag{Name: "fallback", DisableDefaultText: true, Usage: "use only one -f, chosen at random among those that name a destination"},
 	)
 }
 
 // Check refuses flags that exclude each other.
 func (d *Destinations) Check(cc *cli.Context) error {
 	if cc.Bool("fallback") && len(d.Dests) > 0 {
-		return errors.New("--fallback chooses among -f, and goes with no -d")
+		return errors.New("--fallback chooses among -f and cannot be used with -d")
 	}
 	return nil
 }
@@ -99,15 +102,16 @@ func (d *Destinations) Adjust() (func(*conf.Config), error) {
 			return
 		}
 		for _, source := range cfg.DefaultPassword(password) {
-			d.Logger().Warn("destinations that a plain-http source names do not get the password of APMON_PASSWORD_FILE", slog.String("source", source))
+			d.Logger().Warn("destinations named by a plain-http source do not get the password of APMON_PASSWORD_FILE", slog.String("source", source))
 		}
 	}, nil
 }
 
-// Logger returns a logger of the level that environment and configuration tell.
+// Logger returns a logger with the level of the environment, else of the
+// configuration.
 func (d *Destinations) Logger() *slog.Logger { return d.logger(&d.level) }
 
-// AnswerLogger returns a logger for what was asked for, whatever the level.
+// AnswerLogger returns a logger for requested output, which is logged at any level.
 func (d *Destinations) AnswerLogger() *slog.Logger { return d.logger(slog.LevelDebug) }
 
 func (d *Destinations) logger(level slog.Leveler) *slog.Logger {
@@ -125,8 +129,8 @@ func (d *Destinations) logger(level slog.Leveler) *slog.Logger {
 	return slog.New(slog.NewTextHandler(d.Stderr, &slog.HandlerOptions{Level: level, ReplaceAttr: plain}))
 }
 
-// sources are those of -f, or if there is neither -f nor -d those of the
-// environment.
+// sources returns the sources of -f, or of the environment if neither -f nor -d is
+// given.
 func (d *Destinations) sources() ([]conf.Source, error) {
 	if len(d.Dests) == 0 && len(d.Files) == 0 {
 		sources, err := conf.FromEnv(d.Getenv, d.System)
@@ -170,8 +174,8 @@ func (d *Destinations) Given() conf.Loaded {
 	return l
 }
 
-// Sources are all sources, to be followed, see [apmon.OpenSources]. What is
-// wrong with -d is reported.
+// Sources returns all sources for a client that follows them, see
+// [apmon.OpenSources]. It reports errors in -d.
 func (d *Destinations) Sources() ([]conf.Source, error) {
 	sources, err := d.sources()
 	if err != nil || len(d.Dests) == 0 {
@@ -182,7 +186,7 @@ func (d *Destinations) Sources() ([]conf.Source, error) {
 	return append([]conf.Source{conf.Fixed(given.Config)}, sources...), nil
 }
 
-// Report tells what of a configuration cannot be used.
+// Report prints the problems of a configuration.
 func (d *Destinations) Report(l conf.Loaded) {
 	for _, p := range l.Problems {
 		fmt.Fprintf(d.Stderr, "%s: %v\n", d.Name, p)
@@ -192,7 +196,7 @@ func (d *Destinations) Report(l conf.Loaded) {
 	}
 }
 
-// SendError gives an error of sending its exit code.
+// SendError adds the exit code to an error of sending.
 func SendError(err error) error {
 	switch {
 	case err == nil:
@@ -205,10 +209,10 @@ func SendError(err error) error {
 	return Errorf(DataErr, "%w", err)
 }
 
-// Refused asks the sockets what became of the last datagrams, and returns an
-// error if nobody took them.
+// Refused checks the sockets for the fate of the last datagrams. It returns an error
+// if every destination refused them.
 func Refused(client *apmon.Client) error {
-	// A reload may come in between, so they are told apart by name.
+	// A reload may replace destinations in between, so compare them by name.
 	before := map[string]uint64{}
 	for _, d := range client.Stats().Destinations {
 		before[d.Name] = d.Refused
@@ -218,7 +222,7 @@ func Refused(client *apmon.Client) error {
 	for _, d := range client.Stats().Destinations {
 		switch {
 		case d.Twin != "":
-		case d.Sent+d.Unsent == 0: // came with a reload, behind the last message
+		case d.Sent+d.Unsent == 0: // added by a reload after the last message
 		case d.Sent > 0 && d.Refused == before[d.Name]:
 			return nil
 		case d.LastError != "":

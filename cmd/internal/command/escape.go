@@ -7,16 +7,16 @@ import (
 	"unicode/utf8"
 )
 
-// Escape returns a writer for which nothing steers a terminal: control
-// characters other than line end and tab, and those that change the direction of
-// text, are written as \u001b, which is also right within JSON, and bytes that
-// are not UTF-8 as \x9b. A character may be split between two writes. All output
-// of the commands goes through it, so no message has to.
+// Escape returns a writer whose output cannot steer a terminal. Control characters
+// other than line end and tab, and characters that change the direction of text,
+// become \u001b, which is also valid within JSON; bytes that are not UTF-8 become
+// \x9b. A character may be split between two writes. All output of the commands
+// goes through such a writer, so messages need no escaping of their own.
 func Escape(w io.Writer) io.Writer { return &escaper{w: w} }
 
 type escaper struct {
 	w    io.Writer
-	rest []byte // the beginning of a character, from the last write
+	rest []byte // the incomplete character at the end of the last write
 	buf  []byte
 }
 

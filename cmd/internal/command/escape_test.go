@@ -20,7 +20,7 @@ import (
 // evil is text that steers terminals, in 7 and in 8 bits, and turns text around.
 const evil = "e\x1b[2J\x07\u009b31m\u202e\x7f\x9b\r"
 
-// steers returns the first character that would steer a terminal.
+// steers returns the first character that could steer a terminal.
 func steers(b []byte) (rune, bool) {
 	for len(b) > 0 {
 		r, n := utf8.DecodeRune(b)
@@ -32,7 +32,8 @@ func steers(b []byte) (rune, bool) {
 	return 0, false
 }
 
-// TestEscape: whatever the writes are, nothing gets through, and good text does.
+// TestEscape asserts that control characters are escaped and other text is not, for
+// writes of all sizes.
 func TestEscape(t *testing.T) {
 	t.Parallel()
 	const good = "a\té…😀\n"

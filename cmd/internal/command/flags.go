@@ -5,16 +5,19 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
+
+	"github.com/apmon-go/apmon/conf"
 )
 
-// Repeat is a flag that may be given many times and under any of its names.
-// The library refuses two names of one flag in one call, and splits slices at
-// commas.
+// Repeat is a flag that may be given many times and under any of its names. The
+// library's own slice flags refuse two names of one flag in one call, and split
+// values at commas.
 type Repeat struct {
 	Forms    []string // the flag's names, the long one first
-	Value    string   // what stands for the value in the help
+	Value    string   // placeholder of the value in the help
 	Usage    string
 	Add      func(string) error // called for each value, in order
 	Hidden   bool
@@ -31,13 +34,14 @@ func (r *Repeat) Apply(set *flag.FlagSet) error {
 	return nil
 }
 
-// Names implements [cli.Flag]: the library must know of one only.
+// Names implements [cli.Flag]. It returns one name, since the library refuses calls
+// with two.
 func (r *Repeat) Names() []string { return r.Forms[:1] }
 
 // String implements [cli.Flag].
 func (r *Repeat) String() string { return dashed(r.Forms[0]) }
 
-// IsSet implements [cli.Flag]; the calls of Add are what counts.
+// IsSet implements [cli.Flag]. It returns false: the values went to Add.
 func (r *Repeat) IsSet() bool { return false }
 
 type adder struct{ add func(string) error }
@@ -45,8 +49,8 @@ type adder struct{ add func(string) error }
 func (a adder) Set(s string) error { return a.add(s) }
 func (a adder) String() string     { return "" }
 
-// helpFlag is --help. The library takes any flag of that name and a value that is
-// "true" for its own, and would print its own help.
+// helpFlag is --help. It is not a [cli.BoolFlag], for which the library prints its
+// own help.
 type helpFlag struct{ wanted *bool }
 
 var helpNames = []string{"help", "h"}
@@ -94,12 +98,12 @@ func Group(name string, flags ...cli.Flag) []cli.Flag {
 	return flags
 }
 
-// option is a flag as help, manual pages and completion see it.
+// option describes a flag for help, manual pages and completion.
 type option struct {
-	names  []string // as on the command line, but for the dashes
-	value  string   // stands for the value; empty for a flag that takes none
+	names  []string // without dashes
+	value  string   // placeholder of the value; empty for a flag without value
 	text   string
-	preset string // the value if the flag is not given, or empty
+	preset string // the default, or empty
 	group  string
 	hidden bool
 }
@@ -140,7 +144,7 @@ func describe(f cli.Flag) option {
 	return o
 }
 
-// dashed returns a flag as it stands on a command line.
+// dashed returns the name of a flag with its dashes.
 func dashed(name string) string {
 	if len(name) == 1 {
 		return "-" + name
@@ -148,7 +152,7 @@ func dashed(name string) string {
 	return "--" + name
 }
 
-// forms returns the names with their dashes, the short ones first.
+// forms returns the names with their dashes, short ones first.
 func (o *option) forms() []string {
 	var short, long []string
 	for _, name := range o.names {
@@ -161,7 +165,7 @@ func (o *option) forms() []string {
 	return append(short, long...)
 }
 
-// about returns the text with the value if the flag is not given.
+// about returns the text with the default.
 func (o *option) about() string {
 	if o.preset == "" {
 		return o.text
@@ -169,8 +173,8 @@ func (o *option) about() string {
 	return o.text + " (default: " + o.preset + ")"
 }
 
-// visible returns the flags that are not hidden, in their order but for those of
-// the last group.
+// visible returns the flags that are not hidden, in order, with those of the last
+// group at the end.
 func visible(flags []cli.Flag) (list []option) {
 	var last []option
 	for _, f := range flags {
@@ -185,8 +189,8 @@ func visible(flags []cli.Flag) (list []option) {
 	return append(list, last...)
 }
 
-// grouped returns the options of one group after the other, in the order of their
-// first ones.
+// grouped returns the options by group. Groups are in the order of their first
+// options.
 func grouped(list []option) (groups [][]option) {
 	at := map[string]int{}
 	for _, o := range list {
@@ -201,7 +205,7 @@ func grouped(list []option) (groups [][]option) {
 	return groups
 }
 
-// libraryFlag is what the library's flags of single values implement.
+// libraryFlag is implemented by the library's flags of single values.
 type libraryFlag interface {
 	cli.DocGenerationFlag
 	cli.CategorizableFlag
@@ -210,10 +214,9 @@ type libraryFlag interface {
 	cli.ActionableFlag
 }
 
-// namedFlag is a flag of the library that keeps its names. The library looks
-// each flag up among all others, and builds the names of each with a regular
-// expression every time: half of all instructions of a command that sends one
-// message.
+// namedFlag is a flag of the library that caches its names. The library looks up each
+// flag among all others and computes their names with a regular expression every
+// time, which takes half of the instructions of a command that sends one message.
 type namedFlag struct {
 	libraryFlag
 	names []string
@@ -233,3 +236,19 @@ func keepNames(flags []cli.Flag) []cli.Flag {
 	}
 	return kept
 }
+
+// Duration is the value of a [cli.GenericFlag] for a time span. A number is in
+// seconds, as in configurations. [cli.Context.Duration] returns the value.
+type Duration time.Duration
+
+// NewDuration returns a Duration with its default.
+func NewDuration(byDefault time.Duration) *Duration { return (*Duration)(&byDefault) }
+
+// Set implements [cli.Generic].
+func (d *Duration) Set(s string) error {
+	v, err := conf.ParseDuration(s)
+	*d = Duration(v)
+	return err
+}
+
+func (d *Duration) String() string { return time.Duration(*d).String() }

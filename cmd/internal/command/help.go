@@ -10,17 +10,15 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// helpWidth is how many columns the help takes at most; optionColumn is where the
-// text of an option begins.
 const (
-	helpWidth    = 80
-	optionColumn = 30
+	helpWidth    = 80 // columns
+	optionColumn = 30 // where the text of an option begins
 )
 
-// versionFlag stands for the one that the library adds.
+// versionFlag describes --version, which the library adds.
 var versionFlag = &cli.BoolFlag{Name: "version", Aliases: []string{"v"}, DisableDefaultText: true, Usage: "show the version", Category: lastGroup}
 
-// page is what the help and the manual page say of a command.
+// page is the content of the help and the manual page of a command.
 type page struct {
 	name, usage string
 	synopsis    []string
@@ -33,7 +31,7 @@ type page struct {
 // section is a part of a description with a title.
 type section struct{ title, text string }
 
-// page returns that of a subcommand, or with nil of the command itself.
+// page returns the page of a subcommand, or of the command itself if c is nil.
 func (a *App) page(c *cli.Command) page {
 	if c == nil || c.Name == a.cli.Name {
 		c = &cli.Command{
@@ -58,9 +56,9 @@ func (a *App) page(c *cli.Command) page {
 
 func isVersion(f cli.Flag) bool { return slices.Contains(f.Names(), "version") }
 
-// sections splits a description. A section begins with a line "Title:" behind an
-// empty line, and the text follows at once. In the text indented lines are a block,
-// which is kept as it is; the other lines are paragraphs, which are filled.
+// sections splits a description. A section begins with a line "Title:" after an empty
+// line, followed by its text. Indented lines of the text are a block, which is
+// printed as it is; the other lines are paragraphs, which are filled.
 func sections(description string) (intro string, list []section) {
 	lines := strings.Split(strings.Trim(description, "\n"), "\n")
 	text := &intro
@@ -105,7 +103,7 @@ func paragraphs(text string, fill func(string), block func([]string)) {
 	}
 }
 
-// wrap breaks a text into lines of width columns at most, where it has blanks.
+// wrap breaks a text at blanks into lines of at most width columns.
 func wrap(text string, width int) (lines []string) {
 	line, used := "", 0
 	for word := range strings.FieldsSeq(text) {
@@ -122,7 +120,7 @@ func wrap(text string, width int) (lines []string) {
 	return append(lines, line)
 }
 
-// helpText returns what --help prints.
+// helpText returns the help of a command.
 func (a *App) helpText(c *cli.Command) string {
 	p := a.page(c)
 	var b strings.Builder
@@ -153,7 +151,7 @@ func (a *App) helpText(c *cli.Command) string {
 		for _, o := range group {
 			form := strings.Join(o.forms(), ", ")
 			if strings.HasPrefix(form, "--") {
-				form = "    " + form // behind where a short one would stand
+				form = "    " + form // align with forms that have a short one
 			}
 			form = "     " + form
 			if o.value != "" {
@@ -168,7 +166,7 @@ func (a *App) helpText(c *cli.Command) string {
 	return b.String()
 }
 
-// helpText returns what "help TOPIC" prints.
+// helpText returns the text that "help TOPIC" prints.
 func (t *Topic) helpText() string {
 	intro, list := sections(t.Text)
 	b := helpParagraphs(intro)
@@ -178,8 +176,8 @@ func (t *Topic) helpText() string {
 	return strings.ToUpper(t.Title) + ":\n" + b
 }
 
-// helpEntry writes a name and its text, which begins at a column, in a line of its
-// own if the name is too long.
+// helpEntry writes a name and its text. The text begins at a column, on the next line
+// if the name is too long.
 func helpEntry(b *strings.Builder, name, text string, column int) {
 	n := utf8.RuneCountInString(name)
 	b.WriteString(name)

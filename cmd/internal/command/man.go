@@ -8,9 +8,9 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// ManPage returns the manual page of a command, made from its flags and
-// descriptions. It holds no version, which would change with every release. No
-// word is broken: many are names.
+// ManPage returns the manual page of a command, derived from its flags and
+// descriptions. It holds no version, which would change with every release.
+// Hyphenation is off, since many words are names.
 func (a *App) ManPage() string {
 	var b strings.Builder
 	p := a.page(nil)
@@ -85,7 +85,7 @@ func manParagraphs(b *strings.Builder, text string) {
 	})
 }
 
-// manBlock writes lines that are kept as they are.
+// manBlock writes lines that are printed as they are.
 func manBlock(b *strings.Builder, lines []string) {
 	b.WriteString(".nf\n")
 	for _, line := range lines {

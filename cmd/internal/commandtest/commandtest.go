@@ -1,4 +1,4 @@
-// Package commandtest holds what the test scripts of the commands share.
+// Package commandtest holds helpers for the tests of the commands.
 package commandtest
 
 import (
@@ -9,8 +9,8 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// Exits is the command "exits CODE COMMAND ARG..." of a test script: it runs a
-// command, which has to end with the exit code.
+// Exits is the command "exits CODE COMMAND ARG..." of a test script. It runs a command
+// and fails the test if the exit code differs.
 func Exits(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: exits CODE COMMAND ARG...")

@@ -9,9 +9,9 @@ import (
 	"github.com/apmon-go/apmon/cmd/internal/command"
 )
 
-// Help asserts what the help of every command has to be like: "help", "version"
-// and "completion" are words, each subcommand and topic has its help, and no line
-// is wider than a terminal. Run runs the command with arguments.
+// Help checks the help of a command: "help", "version" and "completion" are
+// subcommands, each subcommand and topic has a help, and no line is longer than 80
+// columns. Run runs the command with arguments.
 func Help(t *testing.T, run func(args ...string) (stdout string, code int)) {
 	t.Helper()
 	ok := func(args ...string) string {

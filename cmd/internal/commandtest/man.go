@@ -11,13 +11,13 @@ import (
 	"github.com/apmon-go/apmon/cmd/internal/command"
 )
 
-var update = flag.Bool("update", false, "write packaging/man anew")
+var update = flag.Bool("update", false, "write packaging/man")
 
-// escape is how a manual page writes one odd character.
+// escape matches an escaped character of a manual page.
 var escape = regexp.MustCompile(`\\(\(..|.)`)
 
-// ManPage compares a command's page in packaging/man with the one made from the
-// command itself, or with -update writes it anew.
+// ManPage compares a command's page in packaging/man with the one derived from the
+// command. With -update it writes the page.
 func ManPage(t *testing.T, app *command.App) {
 	t.Helper()
 	page := app.ManPage()
@@ -42,6 +42,6 @@ func ManPage(t *testing.T, app *command.App) {
 		}
 	}
 	if old, err := os.ReadFile(file); err != nil || string(old) != page {
-		t.Errorf("%s is not what the command says of itself, run with -update (%v)", file, err)
+		t.Errorf("%s differs from the command, run with -update (%v)", file, err)
 	}
 }

@@ -12,22 +12,22 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/apmon-go/apmon/internal/testkit"
 )
 
-// patience is how long something may take on a busy machine.
-const patience = time.Minute
-
-// Terminal is what a user types into, with an interactive shell behind.
+// Terminal is a pseudo-terminal with an interactive shell.
 type Terminal struct {
 	t      testing.TB
-	Master *os.File // the side of the user
+	Master *os.File // the user's side
 	mu     sync.Mutex
 	out    strings.Builder
-	seen   int // of out, by Expect
+	seen   int // bytes of out that Expect has passed
 }
 
-// OpenTerminal starts a shell on a terminal of its own, and skips the test where
-// there is none. The shell and all that it has started are killed with the test.
+// OpenTerminal starts a shell on a terminal of its own. It skips the test if the
+// system has no pseudo-terminals. The shell and all its processes are killed at the
+// end of the test.
 func OpenTerminal(t testing.TB, shell ...string) *Terminal {
 	t.Helper()
 	fd, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
@@ -72,7 +72,7 @@ func OpenTerminal(t testing.TB, shell ...string) *Terminal {
 		}
 	}()
 	t.Cleanup(func() {
-		// All of the session, whatever their groups.
+		// All processes of the session, in any process group.
 		for _, pid := range session(cmd.Process.Pid) {
 			syscall.Kill(pid, syscall.SIGKILL)
 		}
@@ -107,12 +107,12 @@ func (term *Terminal) Enter(s string) {
 	}
 }
 
-// Expect waits for text that matches a pattern, behind what was expected before,
-// and returns the match and its groups.
+// Expect waits for text that matches a pattern, after the text of the previous
+// match, and returns the match and its groups.
 func (term *Terminal) Expect(pattern string) []string {
 	term.t.Helper()
 	re := regexp.MustCompile(pattern)
-	for end := time.Now().Add(patience); ; time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(testkit.Patience); ; time.Sleep(2 * time.Millisecond) {
 		term.mu.Lock()
 		text := term.out.String()[term.seen:]
 		at := re.FindStringSubmatchIndex(text)

@@ -5,12 +5,12 @@ import (
 	"strings"
 
 	"github.com/apmon-go/apmon/apmon"
-	"github.com/apmon-go/apmon/xdr"
+	"github.com/apmon-go/apmon/internal/safetext"
 )
 
-// ParseValue makes a parameter of a value whose type is not given: a number if
-// it is plain decimal, else text. The errors of this
-// and the following functions have the code [DataErr].
+// ParseValue returns a parameter of a value without a type: a number if it is plain
+// decimal, else a text. Errors of this and the following functions have the code
+// [DataErr].
 func ParseValue(name, value string) (apmon.Param, error) {
 	switch decimal(value) {
 	case integer:
@@ -24,18 +24,18 @@ func ParseValue(name, value string) (apmon.Param, error) {
 	return checked(apmon.String(name, value))
 }
 
-// ParseInt64 makes an integer parameter.
+// ParseInt64 returns an integer parameter.
 func ParseInt64(name, value string) (apmon.Param, error) {
 	n, err := strconv.ParseInt(value, 10, 64)
 	if err != nil {
-		return apmon.Param{}, BadValue(name, value, "is not an integer of 64 bits")
+		return apmon.Param{}, BadValue(name, value, "is not a 64-bit integer")
 	}
 	return checked(apmon.Int(name, n))
 }
 
-// ParseFloat makes a real64 parameter of plain decimal text.
+// ParseFloat returns a real64 parameter of plain decimal text.
 func ParseFloat(name, value string) (apmon.Param, error) {
-	if strings.Trim(value, "0123456789+-.eE") != "" { // no hex, underscores, inf
+	if strings.Trim(value, "0123456789+-.eE") != "" { // no hex, underscores or inf
 		return apmon.Param{}, BadValue(name, value, "is not a decimal number")
 	}
 	v, err := strconv.ParseFloat(value, 64)
@@ -49,12 +49,12 @@ func ParseFloat(name, value string) (apmon.Param, error) {
 	return checked(apmon.Float(name, v))
 }
 
-// ParseText makes a text parameter.
+// ParseText returns a text parameter.
 func ParseText(name, value string) (apmon.Param, error) {
 	return checked(apmon.String(name, value))
 }
 
-// checked refuses what a receiver would not store.
+// checked returns an error if a receiver would not store the parameter.
 func checked(p apmon.Param) (apmon.Param, error) {
 	if err := p.Check(); err != nil {
 		return p, Errorf(DataErr, "%w", err)
@@ -62,9 +62,9 @@ func checked(p apmon.Param) (apmon.Param, error) {
 	return p, nil
 }
 
-// BadValue is the error of a value that cannot be sent.
+// BadValue returns the error of a value that cannot be sent.
 func BadValue(name, value, why string) error {
-	return Errorf(DataErr, "parameter %s: %w: %s %s", xdr.Quote(name), apmon.ErrBadValue, xdr.Quote(value), why)
+	return Errorf(DataErr, "parameter %s: %w: %s %s", safetext.Quote(name), apmon.ErrBadValue, safetext.Quote(value), why)
 }
 
 type kind int
@@ -75,10 +75,9 @@ const (
 	real
 )
 
-// decimal tells whether s is a plain decimal number: an optional minus, digits
-// without a leading zero, an optional fraction and exponent. What is written
-// in any other way (007, +5, 0x1F, 1_000, nan) may be an identifier, and stays
-// text.
+// decimal returns the kind of s. A plain decimal number has an optional minus, digits
+// without a leading zero, and optionally a fraction and an exponent. Any other form
+// (007, +5, 0x1F, 1_000, nan) may be an identifier and stays text.
 func decimal(s string) kind {
 	s = strings.TrimPrefix(s, "-")
 	whole, s := digits(s)

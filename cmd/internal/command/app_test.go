@@ -11,8 +11,8 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// testApp returns a command with a subcommand that takes a command line, and what
-// it has run.
+// testApp returns a command with a subcommand that takes a command line, and the
+// actions that were run.
 func testApp(out, errs *bytes.Buffer) (*App, *[]string) {
 	ran := new([]string)
 	run := func(cc *cli.Context) error {

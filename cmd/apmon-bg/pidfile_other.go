@@ -6,13 +6,9 @@ import (
 	"context"
 	"errors"
 	"io"
-	"os"
 
 	"github.com/apmon-go/apmon/cmd/internal/command"
 )
-
-// notifyStatistics does nothing: there is no such signal.
-func notifyStatistics(chan<- os.Signal) {}
 
 var errNoPidfile = command.Errorf(command.Unavailable, "--pidfile: %w", errors.ErrUnsupported)
 

@@ -8,5 +8,5 @@ import (
 	"syscall"
 )
 
-// notifyStatistics relays the signal that asks for statistics.
+// notifyStatistics relays SIGUSR1, which requests statistics.
 func notifyStatistics(c chan<- os.Signal) { signal.Notify(c, syscall.SIGUSR1) }

@@ -1,5 +1,0 @@
-//go:build race
-
-package httpstats
-
-const raceEnabled = true

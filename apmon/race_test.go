@@ -1,5 +1,0 @@
-//go:build race
-
-package apmon
-
-const raceEnabled = true

@@ -1,0 +1,60 @@
+// Package testkit holds helpers that the tests of several packages share: waiting
+// for a condition, UDP listeners, a log that tests read, idle child processes,
+// cgroups, and whether the race detector is on.
+package testkit
+
+import (
+	"bytes"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// Patience is how long a test waits before it fails. It is long because the
+// machine may be busy; a test that passes never takes that long.
+const Patience = time.Minute
+
+// Eventually waits in real time until ok returns true. It fails the test after
+// [Patience]; what names the condition in the message.
+func Eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(Patience); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("waited %v in vain for %s", Patience, what)
+		}
+	}
+}
+
+// SkipLong skips a test that takes long, unless the environment has
+// APMON_LONG_TESTS set, as in CI. Such tests are named TestLong….
+func SkipLong(t testing.TB) {
+	t.Helper()
+	if os.Getenv("APMON_LONG_TESTS") == "" {
+		t.Skip("takes long: APMON_LONG_TESTS=1 runs it")
+	}
+}
+
+// Log is a buffer for log output. It is safe for concurrent use.
+type Log struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+// Write implements [io.Writer].
+func (l *Log) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(b)
+}
+
+// String returns all that was written.
+func (l *Log) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+// Count returns how often s occurs in what was written.
+func (l *Log) Count(s string) int { return strings.Count(l.String(), s) }
