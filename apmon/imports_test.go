@@ -24,8 +24,13 @@ func TestImportsPointOneWay(t *testing.T) {
 	may := map[string][]string{
 		"xdr":      {},
 		"conf":     {"xdr"},
-		"procinfo": {"xdr"},
-		"apmon":    {"xdr", "conf", "procinfo"},
+		"procinfo": {"xdr", "internal/kernel", "internal/process"},
+		"apmon":    {"xdr", "conf", "procinfo", "procinfo/jobtree", "procinfo/workdir"},
+
+		"internal/kernel":  {},
+		"internal/process": {"internal/kernel"},
+		"procinfo/jobtree": {"procinfo", "internal/kernel", "internal/process"},
+		"procinfo/workdir": {"procinfo", "internal/kernel", "internal/process"},
 
 		"apmon/httpstats": {"xdr"},
 		"apmon/metrics":   {"apmon", "xdr", "procinfo"},

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/apmon-go/apmon/procinfo"
+	"github.com/apmon-go/apmon/procinfo/jobtree"
+	"github.com/apmon-go/apmon/procinfo/workdir"
 )
 
 // DefaultJobCluster is the cluster of jobs that name none.
@@ -27,7 +29,7 @@ type Job struct {
 	// Service, if not nil, makes the job a service, whose processes are found
 	// anew for each report: see [procinfo.Service]. It is reported with "up" and
 	// "restarts", whether it runs or not, until it is removed.
-	Service *procinfo.Service
+	Service *jobtree.Service
 	// Cgroup is the directory of a cgroup that is the job's own: all that is
 	// in it belongs to the job.
 	Cgroup string
@@ -59,8 +61,8 @@ type Job struct {
 type MonitoredJob struct {
 	c     *Client
 	job   Job
-	proc  *procinfo.Job
-	dir   *procinfo.WorkDir // nil without
+	proc  *jobtree.Job
+	dir   *workdir.Dir // nil without
 	exit  atomic.Pointer[JobExit]
 	state atomic.Pointer[procinfo.Value] // of a service: the last Up
 	shift time.Duration                  // of its slots
@@ -105,6 +107,7 @@ func (c *Client) AddJob(j Job) (*MonitoredJob, error) {
 		return nil, err
 	}
 	m := &c.monitor
+	scan := m.scan()
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if c.closed.Load() {
@@ -112,10 +115,10 @@ func (c *Client) AddJob(j Job) (*MonitoredJob, error) {
 	}
 	if m.procs == nil {
 		fs := procinfo.DefaultFS(os.Getenv)
-		m.procs, m.dirs = procinfo.NewJobs(fs), procinfo.NewWorkDirs(fs)
+		m.procs, m.dirs = jobtree.New(fs, scan), workdir.New(fs)
 	}
 	mj := &MonitoredJob{c: c, job: j}
-	mj.proc, err = m.procs.Add(procinfo.JobOptions{
+	mj.proc, err = m.procs.Add(jobtree.Options{
 		PIDs: j.PIDs, Service: j.Service, Cgroup: j.Cgroup, NumCPUs: j.NumCPUs, Start: j.Start, Started: j.Started, Not: j.Not, Counter: j.Counter,
 		Exited: func() { go mj.ended() },
 	})
@@ -233,7 +236,9 @@ func (j *MonitoredJob) sample(choose procinfo.Choice) (procinfo.JobSample, error
 		on := func(options ...string) bool {
 			return slices.ContainsFunc(options, func(o string) bool { on, _ := choose("job_" + o); return on })
 		}
-		err = errors.Join(err, s.SetWorkDir(j.dir.Sample(workDirWait, on("workdir_size"), on("disk_total", "disk_used", "disk_free", "disk_usage"))))
+		u := j.dir.Sample(workDirWait, on("workdir_size"), on("disk_total", "disk_used", "disk_free", "disk_usage"))
+		u.Fill(&s)
+		err = errors.Join(err, u.Err)
 	}
 	if e := j.exit.Load(); e != nil {
 		e.AddTo(&s)

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/apmon-go/apmon/procinfo"
+	"github.com/apmon-go/apmon/procinfo/jobtree"
+	"github.com/apmon-go/apmon/procinfo/workdir"
 )
 
 // DefaultMonitorCluster is the cluster of the reports on the host.
@@ -73,16 +75,17 @@ type monitor struct {
 	// one go and the processor is woken once.
 	phase float64
 
-	mu      sync.Mutex
-	tasks   []*task
-	begun   bool               // the host is being monitored
-	procs   *procinfo.Jobs     // nil before the first job
-	dirs    *procinfo.WorkDirs // likewise
-	jobs    []*MonitoredJob
-	added   int                                // jobs so far
-	running context.Context                    // of the loop; nil while there is none
-	stopped chan struct{}                      // closed when that has ended
-	gone    struct{ skipped, failures uint64 } // of tasks that were removed
+	mu        sync.Mutex
+	tasks     []*task
+	begun     bool                // the host is being monitored
+	processes *procinfo.Processes // that the host and the jobs share; see scan
+	procs     *jobtree.Set        // nil before the first job
+	dirs      *workdir.Dirs       // likewise
+	jobs      []*MonitoredJob
+	added     int                                // jobs so far
+	running   context.Context                    // of the loop; nil while there is none
+	stopped   chan struct{}                      // closed when that has ended
+	gone      struct{ skipped, failures uint64 } // of tasks that were removed
 
 	lostNoted noted         // last reports of jobs
 	wake      chan struct{} // what is due next has changed
@@ -573,7 +576,7 @@ func (m *monitor) close() {
 		m.retire(t)
 	}
 	procs, dirs := m.procs, m.dirs
-	started := m.started
+	started, scan := m.started, m.processes
 	m.mu.Unlock()
 	if procs != nil {
 		procs.Close()
@@ -585,6 +588,9 @@ func (m *monitor) close() {
 	idle := make(chan struct{})
 	go func() {
 		m.busy.Wait()
+		if scan != nil {
+			scan.Close()
+		}
 		close(idle)
 	}()
 	timer := time.NewTimer(closeTimeout)

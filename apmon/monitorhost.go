@@ -115,13 +115,13 @@ func (s *set) wanted(tapped bool) []*group {
 func (m *monitor) hostTask(g *group) *task {
 	c := m.c
 	host := procinfo.NewHost(procinfo.DefaultFS(os.Getenv))
+	host.Processes = m.scan()
 	t := &task{name: strings.TrimSpace("host " + g.source), interval: orDefault(g.opts.SysInterval), group: g, close: func() { host.Close() }}
 	system, general := g.opts.SysMonitoring.Or(true), g.opts.GeneralInfo.Or(true)
 	self := system && g.opts.Self.Or(true)
 	// sample returns how long it took, in ms.
 	sample := func() float64 {
 		start := c.now()
-		host.Jobs = m.scans()
 		c.notRead(host.Sample(g.choose))
 		return (c.now() - start).Seconds() * 1000
 	}
@@ -156,12 +156,14 @@ func (m *monitor) hostTask(g *group) *task {
 	return t
 }
 
-// scans returns what scans the processes for jobs, and so for the host; nil
-// while there are none.
-func (m *monitor) scans() *procinfo.Jobs {
+// scan returns the processes that the host and the jobs share.
+func (m *monitor) scan() *procinfo.Processes {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.procs
+	if m.processes == nil {
+		m.processes = procinfo.NewProcesses(procinfo.DefaultFS(os.Getenv))
+	}
+	return m.processes
 }
 
 // SetBenchmark sets the result of a benchmark, for one CPU: "ksi2k", "db12",

@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"time"
 
+	"github.com/apmon-go/apmon/internal/kernel"
 	"github.com/shirou/gopsutil/v3/cpu"
 	"github.com/shirou/gopsutil/v3/host"
 )
@@ -22,15 +23,14 @@ type Host struct {
 	// System is the last sample. It is overwritten by the next.
 	System System
 	// Factors are passed on by General.
-	Factors Factors
-	// Jobs is not heeded: jobs are followed on Linux only.
-	Jobs *Jobs
+	Factors   Factors
+	Processes *Processes // for Linux
 
 	clock func() time.Duration // monotonic
 	told  map[string]bool      // causes of errors that were returned
 	errs  []error              // those of this sample
 
-	cpu   [cpuColumns]count
+	cpu   [kernel.CPUColumns]kernel.Count
 	nets  known[netIf]
 	disks known[disk]
 }
@@ -126,13 +126,13 @@ func (h *Host) sampleCPU() error {
 		return errNothing
 	}
 	t := all[0]
-	var now [cpuColumns]count
-	now[cpuUser], now[cpuSystem], now[cpuIdle] = microseconds(t.User), microseconds(t.System), microseconds(t.Idle)
+	var now [kernel.CPUColumns]kernel.Count
+	now[kernel.CPUUser], now[kernel.CPUSystem], now[kernel.CPUIdle] = microseconds(t.User), microseconds(t.System), microseconds(t.Idle)
 	if runtime.GOOS != "windows" {
-		now[cpuNice] = microseconds(t.Nice)
+		now[kernel.CPUNice] = microseconds(t.Nice)
 	}
 	if runtime.GOOS == "freebsd" {
-		now[cpuIRQ] = microseconds(t.Irq)
+		now[kernel.CPUIRQ] = microseconds(t.Irq)
 	}
 	if !fellBack(h.cpu, now) {
 		h.System.setCPU(h.cpu, now)
@@ -142,7 +142,7 @@ func (h *Host) sampleCPU() error {
 }
 
 // memory reads what the system tells of its memory and swap space.
-func (h *Host) memory() (m meminfo) {
+func (h *Host) memory() (m kernel.Meminfo) {
 	h.ask("memory", func() error { return readMemory(&m) })
 	h.ask("swap", func() error { return readSwap(&m) })
 	return m
@@ -161,8 +161,8 @@ func (h *Host) General() (*General, error) {
 	g.CPU.SMT = smt(g.CPU.Logical, g.CPU.Cores)
 	const mib = 1. / 1024
 	m := h.memory()
-	g.TotalMem = m.total.value().scaled(mib)
-	g.TotalSwap = m.swapTotal.value().scaled(mib)
+	g.TotalMem = KnownIf(m.Total.Float()).Scaled(mib)
+	g.TotalSwap = KnownIf(m.SwapTotal.Float()).Scaled(mib)
 	h.ask("addresses", func() error { return readAddresses(g) })
 	return g, errors.Join(h.errs...)
 }

@@ -1,5 +1,7 @@
 package procinfo
 
+import "github.com/apmon-go/apmon/internal/kernel"
+
 // known remembers things by name, in the order in which they were last seen.
 type known[T any] struct {
 	byName map[string]*T
@@ -75,7 +77,7 @@ type netIf struct {
 	named
 	physical        bool
 	hasRoute        bool
-	counters        netCounters
+	counters        kernel.NetCounters
 	inRate, outRate rate
 	in, out, errs   string
 }

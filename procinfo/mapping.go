@@ -5,42 +5,44 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+
+	"github.com/apmon-go/apmon/internal/kernel"
 )
 
 // What other systems than Linux tell, in the terms of this package. All of it
 // is pure.
 
 // microseconds turns a CPU time in seconds into a counter of microseconds.
-func microseconds(seconds float64) count {
+func microseconds(seconds float64) kernel.Count {
 	us := math.Round(seconds * 1e6)
 	if !(us >= 0 && us < 1<<63) {
-		return count{}
+		return kernel.Count{}
 	}
-	return count{uint64(us), true}
+	return kernel.Known(uint64(us))
 }
 
 // fellBack reports whether the CPU times together went down, as they do where
 // the kernel's counters have 32 bits. A single one that does so is for setCPU.
-func fellBack(old, now [cpuColumns]count) bool {
+func fellBack(old, now [kernel.CPUColumns]kernel.Count) bool {
 	was, is := 0., 0.
 	for i := range now {
-		if old[i].ok && now[i].ok {
-			was, is = was+float64(old[i].n), is+float64(now[i].n)
+		if old[i].OK && now[i].OK {
+			was, is = was+float64(old[i].N), is+float64(now[i].N)
 		}
 	}
 	return is < was
 }
 
 // inKiB turns bytes into the unit of meminfo.
-func inKiB(bytes uint64) count { return count{bytes / 1024, true} }
+func inKiB(bytes uint64) kernel.Count { return kernel.Known(bytes / 1024) }
 
 // setUsed sets what is used where the page cache is not told apart: what new
 // programs could not have.
-func (s *System) setUsed(i meminfo) {
-	if i.total.ok && i.available.ok {
-		used := max(0, float64(i.total.n)-float64(i.available.n))
+func (s *System) setUsed(i kernel.Meminfo) {
+	if i.Total.OK && i.Available.OK {
+		used := max(0, float64(i.Total.N)-float64(i.Available.N))
 		s.Memory.Used = Known(used / 1024)
-		s.Memory.Usage = percent(used, float64(i.total.n))
+		s.Memory.Usage = Percent(used, float64(i.Total.N))
 	}
 }
 
@@ -63,7 +65,7 @@ func tcpState(name string) uint64 {
 	case "FIN_WAIT_2":
 		name = "FIN_WAIT2"
 	}
-	for i, n := range tcpStateNames {
+	for i, n := range kernel.TCPStateNames {
 		if n == name {
 			return uint64(i)
 		}

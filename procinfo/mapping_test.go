@@ -5,10 +5,12 @@ import (
 	"net/netip"
 	"testing"
 	"time"
+
+	"github.com/apmon-go/apmon/internal/kernel"
 )
 
 func TestTicks(t *testing.T) {
-	for s, want := range map[float64]count{0: {0, true}, 1.5: {1500000, true}, 1e9: {1e15, true},
+	for s, want := range map[float64]kernel.Count{0: kernel.Known(0), 1.5: kernel.Known(1500000), 1e9: kernel.Known(1e15),
 		-1: {}, math.Inf(1): {}, math.NaN(): {}, 1e300: {}} {
 		if got := microseconds(s); got != want {
 			t.Errorf("%v: %v, want %v", s, got, want)
@@ -17,8 +19,8 @@ func TestTicks(t *testing.T) {
 }
 
 // times are CPU times in seconds as a system tells that has only these.
-func times(user, system, idle float64) (c [cpuColumns]count) {
-	c[cpuUser], c[cpuSystem], c[cpuIdle] = microseconds(user), microseconds(system), microseconds(idle)
+func times(user, system, idle float64) (c [kernel.CPUColumns]kernel.Count) {
+	c[kernel.CPUUser], c[kernel.CPUSystem], c[kernel.CPUIdle] = microseconds(user), microseconds(system), microseconds(idle)
 	return c
 }
 
@@ -37,10 +39,10 @@ func TestCPUCountersThatStartAgain(t *testing.T) {
 	const wrap = (1 << 32) / 100.
 	for _, tt := range []struct {
 		name     string
-		old, now [cpuColumns]count
+		old, now [kernel.CPUColumns]kernel.Count
 		want     bool
 	}{
-		{"first sample", [cpuColumns]count{}, times(1, 2, 3), false},
+		{"first sample", [kernel.CPUColumns]kernel.Count{}, times(1, 2, 3), false},
 		{"nothing changed", times(1, 2, 3), times(1, 2, 3), false},
 		{"a little back, of one", times(1, 2, 3), times(2, 1.9, 4), false},
 		{"32 bits are full", times(1, 2, wrap-1), times(2, 3, 60), true},
@@ -53,17 +55,17 @@ func TestCPUCountersThatStartAgain(t *testing.T) {
 
 func TestUsedWithoutPageCache(t *testing.T) {
 	for _, tt := range []struct {
-		total, available count
+		total, available kernel.Count
 		used, usage      Value
 	}{
 		{inKiB(8 << 30), inKiB(2 << 30), Known(6144), Known(75)},
 		{inKiB(1 << 30), inKiB(2 << 30), Known(0), Known(0)},
-		{count{}, inKiB(2 << 30), Value{}, Value{}},
-		{inKiB(1 << 30), count{}, Value{}, Value{}},
+		{kernel.Count{}, inKiB(2 << 30), Value{}, Value{}},
+		{inKiB(1 << 30), kernel.Count{}, Value{}, Value{}},
 		{inKiB(0), inKiB(0), Known(0), Value{}},
 	} {
 		var s System
-		m := meminfo{total: tt.total, available: tt.available}
+		m := kernel.Meminfo{Total: tt.total, Available: tt.available}
 		s.setMemory(m)
 		s.setUsed(m)
 		if s.Memory.Used != tt.used || s.Memory.Usage != tt.usage {
@@ -80,8 +82,8 @@ func TestTrafficOfInterfaces(t *testing.T) {
 	en0, en1 := &netIf{named: named{name: "en0"}}, &netIf{named: named{name: "en1"}}
 	both := []*netIf{en0, en1}
 	set := func(in0, in1 uint64, at time.Duration) {
-		en0.counters = netCounters{in: count{in0, true}, out: count{0, true}, errs: count{3, true}}
-		en1.counters = netCounters{in: count{in1, true}, out: count{0, true}}
+		en0.counters = kernel.NetCounters{In: kernel.Known(in0), Out: kernel.Known(0), Errs: kernel.Known(3)}
+		en1.counters = kernel.NetCounters{In: kernel.Known(in1), Out: kernel.Known(0)}
 		s = System{}
 		s.setNet(both, at)
 	}
@@ -115,7 +117,7 @@ func TestTCPStatesOfWindows(t *testing.T) {
 		"FIN_WAIT_1": "FIN_WAIT1", "FIN_WAIT_2": "FIN_WAIT2", "CLOSE_WAIT": "CLOSE_WAIT", "CLOSING": "CLOSING",
 		"LAST_ACK": "LAST_ACK", "TIME_WAIT": "TIME_WAIT", "DELETE": "UNKNOWN", "": "UNKNOWN",
 	} {
-		if got := tcpStateNames[tcpState(name)]; got != want {
+		if got := kernel.TCPStateNames[tcpState(name)]; got != want {
 			t.Errorf("%q: %s, want %s", name, got, want)
 		}
 	}

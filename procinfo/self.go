@@ -4,6 +4,7 @@ import (
 	"os"
 	"sync"
 
+	"github.com/apmon-go/apmon/internal/kernel"
 	"github.com/apmon-go/apmon/xdr"
 )
 
@@ -41,6 +42,6 @@ func SelfRSS() Value {
 	if err != nil {
 		return Value{}
 	}
-	pages, _ := nextUint(skipFields(b, 1))
-	return pages.value().scaled(float64(os.Getpagesize()) / 1024)
+	pages, _ := kernel.NextUint(kernel.SkipFields(b, 1))
+	return KnownIf(pages.Float()).Scaled(float64(os.Getpagesize()) / 1024)
 }

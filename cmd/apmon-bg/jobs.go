@@ -18,12 +18,11 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/urfave/cli/v2"
-
 	"github.com/apmon-go/apmon/apmon"
 	"github.com/apmon-go/apmon/cmd/internal/command"
-	"github.com/apmon-go/apmon/procinfo"
+	"github.com/apmon-go/apmon/procinfo/jobtree"
 	"github.com/apmon-go/apmon/xdr"
+	"github.com/urfave/cli/v2"
 )
 
 // findInterval is how often cgroups are looked for.
@@ -220,7 +219,7 @@ type watched struct {
 
 // add has the service monitored, whether it runs or not.
 func (sv *watched) add(f *jobFinder) error {
-	job := apmon.Job{Service: &procinfo.Service{}, Cluster: sv.name + "_Services", Node: f.host}
+	job := apmon.Job{Service: &jobtree.Service{}, Cluster: sv.name + "_Services", Node: f.host}
 	switch {
 	case sv.pid > 0:
 		job.PID = sv.pid
