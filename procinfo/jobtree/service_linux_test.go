@@ -318,11 +318,12 @@ func TestServiceLookThatHangs(t *testing.T) {
 	s := liveJobs(t)
 	hang, hung := make(chan struct{}), make(chan struct{})
 	defer close(hang)
+	hangs := sync.OnceFunc(func() { close(hung) }) // there is another look when the sleeper has ended
 	pid, _ := sleeperNamed(t, w)
 	first := true
 	j := addJob(t, s, Options{Service: &Service{PIDs: func() ([]int, error) {
 		if !first {
-			close(hung)
+			hangs()
 			<-hang
 		}
 		first = false
