@@ -115,13 +115,13 @@ func (s *set) wanted(tapped bool) []*group {
 func (m *monitor) hostTask(g *group) *task {
 	c := m.c
 	host := procinfo.NewHost(procinfo.DefaultFS(os.Getenv))
-	host.Processes = m.scan()
 	t := &task{name: strings.TrimSpace("host " + g.source), interval: orDefault(g.opts.SysInterval), group: g, close: func() { host.Close() }}
 	system, general := g.opts.SysMonitoring.Or(true), g.opts.GeneralInfo.Or(true)
 	self := system && g.opts.Self.Or(true)
 	// sample returns how long it took, in ms.
 	sample := func() float64 {
 		start := c.now()
+		host.Processes = m.scan()
 		c.notRead(host.Sample(g.choose))
 		return (c.now() - start).Seconds() * 1000
 	}

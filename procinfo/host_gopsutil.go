@@ -53,27 +53,28 @@ func (h *Host) Close() error { return nil }
 func (h *Host) Sample(choose Choice) error {
 	h.System = System{Interfaces: h.System.Interfaces[:0]}
 	h.errs = h.errs[:0]
-	if choose.wants("sys_load1", "sys_load5", "sys_load15") {
+	need := choose.readings()
+	if need.has(readLoad) {
 		h.ask("load", h.sampleLoad)
 	}
-	if choose.wants(statOptions...) {
+	if need.has(readStat) {
 		h.ask("CPU times", h.sampleCPU)
 	}
-	if choose.wants(memoryOptions...) {
+	if need.has(readMeminfo) {
 		m := h.memory()
 		h.System.setMemory(m)
 		h.System.setUsed(m)
 	}
-	if choose.wants("sys_net_in", "sys_net_out", "sys_net_errs") {
+	if need.has(readNet) {
 		h.ask("traffic", h.sampleNet)
 	}
-	if choose.wants("sys_net_sockets", "sys_net_tcp_details") {
+	if need.has(readTCP | readSockets) {
 		h.ask("sockets", h.sampleSockets)
 	}
-	if choose.wants("sys_processes") {
+	if need.has(readProcesses) {
 		h.ask("processes", h.sampleProcesses)
 	}
-	if choose.wants("sys_uptime") {
+	if need.has(readUptime) {
 		h.ask("uptime", func() error {
 			s, err := host.Uptime()
 			if err == nil {
@@ -82,7 +83,7 @@ func (h *Host) Sample(choose Choice) error {
 			return err
 		})
 	}
-	if choose.wants("sys_disk_io") {
+	if need.has(readDisks) {
 		h.ask("disks", h.sampleDisks)
 	}
 	return errors.Join(h.errs...)

@@ -115,46 +115,47 @@ func (h *Host) Sample(choose Choice) error {
 	ifs := h.System.Interfaces[:0]
 	h.System = System{Interfaces: ifs}
 	h.errs = h.errs[:0]
-	if choose.wants("sys_load1", "sys_load5", "sys_load15") {
+	need := choose.readings()
+	if need.has(readLoad) {
 		for i, v := range kernel.ParseLoadavg(h.read(&h.loadavg)) {
 			h.System.Load[i] = KnownIf(v.Float())
 		}
 	}
-	if choose.wants(statOptions...) {
+	if need.has(readStat) {
 		h.sampleStat()
 	}
-	if choose.wants(memoryOptions...) {
+	if need.has(readMeminfo) {
 		h.System.setMemory(kernel.ParseMeminfo(h.read(&h.meminfo)))
 	}
-	if choose.wants("sys_pages_in", "sys_pages_out", "sys_swap_in", "sys_swap_out", "sys_oom_kill") {
+	if need.has(readVmstat) {
 		h.sampleVmstat()
 	}
-	if choose.wants("sys_net_in", "sys_net_out", "sys_net_errs") {
+	if need.has(readNet) {
 		h.sampleNet()
 	}
-	if choose.wants("sys_net_sockets") {
+	if need.has(readSockets) {
 		h.sampleSockets()
 	}
-	if choose.wants("sys_net_sockets", "sys_net_tcp_details") {
+	if need.has(readTCP) {
 		h.sampleTCP()
 	}
-	if choose.wants("sys_processes") {
+	if need.has(readProcesses) {
 		h.sampleProcesses()
 	}
-	if choose.wants("sys_uptime") {
+	if need.has(readUptime) {
 		h.System.Uptime = KnownIf(kernel.ParseUptime(h.read(&h.uptime)).Float())
 	}
 	p := &h.System.Pressure
-	if choose.wants("sys_pressure_cpu") {
+	if need.has(readPressureCPU) {
 		p.CPUSome, _ = h.pressure(&h.pressureCPU)
 	}
-	if choose.wants("sys_pressure_memory") {
+	if need.has(readPressureMemory) {
 		p.MemorySome, p.MemoryFull = h.pressure(&h.pressureMemory)
 	}
-	if choose.wants("sys_pressure_io") {
+	if need.has(readPressureIO) {
 		p.IOSome, p.IOFull = h.pressure(&h.pressureIO)
 	}
-	if choose.wants("sys_disk_io") {
+	if need.has(readDisks) {
 		h.sampleDisks()
 	}
 	if len(h.errs) == 0 {

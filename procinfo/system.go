@@ -157,14 +157,6 @@ func (s *System) setTCP(states *kernel.TCPStates) {
 	s.Sockets.TCP = Known(float64(sum))
 }
 
-// The options that are served by one reading each.
-var (
-	statOptions = []string{"sys_cpu_usr", "sys_cpu_nice", "sys_cpu_sys", "sys_cpu_idle", "sys_cpu_iowait", "sys_cpu_irq", "sys_cpu_softirq",
-		"sys_cpu_steal", "sys_cpu_guest", "sys_cpu_usage", "sys_interrupts", "sys_context_switches"}
-	memoryOptions = []string{"sys_mem_free", "sys_mem_used", "sys_mem_usage", "sys_mem_actualfree", "sys_mem_buffers", "sys_mem_cached",
-		"sys_mem_available", "sys_mem_shmem", "sys_swap_used", "sys_swap_free", "sys_swap_usage"}
-)
-
 // Append appends the parameters that are known and chosen.
 func (s *System) Append(params []xdr.Param, choose Choice) []xdr.Param {
 	return appendRows(systemRows(), s, params, choose)
@@ -263,7 +255,7 @@ var systemRows = sync.OnceValue(func() []row[System] {
 		rows = append(rows, num("processes", "processes_"+process.States[i:i+1], "count", "processes "+state, "/proc/PID/stat",
 			func(s *S) Value { return s.ProcessStates[i] }))
 	}
-	return append(rows,
+	rows = append(rows,
 		num("uptime", "uptime", "days", "time since boot", "/proc/uptime", func(s *S) Value { return s.Uptime.Scaled(1. / 86400) }),
 		num("pressure_cpu", "psi_cpu_some", "%", "time in the last minute in which some task waited for a CPU", "/proc/pressure/cpu", func(s *S) Value { return s.Pressure.CPUSome }),
 		num("pressure_memory", "psi_memory_some", "%", "same for memory", "/proc/pressure/memory", func(s *S) Value { return s.Pressure.MemorySome }),
@@ -274,4 +266,8 @@ var systemRows = sync.OnceValue(func() []row[System] {
 		num("disk_io", "disk_read", "KB/s", "read from physical disks", "/proc/diskstats", func(s *S) Value { return s.DiskRead }),
 		num("disk_io", "disk_write", "KB/s", "written to physical disks", "/proc/diskstats", func(s *S) Value { return s.DiskWrite }),
 	)
+	for i := range rows {
+		rows[i].reads = readingOf(rows[i].Source)
+	}
+	return rows
 })
