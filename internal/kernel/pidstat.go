@@ -13,7 +13,7 @@ func ParsePIDState(b []byte) byte {
 
 // procStat is what /proc/PID/stat tells of a process. See proc_pid_stat(5).
 type PIDStat struct {
-	state                            byte
+	State                            byte
 	PPID, Session                    int
 	Threads                          uint64
 	Start                            uint64 // clock ticks since boot
@@ -30,7 +30,7 @@ func ParsePIDStat(b []byte) (s PIDStat, ok bool) {
 	if i < 0 || i+3 >= len(b) || b[i+1] != ' ' {
 		return PIDStat{}, false
 	}
-	s.state = b[i+2]
+	s.State = b[i+2]
 	b = b[i+3:]
 	// The fields from the 4th to the one behind the last that is read, which
 	// shows that the last is whole.
@@ -63,4 +63,4 @@ func ParsePIDStat(b []byte) (s PIDStat, ok bool) {
 
 // dead reports whether the process has ended and waits to be reaped. Where only
 // its first thread has, it lives.
-func (s *PIDStat) Dead() bool { return (s.state == 'Z' || s.state == 'X') && s.Threads <= 1 }
+func (s *PIDStat) Dead() bool { return (s.State == 'Z' || s.State == 'X') && s.Threads <= 1 }

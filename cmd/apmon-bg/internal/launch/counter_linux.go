@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/apmon-go/apmon/internal/process"
 	"golang.org/x/sys/unix"
 )
 
@@ -94,11 +95,11 @@ var maxEvents = sync.OnceValue(func() int {
 // add adds a process and its children. What comes into being between two of these
 // steps is missed rather than counted twice.
 func (c *counter) add(pid int) bool {
-	var clock unix.Timespec
-	if unix.ClockGettime(^int32(pid)<<3|2, &clock) != nil { // see clock_getcpuclockid(3)
+	used, ok := process.CPUClock(pid)
+	if !ok {
 		return false
 	}
-	c.before += time.Duration(clock.Nano())
+	c.before += time.Duration(used)
 	dir := fmt.Sprintf("/proc/%d/task/", pid)
 	tasks, _ := os.ReadDir(dir)
 	var children []string

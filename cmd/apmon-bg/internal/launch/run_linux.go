@@ -345,7 +345,7 @@ func (j *job) stopToo() {
 	if j.stopped == 0 || !told && !foreground() {
 		return
 	}
-	if state, _, ok := stat(j.root); ok && state == 'T' { // still
+	if st, ok := stat(j.root); ok && st.State == 'T' { // still
 		syscall.Kill(os.Getpid(), syscall.SIGSTOP)
 	}
 }

@@ -1,45 +1,44 @@
-package metrics
+package procinfo
 
 import (
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"github.com/apmon-go/apmon/procinfo"
+	"time"
 )
 
-func TestParseStat(t *testing.T) {
+func TestUsageStat(t *testing.T) {
 	t.Parallel()
 	const stat = "17 (a) R (b) S 1 17 17 0 -1 4194560 100 0 0 0 250 125 0 0 20 0 9 0 1000 8192 3 18446744073709551615 0 0\n"
 	page := float64(os.Getpagesize())
 	for _, tt := range []struct {
 		name, stat string
 		since      float64
-		want       Process
+		want       Usage
 	}{
-		{"whole", stat, 30, Process{Uptime: procinfo.Known(20), UserTime: procinfo.Known(2.5), SystemTime: procinfo.Known(1.25),
-			Threads: procinfo.Known(9), VSZ: procinfo.Known(8192), RSS: procinfo.Known(3 * page)}},
-		{"clock before the start", stat, 5, Process{UserTime: procinfo.Known(2.5), SystemTime: procinfo.Known(1.25),
-			Threads: procinfo.Known(9), VSZ: procinfo.Known(8192), RSS: procinfo.Known(3 * page)}},
-		{"cut short", stat[:strings.Index(stat, "250")+3], 30, Process{UserTime: procinfo.Known(2.5)}},
-		{"negative", strings.Replace(stat, " 250 125 ", " -1 x ", 1), -1, Process{Threads: procinfo.Known(9), VSZ: procinfo.Known(8192), RSS: procinfo.Known(3 * page)}},
-		{"nothing", "", 30, Process{}},
-		{"no fields", "17 (a)", 30, Process{}},
+		{"whole", stat, 30, Usage{Uptime: Known(20), UserTime: Known(2.5), SystemTime: Known(1.25),
+			Threads: Known(9), VSZ: Known(8192), RSS: Known(3 * page)}},
+		{"clock before the start", stat, 5, Usage{UserTime: Known(2.5), SystemTime: Known(1.25),
+			Threads: Known(9), VSZ: Known(8192), RSS: Known(3 * page)}},
+		{"cut short", stat[:strings.Index(stat, "250")+3], 30, Usage{}},
+		{"negative", strings.Replace(stat, " 250 125 ", " -1 x ", 1), -1, Usage{}},
+		{"nothing", "", 30, Usage{}},
+		{"no fields", "17 (a)", 30, Usage{}},
 	} {
-		var p Process
-		p.parseStat([]byte(tt.stat), tt.since)
+		var p Usage
+		p.setStat([]byte(tt.stat), time.Duration(tt.since*float64(time.Second)))
 		if p != tt.want {
 			t.Errorf("%s: %+v, want %+v", tt.name, p, tt.want)
 		}
 	}
 }
 
-func FuzzParseStat(f *testing.F) {
-	f.Add([]byte("17 (a) R (b) S 1 17 17 0 -1 4194560 100 0 0 0 250 125 0 0 20 0 9 0 1000 8192 3"), 30.)
-	f.Fuzz(func(t *testing.T, b []byte, since float64) {
-		var p Process
-		p.parseStat(b, since)
+func FuzzUsage(f *testing.F) {
+	f.Add([]byte("17 (a) R (b) S 1 17 17 0 -1 4194560 100 0 0 0 250 125 0 0 20 0 9 0 1000 8192 3 0"), int64(30*time.Second))
+	f.Fuzz(func(t *testing.T, b []byte, since int64) {
+		var p Usage
+		p.setStat(b, time.Duration(since))
 		if p.Uptime.OK && !(p.Uptime.V >= 0) || p.RSS.OK && p.RSS.V < 0 {
 			t.Errorf("%+v", p)
 		}
@@ -60,9 +59,8 @@ func TestOpenFiles(t *testing.T) {
 
 func TestWithoutProc(t *testing.T) {
 	t.Parallel()
-	var p Process
-	p.readKernel(t.TempDir())
-	if p != (Process{}) {
+	p := readUsage(t.TempDir())
+	if p != (Usage{}) {
 		t.Errorf("%+v", p)
 	}
 }
@@ -77,8 +75,7 @@ func TestProcessRSS(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	var p Process
-	p.readKernel(dir)
+	p := readUsage(dir)
 	if want := float64(128 * os.Getpagesize()); p.RSS.V != want || p.VSZ.V != 1048576 {
 		t.Errorf("RSS %v, VSZ %v, want %v and 1048576", p.RSS, p.VSZ, want)
 	}
