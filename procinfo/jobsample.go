@@ -11,7 +11,7 @@ import (
 //
 // Sums over its processes are unknown while one of them cannot be read, as a
 // part would pass for the whole. Counters never go down from one sample to the
-// next, and hold what ended processes have left: see [Jobs] for what is lost.
+// next, and hold what ended processes have left: see docs/jobs.md for what is lost.
 type JobSample struct {
 	At      time.Time // when its CPU time was read
 	RunTime Value     // s, since the start; it stands still once the job has ended
