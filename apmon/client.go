@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -135,7 +136,9 @@ func newClient(opt *settings, sources []conf.Source) (*Client, error) {
 	c.reporter = reporter{&c.sender, c.schedule, opt.logger}
 	c.jobs.reporter, c.jobs.benchmarks = &c.reporter, &c.benchmarks
 	c.host.init(&c.reporter, &c.benchmarks, nodeName{opt.HostCluster, opt.HostNode})
-	c.host.scans, c.host.self = c.jobs.scans, c.self
+	c.host.self = c.self
+	c.host.processes = procinfo.NewProcesses(procinfo.DefaultFS(os.Getenv))
+	c.jobs.processes = c.host.processes
 	c.follower = conf.NewFollower(sources, conf.FollowOptions{
 		Lookup: KnownOption, Directives: opt.Directives, Transport: opt.transport, Fallback: opt.Fallback, Logger: opt.logger,
 		Apply: c.apply,
@@ -277,6 +280,7 @@ func (c *Client) Close() error {
 		c.sender.network.close()
 		c.jobs.close()
 		c.schedule.Close()
+		c.host.processes.Close()
 	})
 	return nil
 }

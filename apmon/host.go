@@ -20,7 +20,7 @@ type nodeName struct{ cluster, node string }
 type host struct {
 	reporter   *reporter
 	benchmarks *benchmarks
-	scans      func() *procinfo.Jobs           // the scan of processes to share; nil for none
+	processes  *procinfo.Processes             // shared with the jobs
 	self       func(ms float64) *procinfo.Self // the sender's own statistics; a sample took ms
 	names      atomic.Pointer[nodeName]        // of the reports
 
@@ -75,6 +75,7 @@ func (h *host) regroup() {
 // add adds the task that reports to one group.
 func (h *host) add(g *group) *schedule.Task {
 	r := &hostReport{host: h, group: g, info: procinfo.NewHost(procinfo.DefaultFS(os.Getenv))}
+	r.info.Processes = h.processes
 	t := &schedule.Task{
 		Name:     strings.TrimSpace("host " + g.source),
 		Interval: orDefault(g.opts.SysInterval),
@@ -100,7 +101,6 @@ type hostReport struct {
 // sample measures the host, and returns how long that took, in ms.
 func (r *hostReport) sample() float64 {
 	start := time.Now()
-	r.info.Jobs = r.host.scans()
 	r.host.reporter.notRead(r.info.Sample(r.group.choose))
 	return time.Since(start).Seconds() * 1000
 }

@@ -24,11 +24,16 @@ func TestImportsPointOneWay(t *testing.T) {
 	may := map[string][]string{
 		"internal/safetext": {},
 		"internal/backoff":  {},
+		"internal/kernel":   {},
+		"internal/process":  {"internal/kernel"},
 
 		"xdr":      {"internal/safetext"},
 		"conf":     {"xdr", "internal/backoff", "internal/safetext"},
-		"procinfo": {"xdr"},
-		"apmon":    {"xdr", "conf", "procinfo", "apmon/internal/schedule", "internal/backoff", "internal/safetext"},
+		"procinfo": {"xdr", "internal/kernel", "internal/process"},
+		"apmon":    {"xdr", "conf", "procinfo", "procinfo/jobtree", "procinfo/workdir", "apmon/internal/schedule", "internal/backoff", "internal/safetext"},
+
+		"procinfo/jobtree": {"procinfo", "internal/kernel", "internal/process"},
+		"procinfo/workdir": {"procinfo", "internal/kernel", "internal/process"},
 
 		"apmon/internal/schedule": {},
 

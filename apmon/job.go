@@ -14,6 +14,8 @@ import (
 
 	"github.com/apmon-go/apmon/apmon/internal/schedule"
 	"github.com/apmon-go/apmon/procinfo"
+	"github.com/apmon-go/apmon/procinfo/jobtree"
+	"github.com/apmon-go/apmon/procinfo/workdir"
 )
 
 // Job is a job to be monitored: fill in what is known and pass it to
@@ -24,9 +26,9 @@ type Job struct {
 	PID  int
 	PIDs []int
 	// Service, if not nil, makes the job a service, whose processes are found
-	// anew for each report: see [procinfo.Service]. It is reported with "up" and
+	// anew for each report: see [jobtree.Service]. It is reported with "up" and
 	// "restarts", whether it runs or not, until it is removed.
-	Service *procinfo.Service
+	Service *jobtree.Service
 	// Cgroup is the directory of a cgroup, all processes of which belong to the
 	// job.
 	Cgroup string
@@ -96,11 +98,12 @@ const jobsPerSecond = 15
 type jobs struct {
 	reporter   *reporter
 	benchmarks *benchmarks
+	processes  *procinfo.Processes // shared with the host
 
 	mu     sync.Mutex
 	groups *groups
-	procs  *procinfo.Jobs     // nil before the first job
-	dirs   *procinfo.WorkDirs // likewise
+	procs  *jobtree.Set  // nil before the first job
+	dirs   *workdir.Dirs // likewise
 	list   []*MonitoredJob
 	added  int   // jobs so far
 	lost   noted // last reports that were not sent
@@ -110,8 +113,8 @@ type jobs struct {
 type MonitoredJob struct {
 	jobs    *jobs
 	job     Job
-	proc    *procinfo.Job
-	dir     *procinfo.WorkDir // nil without
+	proc    *jobtree.Job
+	dir     *workdir.Dir // nil without
 	exit    atomic.Pointer[JobExit]
 	state   stateLog      // of a service
 	shift   time.Duration // of its slots
@@ -141,10 +144,10 @@ func (js *jobs) add(j Job) (*MonitoredJob, error) {
 	}
 	if js.procs == nil {
 		fs := procinfo.DefaultFS(os.Getenv)
-		js.procs, js.dirs = procinfo.NewJobs(fs), procinfo.NewWorkDirs(fs)
+		js.procs, js.dirs = jobtree.New(fs, js.processes), workdir.New(fs)
 	}
 	mj := &MonitoredJob{jobs: js, job: j}
-	mj.proc, err = js.procs.Add(procinfo.JobOptions{
+	mj.proc, err = js.procs.Add(jobtree.Options{
 		PIDs: j.PIDs, Service: j.Service, Cgroup: j.Cgroup, NumCPUs: j.NumCPUs, Start: j.Start,
 		Started: j.Launcher.ChildOfThisProcess, Not: j.Launcher.Exclude, Counter: j.Launcher.Counter,
 		Exited: func() { go mj.ended() },
@@ -221,14 +224,6 @@ func (js *jobs) regroup() {
 			}
 		}
 	}
-}
-
-// scans returns the scan of processes, which the host's reports share; nil
-// before the first job.
-func (js *jobs) scans() *procinfo.Jobs {
-	js.mu.Lock()
-	defer js.mu.Unlock()
-	return js.procs
 }
 
 // inForce returns the groups in force.
@@ -395,7 +390,9 @@ func (j *MonitoredJob) sample(choose procinfo.Choice) (procinfo.JobSample, error
 		on := func(options ...string) bool {
 			return slices.ContainsFunc(options, func(o string) bool { on, _ := choose("job_" + o); return on })
 		}
-		err = errors.Join(err, s.SetWorkDir(j.dir.Sample(workDirWait, on("workdir_size"), on("disk_total", "disk_used", "disk_free", "disk_usage"))))
+		u := j.dir.Sample(workDirWait, on("workdir_size"), on("disk_total", "disk_used", "disk_free", "disk_usage"))
+		u.Fill(&s)
+		err = errors.Join(err, u.Err)
 	}
 	if e := j.exit.Load(); e != nil {
 		e.AddTo(&s)

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/apmon-go/apmon/procinfo"
+	"github.com/apmon-go/apmon/procinfo/jobtree"
+	"github.com/apmon-go/apmon/procinfo/workdir"
 )
 
 // fakeProc makes the client follow jobs on a host whose only process is 77, and
@@ -34,7 +36,7 @@ func fakeProc(t *testing.T, c *Client) (end func()) {
 		}
 	}
 	fs := procinfo.DirFS(dir)
-	c.jobs.procs, c.jobs.dirs = procinfo.NewJobs(fs), procinfo.NewWorkDirs(fs)
+	c.jobs.procs, c.jobs.dirs = jobtree.New(fs, procinfo.NewProcesses(fs)), workdir.New(fs)
 	return func() {
 		if err := os.RemoveAll(filepath.Join(dir, "proc/77")); err != nil {
 			t.Fatal(err)

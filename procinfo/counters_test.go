@@ -4,6 +4,8 @@ import (
 	"math"
 	"testing"
 	"time"
+
+	"github.com/apmon-go/apmon/internal/kernel"
 )
 
 func TestRate(t *testing.T) {
@@ -23,7 +25,7 @@ func TestRate(t *testing.T) {
 		{10, true, 5 * time.Second, Value{}, true},      // reset
 		{20, true, 6 * time.Second, Known(10), false},   // from the new baseline
 	} {
-		got, reset := r.next(count{step.n, step.known}, step.at)
+		got, reset := r.next(kernel.Count{N: step.n, OK: step.known}, step.at)
 		if got != step.want || reset != step.reset {
 			t.Errorf("%+v: %v, %v", step, got, reset)
 		}
@@ -31,31 +33,9 @@ func TestRate(t *testing.T) {
 }
 
 func TestNothingThatIsNoNumber(t *testing.T) {
-	for _, v := range []Value{Known(math.NaN()), Known(math.Inf(1)), percent(1, 0), Value{}.scaled(2), Known(1e308).scaled(1e9)} {
+	for _, v := range []Value{Known(math.NaN()), Known(math.Inf(1)), Percent(1, 0), Value{}.Scaled(2), Known(1e308).Scaled(1e9)} {
 		if v.OK {
 			t.Errorf("%v", v)
-		}
-	}
-}
-
-func TestParseDecimal(t *testing.T) {
-	for s, want := range map[string]Value{
-		"0.04": Known(.04), "10": Known(10), "7034.72": Known(7034.72), "2600.000": Known(2600), "5.": Known(5),
-		"": {}, ".5": {}, "-1": {}, "1e5": {}, "1.x": {}, "nan": {}, "99999999999999999999": {},
-		"18446744073709551615.999999999": Known(18446744073709551615.999999999),
-	} {
-		if got := parseDecimal([]byte(s)); got != want {
-			t.Errorf("%q: %v, want %v", s, got, want)
-		}
-	}
-}
-
-func TestParseCPUList(t *testing.T) {
-	for s, want := range map[string]count{
-		"0-3\n": {4, true}, "0-1,3": {3, true}, "7": {1, true}, "": {}, "3-1": {}, "0-99999999999": {}, "x": {},
-	} {
-		if got := parseCPUList([]byte(s)); got != want {
-			t.Errorf("%q: %v, want %v", s, got, want)
 		}
 	}
 }

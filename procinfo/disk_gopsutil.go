@@ -2,7 +2,11 @@
 
 package procinfo
 
-import psdisk "github.com/shirou/gopsutil/v3/disk"
+import (
+	"github.com/apmon-go/apmon/internal/kernel"
+
+	psdisk "github.com/shirou/gopsutil/v3/disk"
+)
 
 // sampleDisks adds up the physical disks of macOS, and the volumes of Windows on
 // fixed disks.
@@ -17,8 +21,8 @@ func (h *Host) sampleDisks() error {
 	h.disks.begin()
 	for name, c := range all {
 		d := see(&h.disks, []byte(name), func(*disk) {})
-		read.add(&d.read, count{c.ReadBytes, true}, at, kib)
-		written.add(&d.write, count{c.WriteBytes, true}, at, kib)
+		read.add(&d.read, kernel.Known(c.ReadBytes), at, kib)
+		written.add(&d.write, kernel.Known(c.WriteBytes), at, kib)
 	}
 	end[disk](&h.disks)
 	h.System.DiskRead, h.System.DiskWrite = read.value(), written.value()

@@ -15,26 +15,16 @@
 //		params = h.System.Append(params[:0], nil)
 //	}
 //
-// Jobs follows trees of processes, with what those that have ended used:
+// A [Processes] is the scan of the host's processes. A Host has one of its own,
+// and uses another if it is to share it with the jobs of package jobtree, which
+// follows trees of processes. Package workdir measures directories.
 //
-//	jobs := procinfo.NewJobs(procinfo.DefaultFS(os.Getenv))
-//	defer jobs.Close()
-//	h.Jobs = jobs // one scan of /proc serves both
-//	job, err := jobs.Add(procinfo.JobOptions{PIDs: []int{pid}})
-//	if err != nil {
-//		return err // the process is not there
-//	}
-//	now, err := job.Sample(nil)
-//	now.Rates(previous)
-//	fmt.Println(now.CPUTime, now.RSS, now.LowerBound)
-//	params = now.Append(params[:0], nil)
-//
-// [System], [General] and [JobSample] are plain structs in which a [Value] may be unknown;
-// what is unknown is not sent. One table for each maps their fields to
-// parameters, and [Metrics] and [Markdown] tell what is in it. To add a metric:
-// 1. a field, 2. a line of the table, 3. a parser, which is pure, never panics
-// and ignores what it does not know, 4. a call of it in host_linux.go or
-// jobfiles_linux.go.
+// [System], [General] and [JobSample] are plain structs in which a [Value] may be
+// unknown; an unknown value is not sent. One table for each maps their fields to
+// parameters; [Metrics] and [Markdown] list them. To add a metric from a file that
+// is read already, add a field and a line of the table: the source in that line
+// decides what a sample of the host reads. A new file needs a parser in
+// internal/kernel, a row in readings (reading.go) and a call in host_linux.go.
 //
 // # Other systems
 //

@@ -35,7 +35,7 @@ func DirFS(dir string) FS {
 	return FS{Proc: proc, Sys: filepath.Join(dir, "sys"), Net: filepath.Join(proc, "net"), Root: dir}
 }
 
-func (fs FS) proc(name string) string { return filepath.Join(fs.Proc, name) }
-func (fs FS) sys(name string) string  { return filepath.Join(fs.Sys, name) }
-func (fs FS) net(name string) string  { return filepath.Join(fs.Net, name) }
-func (fs FS) root(name string) string { return filepath.Join(fs.Root, name) }
+func (fs FS) ProcPath(name string) string { return filepath.Join(fs.Proc, name) }
+func (fs FS) SysPath(name string) string  { return filepath.Join(fs.Sys, name) }
+func (fs FS) NetPath(name string) string  { return filepath.Join(fs.Net, name) }
+func (fs FS) RootPath(name string) string { return filepath.Join(fs.Root, name) }

@@ -4,10 +4,12 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/apmon-go/apmon/internal/kernel"
 )
 
-// FuzzParsers gives every parser the same bytes.
-func FuzzParsers(f *testing.F) {
+// FuzzSystem makes samples of what the parsers return of the same bytes.
+func FuzzSystem(f *testing.F) {
 	for _, tree := range []string{"x86", "arm", "container"} {
 		filepath.WalkDir(filepath.Join("testdata", tree), func(path string, d os.DirEntry, err error) error {
 			if err == nil && !d.IsDir() {
@@ -20,34 +22,13 @@ func FuzzParsers(f *testing.F) {
 	f.Add([]byte{20, 0, 0, 0, 18, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 2, 10, 0, 0, 20, 0, 0, 0, 3, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		keep := string(b)
-		var s tcpStates
+		var s kernel.TCPStates
 		var sys System
-		parseLoadavg(b)
-		parseUptime(b)
-		st := parseStat(b)
-		sys.setCPU([cpuColumns]count{}, st.cpu)
-		sys.setCPU(st.cpu, st.cpu)
-		sys.setMemory(parseMeminfo(b))
-		parseVmstat(b)
-		parsePressure(b)
-		parseNetDev(b, func([]byte, netCounters) {})
-		parseRoute(b, func([]byte) {})
-		parseIPv6Route(b, func([]byte) {})
-		parseDiskstats(b, func([]byte, count, count) {})
-		parseSockstat(b)
-		parseProtocols(b)
-		parseNetUnix(b)
-		parseNetTCP(b, &s)
+		st := kernel.ParseStat(b)
+		sys.setCPU([kernel.CPUColumns]kernel.Count{}, st.CPU)
+		sys.setCPU(st.CPU, st.CPU)
+		sys.setMemory(kernel.ParseMeminfo(b))
 		parseDiag(b, &s)
-		parseProcState(b)
-		parseCPUList(b)
-		parseCPUInfo(b)
-		parseOSRelease(b)
-		parseCacheSize(b)
-		parseIfInet6(b)
-		parseMountinfo(b)
-		parseCgroup(b, "memory")
-		parseStatusCPUs(b)
 		for _, p := range sys.Append(nil, nil) {
 			if err := p.Check(); err != nil {
 				t.Error(err)

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"unsafe"
+
+	"github.com/apmon-go/apmon/internal/kernel"
 )
 
 // General reads what seldom changes. Its errors are as those of Sample.
@@ -19,18 +21,18 @@ func (h *Host) General() (*General, error) {
 	h.errs = h.errs[:0]
 	g := &General{Factors: h.Factors}
 	g.Hostname = h.hostname()
-	g.KernelVersion = h.line(h.fs.proc("sys/kernel/osrelease"))
-	if g.Platform = h.line(h.fs.proc("sys/kernel/arch")); g.Platform == "" { // before Linux 6.1
+	g.KernelVersion = h.line(h.fs.ProcPath("sys/kernel/osrelease"))
+	if g.Platform = h.line(h.fs.ProcPath("sys/kernel/arch")); g.Platform == "" { // before Linux 6.1
 		g.Platform = machine()
 	}
 	for _, name := range [...]string{"etc/os-release", "usr/lib/os-release"} {
 		if g.OSType == "" {
-			g.OSType = parseOSRelease(h.content(h.fs.root(name)))
+			g.OSType = kernel.ParseOSRelease(h.content(h.fs.RootPath(name)))
 		}
 	}
 	h.generalCPU(g)
-	m := parseMeminfo(h.content(h.fs.proc("meminfo")))
-	g.TotalMem, g.TotalSwap = m.total.value().scaled(1./1024), m.swapTotal.value().scaled(1./1024)
+	m := kernel.ParseMeminfo(h.content(h.fs.ProcPath("meminfo")))
+	g.TotalMem, g.TotalSwap = KnownIf(m.Total.Float()).Scaled(1./1024), KnownIf(m.SwapTotal.Float()).Scaled(1./1024)
 	h.limits(g)
 	g.Container = h.container()
 	h.addresses(g)
@@ -49,16 +51,16 @@ func (h *Host) content(name string) []byte {
 
 // line returns a file that holds one line or string.
 func (h *Host) line(name string) string {
-	line, _ := nextLine(h.content(name))
+	line, _ := kernel.NextLine(h.content(name))
 	return strings.TrimSpace(strings.TrimRight(string(line), "\x00"))
 }
 
 func (h *Host) hostname() string {
-	name := h.line(h.fs.proc("sys/kernel/hostname"))
+	name := h.line(h.fs.ProcPath("sys/kernel/hostname"))
 	if name == "" || strings.Contains(name, ".") {
 		return name
 	}
-	return qualify(name, string(h.content(h.fs.root("etc/hosts"))), string(h.content(h.fs.root("etc/resolv.conf"))))
+	return qualify(name, string(h.content(h.fs.RootPath("etc/hosts"))), string(h.content(h.fs.RootPath("etc/resolv.conf"))))
 }
 
 // machine returns what uname -m prints.
@@ -78,35 +80,35 @@ func machine() string {
 }
 
 func (h *Host) generalCPU(g *General) {
-	i := parseCPUInfo(h.content(h.fs.proc("cpuinfo")))
+	i := kernel.ParseCPUInfo(h.content(h.fs.ProcPath("cpuinfo")))
 	c := &g.CPU
-	c.Vendor, c.Family, c.Model, c.ModelName = i.vendor, i.family, i.model, i.modelName
-	if i.implementer != "" {
-		c.Vendor, c.Family, c.Model = i.implementer, i.architecture, i.part
-		for _, name := range [...]string{h.fs.proc("device-tree/model"), h.fs.sys("firmware/devicetree/base/model")} {
+	c.Vendor, c.Family, c.Model, c.ModelName = i.Vendor, i.Family, i.Model, i.ModelName
+	if i.Implementer != "" {
+		c.Vendor, c.Family, c.Model = i.Implementer, i.Architecture, i.Part
+		for _, name := range [...]string{h.fs.ProcPath("device-tree/model"), h.fs.SysPath("firmware/devicetree/base/model")} {
 			if c.ModelName == "" {
 				c.ModelName = h.line(name)
 			}
 		}
 	}
 	if c.ModelName == "" {
-		c.ModelName = i.machine
+		c.ModelName = i.Machine
 	}
-	c.MHz, c.CacheKB, c.Bogomips = i.mhz, i.cacheKB, i.bogomips
+	c.MHz, c.CacheKB, c.Bogomips = KnownIf(i.MHz.Float()), KnownIf(i.CacheKB.Float()), KnownIf(i.Bogomips.Float())
 
-	cpu := h.fs.sys("devices/system/cpu")
-	online := parseCPUList(h.content(cpu + "/online"))
-	if !online.ok && i.processors > 0 {
-		online = count{uint64(i.processors), true}
+	cpu := h.fs.SysPath("devices/system/cpu")
+	online := kernel.ParseCPUList(h.content(cpu + "/online"))
+	if !online.OK && i.Processors > 0 {
+		online = kernel.Known(uint64(i.Processors))
 	}
-	c.Logical = online.value()
+	c.Logical = KnownIf(online.Float())
 	dirs := cpuDirs(cpu)
-	cores := i.cores
-	if !cores.ok {
+	cores := i.Cores
+	if !cores.OK {
 		cores = h.topology(dirs)
 	}
-	if cores.n <= online.n || !online.ok {
-		c.Cores = cores.value()
+	if cores.N <= online.N || !online.OK {
+		c.Cores = KnownIf(cores.Float())
 	}
 	switch active := h.line(cpu + "/smt/active"); {
 	case active == "0" || active == "1":
@@ -123,8 +125,8 @@ func (h *Host) generalCPU(g *General) {
 	if !c.CacheKB.OK {
 		// The last level is the highest index there is.
 		for n := range 10 {
-			if v := parseCacheSize(h.content(cpu + "/cpu0/cache/index" + strconv.Itoa(n) + "/size")); v.OK {
-				c.CacheKB = v
+			if v := kernel.ParseCacheSize(h.content(cpu + "/cpu0/cache/index" + strconv.Itoa(n) + "/size")); v.OK {
+				c.CacheKB = KnownIf(v.Float())
 			}
 		}
 	}
@@ -134,7 +136,7 @@ func (h *Host) generalCPU(g *General) {
 func cpuDirs(dir string) (dirs []string) {
 	entries, _ := os.ReadDir(dir)
 	for _, e := range entries {
-		if n, ok := strings.CutPrefix(e.Name(), "cpu"); ok && parseUint([]byte(n)).ok {
+		if n, ok := strings.CutPrefix(e.Name(), "cpu"); ok && kernel.ParseUint([]byte(n)).OK {
 			dirs = append(dirs, dir+"/"+e.Name())
 		}
 	}
@@ -143,7 +145,7 @@ func cpuDirs(dir string) (dirs []string) {
 
 // topology counts the cores of the CPUs that are online: those offline have no
 // topology.
-func (h *Host) topology(dirs []string) count {
+func (h *Host) topology(dirs []string) kernel.Count {
 	cores := map[[2]string]bool{}
 	for _, dir := range dirs {
 		core, pkg := h.line(dir+"/topology/core_id"), h.line(dir+"/topology/physical_package_id")
@@ -155,7 +157,7 @@ func (h *Host) topology(dirs []string) count {
 		}
 		cores[[2]string{pkg, core}] = true
 	}
-	return count{uint64(len(cores)), len(cores) > 0}
+	return kernel.Count{N: uint64(len(cores)), OK: len(cores) > 0}
 }
 
 // cpufreq returns the mean clock rate that cpufreq tells of, in MHz.
@@ -163,8 +165,8 @@ func (h *Host) cpufreq(dirs []string) Value {
 	sum, n := 0., 0
 	for _, dir := range dirs {
 		for _, name := range [...]string{"scaling_cur_freq", "cpuinfo_max_freq"} {
-			if khz := parseUint([]byte(h.line(dir + "/cpufreq/" + name))); khz.ok {
-				sum += float64(khz.n) / 1000
+			if khz := kernel.ParseUint([]byte(h.line(dir + "/cpufreq/" + name))); khz.OK {
+				sum += float64(khz.N) / 1000
 				n++
 				break
 			}
@@ -183,64 +185,64 @@ func (h *Host) limits(g *General) {
 			*to = v
 		}
 	}
-	least(&g.CPUsAllowed, parseStatusCPUs(h.content(h.fs.proc("self/status"))).value())
-	cgroups := h.content(h.fs.proc("self/cgroup"))
+	least(&g.CPUsAllowed, KnownIf(kernel.ParseCPUList(kernel.ParseStatus(h.content(h.fs.ProcPath("self/status"))).CPUsAllowed).Float()))
+	cgroups := h.content(h.fs.ProcPath("self/cgroup"))
 	// At this size limits of version 1 mean none.
 	const unlimited = 1 << 60
-	for _, m := range parseMountinfo(h.content(h.fs.proc("self/mountinfo"))) {
+	for _, m := range kernel.CgroupMounts(kernel.ParseMountinfo(h.content(h.fs.ProcPath("self/mountinfo")))) {
 		each := func(controller string, visit func(dir string)) {
-			if m.controllers != "" && !hasController(m.controllers, controller) {
+			if m.Controllers != "" && !kernel.HasController(m.Controllers, controller) {
 				return
 			}
-			if m.controllers == "" {
+			if m.Controllers == "" {
 				controller = ""
 			}
-			if cgroup, ok := parseCgroup(cgroups, controller); ok {
+			if cgroup, ok := kernel.ParseCgroup(cgroups, controller); ok {
 				h.ancestors(m, cgroup, visit)
 			}
 		}
-		num := func(name string) count { return parseUint([]byte(h.line(name))) }
-		if m.controllers == "" {
+		num := func(name string) kernel.Count { return kernel.ParseUint([]byte(h.line(name))) }
+		if m.Controllers == "" {
 			each("", func(dir string) {
-				if c := num(dir + "/memory.max"); c.ok && c.n < unlimited {
-					least(&g.MemLimit, c.value().scaled(1./(1<<20)))
+				if c := num(dir + "/memory.max"); c.OK && c.N < unlimited {
+					least(&g.MemLimit, KnownIf(c.Float()).Scaled(1./(1<<20)))
 				}
 				quota, period, _ := strings.Cut(h.line(dir+"/cpu.max"), " ")
 				least(&g.CPUsAllowed, cpuQuota(quota, period))
-				least(&g.CPUsAllowed, parseCPUList(h.content(dir+"/cpuset.cpus.effective")).value())
+				least(&g.CPUsAllowed, KnownIf(kernel.ParseCPUList(h.content(dir+"/cpuset.cpus.effective")).Float()))
 			})
 			continue
 		}
 		each("memory", func(dir string) {
-			if c := num(dir + "/memory.limit_in_bytes"); c.ok && c.n < unlimited {
-				least(&g.MemLimit, c.value().scaled(1./(1<<20)))
+			if c := num(dir + "/memory.limit_in_bytes"); c.OK && c.N < unlimited {
+				least(&g.MemLimit, KnownIf(c.Float()).Scaled(1./(1<<20)))
 			}
 		})
 		each("cpu", func(dir string) {
 			least(&g.CPUsAllowed, cpuQuota(h.line(dir+"/cpu.cfs_quota_us"), h.line(dir+"/cpu.cfs_period_us")))
 		})
 		each("cpuset", func(dir string) {
-			least(&g.CPUsAllowed, parseCPUList(h.content(dir+"/cpuset.effective_cpus")).value())
-			least(&g.CPUsAllowed, parseCPUList(h.content(dir+"/cpuset.cpus")).value())
+			least(&g.CPUsAllowed, KnownIf(kernel.ParseCPUList(h.content(dir+"/cpuset.effective_cpus")).Float()))
+			least(&g.CPUsAllowed, KnownIf(kernel.ParseCPUList(h.content(dir+"/cpuset.cpus")).Float()))
 		})
 	}
 }
 
 // cpuQuota returns how many CPUs a quota is worth, unknown for "max" and "-1".
 func cpuQuota(quota, period string) Value {
-	q, p := parseUint([]byte(quota)), parseUint([]byte(strings.TrimSpace(period)))
-	if !q.ok || !p.ok || p.n == 0 {
+	q, p := kernel.ParseUint([]byte(quota)), kernel.ParseUint([]byte(strings.TrimSpace(period)))
+	if !q.OK || !p.OK || p.N == 0 {
 		return Value{}
 	}
-	return Known(float64(q.n) / float64(p.n))
+	return Known(float64(q.N) / float64(p.N))
 }
 
 // ancestors calls visit with the directory of a cgroup and those above it, up
 // to where the hierarchy is mounted.
-func (h *Host) ancestors(m mount, cgroup string, visit func(dir string)) {
+func (h *Host) ancestors(m kernel.Mount, cgroup string, visit func(dir string)) {
 	// What is not below a part that is mounted cannot be seen.
-	rel, _ := m.below(cgroup)
-	for top := h.fs.mountPoint(m); ; rel = path.Dir(rel) {
+	rel, _ := m.Below(cgroup)
+	for top := h.fs.CgroupPath(m.Point); ; rel = path.Dir(rel) {
 		visit(filepath.Join(top, rel))
 		if rel == "/" {
 			return
@@ -248,34 +250,18 @@ func (h *Host) ancestors(m mount, cgroup string, visit func(dir string)) {
 	}
 }
 
-// mountPoint returns where a cgroup hierarchy is to be found.
-func (fs FS) mountPoint(m mount) string {
-	if rest, ok := strings.CutPrefix(m.point, "/sys/"); ok {
-		return fs.sys(rest)
+// cgroupPath returns the path of what is mounted at a mount point of cgroups.
+func (fs FS) CgroupPath(point string) string {
+	if rest, ok := strings.CutPrefix(point, "/sys/"); ok {
+		return fs.SysPath(rest)
 	}
-	return fs.root(m.point)
-}
-
-// below returns the path of a cgroup below the mount point; "/", and false,
-// where it is not below it, as only a part of the hierarchy is mounted, as
-// Docker does, or as the cgroup is outside of our cgroup namespace.
-func (m *mount) below(cgroup string) (rel string, ok bool) {
-	outside := strings.HasPrefix(cgroup, "/..")
-	rel = path.Clean("/" + cgroup)
-	if m.root != "/" {
-		rest, below := strings.CutPrefix(rel, m.root)
-		if !below || rest != "" && rest[0] != '/' {
-			return "/", false
-		}
-		rel = path.Clean("/" + rest)
-	}
-	return rel, !outside
+	return fs.RootPath(point)
 }
 
 // container returns the kind of container this host is, as far as it shows.
 func (h *Host) container() string {
-	exists := func(name string) bool { _, err := os.Stat(h.fs.root(name)); return err == nil }
-	cgroups := h.content(h.fs.proc("self/cgroup"))
+	exists := func(name string) bool { _, err := os.Stat(h.fs.RootPath(name)); return err == nil }
+	cgroups := h.content(h.fs.ProcPath("self/cgroup"))
 	switch {
 	case exists("run/secrets/kubernetes.io"), bytes.Contains(cgroups, []byte("kubepods")):
 		return "kubernetes"
@@ -288,13 +274,13 @@ func (h *Host) container() string {
 	case bytes.Contains(cgroups, []byte("/lxc")):
 		return "lxc"
 	}
-	return h.line(h.fs.root("run/systemd/container"))
+	return h.line(h.fs.RootPath("run/systemd/container"))
 }
 
 // addresses finds those of the interfaces whose traffic counts.
 func (h *Host) addresses(g *General) {
 	h.readNet()
-	v6 := parseIfInet6(h.content(h.fs.net("if_inet6")))
+	v6 := kernel.ParseIfInet6(h.content(h.fs.NetPath("if_inet6")))
 	for i, n := range h.chosen {
 		if i == MaxInterfaces {
 			break

@@ -5,29 +5,31 @@ import (
 	"github.com/shirou/gopsutil/v3/mem"
 	"github.com/shirou/gopsutil/v3/process"
 	"golang.org/x/sys/unix"
+
+	"github.com/apmon-go/apmon/internal/kernel"
 )
 
 // Without cgo gopsutil knows no CPU times, and starts vm_stat for memory.
 
-func readMemory(m *meminfo) error {
+func readMemory(m *kernel.Meminfo) error {
 	if !withCgo {
 		total, err := unix.SysctlUint64("hw.memsize")
 		if err == nil {
-			m.total = inKiB(total)
+			m.Total = inKiB(total)
 		}
 		return err
 	}
 	v, err := mem.VirtualMemory()
 	if err == nil {
-		m.total, m.free, m.available = inKiB(v.Total), inKiB(v.Free), inKiB(v.Available)
+		m.Total, m.Free, m.Available = inKiB(v.Total), inKiB(v.Free), inKiB(v.Available)
 	}
 	return err
 }
 
-func readSwap(m *meminfo) error {
+func readSwap(m *kernel.Meminfo) error {
 	s, err := mem.SwapMemory()
 	if err == nil {
-		m.swapTotal, m.swapFree = inKiB(s.Total), inKiB(s.Free)
+		m.SwapTotal, m.SwapFree = inKiB(s.Total), inKiB(s.Free)
 	}
 	return err
 }

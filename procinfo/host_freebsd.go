@@ -5,27 +5,30 @@ package procinfo
 import (
 	"github.com/shirou/gopsutil/v3/cpu"
 	"github.com/shirou/gopsutil/v3/mem"
-	"github.com/shirou/gopsutil/v3/process"
+	ps "github.com/shirou/gopsutil/v3/process"
 	"golang.org/x/sys/unix"
+
+	"github.com/apmon-go/apmon/internal/kernel"
+	"github.com/apmon-go/apmon/internal/process"
 )
 
-func readMemory(m *meminfo) error {
+func readMemory(m *kernel.Meminfo) error {
 	v, err := mem.VirtualMemory()
 	if err == nil {
-		m.total, m.free, m.available, m.buffers = inKiB(v.Total), inKiB(v.Free), inKiB(v.Available), inKiB(v.Buffers)
+		m.Total, m.Free, m.Available, m.Buffers = inKiB(v.Total), inKiB(v.Free), inKiB(v.Available), inKiB(v.Buffers)
 	}
 	return err
 }
 
-func readSwap(m *meminfo) error {
+func readSwap(m *kernel.Meminfo) error {
 	// To gopsutil it is an error to have none.
 	if n, err := unix.SysctlUint32("vm.nswapdev"); err == nil && n == 0 {
-		m.swapTotal, m.swapFree = inKiB(0), inKiB(0)
+		m.SwapTotal, m.SwapFree = inKiB(0), inKiB(0)
 		return nil
 	}
 	s, err := mem.SwapMemory()
 	if err == nil {
-		m.swapTotal, m.swapFree = inKiB(s.Total), inKiB(s.Free)
+		m.SwapTotal, m.SwapFree = inKiB(s.Total), inKiB(s.Free)
 	}
 	return err
 }
@@ -33,12 +36,12 @@ func readSwap(m *meminfo) error {
 // sampleProcesses counts them. Those that wait for a device are not told from
 // those that sleep.
 func (h *Host) sampleProcesses() error {
-	all, err := process.Processes()
+	all, err := ps.Processes()
 	if err != nil || len(all) == 0 {
 		return err
 	}
 	n := 0
-	var states [len(processStates)]uint64
+	var states [len(process.States)]uint64
 	for _, p := range all {
 		status, err := p.Status()
 		if err != nil || len(status) == 0 {
@@ -46,13 +49,13 @@ func (h *Host) sampleProcesses() error {
 		}
 		n++
 		switch status[0] {
-		case process.Running, process.Idle: // "idle" is being made
+		case ps.Running, ps.Idle: // "idle" is being made
 			states[1]++
-		case process.Sleep:
+		case ps.Sleep:
 			states[2]++
-		case process.Stop:
+		case ps.Stop:
 			states[3]++
-		case process.Zombie:
+		case ps.Zombie:
 			states[4]++
 		}
 	}

@@ -13,6 +13,8 @@ import (
 
 	"github.com/shirou/gopsutil/v3/cpu"
 	"github.com/shirou/gopsutil/v3/host"
+
+	"github.com/apmon-go/apmon/internal/kernel"
 )
 
 // Host samples this host with gopsutil, as far as that needs no other process
@@ -22,15 +24,14 @@ type Host struct {
 	// System is the last sample. It is overwritten by the next.
 	System System
 	// Factors are passed on by General.
-	Factors Factors
-	// Jobs is not heeded: jobs are followed on Linux only.
-	Jobs *Jobs
+	Factors   Factors
+	Processes *Processes // for Linux
 
 	clock func() time.Duration // monotonic
 	told  map[string]bool      // causes of errors that were returned
 	errs  []error              // those of this sample
 
-	cpu   [cpuColumns]count
+	cpu   [kernel.CPUColumns]kernel.Count
 	nets  known[netIf]
 	disks known[disk]
 }
@@ -53,27 +54,28 @@ func (h *Host) Close() error { return nil }
 func (h *Host) Sample(choose Choice) error {
 	h.System = System{Interfaces: h.System.Interfaces[:0]}
 	h.errs = h.errs[:0]
-	if choose.wants("sys_load1", "sys_load5", "sys_load15") {
+	need := choose.readings()
+	if need.has(readLoad) {
 		h.ask("load", h.sampleLoad)
 	}
-	if choose.wants(statOptions...) {
+	if need.has(readStat) {
 		h.ask("CPU times", h.sampleCPU)
 	}
-	if choose.wants(memoryOptions...) {
+	if need.has(readMeminfo) {
 		m := h.memory()
 		h.System.setMemory(m)
 		h.System.setUsed(m)
 	}
-	if choose.wants("sys_net_in", "sys_net_out", "sys_net_errs") {
+	if need.has(readNet) {
 		h.ask("traffic", h.sampleNet)
 	}
-	if choose.wants("sys_net_sockets", "sys_net_tcp_details") {
+	if need.has(readTCP | readSockets) {
 		h.ask("sockets", h.sampleSockets)
 	}
-	if choose.wants("sys_processes") {
+	if need.has(readProcesses) {
 		h.ask("processes", h.sampleProcesses)
 	}
-	if choose.wants("sys_uptime") {
+	if need.has(readUptime) {
 		h.ask("uptime", func() error {
 			s, err := host.Uptime()
 			if err == nil {
@@ -82,7 +84,7 @@ func (h *Host) Sample(choose Choice) error {
 			return err
 		})
 	}
-	if choose.wants("sys_disk_io") {
+	if need.has(readDisks) {
 		h.ask("disks", h.sampleDisks)
 	}
 	return errors.Join(h.errs...)
@@ -126,13 +128,13 @@ func (h *Host) sampleCPU() error {
 		return errNothing
 	}
 	t := all[0]
-	var now [cpuColumns]count
-	now[cpuUser], now[cpuSystem], now[cpuIdle] = microseconds(t.User), microseconds(t.System), microseconds(t.Idle)
+	var now [kernel.CPUColumns]kernel.Count
+	now[kernel.CPUUser], now[kernel.CPUSystem], now[kernel.CPUIdle] = microseconds(t.User), microseconds(t.System), microseconds(t.Idle)
 	if runtime.GOOS != "windows" {
-		now[cpuNice] = microseconds(t.Nice)
+		now[kernel.CPUNice] = microseconds(t.Nice)
 	}
 	if runtime.GOOS == "freebsd" {
-		now[cpuIRQ] = microseconds(t.Irq)
+		now[kernel.CPUIRQ] = microseconds(t.Irq)
 	}
 	if !fellBack(h.cpu, now) {
 		h.System.setCPU(h.cpu, now)
@@ -142,7 +144,7 @@ func (h *Host) sampleCPU() error {
 }
 
 // memory reads what the system tells of its memory and swap space.
-func (h *Host) memory() (m meminfo) {
+func (h *Host) memory() (m kernel.Meminfo) {
 	h.ask("memory", func() error { return readMemory(&m) })
 	h.ask("swap", func() error { return readSwap(&m) })
 	return m
@@ -161,8 +163,8 @@ func (h *Host) General() (*General, error) {
 	g.CPU.SMT = smt(g.CPU.Logical, g.CPU.Cores)
 	const mib = 1. / 1024
 	m := h.memory()
-	g.TotalMem = m.total.value().scaled(mib)
-	g.TotalSwap = m.swapTotal.value().scaled(mib)
+	g.TotalMem = KnownIf(m.Total.Float()).Scaled(mib)
+	g.TotalSwap = KnownIf(m.SwapTotal.Float()).Scaled(mib)
 	h.ask("addresses", func() error { return readAddresses(g) })
 	return g, errors.Join(h.errs...)
 }

@@ -8,6 +8,9 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/apmon-go/apmon/internal/kernel"
+	"github.com/apmon-go/apmon/internal/process"
 )
 
 // Host samples this host. It keeps files open and buffers, and is not safe for
@@ -17,9 +20,9 @@ type Host struct {
 	System System
 	// Factors are passed on by General.
 	Factors Factors
-	// Jobs, if set, are followed on this host: they and the host share one
-	// scan of its processes. They are closed by who made them.
-	Jobs *Jobs
+	// Processes are those of this host. A caller may set one that it shares
+	// with jobs, and closes itself.
+	Processes *Processes
 
 	fs    FS
 	clock func() time.Duration // monotonic
@@ -30,11 +33,11 @@ type Host struct {
 	told map[string]bool // causes of errors that were returned
 	errs []error         // those of this sample
 
-	loadavg, stat, meminfo, vmstat, uptime, diskstats           file
-	netDev, route, route6, sockstat, sockstat6, protocols, unix file
-	pressureCPU, pressureMemory, pressureIO                     file
-	files                                                       []*file
-	cpu                                                         [cpuColumns]count
+	loadavg, stat, meminfo, vmstat, uptime, diskstats           process.File
+	netDev, route, route6, sockstat, sockstat6, protocols, unix process.File
+	pressureCPU, pressureMemory, pressureIO                     process.File
+	files                                                       []*process.File
+	cpu                                                         [kernel.CPUColumns]kernel.Count
 	interrupts, switches, pgpgin, pgpgout, pswpin, pswpout      rate
 	nets                                                        known[netIf]
 	disks                                                       known[disk]
@@ -44,7 +47,7 @@ type Host struct {
 	diagRefused bool // ask no more
 	tcpNext     time.Duration
 
-	scan procScan
+	own *Processes
 }
 
 // tcpFallbackInterval is how often sockets are counted from /proc/net/tcp: that
@@ -59,20 +62,22 @@ func NewHost(fs FS) *Host {
 		clock: func() time.Duration { return time.Since(start) },
 		buf:   make([]byte, 32<<10),
 		told:  map[string]bool{},
+		own:   NewProcesses(fs),
 	}
+	h.Processes = h.own
 	for _, f := range []struct {
-		f    *file
+		f    *process.File
 		path string
 	}{
-		{&h.loadavg, fs.proc("loadavg")}, {&h.stat, fs.proc("stat")}, {&h.meminfo, fs.proc("meminfo")},
-		{&h.vmstat, fs.proc("vmstat")}, {&h.uptime, fs.proc("uptime")}, {&h.diskstats, fs.proc("diskstats")},
-		{&h.netDev, fs.net("dev")}, {&h.route, fs.net("route")}, {&h.route6, fs.net("ipv6_route")},
-		{&h.sockstat, fs.net("sockstat")}, {&h.sockstat6, fs.net("sockstat6")},
-		{&h.protocols, fs.net("protocols")}, {&h.unix, fs.net("unix")},
-		{&h.pressureCPU, fs.proc("pressure/cpu")}, {&h.pressureMemory, fs.proc("pressure/memory")},
-		{&h.pressureIO, fs.proc("pressure/io")}, {&h.scan.dir, fs.Proc},
+		{&h.loadavg, fs.ProcPath("loadavg")}, {&h.stat, fs.ProcPath("stat")}, {&h.meminfo, fs.ProcPath("meminfo")},
+		{&h.vmstat, fs.ProcPath("vmstat")}, {&h.uptime, fs.ProcPath("uptime")}, {&h.diskstats, fs.ProcPath("diskstats")},
+		{&h.netDev, fs.NetPath("dev")}, {&h.route, fs.NetPath("route")}, {&h.route6, fs.NetPath("ipv6_route")},
+		{&h.sockstat, fs.NetPath("sockstat")}, {&h.sockstat6, fs.NetPath("sockstat6")},
+		{&h.protocols, fs.NetPath("protocols")}, {&h.unix, fs.NetPath("unix")},
+		{&h.pressureCPU, fs.ProcPath("pressure/cpu")}, {&h.pressureMemory, fs.ProcPath("pressure/memory")},
+		{&h.pressureIO, fs.ProcPath("pressure/io")},
 	} {
-		f.f.path = f.path
+		f.f.Path = f.path
 		h.files = append(h.files, f.f)
 	}
 	if ownNetwork(fs) {
@@ -97,10 +102,10 @@ func ownNetwork(fs FS) bool {
 // Close closes the files that were kept open.
 func (h *Host) Close() error {
 	for _, f := range h.files {
-		f.close()
+		f.Close()
 	}
 	h.diag.close()
-	return nil
+	return h.own.Close()
 }
 
 // Sample takes a sample of what is chosen, nil for everything. What cannot be
@@ -110,44 +115,47 @@ func (h *Host) Sample(choose Choice) error {
 	ifs := h.System.Interfaces[:0]
 	h.System = System{Interfaces: ifs}
 	h.errs = h.errs[:0]
-	if choose.wants("sys_load1", "sys_load5", "sys_load15") {
-		h.System.Load = parseLoadavg(h.read(&h.loadavg))
+	need := choose.readings()
+	if need.has(readLoad) {
+		for i, v := range kernel.ParseLoadavg(h.read(&h.loadavg)) {
+			h.System.Load[i] = KnownIf(v.Float())
+		}
 	}
-	if choose.wants(statOptions...) {
+	if need.has(readStat) {
 		h.sampleStat()
 	}
-	if choose.wants(memoryOptions...) {
-		h.System.setMemory(parseMeminfo(h.read(&h.meminfo)))
+	if need.has(readMeminfo) {
+		h.System.setMemory(kernel.ParseMeminfo(h.read(&h.meminfo)))
 	}
-	if choose.wants("sys_pages_in", "sys_pages_out", "sys_swap_in", "sys_swap_out", "sys_oom_kill") {
+	if need.has(readVmstat) {
 		h.sampleVmstat()
 	}
-	if choose.wants("sys_net_in", "sys_net_out", "sys_net_errs") {
+	if need.has(readNet) {
 		h.sampleNet()
 	}
-	if choose.wants("sys_net_sockets") {
+	if need.has(readSockets) {
 		h.sampleSockets()
 	}
-	if choose.wants("sys_net_sockets", "sys_net_tcp_details") {
+	if need.has(readTCP) {
 		h.sampleTCP()
 	}
-	if choose.wants("sys_processes") {
+	if need.has(readProcesses) {
 		h.sampleProcesses()
 	}
-	if choose.wants("sys_uptime") {
-		h.System.Uptime = parseUptime(h.read(&h.uptime))
+	if need.has(readUptime) {
+		h.System.Uptime = KnownIf(kernel.ParseUptime(h.read(&h.uptime)).Float())
 	}
 	p := &h.System.Pressure
-	if choose.wants("sys_pressure_cpu") {
-		p.CPUSome, _ = parsePressure(h.read(&h.pressureCPU))
+	if need.has(readPressureCPU) {
+		p.CPUSome, _ = h.pressure(&h.pressureCPU)
 	}
-	if choose.wants("sys_pressure_memory") {
-		p.MemorySome, p.MemoryFull = parsePressure(h.read(&h.pressureMemory))
+	if need.has(readPressureMemory) {
+		p.MemorySome, p.MemoryFull = h.pressure(&h.pressureMemory)
 	}
-	if choose.wants("sys_pressure_io") {
-		p.IOSome, p.IOFull = parsePressure(h.read(&h.pressureIO))
+	if need.has(readPressureIO) {
+		p.IOSome, p.IOFull = h.pressure(&h.pressureIO)
 	}
-	if choose.wants("sys_disk_io") {
+	if need.has(readDisks) {
 		h.sampleDisks()
 	}
 	if len(h.errs) == 0 {
@@ -158,8 +166,8 @@ func (h *Host) Sample(choose Choice) error {
 
 // read returns what is in a file, nothing where it cannot be read. It is valid
 // until the next read.
-func (h *Host) read(f *file) []byte {
-	b, err := f.read(h.buf)
+func (h *Host) read(f *process.File) []byte {
+	b, err := f.Read(h.buf)
 	if cap(b) > cap(h.buf) {
 		h.buf = b
 	}
@@ -170,7 +178,7 @@ func (h *Host) read(f *file) []byte {
 // fail notes an error unless it only says that a thing is not there, or its
 // cause was told before.
 func (h *Host) fail(err error) {
-	if err == nil || gone(err) {
+	if err == nil || process.Gone(err) {
 		return
 	}
 	if cause := err.Error(); !h.told[cause] && len(h.told) < 1000 {
@@ -179,27 +187,34 @@ func (h *Host) fail(err error) {
 	}
 }
 
+// pressure returns the share of the last minute in which some, or all, tasks
+// waited.
+func (h *Host) pressure(f *process.File) (some, full Value) {
+	s, all := kernel.ParsePressure(h.read(f))
+	return KnownIf(s.Float()), KnownIf(all.Float())
+}
+
 func (h *Host) sampleStat() {
 	b := h.read(&h.stat)
 	at := h.clock()
-	st := parseStat(b)
-	h.System.Interrupts = h.interrupts.perSecond(st.intr, at)
-	h.System.ContextSwitches = h.switches.perSecond(st.ctxt, at)
-	h.System.setCPU(h.cpu, st.cpu)
-	if st.cpu[cpuIdle].ok {
-		h.cpu = st.cpu
+	st := kernel.ParseStat(b)
+	h.System.Interrupts = h.interrupts.perSecond(st.Intr, at)
+	h.System.ContextSwitches = h.switches.perSecond(st.Ctxt, at)
+	h.System.setCPU(h.cpu, st.CPU)
+	if st.CPU[kernel.CPUIdle].OK {
+		h.cpu = st.CPU
 	}
 }
 
 func (h *Host) sampleVmstat() {
 	b := h.read(&h.vmstat)
 	at := h.clock()
-	v := parseVmstat(b)
-	h.System.PagesIn = h.pgpgin.perSecond(v.pgpgin, at)
-	h.System.PagesOut = h.pgpgout.perSecond(v.pgpgout, at)
-	h.System.SwapIn = h.pswpin.perSecond(v.pswpin, at)
-	h.System.SwapOut = h.pswpout.perSecond(v.pswpout, at)
-	h.System.OOMKills = v.oomKill.value()
+	v := kernel.ParseVmstat(b)
+	h.System.PagesIn = h.pgpgin.perSecond(v.Pgpgin, at)
+	h.System.PagesOut = h.pgpgout.perSecond(v.Pgpgout, at)
+	h.System.SwapIn = h.pswpin.perSecond(v.Pswpin, at)
+	h.System.SwapOut = h.pswpout.perSecond(v.Pswpout, at)
+	h.System.OOMKills = KnownIf(v.OOMKill.Float())
 }
 
 func (h *Host) sampleNet() {
@@ -215,9 +230,9 @@ func (h *Host) readNet() time.Duration {
 	physical := 0
 	b := h.read(&h.netDev)
 	at := h.clock()
-	parseNetDev(b, func(name []byte, c netCounters) {
+	kernel.ParseNetDev(b, func(name []byte, c kernel.NetCounters) {
 		n := see(&h.nets, name, func(n *netIf) { n.physical = h.isDevice("class/net", n.name) })
-		if c.in.n < n.counters.in.n { // it may be another of the same name
+		if c.In.N < n.counters.In.N { // it may be another of the same name
 			n.physical = h.isDevice("class/net", n.name)
 		}
 		n.counters, n.hasRoute = c, false
@@ -232,8 +247,8 @@ func (h *Host) readNet() time.Duration {
 				n.hasRoute = true
 			}
 		}
-		parseRoute(h.read(&h.route), mark)
-		parseIPv6Route(h.read(&h.route6), mark)
+		kernel.ParseRoute(h.read(&h.route), mark)
+		kernel.ParseIPv6Route(h.read(&h.route6), mark)
 	}
 	h.chosen = h.chosen[:0]
 	for _, n := range h.nets.order {
@@ -252,7 +267,7 @@ func (h *Host) isDevice(class, name string) bool {
 	var st syscall.Stat_t
 	path := h.fs.Sys + "/" + class + "/" + name + "/device"
 	err := syscall.Stat(path, &st)
-	if err != nil && !gone(err) {
+	if err != nil && !process.Gone(err) {
 		h.fail(&fs.PathError{Op: "stat", Path: path, Err: err})
 	}
 	return err == nil
@@ -263,7 +278,7 @@ func (h *Host) sampleDisks() {
 	at := h.clock()
 	var read, written total
 	h.disks.begin()
-	parseDiskstats(b, func(name []byte, in, out count) {
+	kernel.ParseDiskstats(b, func(name []byte, in, out kernel.Count) {
 		d := see(&h.disks, name, func(d *disk) { d.physical = h.isDevice("block", strings.ReplaceAll(d.name, "/", "!")) })
 		if d.physical {
 			const kib = .5 // of a sector
@@ -277,16 +292,16 @@ func (h *Host) sampleDisks() {
 
 func (h *Host) sampleSockets() {
 	s := &h.System.Sockets
-	s.UDP = plus(parseSockstat(h.read(&h.sockstat)).value(), parseSockstat(h.read(&h.sockstat6)).value())
-	p := parseProtocols(h.read(&h.protocols))
-	if !p.unix.ok {
-		p.unix = parseNetUnix(h.read(&h.unix))
+	s.UDP = plus(KnownIf(kernel.ParseSockstat(h.read(&h.sockstat)).Float()), KnownIf(kernel.ParseSockstat(h.read(&h.sockstat6)).Float()))
+	p := kernel.ParseProtocols(h.read(&h.protocols))
+	if !p.Unix.OK {
+		p.Unix = kernel.ParseNetUnix(h.read(&h.unix))
 	}
-	s.Unix, s.ICMP = p.unix.value(), p.icmp.value()
+	s.Unix, s.ICMP = KnownIf(p.Unix.Float()), KnownIf(p.ICMP.Float())
 }
 
 func (h *Host) sampleTCP() {
-	var states tcpStates
+	var states kernel.TCPStates
 	if !h.diagRefused {
 		var err error
 		states, err = h.diag.tcp()
@@ -307,12 +322,12 @@ func (h *Host) sampleTCP() {
 	h.tcpNext = now + tcpFallbackInterval
 	ok := false
 	for _, name := range [...]string{"tcp", "tcp6"} {
-		f := file{path: h.fs.net(name)} // too seldom to keep it open
+		f := process.File{Path: h.fs.NetPath(name)} // too seldom to keep it open
 		b := h.read(&f)
-		f.close()
+		f.Close()
 		if len(b) > 0 {
 			ok = true
-			parseNetTCP(b, &states)
+			kernel.ParseNetTCP(b, &states)
 		}
 	}
 	if ok {
@@ -321,20 +336,13 @@ func (h *Host) sampleTCP() {
 }
 
 func (h *Host) sampleProcesses() {
-	var counts processCounts
-	var err error
-	if h.Jobs != nil {
-		counts, err = h.Jobs.processes()
-	} else {
-		err = h.scan.scan(nil)
-		counts = h.scan.counts
-	}
+	counts, err := h.Processes.count()
 	h.fail(err)
-	if counts.n == 0 { // no proc file system: at least we would be there
+	if counts.N == 0 { // no proc file system: at least we would be there
 		return
 	}
-	h.System.Processes = Known(float64(counts.n))
-	for i, n := range counts.states {
+	h.System.Processes = Known(float64(counts.N))
+	for i, n := range counts.States {
 		h.System.ProcessStates[i] = Known(float64(n))
 	}
 }

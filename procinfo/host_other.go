@@ -9,10 +9,9 @@ var errUnsupported = errors.New("procinfo: this system is not supported")
 
 // Host samples this host.
 type Host struct {
-	System  System
-	Factors Factors
-	// Jobs is not heeded: jobs are followed on Linux only.
-	Jobs *Jobs
+	System    System
+	Factors   Factors
+	Processes *Processes // for Linux
 }
 
 // NewHost returns a sampler of the host.

@@ -7,6 +7,9 @@ import (
 	"github.com/shirou/gopsutil/v3/cpu"
 	"github.com/shirou/gopsutil/v3/host"
 	"github.com/shirou/gopsutil/v3/mem"
+
+	"github.com/apmon-go/apmon/internal/kernel"
+
 	psnet "github.com/shirou/gopsutil/v3/net"
 	"github.com/shirou/gopsutil/v3/process"
 	"golang.org/x/sys/windows/registry"
@@ -16,7 +19,7 @@ import (
 // goroutine that never ends and starts from 0.
 func (h *Host) sampleLoad() error { return nil }
 
-func readMemory(m *meminfo) error {
+func readMemory(m *kernel.Meminfo) error {
 	v, err := mem.VirtualMemory()
 	if err != nil {
 		return err
@@ -24,13 +27,13 @@ func readMemory(m *meminfo) error {
 	if v == nil { // the cause is lost
 		return errNothing
 	}
-	m.total, m.available = inKiB(v.Total), inKiB(v.Available) // its Free is the same
+	m.Total, m.Available = inKiB(v.Total), inKiB(v.Available) // its Free is the same
 	return nil
 }
 
 // readSwap adds up the page files. gopsutil's SwapMemory is the commit charge,
 // which memory is part of.
-func readSwap(m *meminfo) error {
+func readSwap(m *kernel.Meminfo) error {
 	if unsafe.Sizeof(uintptr(0)) == 4 {
 		return nil // gopsutil has only the 64-bit structure
 	}
@@ -42,7 +45,7 @@ func readSwap(m *meminfo) error {
 	for _, f := range files {
 		used, free = used+f.UsedBytes, free+f.FreeBytes
 	}
-	m.swapTotal, m.swapFree = inKiB(used+free), inKiB(free)
+	m.SwapTotal, m.SwapFree = inKiB(used+free), inKiB(free)
 	return nil
 }
 
@@ -64,7 +67,7 @@ func (h *Host) sampleNet() error {
 	for _, c := range counters {
 		if chosen[c.Name] {
 			n := see(&h.nets, []byte(c.Name), func(*netIf) {})
-			n.counters = netCounters{in: count{c.BytesRecv, true}, out: count{c.BytesSent, true}, errs: count{c.Errin + c.Errout, true}}
+			n.counters = kernel.NetCounters{In: kernel.Known(c.BytesRecv), Out: kernel.Known(c.BytesSent), Errs: kernel.Known(c.Errin + c.Errout)}
 		}
 	}
 	end[netIf](&h.nets)
@@ -79,9 +82,9 @@ func (h *Host) sampleSockets() error {
 		return err
 	}
 	if len(tcp) > 0 { // gopsutil hides errors, and no Windows is without sockets
-		var states tcpStates
+		var states kernel.TCPStates
 		for i := range tcp {
-			states.add(tcpState(tcp[i].Status))
+			states.Add(tcpState(tcp[i].Status))
 		}
 		h.System.setTCP(&states)
 	}

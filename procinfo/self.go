@@ -1,7 +1,6 @@
 package procinfo
 
 import (
-	"os"
 	"sync"
 
 	"github.com/apmon-go/apmon/xdr"
@@ -33,14 +32,3 @@ var selfRows = sync.OnceValue(func() []row[Self] {
 		num("apmon_rss", "KB", "resident memory of the reporting program", "/proc/self/statm", func(s *Self) Value { return s.RSS }),
 	}
 })
-
-// SelfRSS is the resident memory of this process in KiB; unknown where there is
-// no /proc.
-func SelfRSS() Value {
-	b, err := os.ReadFile("/proc/self/statm")
-	if err != nil {
-		return Value{}
-	}
-	pages, _ := nextUint(skipFields(b, 1))
-	return pages.value().scaled(float64(os.Getpagesize()) / 1024)
-}

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"syscall"
+
+	"github.com/apmon-go/apmon/internal/kernel"
 )
 
 // Sockets are asked for by netlink sock_diag(7) in its first form,
@@ -23,7 +25,7 @@ type sockDiag struct {
 }
 
 // tcp counts the TCP sockets of this network namespace by state.
-func (d *sockDiag) tcp() (states tcpStates, err error) {
+func (d *sockDiag) tcp() (states kernel.TCPStates, err error) {
 	if d.fd == 0 {
 		fd, err := syscall.Socket(syscall.AF_NETLINK, syscall.SOCK_RAW|syscall.SOCK_CLOEXEC, syscall.NETLINK_INET_DIAG)
 		if err != nil {
@@ -73,7 +75,7 @@ func (d *sockDiag) close() {
 
 // parseDiag adds the states of the sockets of one answer. It is done at the
 // end of the dump.
-func parseDiag(b []byte, states *tcpStates) (done bool, err error) {
+func parseDiag(b []byte, states *kernel.TCPStates) (done bool, err error) {
 	if len(b) < 16 {
 		return false, errDiagShort
 	}
@@ -97,7 +99,7 @@ func parseDiag(b []byte, states *tcpStates) (done bool, err error) {
 			}
 			return true, errDiagShort
 		case kind == tcpdiagGetsock && len(msg) >= 2:
-			states.add(uint64(msg[1])) // struct inet_diag_msg: family, state, …
+			states.Add(uint64(msg[1])) // struct inet_diag_msg: family, state, …
 		}
 	}
 	return false, nil

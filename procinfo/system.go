@@ -4,6 +4,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/apmon-go/apmon/internal/kernel"
+	"github.com/apmon-go/apmon/internal/process"
 	"github.com/apmon-go/apmon/xdr"
 )
 
@@ -41,7 +43,7 @@ type System struct {
 	}
 
 	Processes     Value
-	ProcessStates [len(processStates)]Value // in the order "DRSTZI"
+	ProcessStates [len(process.States)]Value // in the order "DRSTZI"
 
 	Uptime Value // s
 
@@ -66,34 +68,32 @@ type Interface struct {
 // MaxInterfaces is how many interfaces are sent by name.
 const MaxInterfaces = 32
 
-const processStates = "DRSTZI"
-
 // setCPU sets the shares of CPU time between two readings.
-func (s *System) setCPU(old, now [cpuColumns]count) {
-	var diff [cpuColumns]float64
-	var ok [cpuColumns]bool
+func (s *System) setCPU(old, now [kernel.CPUColumns]kernel.Count) {
+	var diff [kernel.CPUColumns]float64
+	var ok [kernel.CPUColumns]bool
 	total := 0.
 	for i := range diff {
-		ok[i] = old[i].ok && now[i].ok
-		if ok[i] && now[i].n > old[i].n {
-			diff[i] = float64(now[i].n - old[i].n)
+		ok[i] = old[i].OK && now[i].OK
+		if ok[i] && now[i].N > old[i].N {
+			diff[i] = float64(now[i].N - old[i].N)
 		}
-		if i <= cpuSteal { // guests are inside user and nice
+		if i <= kernel.CPUSteal { // guests are inside user and nice
 			total += diff[i]
 		}
 	}
-	if !ok[cpuIdle] { // nor would the total be right
+	if !ok[kernel.CPUIdle] { // nor would the total be right
 		return
 	}
 	c := &s.CPU
-	for i, to := range [...]*Value{cpuUser: &c.User, cpuNice: &c.Nice, cpuSystem: &c.System, cpuIdle: &c.Idle, cpuIOWait: &c.IOWait,
-		cpuIRQ: &c.IRQ, cpuSoftIRQ: &c.SoftIRQ, cpuSteal: &c.Steal} {
+	for i, to := range [...]*Value{kernel.CPUUser: &c.User, kernel.CPUNice: &c.Nice, kernel.CPUSystem: &c.System, kernel.CPUIdle: &c.Idle, kernel.CPUIOWait: &c.IOWait,
+		kernel.CPUIRQ: &c.IRQ, kernel.CPUSoftIRQ: &c.SoftIRQ, kernel.CPUSteal: &c.Steal} {
 		if ok[i] {
-			*to = percent(diff[i], total)
+			*to = Percent(diff[i], total)
 		}
 	}
-	if ok[cpuGuest] {
-		c.Guest = percent(diff[cpuGuest]+diff[cpuGuestNice], total)
+	if ok[kernel.CPUGuest] {
+		c.Guest = Percent(diff[kernel.CPUGuest]+diff[kernel.CPUGuestNice], total)
 	}
 	if c.Idle.OK {
 		c.Usage = Known(100 - c.Idle.V)
@@ -101,30 +101,30 @@ func (s *System) setCPU(old, now [cpuColumns]count) {
 }
 
 // setMemory sets the memory from what /proc/meminfo tells.
-func (s *System) setMemory(i meminfo) {
+func (s *System) setMemory(i kernel.Meminfo) {
 	const mib = 1. / 1024
 	m := &s.Memory
-	m.Free = i.free.value().scaled(mib)
-	m.Buffers = i.buffers.value().scaled(mib)
-	m.Cached = i.cached.value().scaled(mib)
-	m.Available = i.available.value().scaled(mib)
-	m.Shmem = i.shmem.value().scaled(mib)
-	if free := i.free.add(i.buffers).add(i.cached); free.ok {
-		m.ActualFree = free.value().scaled(mib)
-		if i.total.ok {
+	m.Free = KnownIf(i.Free.Float()).Scaled(mib)
+	m.Buffers = KnownIf(i.Buffers.Float()).Scaled(mib)
+	m.Cached = KnownIf(i.Cached.Float()).Scaled(mib)
+	m.Available = KnownIf(i.Available.Float()).Scaled(mib)
+	m.Shmem = KnownIf(i.Shmem.Float()).Scaled(mib)
+	if free := i.Free.Add(i.Buffers).Add(i.Cached); free.OK {
+		m.ActualFree = KnownIf(free.Float()).Scaled(mib)
+		if i.Total.OK {
 			// In a container total may be less than what is called free.
-			used := max(0, float64(i.total.n)-float64(free.n))
+			used := max(0, float64(i.Total.N)-float64(free.N))
 			m.Used = Known(used * mib)
-			m.Usage = percent(used, float64(i.total.n))
+			m.Usage = Percent(used, float64(i.Total.N))
 		}
 	}
-	if i.swapTotal.ok && i.swapFree.ok {
-		total, free := float64(i.swapTotal.n), float64(i.swapFree.n)
+	if i.SwapTotal.OK && i.SwapFree.OK {
+		total, free := float64(i.SwapTotal.N), float64(i.SwapFree.N)
 		used := max(0, total-free)
 		m.SwapUsed, m.SwapFree = Known(used*mib), Known(free*mib)
 		m.SwapUsage = Known(0)
 		if total > 0 {
-			m.SwapUsage = percent(used, total)
+			m.SwapUsage = Percent(used, total)
 		}
 	}
 }
@@ -134,13 +134,13 @@ func (s *System) setNet(chosen []*netIf, at time.Duration) {
 	const kib = 1. / 1024
 	var in, out total
 	for i, n := range chosen {
-		vin := in.add(&n.inRate, n.counters.in, at, kib)
-		vout := out.add(&n.outRate, n.counters.out, at, kib)
+		vin := in.add(&n.inRate, n.counters.In, at, kib)
+		vout := out.add(&n.outRate, n.counters.Out, at, kib)
 		if i < MaxInterfaces {
 			if n.in == "" {
 				n.in, n.out, n.errs = n.name+"_in", n.name+"_out", n.name+"_errs"
 			}
-			s.Interfaces = append(s.Interfaces, Interface{Name: n.name, In: vin, Out: vout, Errs: n.counters.errs.value(),
+			s.Interfaces = append(s.Interfaces, Interface{Name: n.name, In: vin, Out: vout, Errs: KnownIf(n.counters.Errs.Float()),
 				in: n.in, out: n.out, errs: n.errs})
 		}
 	}
@@ -148,7 +148,7 @@ func (s *System) setNet(chosen []*netIf, at time.Duration) {
 	s.NetIn, s.NetOut = in.value(), out.value()
 }
 
-func (s *System) setTCP(states *tcpStates) {
+func (s *System) setTCP(states *kernel.TCPStates) {
 	sum := uint64(0)
 	for i, n := range states {
 		s.Sockets.TCPStates[i] = Known(float64(n))
@@ -156,14 +156,6 @@ func (s *System) setTCP(states *tcpStates) {
 	}
 	s.Sockets.TCP = Known(float64(sum))
 }
-
-// The options that are served by one reading each.
-var (
-	statOptions = []string{"sys_cpu_usr", "sys_cpu_nice", "sys_cpu_sys", "sys_cpu_idle", "sys_cpu_iowait", "sys_cpu_irq", "sys_cpu_softirq",
-		"sys_cpu_steal", "sys_cpu_guest", "sys_cpu_usage", "sys_interrupts", "sys_context_switches"}
-	memoryOptions = []string{"sys_mem_free", "sys_mem_used", "sys_mem_usage", "sys_mem_actualfree", "sys_mem_buffers", "sys_mem_cached",
-		"sys_mem_available", "sys_mem_shmem", "sys_swap_used", "sys_swap_free", "sys_swap_usage"}
-)
 
 // Append appends the parameters that are known and chosen.
 func (s *System) Append(params []xdr.Param, choose Choice) []xdr.Param {
@@ -253,18 +245,18 @@ var systemRows = sync.OnceValue(func() []row[System] {
 		sockets("sockets_icm", "ICMP sockets", "/proc/net/protocols", func(s *S) Value { return s.Sockets.ICMP }),
 	)
 	for _, i := range [...]int{1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 0} { // unknown last
-		rows = append(rows, num("net_tcp_details", "sockets_tcp_"+tcpStateNames[i], "count", "TCP sockets in state "+tcpStateNames[i], diag,
+		rows = append(rows, num("net_tcp_details", "sockets_tcp_"+kernel.TCPStateNames[i], "count", "TCP sockets in state "+kernel.TCPStateNames[i], diag,
 			func(s *S) Value { return s.Sockets.TCPStates[i] }))
 	}
 
 	rows = append(rows, num("processes", "processes", "count", "processes", "/proc", func(s *S) Value { return s.Processes }))
 	states := [...]string{"waiting for a device", "running", "sleeping", "stopped", "dead but not reaped", "idle (kernel threads)"}
 	for i, state := range states {
-		rows = append(rows, num("processes", "processes_"+processStates[i:i+1], "count", "processes "+state, "/proc/PID/stat",
+		rows = append(rows, num("processes", "processes_"+process.States[i:i+1], "count", "processes "+state, "/proc/PID/stat",
 			func(s *S) Value { return s.ProcessStates[i] }))
 	}
-	return append(rows,
-		num("uptime", "uptime", "days", "time since boot", "/proc/uptime", func(s *S) Value { return s.Uptime.scaled(1. / 86400) }),
+	rows = append(rows,
+		num("uptime", "uptime", "days", "time since boot", "/proc/uptime", func(s *S) Value { return s.Uptime.Scaled(1. / 86400) }),
 		num("pressure_cpu", "psi_cpu_some", "%", "time in the last minute in which some task waited for a CPU", "/proc/pressure/cpu", func(s *S) Value { return s.Pressure.CPUSome }),
 		num("pressure_memory", "psi_memory_some", "%", "same for memory", "/proc/pressure/memory", func(s *S) Value { return s.Pressure.MemorySome }),
 		num("pressure_memory", "psi_memory_full", "%", "time in which all tasks waited for memory", "/proc/pressure/memory", func(s *S) Value { return s.Pressure.MemoryFull }),
@@ -274,4 +266,8 @@ var systemRows = sync.OnceValue(func() []row[System] {
 		num("disk_io", "disk_read", "KB/s", "read from physical disks", "/proc/diskstats", func(s *S) Value { return s.DiskRead }),
 		num("disk_io", "disk_write", "KB/s", "written to physical disks", "/proc/diskstats", func(s *S) Value { return s.DiskWrite }),
 	)
+	for i := range rows {
+		rows[i].reads = readingOf(rows[i].Source)
+	}
+	return rows
 })

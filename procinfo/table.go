@@ -30,25 +30,13 @@ type Alias struct {
 // everything that is not opt-in.
 type Choice func(option string) (on bool, spelled string)
 
-// wants reports whether any of these options is on.
-func (c Choice) wants(options ...string) bool {
-	if c == nil {
-		return true
-	}
-	for _, o := range options {
-		if on, _ := c(o); on {
-			return true
-		}
-	}
-	return false
-}
-
 // row is a line of a category's table: one of num, text and each is set.
 type row[T any] struct {
 	Metric
-	num  func(*T) Value
-	text func(*T) string
-	each func(*T, []xdr.Param) []xdr.Param
+	reads reading // of the host
+	num   func(*T) Value
+	text  func(*T) string
+	each  func(*T, []xdr.Param) []xdr.Param
 }
 
 // appendRows appends what is known of v and chosen.

@@ -3,6 +3,8 @@ package procinfo
 import (
 	"math"
 	"time"
+
+	"github.com/apmon-go/apmon/internal/kernel"
 )
 
 // Value is a number that may be unknown. The zero Value is unknown.
@@ -19,8 +21,16 @@ func Known(v float64) Value {
 	return Value{v, true}
 }
 
+// KnownIf returns v as a known value if ok, else the unknown one.
+func KnownIf(v float64, ok bool) Value {
+	if !ok {
+		return Value{}
+	}
+	return Known(v)
+}
+
 // scaled returns v times f, unknown if v is.
-func (v Value) scaled(f float64) Value {
+func (v Value) Scaled(f float64) Value {
 	if !v.OK {
 		return v
 	}
@@ -28,29 +38,12 @@ func (v Value) scaled(f float64) Value {
 }
 
 // percent returns part of whole in percent, unknown where that has no meaning.
-func percent(part, whole float64) Value {
+func Percent(part, whole float64) Value {
 	if whole == 0 {
 		return Value{}
 	}
 	return Known(100 * part / whole)
 }
-
-// count is a counter that a file may lack.
-type count struct {
-	n  uint64
-	ok bool
-}
-
-// value returns the counter as a Value.
-func (c count) value() Value {
-	if !c.ok {
-		return Value{}
-	}
-	return Known(float64(c.n))
-}
-
-// add adds another counter, unknown if either is.
-func (c count) add(d count) count { return count{c.n + d.n, c.ok && d.ok} }
 
 // rate turns a counter into a rate.
 type rate struct {
@@ -62,26 +55,26 @@ type rate struct {
 // next returns the rate per second since the previous call. It is unknown the
 // first time and after a reset (the counter went down); reset tells the two
 // apart. A counter that is unknown keeps the baseline.
-func (r *rate) next(c count, at time.Duration) (v Value, reset bool) {
-	if !c.ok {
+func (r *rate) next(c kernel.Count, at time.Duration) (v Value, reset bool) {
+	if !c.OK {
 		return Value{}, false
 	}
 	old := *r
 	if old.ok && at <= old.at {
 		return Value{}, false // no time has passed: keep the baseline
 	}
-	*r = rate{c.n, at, true}
+	*r = rate{c.N, at, true}
 	switch {
 	case !old.ok:
 		return Value{}, false
-	case c.n < old.n:
+	case c.N < old.n:
 		return Value{}, true
 	}
-	return Known(float64(c.n-old.n) / (at - old.at).Seconds()), false
+	return Known(float64(c.N-old.n) / (at - old.at).Seconds()), false
 }
 
 // perSecond is next for those who do not care for resets.
-func (r *rate) perSecond(c count, at time.Duration) Value {
+func (r *rate) perSecond(c kernel.Count, at time.Duration) Value {
 	v, _ := r.next(c, at)
 	return v
 }
@@ -106,9 +99,9 @@ type total struct {
 
 // add adds the rate of a counter, in a unit of which the counter's is so much,
 // and returns it.
-func (t *total) add(r *rate, c count, at time.Duration, unit float64) Value {
+func (t *total) add(r *rate, c kernel.Count, at time.Duration, unit float64) Value {
 	v, reset := r.next(c, at)
-	v = v.scaled(unit)
+	v = v.Scaled(unit)
 	t.sum, t.reset = plus(t.sum, v), t.reset || reset
 	return v
 }

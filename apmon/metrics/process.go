@@ -38,7 +38,18 @@ func ReadProcess() Process {
 			*to = procinfo.Known(float64(v.Uint64()))
 		}
 	}
-	p.readKernel("/proc/self")
+	u := procinfo.ReadUsage()
+	for _, v := range [...]struct {
+		to   *procinfo.Value
+		from procinfo.Value
+	}{
+		{&p.Uptime, u.Uptime}, {&p.RSS, u.RSS}, {&p.VSZ, u.VSZ}, {&p.UserTime, u.UserTime},
+		{&p.SystemTime, u.SystemTime}, {&p.Threads, u.Threads}, {&p.OpenFiles, u.OpenFiles},
+	} {
+		if v.from.OK {
+			*v.to = v.from
+		}
+	}
 	return p
 }
 

@@ -13,7 +13,7 @@ import (
 	"syscall"
 
 	"github.com/apmon-go/apmon/apmon"
-	"github.com/apmon-go/apmon/procinfo"
+	"github.com/apmon-go/apmon/procinfo/jobtree"
 	"github.com/apmon-go/apmon/xdr"
 )
 
@@ -53,7 +53,7 @@ func parseService(s string) (*watchedService, error) {
 
 // job returns the job that reports the service on a node, whether it runs or not.
 func (sv *watchedService) job(node string) apmon.Job {
-	job := apmon.Job{Service: &procinfo.Service{}, Cluster: sv.name + "_Services", Node: node}
+	job := apmon.Job{Service: &jobtree.Service{}, Cluster: sv.name + "_Services", Node: node}
 	switch {
 	case sv.pid > 0:
 		job.PID = sv.pid

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/apmon-go/apmon/internal/process"
 )
 
 // A counter counts the CPU time of a process and its descendants by inherited perf
@@ -93,11 +95,11 @@ var maxEvents = sync.OnceValue(func() int {
 // add adds a process and its descendants. Threads and processes created meanwhile are
 // missed rather than counted twice.
 func (c *counter) add(pid int) bool {
-	var clock unix.Timespec
-	if unix.ClockGettime(^int32(pid)<<3|2, &clock) != nil { // see clock_getcpuclockid(3)
+	used, ok := process.CPUClock(pid)
+	if !ok {
 		return false
 	}
-	c.before += time.Duration(clock.Nano())
+	c.before += time.Duration(used)
 	dir := fmt.Sprintf("/proc/%d/task/", pid)
 	tasks, _ := os.ReadDir(dir)
 	var children []string

@@ -96,7 +96,7 @@ func wrapper(args []string) {
 				select {}
 			}
 			t.Ended = r
-			state, _, _ := stat(command.PID)
+			state := stateOf(command.PID)
 			t.Zombie = state == 'Z'
 			t.InCgroup = command.Cgroup
 			t.CPU, t.Counted = command.CPUTime()
@@ -285,7 +285,7 @@ func eventually(t testing.TB, what string, ok func() bool) {
 
 // state is a process's state, 0 for none.
 func state(pid int) byte {
-	s, _, _ := stat(pid)
+	s := stateOf(pid)
 	return s
 }
 
@@ -982,4 +982,14 @@ func TestNoCgroup(t *testing.T) {
 			t.Errorf("%s: exit code %d", dir, code)
 		}
 	}
+}
+
+func stateOf(pid int) byte {
+	st, _ := stat(pid)
+	return st.State
+}
+
+func parentOf(pid int) int {
+	st, _ := stat(pid)
+	return st.PPID
 }

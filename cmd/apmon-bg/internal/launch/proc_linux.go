@@ -6,6 +6,8 @@ import (
 	"runtime"
 	"strconv"
 	"syscall"
+
+	"github.com/apmon-go/apmon/internal/kernel"
 )
 
 // ignoredSignals returns the signals that this process ignores, as bits.
@@ -14,46 +16,25 @@ func ignoredSignals() uint64 {
 	if err != nil {
 		return 0
 	}
-	_, after, _ := bytes.Cut(status, []byte("\nSigIgn:\t"))
-	line, _, _ := bytes.Cut(after, []byte("\n"))
-	set, err := strconv.ParseUint(string(line), 16, 64)
-	if err != nil {
-		return 0
-	}
-	return set
+	return kernel.ParseStatus(status).SigIgn.N
 }
 
 func bit(sig syscall.Signal) uint64 { return 1 << (sig - 1) }
 
-// stat tells a process's state and its parent, from /proc/PID/stat.
-func stat(pid int) (state byte, ppid int, ok bool) {
-	f := statFields(pid)
-	if len(f) < 2 {
-		return 0, 0, false
-	}
-	ppid, err := strconv.Atoi(string(f[1]))
-	return f[0][0], ppid, err == nil
-}
-
-// statFields are the fields of /proc/PID/stat behind the name, which may hold
-// anything.
-func statFields(pid int) [][]byte {
+// stat reads /proc/PID/stat.
+func stat(pid int) (kernel.PIDStat, bool) {
 	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	if err != nil {
-		return nil
+		return kernel.PIDStat{}, false
 	}
-	return bytes.Fields(b[bytes.LastIndexByte(b, ')')+1:])
+	return kernel.ParsePIDStat(b)
 }
 
-// StartTime is when a process started, in clock ticks since the machine did: with
-// its pid it names a process for ever. ok is false if there is no such process.
+// StartTime returns when a process started, in clock ticks since boot: with the pid
+// it identifies a process. ok is false if there is no such process.
 func StartTime(pid int) (ticks uint64, ok bool) {
-	f := statFields(pid)
-	if len(f) < 20 {
-		return 0, false
-	}
-	ticks, err := strconv.ParseUint(string(f[19]), 10, 64)
-	return ticks, err == nil
+	st, ok := stat(pid)
+	return st.Start, ok
 }
 
 // childrenOf returns the children of a process.
@@ -70,8 +51,8 @@ func descendants(root int, all bool) (pids []int) {
 	children := map[int][]int{}
 	for _, name := range names {
 		if pid, err := strconv.Atoi(name); err == nil {
-			if _, ppid, ok := stat(pid); ok {
-				children[ppid] = append(children[ppid], pid)
+			if st, ok := stat(pid); ok {
+				children[st.PPID] = append(children[st.PPID], pid)
 			}
 		}
 	}

@@ -38,7 +38,7 @@ func jobControl(t *testing.T, shell []string) {
 		command, _ = strconv.Atoi(term.Expect(`ready (\d+)`)[1])
 		eventually(t, "started", func() bool { return exists(started) })
 		os.Remove(started)
-		_, us, _ = stat(command)
+		us = parentOf(command)
 		return command, us
 	}
 	// Wait until the shell knows: it takes the terminal back.
@@ -96,7 +96,7 @@ func jobControl(t *testing.T, shell []string) {
 	// In the background a read from the terminal stops both.
 	term.Enter(wrapper + "sh -c 'echo ready $$; read line; echo got $line; sleep 0.01' &\n")
 	command, _ = strconv.Atoi(term.Expect(`ready (\d+)`)[1])
-	_, us, _ = stat(command)
+	us = parentOf(command)
 	stopped(command, us)
 	resumed(command, us)
 	term.Enter("text\n")
@@ -109,7 +109,7 @@ func TestHangup(t *testing.T) {
 	file, started := filepath.Join(t.TempDir(), "hup"), filepath.Join(t.TempDir(), "started")
 	term := commandtest.OpenTerminal(t, "sh", "-c", fmt.Sprintf(`exec %s role=wrapper '{"StartedBy":"%s"}' sh -c 'trap "echo HUP >>%s" HUP; trap "exit" TERM; echo ready $$; while :; do sleep 0.01; done' 2>/dev/null`, self(t), started, file))
 	command, _ := strconv.Atoi(term.Expect(`ready (\d+)`)[1])
-	_, us, _ := stat(command)
+	us := parentOf(command)
 	eventually(t, "started", func() bool { return exists(started) })
 	term.Master.Close()
 	read := func() string { b, _ := os.ReadFile(file); return string(b) }

@@ -347,7 +347,7 @@ func (j *job) stopToo() {
 	if j.stopped == 0 || !asked && !foreground() {
 		return
 	}
-	if state, _, ok := stat(j.root); ok && state == 'T' {
+	if st, ok := stat(j.root); ok && st.State == 'T' {
 		syscall.Kill(os.Getpid(), syscall.SIGSTOP)
 	}
 }

@@ -1,6 +1,0 @@
-//go:build !linux
-
-package metrics
-
-// readKernel reads nothing: there is no /proc.
-func (p *Process) readKernel(string) {}

@@ -1,0 +1,92 @@
+package kernel
+
+import (
+	"bytes"
+	"strings"
+)
+
+// cpuinfo is what /proc/cpuinfo tells; which of it, differs between
+// architectures.
+type CPUInfo struct {
+	Processors                       int
+	Vendor, Family, Model, ModelName string
+	Implementer, Architecture, Part  string  // ARM
+	Machine                          string  // older ARM: Model, else Hardware
+	MHz                              Decimal // mean
+	CacheKB                          Count
+	Bogomips                         Decimal
+	Cores                            Count // pairs of physical and core id
+}
+
+// parseCPUInfo reads /proc/cpuinfo.
+func ParseCPUInfo(b []byte) (c CPUInfo) {
+	sum, n := 0., 0
+	cores := map[[2]string]bool{}
+	physical := ""
+	first := func(to *string, v string) {
+		if *to == "" {
+			*to = v
+		}
+	}
+	for len(b) > 0 {
+		var line []byte
+		line, b = NextLine(b)
+		key, val, ok := bytes.Cut(line, []byte{':'})
+		if !ok {
+			continue
+		}
+		v := string(bytes.TrimSpace(val))
+		switch string(bytes.TrimSpace(key)) {
+		case "processor":
+			// Old 32-bit ARM: "Processor : ARMv7 …", with a capital.
+			if ParseUint([]byte(v)).OK {
+				c.Processors++
+				physical = ""
+			}
+		case "vendor_id":
+			first(&c.Vendor, v)
+		case "cpu family":
+			first(&c.Family, v)
+		case "model":
+			first(&c.Model, v)
+		case "model name":
+			first(&c.ModelName, v)
+		case "CPU implementer":
+			first(&c.Implementer, v)
+		case "CPU architecture":
+			first(&c.Architecture, v)
+		case "CPU part":
+			first(&c.Part, v)
+		case "Model":
+			c.Machine = v
+		case "Hardware":
+			first(&c.Machine, v)
+		case "cpu MHz":
+			if m := ParseDecimal([]byte(v)); m.OK {
+				sum += m.V
+				n++
+			}
+		case "cache size":
+			if f := strings.Fields(v); !c.CacheKB.OK && len(f) == 2 && f[1] == "KB" {
+				c.CacheKB = ParseUint([]byte(f[0]))
+			}
+		case "bogomips", "BogoMIPS":
+			if !c.Bogomips.OK {
+				c.Bogomips = ParseDecimal([]byte(v))
+			}
+		case "physical id":
+			physical = v
+		case "core id":
+			if physical != "" {
+				cores[[2]string{physical, v}] = true
+			}
+		}
+	}
+	if n > 0 {
+		c.MHz = Decimal{sum / float64(n), true}
+	}
+	if len(cores) > 0 {
+		c.Cores = Count{uint64(len(cores)), true}
+	}
+	return c
+}

@@ -1,0 +1,66 @@
+package kernel
+
+import "bytes"
+
+// parseProcState reads the state of a process from /proc/PID/stat, 0 where it
+// is cut short. The name before it may hold anything, even ") R".
+func ParsePIDState(b []byte) byte {
+	if i := bytes.LastIndexByte(b, ')'); i >= 0 && i+2 < len(b) && b[i+1] == ' ' {
+		return b[i+2]
+	}
+	return 0
+}
+
+// procStat is what /proc/PID/stat tells of a process. See proc_pid_stat(5).
+type PIDStat struct {
+	State                            byte
+	PPID, Session                    int
+	Threads                          uint64
+	Start                            uint64 // clock ticks since boot
+	UTime, STime, CUTime, CSTime     uint64 // clock ticks; c: of children that were waited for
+	MinFlt, CMinFlt, MajFlt, CMajFlt uint64
+	VSize                            uint64 // bytes
+	RSS                              uint64 // pages
+}
+
+// parseProcStat reads /proc/PID/stat. It is all or nothing: half a line may end
+// in half a number. The name in it may hold anything, even ") R 1 (".
+func ParsePIDStat(b []byte) (s PIDStat, ok bool) {
+	i := bytes.LastIndexByte(b, ')')
+	if i < 0 || i+3 >= len(b) || b[i+1] != ' ' {
+		return PIDStat{}, false
+	}
+	s.State = b[i+2]
+	b = b[i+3:]
+	// The fields from the 4th to the one behind the last that is read, which
+	// shows that the last is whole.
+	var f [26]uint64
+	for n := 4; n <= 25; n++ {
+		var field []byte
+		if field, b = NextField(b); len(field) == 0 {
+			return PIDStat{}, false
+		}
+		switch n {
+		case 5, 7, 8, 9, 18, 19, 21, 25: // not read; some are negative
+			continue
+		}
+		c := ParseUint(field)
+		if !c.OK || c.N > 1<<53 && n != 23 {
+			return PIDStat{}, false
+		}
+		f[n] = c.N
+	}
+	const maxPID = 1 << 30
+	if f[4] > maxPID || f[6] > maxPID {
+		return PIDStat{}, false
+	}
+	s.PPID, s.Session = int(f[4]), int(f[6])
+	s.MinFlt, s.CMinFlt, s.MajFlt, s.CMajFlt = f[10], f[11], f[12], f[13]
+	s.UTime, s.STime, s.CUTime, s.CSTime = f[14], f[15], f[16], f[17]
+	s.Threads, s.Start, s.VSize, s.RSS = f[20], f[22], f[23], f[24]
+	return s, true
+}
+
+// dead reports whether the process has ended and waits to be reaped. Where only
+// its first thread has, it lives.
+func (s *PIDStat) Dead() bool { return (s.State == 'Z' || s.State == 'X') && s.Threads <= 1 }

@@ -1,0 +1,24 @@
+package kernel
+
+// parseSmaps reads /proc/PID/smaps_rollup: KiB.
+func ParseSmapsRollup(b []byte) (pss, swapPss Count) {
+	for len(b) > 0 {
+		var line []byte
+		line, b = NextLine(b)
+		key, line := NextField(line)
+		var to *Count
+		switch string(key) {
+		case "Pss:":
+			to = &pss
+		case "SwapPss:":
+			to = &swapPss
+		default:
+			continue
+		}
+		c, line := NextUint(line)
+		if unit, _ := NextField(line); string(unit) == "kB" {
+			*to = c
+		}
+	}
+	return pss, swapPss
+}

@@ -1,0 +1,24 @@
+package kernel
+
+// parseSockstat reads /proc/net/sockstat or sockstat6: the UDP sockets.
+func ParseSockstat(b []byte) (udp Count) {
+	for len(b) > 0 {
+		var line []byte
+		line, b = NextLine(b)
+		key, line := NextField(line)
+		if string(key) != "UDP:" && string(key) != "UDP6:" {
+			continue
+		}
+		for {
+			var k []byte
+			if k, line = NextField(line); len(k) == 0 {
+				break
+			}
+			var c Count
+			if c, line = NextUint(line); string(k) == "inuse" {
+				udp = c
+			}
+		}
+	}
+	return udp
+}

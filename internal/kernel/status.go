@@ -1,0 +1,59 @@
+package kernel
+
+import "bytes"
+
+// procStatus holds fields of /proc/PID/status, of a process or a thread, that no
+// other file has.
+type Status struct {
+	Tgid                    Count  // id of the process
+	NSPID                   []byte // ids in the pid namespaces, from that of /proc inwards
+	RSS, PeakRSS            Count  // KiB, of the process; a zombie has none
+	SigIgn                  Count  // mask of the ignored signals: bit 0 is signal 1
+	CPUsAllowed             []byte // CPUs it may run on, for parseCPUList
+	Voluntary, Nonvoluntary Count  // context switches of this one thread
+}
+
+// parseProcStatus parses /proc/PID/status. An incomplete last line is ignored.
+// The slices in the result are parts of b.
+//
+// See https://docs.kernel.org/filesystems/proc.html, table 1-2, and
+// proc_pid_status(5).
+func ParseStatus(b []byte) (p Status) {
+	for len(b) > 0 {
+		i := bytes.IndexByte(b, '\n')
+		if i < 0 {
+			break
+		}
+		line := b[:i]
+		b = b[i+1:]
+		if len(line) < 6 {
+			continue
+		}
+		switch line[0] {
+		case 'T', 'N', 'V', 'S', 'C', 'v', 'n':
+		default:
+			continue
+		}
+		key, value := NextField(line)
+		switch string(key) {
+		case "Tgid:":
+			p.Tgid, _ = NextUint(value)
+		case "NSpid:":
+			p.NSPID = bytes.TrimSpace(value)
+		case "VmHWM:":
+			p.PeakRSS, _ = NextUint(value)
+		case "VmRSS:":
+			p.RSS, _ = NextUint(value)
+		case "SigIgn:":
+			f, _ := NextField(value)
+			p.SigIgn = ParseHex(f)
+		case "Cpus_allowed_list:":
+			p.CPUsAllowed, _ = NextField(value)
+		case "voluntary_ctxt_switches:":
+			p.Voluntary, _ = NextUint(value)
+		case "nonvoluntary_ctxt_switches:":
+			p.Nonvoluntary, _ = NextUint(value)
+		}
+	}
+	return p
+}

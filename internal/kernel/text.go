@@ -1,0 +1,124 @@
+package kernel
+
+import "bytes"
+
+// count is a counter that a file may lack.
+type Count struct {
+	N  uint64
+	OK bool
+}
+
+// float returns the number as the arguments of procinfo.KnownIf.
+func (c Count) Float() (v float64, ok bool) { return float64(c.N), c.OK }
+
+// Known returns a Count that is known.
+func Known(n uint64) Count { return Count{n, true} }
+
+// Add adds another counter, unknown if either is.
+func (c Count) Add(d Count) Count { return Count{c.N + d.N, c.OK && d.OK} }
+
+// nextLine cuts off the first line, without its end.
+func NextLine(b []byte) (line, rest []byte) {
+	if i := bytes.IndexByte(b, '\n'); i >= 0 {
+		return b[:i], b[i+1:]
+	}
+	return b, nil
+}
+
+// nextField cuts off the first field; it is empty at the end.
+func NextField(b []byte) (field, rest []byte) {
+	i := 0
+	for i < len(b) && (b[i] == ' ' || b[i] == '\t') {
+		i++
+	}
+	j := i
+	for j < len(b) && b[j] != ' ' && b[j] != '\t' && b[j] != '\n' {
+		j++
+	}
+	return b[i:j], b[j:]
+}
+
+// skipFields cuts off n fields.
+func SkipFields(b []byte, n int) []byte {
+	for ; n > 0; n-- {
+		_, b = NextField(b)
+	}
+	return b
+}
+
+// parseUint reads a decimal number that fills b.
+func ParseUint(b []byte) (c Count) {
+	if len(b) == 0 {
+		return Count{}
+	}
+	for _, d := range b {
+		if d -= '0'; d > 9 || c.N > (1<<64-1-uint64(d))/10 {
+			return Count{}
+		} else {
+			c.N = c.N*10 + uint64(d)
+		}
+	}
+	c.OK = true
+	return c
+}
+
+// nextUint reads the first field as a number.
+func NextUint(b []byte) (Count, []byte) {
+	f, rest := NextField(b)
+	return ParseUint(f), rest
+}
+
+// parseHex reads a hexadecimal number that fills b.
+func ParseHex(b []byte) (c Count) {
+	if len(b) == 0 || len(b) > 16 {
+		return Count{}
+	}
+	for _, d := range b {
+		switch {
+		case d >= '0' && d <= '9':
+			d -= '0'
+		case d >= 'a' && d <= 'f':
+			d -= 'a' - 10
+		case d >= 'A' && d <= 'F':
+			d -= 'A' - 10
+		default:
+			return Count{}
+		}
+		c.N = c.N<<4 | uint64(d)
+	}
+	c.OK = true
+	return c
+}
+
+var pow10 = [...]float64{1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9}
+
+// decimal is a number with a fraction that a file may lack.
+type Decimal struct {
+	V  float64
+	OK bool
+}
+
+// float returns the number as the arguments of procinfo.KnownIf.
+func (d Decimal) Float() (v float64, ok bool) { return d.V, d.OK }
+
+// parseDecimal reads digits with at most nine behind the point, rounded
+// correctly below 2^53.
+func ParseDecimal(b []byte) Decimal {
+	whole, frac, _ := bytes.Cut(b, []byte{'.'})
+	w := ParseUint(whole)
+	if !w.OK {
+		return Decimal{}
+	}
+	if len(frac) == 0 {
+		return Decimal{float64(w.N), true}
+	}
+	f := ParseUint(frac)
+	if !f.OK || len(frac) >= len(pow10) {
+		return Decimal{}
+	}
+	p := pow10[len(frac)]
+	if w.N < 1<<52/uint64(p) {
+		return Decimal{float64(w.N*uint64(p)+f.N) / p, true}
+	}
+	return Decimal{float64(w.N) + float64(f.N)/p, true}
+}

@@ -1,0 +1,7 @@
+package kernel
+
+// parseUptime reads /proc/uptime: seconds.
+func ParseUptime(b []byte) Decimal {
+	f, _ := NextField(b)
+	return ParseDecimal(f)
+}

@@ -1,0 +1,285 @@
+package process
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"strconv"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/apmon-go/apmon/internal/kernel"
+)
+
+// cmdline reads the command line of a process into buf, and returns nil if it has
+// none. The directory must be open.
+func (s *Scanner) Cmdline(pid int, buf []byte) []byte {
+	s.setPath(pid, "cmdline")
+	fd, errno := s.openPath(syscall.O_RDONLY)
+	if errno != 0 {
+		return nil
+	}
+	n, _, errno := syscall.Syscall(syscall.SYS_READ, fd, uintptr(unsafe.Pointer(&buf[0])), uintptr(len(buf)))
+	syscall.RawSyscall(syscall.SYS_CLOSE, fd, 0, 0)
+	if errno != 0 {
+		return nil
+	}
+	return buf[:n]
+}
+
+// process reads the stat file of a process, and refuses a thread.
+func (s *Scanner) Process(pid int) (kernel.PIDStat, error) {
+	b, errno := s.Read(pid, "stat")
+	if Gone(errno) {
+		errno = syscall.ESRCH // rather than that a file is missing
+	}
+	if errno != 0 {
+		return kernel.PIDStat{}, fmt.Errorf("process %d: %w", pid, errno)
+	}
+	st, ok := kernel.ParsePIDStat(b)
+	if !ok {
+		return kernel.PIDStat{}, fmt.Errorf("process %d: %w", pid, ErrStat)
+	}
+	if b, errno := s.Read(pid, "status"); errno == 0 {
+		if tgid := kernel.ParseStatus(b).Tgid; tgid.OK && tgid.N != uint64(pid) {
+			return kernel.PIDStat{}, fmt.Errorf("%d is a thread of process %d", pid, tgid.N)
+		}
+	}
+	return st, nil
+}
+
+var ErrStat = errors.New("its stat file cannot be understood")
+
+// procScan reads the directory of processes, and files of single ones.
+type Scanner struct {
+	Dir  File
+	ents [32 << 10]byte
+	path [64]byte
+	buf  [16 << 10]byte // a file: such as status comes whole in one read
+
+	Counts Counts // of the last scan
+}
+
+// newProcScan returns a scanner of this directory of processes. It opens nothing yet.
+func NewScanner(dir string) *Scanner { return &Scanner{Dir: File{Path: dir}} }
+
+// close closes the directory; the next scan or open opens it anew.
+func (s *Scanner) Close() { s.Dir.Close() }
+
+// each calls visit with the id of every process. The directory must be open.
+func (s *Scanner) Each(visit func(pid int)) error {
+	if _, err := syscall.Seek(s.Dir.fd-1, 0, 0); err != nil {
+		return err
+	}
+	return readPIDs(s.Dir.fd-1, s.ents[:], func(pid int, _ []byte) { visit(pid) })
+}
+
+// readThread reads a file of a thread; what it returns is overwritten by the
+// next read.
+func (s *Scanner) ReadThread(pid, tid int, name string) ([]byte, syscall.Errno) {
+	s.setThreadPath(pid, tid, name)
+	return s.readPath()
+}
+
+// entries counts the entries of a directory of a process that are numbers, and
+// calls visit, unless it is nil, for each.
+func (s *Scanner) Entries(pid int, dir string, visit func(n int)) (int, syscall.Errno) {
+	s.setPath(pid, dir)
+	fd, errno := s.openPath(syscall.O_RDONLY | syscall.O_DIRECTORY)
+	if errno != 0 {
+		return 0, errno
+	}
+	n := 0
+	err := readPIDs(int(fd), s.ents[:], func(id int, _ []byte) {
+		n++
+		if visit != nil {
+			visit(id)
+		}
+	})
+	syscall.RawSyscall(syscall.SYS_CLOSE, fd, 0, 0)
+	if err != nil {
+		errno, _ = err.(syscall.Errno)
+	}
+	return n, errno
+}
+
+// openFiles returns the number of open files of a process. If sized, it is the size
+// of its directory fd, as it is since Linux 6.2, and 0 before.
+func (s *Scanner) OpenFiles(pid int, sized bool) (int, syscall.Errno) {
+	if !sized {
+		return s.Entries(pid, "fd", nil)
+	}
+	s.setPath(pid, "fd")
+	fd, errno := s.openPath(unix.O_PATH)
+	if errno != 0 {
+		return 0, errno
+	}
+	var st syscall.Stat_t
+	err := syscall.Fstat(int(fd), &st)
+	syscall.RawSyscall(syscall.SYS_CLOSE, fd, 0, 0)
+	if err != nil {
+		errno, _ = err.(syscall.Errno)
+		return 0, errno
+	}
+	return int(st.Size), 0
+}
+
+// sizesFiles reports whether the size of the directory fd of a process, which has
+// open files, is their number.
+func (s *Scanner) SizesFiles(pid int) bool {
+	n, errno := s.OpenFiles(pid, true)
+	return errno == 0 && n > 0
+}
+
+// processCounts are how many processes there are, in all and by state.
+type Counts struct {
+	N      uint64
+	States [len(States)]uint64
+}
+
+// scan counts the processes and calls visit, if there is one, with the pid and
+// the stat file of every process. What stat refers to is overwritten by the next.
+func (s *Scanner) Scan(visit func(pid int, stat []byte)) error {
+	s.Counts = Counts{}
+	if err := s.Open(); err != nil {
+		return err
+	}
+	fd := s.Dir.fd - 1
+	if _, err := syscall.Seek(fd, 0, 0); err != nil {
+		s.Dir.Close()
+		return &fs.PathError{Op: "seek", Path: s.Dir.Path, Err: err}
+	}
+	var first error
+	err := readPIDs(fd, s.ents[:], func(pid int, name []byte) {
+		n := copy(s.path[:], name)
+		copy(s.path[n:], "/stat\x00")
+		stat, errno := s.readPath()
+		if errno != 0 {
+			if !Gone(errno) && first == nil {
+				first = &fs.PathError{Op: "read", Path: s.Dir.Path + "/PID/stat", Err: errno}
+			}
+			return
+		}
+		s.Counts.add(kernel.ParsePIDState(stat))
+		if visit != nil {
+			visit(pid, stat)
+		}
+	})
+	if err != nil {
+		s.Dir.Close()
+		return &fs.PathError{Op: "readdir", Path: s.Dir.Path, Err: err}
+	}
+	return first
+}
+
+// open opens the directory of processes unless it is open.
+func (s *Scanner) Open() error {
+	if s.Dir.fd == 0 {
+		fd, err := Open(s.Dir.Path)
+		if err != nil {
+			return &fs.PathError{Op: "open", Path: s.Dir.Path, Err: err}
+		}
+		s.Dir.fd = fd + 1
+	}
+	return nil
+}
+
+// add counts a process of this state.
+func (c *Counts) add(state byte) {
+	c.N++
+	switch state {
+	case 'D':
+		c.States[0]++
+	case 'R':
+		c.States[1]++
+	case 'S':
+		c.States[2]++
+	case 'T', 't': // t: by a debugger
+		c.States[3]++
+	case 'Z':
+		c.States[4]++
+	case 'I':
+		c.States[5]++
+	}
+}
+
+// readPIDs calls visit for each entry of a directory that is a number below
+// 10^10; name is its digits.
+func readPIDs(fd int, ents []byte, visit func(pid int, name []byte)) error {
+	for {
+		n, err := syscall.ReadDirent(fd, ents)
+		if err == syscall.EINTR {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if n <= 0 {
+			return nil
+		}
+		// struct linux_dirent64: ino 8, off 8, reclen 2, type 1, name.
+		for b := ents[:n]; len(b) >= 20; {
+			size := int(*(*uint16)(unsafe.Pointer(&b[16])))
+			if size < 20 || size > len(b) {
+				break
+			}
+			name := b[19:size]
+			b = b[size:]
+			pid, i := 0, 0
+			for i < len(name) && i < 10 && name[i]-'0' <= 9 {
+				pid = pid*10 + int(name[i]-'0')
+				i++
+			}
+			if i == 0 || i == len(name) || name[i] != 0 {
+				continue
+			}
+			visit(pid, name[:i])
+		}
+	}
+}
+
+// setPath sets the path to a file of a process, below the directory of
+// processes.
+func (s *Scanner) setPath(pid int, name string) {
+	b := strconv.AppendInt(s.path[:0], int64(pid), 10)
+	b = append(append(append(b, '/'), name...), 0)
+	copy(s.path[:], b)
+}
+
+// read reads a file of a process; what it returns is overwritten by the next.
+func (s *Scanner) Read(pid int, name string) ([]byte, syscall.Errno) {
+	s.setPath(pid, name)
+	return s.readPath()
+}
+
+// readPath reads the file at the path with one read. System calls are made
+// directly, as package syscall copies the path for each.
+func (s *Scanner) readPath() ([]byte, syscall.Errno) {
+	fd, errno := s.openPath(syscall.O_RDONLY)
+	if errno != 0 {
+		return nil, errno
+	}
+	m, _, errno := syscall.Syscall(syscall.SYS_READ, fd, uintptr(unsafe.Pointer(&s.buf[0])), uintptr(len(s.buf)))
+	syscall.RawSyscall(syscall.SYS_CLOSE, fd, 0, 0)
+	if errno != 0 {
+		return nil, errno
+	}
+	return s.buf[:m], 0
+}
+
+// openPath opens what is at the path.
+func (s *Scanner) openPath(flags uintptr) (fd uintptr, errno syscall.Errno) {
+	fd, _, errno = syscall.Syscall6(syscall.SYS_OPENAT, uintptr(s.Dir.fd-1), uintptr(unsafe.Pointer(&s.path[0])),
+		flags|syscall.O_CLOEXEC, 0, 0, 0)
+	return fd, errno
+}
+
+// setThreadPath sets the path to a file of a thread.
+func (s *Scanner) setThreadPath(pid, tid int, name string) {
+	b := strconv.AppendInt(s.path[:0], int64(pid), 10)
+	b = strconv.AppendInt(append(b, "/task/"...), int64(tid), 10)
+	b = append(append(append(b, '/'), name...), 0)
+	copy(s.path[:], b)
+}

@@ -1,0 +1,75 @@
+package procinfo
+
+import "strings"
+
+// A reading is a set of sources that a sample of a host reads.
+type reading uint16
+
+const (
+	readLoad reading = 1 << iota
+	readStat
+	readMeminfo
+	readVmstat
+	readNet
+	readTCP
+	readSockets
+	readProcesses
+	readUptime
+	readPressureCPU
+	readPressureMemory
+	readPressureIO
+	readDisks
+)
+
+// readings maps the sources named in the table of the host's parameters. A source
+// may have more behind it, such as the name of a key.
+var readings = [...]struct {
+	source string
+	reads  reading
+}{
+	{"/proc/loadavg", readLoad},
+	{"/proc/stat", readStat},
+	{"/proc/meminfo", readMeminfo},
+	{"/proc/vmstat", readVmstat},
+	{"/proc/net/dev", readNet},
+	{"netlink sock_diag", readTCP},
+	{"/proc/net/sockstat, sockstat6", readSockets},
+	{"/proc/net/protocols", readSockets},
+	{"/proc/net/protocols, else unix", readSockets},
+	{"/proc", readProcesses},
+	{"/proc/PID/stat", readProcesses},
+	{"/proc/uptime", readUptime},
+	{"/proc/pressure/cpu", readPressureCPU},
+	{"/proc/pressure/memory", readPressureMemory},
+	{"/proc/pressure/io", readPressureIO},
+	{"/proc/diskstats", readDisks},
+}
+
+// readingOf returns the reading of a row's source, 0 for an unknown source.
+func readingOf(source string) reading {
+	for _, r := range readings {
+		if source == r.source || strings.HasPrefix(source, r.source+" ") {
+			return r.reads
+		}
+	}
+	return 0
+}
+
+// readings returns what the chosen parameters of the host need.
+func (c Choice) readings() (need reading) {
+	if c == nil {
+		return ^reading(0)
+	}
+	rows := systemRows()
+	for i := range rows {
+		if r := &rows[i]; need&r.reads != r.reads {
+			if on, _ := c(r.Option); on {
+				need |= r.reads
+			}
+		}
+	}
+	return need
+}
+
+// has reports whether any of these sources is read.
+func (r reading) has(any reading) bool { return r&any != 0 }

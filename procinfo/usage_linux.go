@@ -1,0 +1,74 @@
+package procinfo
+
+import (
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/apmon-go/apmon/internal/kernel"
+	"github.com/apmon-go/apmon/internal/process"
+)
+
+// ReadUsage reads what this process uses from /proc/self.
+func ReadUsage() Usage { return readUsage("/proc/self") }
+
+// readUsage reads a directory of /proc. A value that cannot be read is unknown.
+func readUsage(dir string) (u Usage) {
+	if b, err := os.ReadFile(filepath.Join(dir, "stat")); err == nil {
+		boot, ok := process.SinceBoot()
+		if !ok {
+			boot = -1
+		}
+		u.setStat(b, boot)
+	}
+	if rss := readRSS(dir); rss.OK {
+		u.RSS = rss // exact: that of stat is some 100 KiB too low in current kernels
+	}
+	u.OpenFiles = openFiles(filepath.Join(dir, "fd"))
+	return u
+}
+
+// setStat sets the values that /proc/PID/stat has. sinceBoot is negative if it is
+// unknown.
+func (u *Usage) setStat(b []byte, sinceBoot time.Duration) {
+	st, ok := kernel.ParsePIDStat(b)
+	if !ok {
+		return
+	}
+	seconds := func(ticks uint64) Value { return Known(float64(ticks) * process.Tick.Seconds()) }
+	u.UserTime, u.SystemTime = seconds(st.UTime), seconds(st.STime)
+	u.Threads = Known(float64(st.Threads))
+	if start := process.TicksSinceBoot(st.Start); sinceBoot >= start {
+		u.Uptime = Known((sinceBoot - start).Seconds())
+	}
+	u.VSZ, u.RSS = Known(float64(st.VSize)), Known(float64(st.RSS)*float64(os.Getpagesize()))
+}
+
+// readRSS returns the resident memory in bytes.
+func readRSS(dir string) Value {
+	b, err := os.ReadFile(filepath.Join(dir, "statm"))
+	if err != nil {
+		return Value{}
+	}
+	return KnownIf(kernel.ParseStatm(b).Float()).Scaled(float64(os.Getpagesize()))
+}
+
+// openFiles is the size of /proc/PID/fd, or else (before Linux 6.2, where that is
+// 0) the number of its entries but the one that is open to count them.
+func openFiles(dir string) Value {
+	info, err := os.Stat(dir)
+	if err != nil {
+		return Value{}
+	}
+	if info.Size() > 0 {
+		return Known(float64(info.Size()))
+	}
+	names, err := os.ReadDir(dir)
+	if err != nil {
+		return Value{}
+	}
+	return Known(float64(max(0, len(names)-1)))
+}
+
+// SelfRSS returns the resident memory of this process in KiB.
+func SelfRSS() Value { return readRSS("/proc/self").Scaled(1. / 1024) }
