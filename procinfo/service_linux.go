@@ -60,10 +60,14 @@ var errLookHangs = errors.New("procinfo: services are not looked for: the comman
 // ago, before a sample of the job.
 func (j *Job) lookBefore() {
 	s := j.set
+	// Once: on a slow host a look may take longer than it counts as recent.
+	s.mu.Lock()
+	notBefore := j.notBefore()
+	s.mu.Unlock()
 	for {
 		s.mu.Lock()
 		l := s.look
-		if s.closed || j.removed || l != nil && l.isDone() && slices.Contains(l.jobs, j) && !l.began.Before(j.notBefore()) {
+		if s.closed || j.removed || l != nil && l.isDone() && slices.Contains(l.jobs, j) && !l.began.Before(notBefore) {
 			s.mu.Unlock()
 			return
 		}

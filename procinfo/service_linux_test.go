@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -313,16 +314,17 @@ func TestServiceLookThatHangs(t *testing.T) {
 	hang, hung := make(chan struct{}), make(chan struct{})
 	defer close(hang)
 	pid, _ := sleeperNamed(t, w)
-	first := true
+	var hangs atomic.Bool
+	once := sync.OnceFunc(func() { close(hung) })
 	j := addJob(t, s, JobOptions{Service: &Service{PIDs: func() ([]int, error) {
-		if !first {
-			close(hung)
+		if hangs.Load() {
+			once()
 			<-hang
 		}
-		first = false
 		return []int{pid}, nil
 	}}})
 	near(t, "up", serviceNow(t, j).Up, 1, 0)
+	hangs.Store(true)
 	s.mu.Lock()
 	s.look, s.scanned = nil, time.Time{}
 	s.mu.Unlock()
@@ -348,6 +350,28 @@ func TestServiceLookThatHangs(t *testing.T) {
 		if try == 9 {
 			t.Errorf("waited again: %v", took)
 		}
+	}
+}
+
+// On a slow host a look takes longer than it counts as recent: one is enough.
+func TestServiceLookIsSlow(t *testing.T) {
+	t.Parallel()
+	s := liveJobs(t)
+	pid, _ := sleeperNamed(t, fmt.Sprintf("slow-%d", os.Getpid()))
+	var late, looks atomic.Int64
+	s.mu.Lock()
+	s.clock = func() time.Time { return time.Now().Add(time.Duration(late.Load())) }
+	s.mu.Unlock()
+	j := addJob(t, s, JobOptions{Service: &Service{PIDs: func() ([]int, error) {
+		if looks.Add(1) < 10 {
+			late.Add(int64(2 * scanAge))
+		}
+		return []int{pid}, nil
+	}}})
+	looks.Store(0)
+	near(t, "up", serviceNow(t, j).Up, 1, 0)
+	if n := looks.Load(); n != 1 {
+		t.Errorf("%d looks for a sample", n)
 	}
 }
 
