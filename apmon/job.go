@@ -119,6 +119,10 @@ type MonitoredJob struct {
 	state   stateLog      // of a service
 	shift   time.Duration // of its slots
 	reports []*jobReport  // one for each group; the mutex of jobs guards it
+
+	finishing atomic.Bool   // the last report is under way, or made
+	finished  chan struct{} // closed when it has been made
+	lastErr   error         // of it
 }
 
 // jobReport is the [Messenger] that reports on a job to one group.
@@ -146,7 +150,7 @@ func (js *jobs) add(j Job) (*MonitoredJob, error) {
 		fs := procinfo.DefaultFS(os.Getenv)
 		js.procs, js.dirs = jobtree.New(fs, js.processes), workdir.New(fs)
 	}
-	mj := &MonitoredJob{jobs: js, job: j}
+	mj := &MonitoredJob{jobs: js, job: j, finished: make(chan struct{})}
 	mj.proc, err = js.procs.Add(jobtree.Options{
 		PIDs: j.PIDs, Service: j.Service, Cgroup: j.Cgroup, NumCPUs: j.NumCPUs, Start: j.Start,
 		Started: j.Launcher.ChildOfThisProcess, Not: j.Launcher.Exclude, Counter: j.Launcher.Counter,
@@ -444,13 +448,18 @@ func (j *MonitoredJob) logState(s *procinfo.JobSample) {
 }
 
 // Report reports the job now, with more parameters if any are given, and
-// returns when that is done.
+// returns when that is done. If the last report of the job is under way, Report
+// waits for it and returns its error.
 func (j *MonitoredJob) Report(ctx context.Context, more ...Param) error {
 	reports, err := j.current()
 	if err != nil {
 		return err
 	}
-	return j.jobs.reporter.schedule.RunNow(ctx, runs(reports, more)...)
+	err = j.jobs.reporter.schedule.RunNow(ctx, runs(reports, more)...)
+	if j.finishing.Load() {
+		return j.awaitLast(ctx) // it takes the place of this report
+	}
+	return err
 }
 
 // current returns the reports of the job.
@@ -479,14 +488,34 @@ func runs(reports []*jobReport, more []Param) []schedule.Run {
 	return all
 }
 
-// End reports the job a last time, with how it ended, and removes it. It waits
-// for its turn if the rate limit is reached, however long that takes, or until
-// ctx ends. The error is that of the report.
+// End is [MonitoredJob.Finish] with how the job ended.
 func (j *MonitoredJob) End(ctx context.Context, e JobExit, more ...Param) error {
 	j.exit.Store(&e)
-	err := j.last(ctx, more)
-	j.Remove()
-	return err
+	return j.Finish(ctx, more...)
+}
+
+// Finish reports the job a last time, with more parameters if any are given, and
+// removes it. It waits for its turn if the rate limit is reached, however long that
+// takes, or until ctx ends. There is one last report: if it is under way, because the
+// processes of the job have ended, Finish waits for it and returns its error.
+func (j *MonitoredJob) Finish(ctx context.Context, more ...Param) error {
+	if j.finishing.Swap(true) {
+		return j.awaitLast(ctx)
+	}
+	defer close(j.finished)
+	defer j.Remove()
+	j.lastErr = j.last(ctx, more)
+	return j.lastErr
+}
+
+// awaitLast waits for the last report and returns its error.
+func (j *MonitoredJob) awaitLast(ctx context.Context) error {
+	select {
+	case <-j.finished:
+		return j.lastErr
+	case <-ctx.Done():
+		return fmt.Errorf("apmon: job %s: waiting for the last report: %w", j.job.Node, context.Cause(ctx))
+	}
 }
 
 // last makes the last report: to every group that there is now, and to those
@@ -496,15 +525,15 @@ func (j *MonitoredJob) last(ctx context.Context, more []Param) error {
 		return err
 	}
 	var errs []error
-	for reports := j.finish(); len(reports) > 0; reports = j.finish() {
+	for reports := j.reserve(); len(reports) > 0; reports = j.reserve() {
 		errs = append(errs, j.jobs.reporter.schedule.RunFinal(ctx, runs(reports, more)...))
 	}
 	return errors.Join(errs...)
 }
 
-// finish reserves the tasks of the job for the last report, and returns those
+// reserve reserves the tasks of the job for the last report, and returns those
 // that it has not returned before.
-func (j *MonitoredJob) finish() (reports []*jobReport) {
+func (j *MonitoredJob) reserve() (reports []*jobReport) {
 	j.jobs.mu.Lock()
 	defer j.jobs.mu.Unlock()
 	for _, r := range j.reports {
@@ -550,9 +579,8 @@ func (j *MonitoredJob) ended() {
 	case j.job.Service != nil:
 		_ = j.Report(sender.network.ctx) // failures are counted and logged
 	default:
-		if err := j.last(sender.network.ctx, nil); err != nil && !sender.closed.Load() {
+		if err := j.Finish(sender.network.ctx); err != nil && !sender.closed.Load() {
 			j.jobs.logLost(j.job.Node, err)
 		}
-		j.Remove()
 	}
 }

@@ -12,7 +12,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/apmon-go/apmon/apmon"
 )
@@ -125,12 +124,9 @@ func (g *cgroupGlob) drop(ctx context.Context, log *slog.Logger, gone func(dir s
 		}
 		delete(g.jobs, dir)
 		go func() { // many may end at once and wait for the rate limit
-			ctx, stop := context.WithTimeout(ctx, time.Minute)
-			defer stop()
-			if err := job.Report(ctx); err != nil {
+			if err := job.Finish(ctx); err != nil {
 				log.Warn("last report of a job not sent", slog.String("cgroup", dir), slog.String("error", err.Error()))
 			}
-			job.Remove()
 		}()
 	}
 }
