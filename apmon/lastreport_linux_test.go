@@ -102,6 +102,49 @@ func TestJobsThatEndTogether(t *testing.T) {
 	}
 }
 
+// A caller that reports and removes a job whose processes have just ended waits for
+// the last report, and does not cancel it.
+func TestFinishWaitsForTheLastReport(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const jobs = 30
+		var n fakeNet
+		cfg := config(t, here)
+		cfg.MaxMsgRate = 2
+		c := client(t, cfg, append(n.options(), noHost)...)
+		end := fakeProc(t, c)
+		all := make([]*MonitoredJob, jobs)
+		for i := range all {
+			all[i] = addJob(t, c, Job{PID: 77, Node: fmt.Sprint("job", i)})
+		}
+		synctest.Wait()
+		end()
+		time.Sleep(time.Second)
+		_, _ = all[0].Sample() // notices that they have ended
+		for i, j := range all {
+			go func() {
+				report := j.Finish
+				if i%2 == 0 {
+					report = j.Report
+				}
+				if err := report(t.Context()); err != nil && !j.Ended() {
+					t.Error(err)
+				}
+				j.Remove()
+			}()
+		}
+		time.Sleep(10 * time.Minute)
+		synctest.Wait()
+		sent := perNode(&n)
+		equal(t, "jobs reported", len(sent), jobs)
+		for node, times := range sent {
+			if times != 1 {
+				t.Errorf("%s reported %d times", node, times)
+			}
+		}
+	})
+}
+
 // Reports that cannot be sent fill the log no more than one.
 func TestLastReportsThatFailAreLoggedOnce(t *testing.T) {
 	t.Parallel()
