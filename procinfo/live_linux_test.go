@@ -14,6 +14,7 @@ import (
 	"time"
 	"unsafe"
 
+	"github.com/apmon-go/apmon/internal/testkit"
 	"github.com/apmon-go/apmon/xdr"
 )
 
@@ -25,13 +26,13 @@ func rawOpen(path []byte) int {
 	return int(fd)
 }
 
-func live(t *testing.T) *Host {
+func live(t testing.TB) *Host {
 	h := NewHost(DefaultFS(func(string) string { return "" }))
 	t.Cleanup(func() { h.Close() })
 	return h
 }
 
-func sample(t *testing.T, h *Host) *System {
+func sample(t testing.TB, h *Host) *System {
 	t.Helper()
 	if err := h.Sample(nil); err != nil {
 		t.Fatal(err)
@@ -39,7 +40,7 @@ func sample(t *testing.T, h *Host) *System {
 	return &h.System
 }
 
-func near(t *testing.T, name string, got Value, want, tolerance float64) {
+func near(t testing.TB, name string, got Value, want, tolerance float64) {
 	t.Helper()
 	if !got.OK || math.Abs(got.V-want) > tolerance {
 		t.Errorf("%s: %v, want %v ± %v", name, got, want, tolerance)
@@ -48,88 +49,96 @@ func near(t *testing.T, name string, got Value, want, tolerance float64) {
 
 // Against sysinfo(2), which owes nothing to /proc.
 func TestLiveAgreesWithSysinfo(t *testing.T) {
-	h := live(t)
-	s := sample(t, h)
-	var i syscall.Sysinfo_t
-	if err := syscall.Sysinfo(&i); err != nil {
-		t.Fatal(err)
-	}
-	mib := float64(i.Unit) / (1 << 20)
-	near(t, "mem_free", s.Memory.Free, float64(i.Freeram)*mib, 512)
-	near(t, "mem_buffers", s.Memory.Buffers, float64(i.Bufferram)*mib, 64)
-	near(t, "swap_free", s.Memory.SwapFree, float64(i.Freeswap)*mib, 64)
-	near(t, "uptime", s.Uptime, float64(i.Uptime), 2)
-	for n := range s.Load {
-		near(t, "load", s.Load[n], float64(i.Loads[n])/65536, .5)
-	}
-	g, err := h.General()
-	if err != nil {
-		t.Error(err)
-	}
-	near(t, "total_mem", g.TotalMem, float64(i.Totalram)*mib, 1)
-	near(t, "total_swap", g.TotalSwap, float64(i.Totalswap)*mib, 1)
-	if g.CPUsAllowed.V > float64(runtime.NumCPU()) || g.CPU.Logical.V < float64(runtime.NumCPU()) {
-		t.Errorf("CPUs: allowed %v, logical %v, of %d", g.CPUsAllowed, g.CPU.Logical, runtime.NumCPU())
-	}
-	if g.Hostname != Hostname() && Hostname() != "localhost" {
-		t.Errorf("host name %q, want %q", g.Hostname, Hostname())
-	}
-	if g.KernelVersion == "" || g.Platform == "" {
-		t.Errorf("kernel %q on %q", g.KernelVersion, g.Platform)
-	}
-	for _, a := range g.Addresses {
-		ifi, err := net.InterfaceByName(a.Interface)
-		if err != nil {
+	testkit.Retry(t, func(t testing.TB) {
+		h := live(t)
+		s := sample(t, h)
+		var i syscall.Sysinfo_t
+		if err := syscall.Sysinfo(&i); err != nil {
 			t.Fatal(err)
 		}
-		addrs, _ := ifi.Addrs()
-		all := ""
-		for _, x := range addrs {
-			all += " " + x.String()
+		mib := float64(i.Unit) / (1 << 20)
+		near(t, "mem_free", s.Memory.Free, float64(i.Freeram)*mib, 512)
+		near(t, "mem_buffers", s.Memory.Buffers, float64(i.Bufferram)*mib, 64)
+		near(t, "swap_free", s.Memory.SwapFree, float64(i.Freeswap)*mib, 64)
+		near(t, "uptime", s.Uptime, float64(i.Uptime), 2)
+		for n := range s.Load {
+			near(t, "load", s.Load[n], float64(i.Loads[n])/65536, .5)
 		}
-		for _, ip := range []string{a.IPv4, a.IPv6} {
-			if !strings.Contains(all+" ", " "+ip) {
-				t.Errorf("%s of %s is not among%s", ip, a.Interface, all)
+		g, err := h.General()
+		if err != nil {
+			t.Error(err)
+		}
+		near(t, "total_mem", g.TotalMem, float64(i.Totalram)*mib, 1)
+		near(t, "total_swap", g.TotalSwap, float64(i.Totalswap)*mib, 1)
+		if g.CPUsAllowed.V > float64(runtime.NumCPU()) || g.CPU.Logical.V < float64(runtime.NumCPU()) {
+			t.Errorf("CPUs: allowed %v, logical %v, of %d", g.CPUsAllowed, g.CPU.Logical, runtime.NumCPU())
+		}
+		if g.Hostname != Hostname() && Hostname() != "localhost" {
+			t.Errorf("host name %q, want %q", g.Hostname, Hostname())
+		}
+		if g.KernelVersion == "" || g.Platform == "" {
+			t.Errorf("kernel %q on %q", g.KernelVersion, g.Platform)
+		}
+		for _, a := range g.Addresses {
+			ifi, err := net.InterfaceByName(a.Interface)
+			if err != nil {
+				t.Fatal(err)
+			}
+			addrs, _ := ifi.Addrs()
+			all := ""
+			for _, x := range addrs {
+				all += " " + x.String()
+			}
+			for _, ip := range []string{a.IPv4, a.IPv6} {
+				if !strings.Contains(all+" ", " "+ip) {
+					t.Errorf("%s of %s is not among%s", ip, a.Interface, all)
+				}
 			}
 		}
-	}
+	})
 }
 
 func TestLiveProcesses(t *testing.T) {
-	h := live(t)
-	s := sample(t, h)
-	dirs, _ := filepath.Glob("/proc/[0-9]*")
-	near(t, "processes", s.Processes, float64(len(dirs)), 30)
-	sum := 0.
-	for _, v := range s.ProcessStates {
-		sum += v.V
-	}
-	near(t, "sum of states", s.Processes, sum, 5)
+	testkit.Retry(t, func(t testing.TB) {
+		h := live(t)
+		s := sample(t, h)
+		dirs, _ := filepath.Glob("/proc/[0-9]*")
+		near(t, "processes", s.Processes, float64(len(dirs)), 30)
+		sum := 0.
+		for _, v := range s.ProcessStates {
+			sum += v.V
+		}
+		near(t, "sum of states", s.Processes, sum, 5)
+	})
 }
 
 func TestLiveProcessesStartedAndStopped(t *testing.T) {
-	h := live(t)
-	before := *sample(t, h)
-	const n = 100
-	var all []*exec.Cmd
-	for range n {
-		c := exec.Command("sleep", "60")
-		if err := c.Start(); err != nil {
-			t.Skip(err)
+	testkit.Retry(t, func(t testing.TB) {
+		h := live(t)
+		before := *sample(t, h)
+		const n = 100
+		var all []*exec.Cmd
+		for range n {
+			c := exec.Command("sleep", "60")
+			if err := c.Start(); err != nil {
+				t.Skip(err)
+			}
+			defer c.Wait()
+			defer c.Process.Kill()
+			all = append(all, c)
 		}
-		defer c.Wait()
-		defer c.Process.Kill()
-		all = append(all, c)
-	}
-	near(t, "started", sample(t, h).Processes, before.Processes.V+n, n/2)
-	for _, c := range all {
-		c.Process.Kill()
-		c.Wait()
-	}
-	near(t, "stopped", sample(t, h).Processes, before.Processes.V, n/2)
+		near(t, "started", sample(t, h).Processes, before.Processes.V+n, n/2)
+		for _, c := range all {
+			c.Process.Kill()
+			c.Wait()
+		}
+		near(t, "stopped", sample(t, h).Processes, before.Processes.V, n/2)
+	})
 }
 
-func TestLiveSockets(t *testing.T) {
+func TestLiveSockets(t *testing.T) { testkit.Retry(t, liveSockets) }
+
+func liveSockets(t testing.TB) {
 	h := live(t)
 	before := *sample(t, h)
 	const n = 100 // other tests on this machine open sockets too, but not so many

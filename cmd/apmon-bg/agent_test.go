@@ -37,7 +37,7 @@ type process struct {
 }
 
 // bg is a call of apmon-bg: this test binary, which TestMain lets be that.
-func bg(t *testing.T, args ...string) *exec.Cmd {
+func bg(t testing.TB, args ...string) *exec.Cmd {
 	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {

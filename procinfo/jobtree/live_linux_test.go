@@ -188,30 +188,32 @@ func TestJobCPUTimeAttached(t *testing.T) {
 	} {
 		t.Run(strings.Fields(test.args)[0], func(t *testing.T) {
 			t.Parallel()
-			b := burn(t, &syscall.SysProcAttr{Setsid: test.setsid}, strings.Fields(test.args)...)
-			s := liveJobs(t)
-			exited := make(chan struct{})
-			j := addJob(t, s, Options{PIDs: []int{b.cmd.Process.Pid}, Exited: func() { close(exited) }})
-			want := b.reports(test.processes)
-			got := sampleNow(t, j, nil)
-			cpuNear(t, "alive", got.CPUTime, want, test.processes)
-			if d := got.CPUUser.V + got.CPUSystem.V - got.CPUTime.V; math.Abs(d) > .025 {
-				t.Errorf("user %v + system %v, in all %v", got.CPUUser, got.CPUSystem, got.CPUTime)
-			}
-			b.release()
-			waitFor(t, "exit of the root", exited)
-			last := sampleNow(t, j, nil)
-			cpuNear(t, "ended", last.CPUTime, want, test.processes)
-			if last.CPUTime.V < got.CPUTime.V {
-				t.Errorf("went down from %v to %v", got.CPUTime, last.CPUTime)
-			}
-			if last.LowerBound && !test.setsid && test.args != "ignore 0 0" {
-				t.Error("marked as a lower bound")
-			}
-			b.end()
-			if again := sampleNow(t, j, nil); again.CPUTime != last.CPUTime && !test.setsid {
-				t.Errorf("after the root was reaped %v, before %v", again.CPUTime, last.CPUTime)
-			}
+			testkit.Retry(t, func(t testing.TB) {
+				b := burn(t, &syscall.SysProcAttr{Setsid: test.setsid}, strings.Fields(test.args)...)
+				s := liveJobs(t)
+				exited := make(chan struct{})
+				j := addJob(t, s, Options{PIDs: []int{b.cmd.Process.Pid}, Exited: func() { close(exited) }})
+				want := b.reports(test.processes)
+				got := sampleNow(t, j, nil)
+				cpuNear(t, "alive", got.CPUTime, want, test.processes)
+				if d := got.CPUUser.V + got.CPUSystem.V - got.CPUTime.V; math.Abs(d) > .025 {
+					t.Errorf("user %v + system %v, in all %v", got.CPUUser, got.CPUSystem, got.CPUTime)
+				}
+				b.release()
+				waitFor(t, "exit of the root", exited)
+				last := sampleNow(t, j, nil)
+				cpuNear(t, "ended", last.CPUTime, want, test.processes)
+				if last.CPUTime.V < got.CPUTime.V {
+					t.Errorf("went down from %v to %v", got.CPUTime, last.CPUTime)
+				}
+				if last.LowerBound && !test.setsid && test.args != "ignore 0 0" {
+					t.Error("marked as a lower bound")
+				}
+				b.end()
+				if again := sampleNow(t, j, nil); again.CPUTime != last.CPUTime && !test.setsid {
+					t.Errorf("after the root was reaped %v, before %v", again.CPUTime, last.CPUTime)
+				}
+			})
 		})
 	}
 }
@@ -434,7 +436,7 @@ func startedMain(args []string) int {
 	return 0
 }
 
-func started(t *testing.T, reports int, args ...string) (r startedResult) {
+func started(t testing.TB, reports int, args ...string) (r startedResult) {
 	t.Helper()
 	path, err := burnerPath()
 	if err != nil {
@@ -685,7 +687,7 @@ func TestJobMemoryFilesThreadsSwitches(t *testing.T) {
 }
 
 // cgroupMounts are the hierarchies in which tests may make cgroups.
-func testCgroup(t *testing.T, controller string) (dir string) {
+func testCgroup(t testing.TB, controller string) (dir string) {
 	t.Helper()
 	b, _ := os.ReadFile("/proc/self/mountinfo")
 	for _, m := range kernel.CgroupMounts(kernel.ParseMountinfo(b)) {
@@ -709,7 +711,7 @@ func testCgroup(t *testing.T, controller string) (dir string) {
 
 // inCgroup starts a burner in a cgroup. It stops before it begins: cont lets it
 // go on.
-func inCgroup(t *testing.T, dir string, args ...string) (b *burning, cont func()) {
+func inCgroup(t testing.TB, dir string, args ...string) (b *burning, cont func()) {
 	t.Helper()
 	path, err := burnerPath()
 	if err != nil {
