@@ -47,25 +47,42 @@ type machine struct {
 	cluster, node, group string // of several values the first
 	services             []*watchedService
 	jobs                 []apmon.Job
-	cgroups              []string // patterns
+	cgroups              []string       // patterns
+	ignored              []conf.Setting // that another one, which counts, contradicts
 }
 
 // describe collects the settings of all sources, whose values have been checked.
 func describe(settings []conf.Setting) machine {
 	var d machine
+	counts := map[string]string{} // of what there can be one: the value
 	for _, s := range settings {
 		if s.Value == none {
 			continue
 		}
+		first := func(key string) bool {
+			value, taken := counts[key]
+			if !taken {
+				counts[key] = s.Value
+			} else if value != s.Value {
+				d.ignored = append(d.ignored, s)
+			}
+			return !taken
+		}
 		switch s.Name {
 		case "cluster":
-			d.cluster = cmp.Or(d.cluster, s.Value)
+			if first(s.Name) {
+				d.cluster = s.Value
+			}
 		case "node":
-			d.node = cmp.Or(d.node, s.Value)
+			if first(s.Name) {
+				d.node = s.Value
+			}
 		case "host_group":
-			d.group = cmp.Or(d.group, s.Value)
+			if first(s.Name) {
+				d.group = s.Value
+			}
 		case "service":
-			if sv, err := parseService(s.Value); err == nil {
+			if sv, err := parseService(s.Value); err == nil && first("service "+sv.name) {
 				d.services = append(d.services, sv)
 			}
 		case "watch_job":

@@ -47,8 +47,17 @@ func TestFileDescribesTheMachine(t *testing.T) {
 	}
 	p := start(t, nil, "-f", named, "--once")
 	p.exits(0)
-	if s := p.stderr.String(); !strings.Contains(s, "xApMon_watch_job") || !strings.Contains(s, "999999999") || strings.Contains(s, "unknown") {
+	if s := p.stderr.String(); !strings.Contains(s, "xApMon_watch_job") || !strings.Contains(s, "999999999") || strings.Contains(s, "unknown") || strings.Contains(s, "ignored") {
 		t.Errorf("it says %s", s)
+	}
+	// Of two values the first counts, and the other is reported.
+	twice := write("twice.conf", recv.Addr()+"\nxApMon_cluster = C1\nxApMon_cluster = C2\nxApMon_service = web=~^/no/such/a\nxApMon_service = web=~^/no/such/b\n")
+	q := start(t, nil, "-f", twice, "--once")
+	q.exits(0)
+	for _, value := range []string{"value=C2", "web=~^/no/such/b"} {
+		if s := q.stderr.String(); !strings.Contains(s, value) || !strings.Contains(s, "directive ignored") {
+			t.Errorf("no word of %s in %s", value, s)
+		}
 	}
 	for cluster, node := range map[string]string{"C": "N", "web_Services": "N", "db_Services": "N", "J": "the job", "ApMon_JobMon": "slot7"} {
 		recv.WaitFor(of(cluster, node))

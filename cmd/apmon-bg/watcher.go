@@ -130,6 +130,9 @@ func (w *watcher) wanted(d machine) []wanted {
 // start; all others are logged.
 func (w *watcher) configure(ctx context.Context) error {
 	d := describe(w.settings.get())
+	for _, s := range d.ignored {
+		w.log.Warn("directive ignored: another one has a different value", slog.String("directive", "xApMon_"+s.Name), slog.String("value", s.Value), slog.String("source", s.Source))
+	}
 	if n := w.jobFlags.names(d); n != w.names || !w.begun {
 		if err := w.client.SetMonitorNames(n.cluster, n.node); err != nil {
 			return err // not after the start: names have been checked
