@@ -105,7 +105,7 @@ func New(o Options, opts ...Option) (*Log, error) {
 	case o.Format != JSON && o.Format != Combined:
 		return nil, fmt.Errorf("accesslog: format %s is neither %s nor %s", safetext.Quote(string(o.Format)), JSON, Combined)
 	case o.Window < time.Second || o.Window > 24*time.Hour || o.Window%time.Second != 0:
-		return nil, fmt.Errorf("accesslog: window of %v is not of whole seconds, 1 s to 24 h", o.Window)
+		return nil, fmt.Errorf("accesslog: window of %v is not of whole seconds, 1 s to 24 h; a bare number is nanoseconds: write 15*time.Second for 15 seconds", o.Window)
 	}
 	for _, s := range o.Statuses {
 		if s < 100 || s > 999 {

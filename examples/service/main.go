@@ -157,6 +157,8 @@ func receive(stdout io.Writer) (addr string, end func(), err error) {
 		_ = recv.Serve(ctx, func(p *receiver.Packet) {
 			if p.Err != nil {
 				fmt.Fprintln(stdout, p.From, p.Err)
+			}
+			if p.Datagram == nil { // refused; a truncated one has parameters
 				return
 			}
 			fmt.Fprintln(stdout, p.Datagram.Cluster, p.Datagram.Node)
