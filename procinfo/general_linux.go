@@ -250,7 +250,7 @@ func (h *Host) ancestors(m kernel.Mount, cgroup string, visit func(dir string)) 
 	}
 }
 
-// cgroupPath returns the path of what is mounted at a mount point of cgroups.
+// CgroupPath returns the path of what is mounted at a mount point of cgroups.
 func (fs FS) CgroupPath(point string) string {
 	if rest, ok := strings.CutPrefix(point, "/sys/"); ok {
 		return fs.SysPath(rest)

@@ -29,7 +29,7 @@ func KnownIf(v float64, ok bool) Value {
 	return Known(v)
 }
 
-// scaled returns v times f, unknown if v is.
+// Scaled returns v times f, unknown if v is.
 func (v Value) Scaled(f float64) Value {
 	if !v.OK {
 		return v
@@ -37,7 +37,7 @@ func (v Value) Scaled(f float64) Value {
 	return Known(v.V * f)
 }
 
-// percent returns part of whole in percent, unknown where that has no meaning.
+// Percent returns part of whole in percent, unknown where that has no meaning.
 func Percent(part, whole float64) Value {
 	if whole == 0 {
 		return Value{}

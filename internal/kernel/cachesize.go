@@ -2,7 +2,7 @@ package kernel
 
 import "bytes"
 
-// parseCacheSize reads a cache's size in sysfs, such as "8192K" or "32M", in KiB.
+// ParseCacheSize reads a cache's size in sysfs, such as "8192K" or "32M", in KiB.
 func ParseCacheSize(b []byte) Count {
 	b = bytes.TrimSpace(b)
 	if len(b) == 0 {

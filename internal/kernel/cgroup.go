@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// parseCgroup returns the cgroup of /proc/PID/cgroup that a controller is in,
+// ParseCgroup returns the cgroup of /proc/PID/cgroup that a controller is in,
 // of version 2 where the controller is empty.
 func ParseCgroup(b []byte, controller string) (path string, ok bool) {
 	for len(b) > 0 {
@@ -19,7 +19,7 @@ func ParseCgroup(b []byte, controller string) (path string, ok bool) {
 	return "", false
 }
 
-// hasController reports whether a comma-separated list holds the name.
+// HasController reports whether a comma-separated list holds the name.
 func HasController(list, name string) bool {
 	for c := range strings.SplitSeq(list, ",") {
 		if c == name {
@@ -29,7 +29,7 @@ func HasController(list, name string) bool {
 	return false
 }
 
-// parseKeyed returns the number behind a key in a file of lines "key number",
+// ParseKeyed returns the number behind a key in a file of lines "key number",
 // such as cpu.stat.
 func ParseKeyed(b []byte, name string) Count {
 	for {
@@ -46,7 +46,7 @@ func ParseKeyed(b []byte, name string) Count {
 	}
 }
 
-// parsePIDs calls visit for each line of a cgroup.procs that is a number; 0 is
+// ParsePIDs calls visit for each line of a cgroup.procs that is a number; 0 is
 // a process that cannot be seen from here. It stops when visit says false.
 func ParsePIDs(b []byte, visit func(pid int) bool) {
 	for len(b) > 0 {

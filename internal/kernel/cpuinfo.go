@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// cpuinfo is what /proc/cpuinfo tells; which of it, differs between
-// architectures.
+// CPUInfo is what /proc/cpuinfo reports; the fields vary by
+// architecture.
 type CPUInfo struct {
 	Processors                       int
 	Vendor, Family, Model, ModelName string
@@ -18,7 +18,7 @@ type CPUInfo struct {
 	Cores                            Count // pairs of physical and core id
 }
 
-// parseCPUInfo reads /proc/cpuinfo.
+// ParseCPUInfo reads /proc/cpuinfo.
 func ParseCPUInfo(b []byte) (c CPUInfo) {
 	sum, n := 0., 0
 	cores := map[[2]string]bool{}

@@ -2,7 +2,7 @@ package kernel
 
 import "bytes"
 
-// parseCPUList counts the CPUs of a list such as "0-3,8".
+// ParseCPUList counts the CPUs of a list such as "0-3,8".
 func ParseCPUList(b []byte) Count {
 	b = bytes.TrimSpace(b)
 	var n Count

@@ -1,6 +1,6 @@
 package kernel
 
-// parseDiskstats reads /proc/diskstats and calls visit for each block device
+// ParseDiskstats reads /proc/diskstats and calls visit for each block device
 // with the sectors (of 512 bytes) it read and wrote.
 func ParseDiskstats(b []byte, visit func(name []byte, read, written Count)) {
 	for len(b) > 0 {

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// parseIfInet6 reads /proc/net/if_inet6 and returns the first global address,
+// ParseIfInet6 reads /proc/net/if_inet6 and returns the first global address,
 // in 32 hexadecimal digits, of each interface: public ones before unique local
 // ones; temporary, deprecated and unconfirmed ones do not count.
 func ParseIfInet6(b []byte) map[string]string {

@@ -1,6 +1,6 @@
 package kernel
 
-// parseLoadavg reads /proc/loadavg.
+// ParseLoadavg reads /proc/loadavg.
 func ParseLoadavg(b []byte) (load [3]Decimal) {
 	for i := range load {
 		var f []byte

@@ -2,12 +2,12 @@ package kernel
 
 import "bytes"
 
-// meminfo is /proc/meminfo, in kB.
+// Meminfo is /proc/meminfo, in kB.
 type Meminfo struct {
 	Total, Free, Available, Buffers, Cached, Shmem, SwapTotal, SwapFree Count
 }
 
-// parseMeminfo reads /proc/meminfo.
+// ParseMeminfo reads /proc/meminfo.
 func ParseMeminfo(b []byte) (m Meminfo) {
 	for len(b) > 0 {
 		var line []byte

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// mount is a line of /proc/PID/mountinfo.
+// Mount is a line of /proc/PID/mountinfo.
 type Mount struct {
 	Parent int    // index of the mount that this one is mounted on, -1 if that is not in the file
 	Dev    string // the file system, as major:minor
@@ -17,7 +17,7 @@ type Mount struct {
 	Controllers string // of cgroup version 1, comma-separated; empty for version 2
 }
 
-// parseMountinfo parses /proc/PID/mountinfo. Paths are unescaped.
+// ParseMountinfo parses /proc/PID/mountinfo. Paths are unescaped.
 //
 // See https://docs.kernel.org/filesystems/proc.html, section 3.5.
 func ParseMountinfo(b []byte) []Mount {
@@ -59,7 +59,7 @@ func ParseMountinfo(b []byte) []Mount {
 	return mounts
 }
 
-// cgroupMounts returns the cgroup hierarchies among mounts.
+// CgroupMounts returns the cgroup hierarchies among mounts.
 func CgroupMounts(mounts []Mount) []Mount {
 	var cgroups []Mount
 	for _, m := range mounts {
@@ -70,7 +70,7 @@ func CgroupMounts(mounts []Mount) []Mount {
 	return cgroups
 }
 
-// below returns the path of a cgroup relative to the mount point. It returns "/"
+// Below returns the path of a cgroup relative to the mount point. It returns "/"
 // and false if the cgroup is not below the mount point: only a part of the
 // hierarchy is mounted, as Docker does, or the cgroup is outside of the cgroup
 // namespace of this process.

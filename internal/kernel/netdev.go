@@ -2,12 +2,12 @@ package kernel
 
 import "bytes"
 
-// netCounters are one interface's of /proc/net/dev.
+// NetCounters are one interface's of /proc/net/dev.
 type NetCounters struct {
 	In, Out, Errs Count // bytes, bytes, errors of both directions
 }
 
-// parseNetDev reads /proc/net/dev and calls visit for each interface.
+// ParseNetDev reads /proc/net/dev and calls visit for each interface.
 func ParseNetDev(b []byte, visit func(name []byte, c NetCounters)) {
 	for len(b) > 0 {
 		var line []byte

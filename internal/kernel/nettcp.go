@@ -1,6 +1,6 @@
 package kernel
 
-// parseNetTCP adds the states of the sockets in /proc/net/tcp or tcp6.
+// ParseNetTCP adds the states of the sockets in /proc/net/tcp or tcp6.
 func ParseNetTCP(b []byte, states *TCPStates) {
 	for len(b) > 0 {
 		var line []byte
@@ -12,14 +12,14 @@ func ParseNetTCP(b []byte, states *TCPStates) {
 	}
 }
 
-// tcpStates are numbers of sockets by the kernel's state; 0 is any other.
+// TCPStates are numbers of sockets by the kernel's state; 0 is any other.
 type TCPStates [12]uint64
 
 // tcpStateNames are the names of the states as they are sent.
 var TCPStateNames = [...]string{"UNKNOWN", "ESTABLISHED", "SYN_SENT", "SYN_RECV", "FIN_WAIT1", "FIN_WAIT2",
 	"TIME_WAIT", "CLOSED", "CLOSE_WAIT", "LAST_ACK", "LISTEN", "CLOSING"}
 
-// add counts one socket.
+// Add counts one socket.
 func (s *TCPStates) Add(state uint64) {
 	switch {
 	case state < uint64(len(s)):

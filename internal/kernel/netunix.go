@@ -2,7 +2,7 @@ package kernel
 
 import "bytes"
 
-// parseNetUnix counts the sockets of /proc/net/unix.
+// ParseNetUnix counts the sockets of /proc/net/unix.
 func ParseNetUnix(b []byte) Count {
 	n := uint64(bytes.Count(b, []byte{'\n'}))
 	if n == 0 {

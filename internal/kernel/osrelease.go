@@ -2,7 +2,7 @@ package kernel
 
 import "strings"
 
-// parseOSRelease returns PRETTY_NAME of os-release(5), else NAME.
+// ParseOSRelease returns PRETTY_NAME of os-release(5), else NAME.
 func ParseOSRelease(b []byte) string {
 	var name, pretty string
 	for len(b) > 0 {

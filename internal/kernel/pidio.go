@@ -2,12 +2,12 @@ package kernel
 
 import "bytes"
 
-// procIO is /proc/PID/io: bytes, of the process and the children it waited for.
+// PIDIO is /proc/PID/io: bytes, of the process and the children it waited for.
 type PIDIO struct {
 	RChar, WChar, Read, Written Count
 }
 
-// parseProcIO reads /proc/PID/io.
+// ParsePIDIO reads /proc/PID/io.
 func ParsePIDIO(b []byte) (p PIDIO) {
 	for len(b) > 0 {
 		i := bytes.IndexByte(b, '\n')

@@ -2,7 +2,7 @@ package kernel
 
 import "bytes"
 
-// parseProcState reads the state of a process from /proc/PID/stat, 0 where it
+// ParsePIDState reads the state of a process from /proc/PID/stat, 0 where it
 // is cut short. The name before it may hold anything, even ") R".
 func ParsePIDState(b []byte) byte {
 	if i := bytes.LastIndexByte(b, ')'); i >= 0 && i+2 < len(b) && b[i+1] == ' ' {
@@ -11,7 +11,7 @@ func ParsePIDState(b []byte) byte {
 	return 0
 }
 
-// procStat is what /proc/PID/stat tells of a process. See proc_pid_stat(5).
+// PIDStat is /proc/PID/stat, the state of a process. See proc_pid_stat(5).
 type PIDStat struct {
 	State                            byte
 	PPID, Session                    int
@@ -23,7 +23,7 @@ type PIDStat struct {
 	RSS                              uint64 // pages
 }
 
-// parseProcStat reads /proc/PID/stat. It is all or nothing: half a line may end
+// ParsePIDStat reads /proc/PID/stat. It is all or nothing: half a line may end
 // in half a number. The name in it may hold anything, even ") R 1 (".
 func ParsePIDStat(b []byte) (s PIDStat, ok bool) {
 	i := bytes.LastIndexByte(b, ')')
@@ -61,6 +61,6 @@ func ParsePIDStat(b []byte) (s PIDStat, ok bool) {
 	return s, true
 }
 
-// dead reports whether the process has ended and waits to be reaped. Where only
+// Dead reports whether the process has ended and waits to be reaped. Where only
 // its first thread has, it lives.
 func (s *PIDStat) Dead() bool { return (s.State == 'Z' || s.State == 'X') && s.Threads <= 1 }

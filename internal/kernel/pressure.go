@@ -2,7 +2,7 @@ package kernel
 
 import "bytes"
 
-// parsePressure reads a file of /proc/pressure: avg60 of its lines some and
+// ParsePressure reads a file of /proc/pressure: avg60 of its lines some and
 // full. See https://docs.kernel.org/accounting/psi.html.
 func ParsePressure(b []byte) (some, full Decimal) {
 	for len(b) > 0 {

@@ -1,12 +1,12 @@
 package kernel
 
-// protocols is what /proc/net/protocols tells of sockets without a file of
+// Protocols is what /proc/net/protocols tells of sockets without a file of
 // their own that is cheap to read.
 type Protocols struct {
 	Unix, ICMP Count
 }
 
-// parseProtocols reads /proc/net/protocols.
+// ParseProtocols reads /proc/net/protocols.
 func ParseProtocols(b []byte) (p Protocols) {
 	plus := func(to *Count, c Count) {
 		if c.OK {

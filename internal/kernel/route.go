@@ -1,6 +1,6 @@
 package kernel
 
-// parseRoute reads /proc/net/route and calls visit for the interface of each
+// ParseRoute reads /proc/net/route and calls visit for the interface of each
 // default route.
 func ParseRoute(b []byte, visit func(name []byte)) {
 	for len(b) > 0 {
@@ -18,7 +18,7 @@ func ParseRoute(b []byte, visit func(name []byte)) {
 	}
 }
 
-// parseIPv6Route does the same for /proc/net/ipv6_route.
+// ParseIPv6Route does the same for /proc/net/ipv6_route.
 func ParseIPv6Route(b []byte, visit func(name []byte)) {
 	for len(b) > 0 {
 		var line []byte

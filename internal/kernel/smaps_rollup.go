@@ -1,6 +1,6 @@
 package kernel
 
-// parseSmaps reads /proc/PID/smaps_rollup: KiB.
+// ParseSmapsRollup reads /proc/PID/smaps_rollup: KiB.
 func ParseSmapsRollup(b []byte) (pss, swapPss Count) {
 	for len(b) > 0 {
 		var line []byte

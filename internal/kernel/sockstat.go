@@ -1,6 +1,6 @@
 package kernel
 
-// parseSockstat reads /proc/net/sockstat or sockstat6: the UDP sockets.
+// ParseSockstat reads /proc/net/sockstat or sockstat6: the UDP sockets.
 func ParseSockstat(b []byte) (udp Count) {
 	for len(b) > 0 {
 		var line []byte

@@ -15,13 +15,13 @@ const (
 	CPUColumns
 )
 
-// stat is what /proc/stat tells of the whole machine.
+// Stat is /proc/stat, counters of the whole machine.
 type Stat struct {
 	CPU        [CPUColumns]Count // clock ticks
 	Intr, Ctxt Count
 }
 
-// parseStat reads /proc/stat.
+// ParseStat reads /proc/stat.
 func ParseStat(b []byte) (s Stat) {
 	for len(b) > 0 {
 		var line []byte

@@ -2,7 +2,7 @@ package kernel
 
 import "bytes"
 
-// procStatus holds fields of /proc/PID/status, of a process or a thread, that no
+// Status holds fields of /proc/PID/status, of a process or a thread, that no
 // other file has.
 type Status struct {
 	Tgid                    Count  // id of the process
@@ -13,7 +13,7 @@ type Status struct {
 	Voluntary, Nonvoluntary Count  // context switches of this one thread
 }
 
-// parseProcStatus parses /proc/PID/status. An incomplete last line is ignored.
+// ParseStatus parses /proc/PID/status. An incomplete last line is ignored.
 // The slices in the result are parts of b.
 //
 // See https://docs.kernel.org/filesystems/proc.html, table 1-2, and

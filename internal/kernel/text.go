@@ -2,13 +2,13 @@ package kernel
 
 import "bytes"
 
-// count is a counter that a file may lack.
+// Count is a counter that a file may lack.
 type Count struct {
 	N  uint64
 	OK bool
 }
 
-// float returns the number as the arguments of procinfo.KnownIf.
+// Float returns the number as the arguments of procinfo.KnownIf.
 func (c Count) Float() (v float64, ok bool) { return float64(c.N), c.OK }
 
 // Known returns a Count that is known.
@@ -17,7 +17,7 @@ func Known(n uint64) Count { return Count{n, true} }
 // Add adds another counter, unknown if either is.
 func (c Count) Add(d Count) Count { return Count{c.N + d.N, c.OK && d.OK} }
 
-// nextLine cuts off the first line, without its end.
+// NextLine cuts off the first line, without its end.
 func NextLine(b []byte) (line, rest []byte) {
 	if i := bytes.IndexByte(b, '\n'); i >= 0 {
 		return b[:i], b[i+1:]
@@ -25,7 +25,7 @@ func NextLine(b []byte) (line, rest []byte) {
 	return b, nil
 }
 
-// nextField cuts off the first field; it is empty at the end.
+// NextField cuts off the first field; it is empty at the end.
 func NextField(b []byte) (field, rest []byte) {
 	i := 0
 	for i < len(b) && (b[i] == ' ' || b[i] == '\t') {
@@ -38,7 +38,7 @@ func NextField(b []byte) (field, rest []byte) {
 	return b[i:j], b[j:]
 }
 
-// skipFields cuts off n fields.
+// SkipFields cuts off n fields.
 func SkipFields(b []byte, n int) []byte {
 	for ; n > 0; n-- {
 		_, b = NextField(b)
@@ -46,7 +46,7 @@ func SkipFields(b []byte, n int) []byte {
 	return b
 }
 
-// parseUint reads a decimal number that fills b.
+// ParseUint reads a decimal number that fills b.
 func ParseUint(b []byte) (c Count) {
 	if len(b) == 0 {
 		return Count{}
@@ -62,13 +62,13 @@ func ParseUint(b []byte) (c Count) {
 	return c
 }
 
-// nextUint reads the first field as a number.
+// NextUint reads the first field as a number.
 func NextUint(b []byte) (Count, []byte) {
 	f, rest := NextField(b)
 	return ParseUint(f), rest
 }
 
-// parseHex reads a hexadecimal number that fills b.
+// ParseHex reads a hexadecimal number that fills b.
 func ParseHex(b []byte) (c Count) {
 	if len(b) == 0 || len(b) > 16 {
 		return Count{}
@@ -92,16 +92,16 @@ func ParseHex(b []byte) (c Count) {
 
 var pow10 = [...]float64{1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9}
 
-// decimal is a number with a fraction that a file may lack.
+// Decimal is a number with a fraction that a file may lack.
 type Decimal struct {
 	V  float64
 	OK bool
 }
 
-// float returns the number as the arguments of procinfo.KnownIf.
+// Float returns the number as the arguments of procinfo.KnownIf.
 func (d Decimal) Float() (v float64, ok bool) { return d.V, d.OK }
 
-// parseDecimal reads digits with at most nine behind the point, rounded
+// ParseDecimal reads digits with at most nine behind the point, rounded
 // correctly below 2^53.
 func ParseDecimal(b []byte) Decimal {
 	whole, frac, _ := bytes.Cut(b, []byte{'.'})

@@ -1,6 +1,6 @@
 package kernel
 
-// parseUptime reads /proc/uptime: seconds.
+// ParseUptime reads /proc/uptime: seconds.
 func ParseUptime(b []byte) Decimal {
 	f, _ := NextField(b)
 	return ParseDecimal(f)

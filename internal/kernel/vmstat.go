@@ -2,12 +2,12 @@ package kernel
 
 import "bytes"
 
-// vmstat is /proc/vmstat: paging in kB, swapping in pages.
+// Vmstat is /proc/vmstat: paging in kB, swapping in pages.
 type Vmstat struct {
 	Pgpgin, Pgpgout, Pswpin, Pswpout, OOMKill Count
 }
 
-// parseVmstat reads /proc/vmstat. Its last line counts only when complete.
+// ParseVmstat reads /proc/vmstat. Its last line counts only when complete.
 func ParseVmstat(b []byte) (v Vmstat) {
 	for {
 		i := bytes.IndexByte(b, '\n')

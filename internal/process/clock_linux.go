@@ -13,7 +13,7 @@ func clockGettime(id int32) (time.Duration, bool) {
 	return time.Duration(ts.Nano()), err == nil
 }
 
-// processClock returns the CPU time of a process of our pid namespace, user and
+// CPUClock returns the CPU time of a process of our pid namespace, user and
 // system of all its threads, in ns: to the nanosecond where /proc/PID/stat has
 // ticks of 10 ms. It needs no permission, and works until the process is reaped.
 func CPUClock(pid int) (ns int64, ok bool) {
@@ -21,7 +21,7 @@ func CPUClock(pid int) (ns int64, ok bool) {
 	return int64(d), ok
 }
 
-// sinceBoot returns the time since boot, with that of being suspended: what the
+// SinceBoot returns the time since boot, with that of being suspended: what the
 // start times of processes count from.
 func SinceBoot() (time.Duration, bool) {
 	return clockGettime(unix.CLOCK_BOOTTIME)
@@ -33,5 +33,5 @@ func TicksSinceBoot(n uint64) time.Duration { return time.Duration(min(n, 1<<48)
 // knows.
 const Tick = 10 * time.Millisecond
 
-// ticks returns clock ticks in ns: at most 174 years.
+// Nanoseconds returns clock ticks in ns: at most 174 years.
 func Nanoseconds(n uint64) int64 { return int64(min(n, 1<<39)) * int64(Tick) }

@@ -6,14 +6,14 @@ import (
 	"syscall"
 )
 
-// file is a file that is read again and again: it is opened once and read from
+// File is a file that is read again and again: it is opened once and read from
 // the start each time.
 type File struct {
 	Path string
 	fd   int // 0 for none; a descriptor is kept plus one
 }
 
-// read reads the whole file into buf, which grows.
+// Read reads the whole file into buf, which grows.
 func (f *File) Read(buf []byte) ([]byte, error) {
 	fresh := f.fd == 0
 	for {
@@ -77,7 +77,7 @@ func preadAll(fd int, buf []byte) ([]byte, error) {
 	}
 }
 
-// gone reports whether an error means that a thing is not there (any more).
+// Gone reports whether an error means that a thing is not there (any more).
 func Gone(err error) bool {
 	return errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ESRCH) || errors.Is(err, syscall.ENOTDIR) ||
 		errors.Is(err, syscall.EOPNOTSUPP) // PSI switched off

@@ -13,7 +13,7 @@ import (
 	"github.com/apmon-go/apmon/internal/kernel"
 )
 
-// cmdline reads the command line of a process into buf, and returns nil if it has
+// Cmdline reads the command line of a process into buf, and returns nil if it has
 // none. The directory must be open.
 func (s *Scanner) Cmdline(pid int, buf []byte) []byte {
 	s.setPath(pid, "cmdline")
@@ -29,7 +29,7 @@ func (s *Scanner) Cmdline(pid int, buf []byte) []byte {
 	return buf[:n]
 }
 
-// process reads the stat file of a process, and refuses a thread.
+// Process reads the stat file of a process, and refuses a thread.
 func (s *Scanner) Process(pid int) (kernel.PIDStat, error) {
 	b, errno := s.Read(pid, "stat")
 	if Gone(errno) {
@@ -52,7 +52,7 @@ func (s *Scanner) Process(pid int) (kernel.PIDStat, error) {
 
 var ErrStat = errors.New("its stat file cannot be understood")
 
-// procScan reads the directory of processes, and files of single ones.
+// Scanner reads the directory of processes, and files of single ones.
 type Scanner struct {
 	Dir  File
 	ents [32 << 10]byte
@@ -62,13 +62,13 @@ type Scanner struct {
 	Counts Counts // of the last scan
 }
 
-// newProcScan returns a scanner of this directory of processes. It opens nothing yet.
+// NewScanner returns a scanner of this directory of processes. It opens nothing yet.
 func NewScanner(dir string) *Scanner { return &Scanner{Dir: File{Path: dir}} }
 
-// close closes the directory; the next scan or open opens it anew.
+// Close closes the directory; the next scan or open opens it anew.
 func (s *Scanner) Close() { s.Dir.Close() }
 
-// each calls visit with the id of every process. The directory must be open.
+// Each calls visit with the id of every process. The directory must be open.
 func (s *Scanner) Each(visit func(pid int)) error {
 	if _, err := syscall.Seek(s.Dir.fd-1, 0, 0); err != nil {
 		return err
@@ -76,14 +76,14 @@ func (s *Scanner) Each(visit func(pid int)) error {
 	return readPIDs(s.Dir.fd-1, s.ents[:], func(pid int, _ []byte) { visit(pid) })
 }
 
-// readThread reads a file of a thread; what it returns is overwritten by the
+// ReadThread reads a file of a thread; what it returns is overwritten by the
 // next read.
 func (s *Scanner) ReadThread(pid, tid int, name string) ([]byte, syscall.Errno) {
 	s.setThreadPath(pid, tid, name)
 	return s.readPath()
 }
 
-// entries counts the entries of a directory of a process that are numbers, and
+// Entries counts the entries of a directory of a process that are numbers, and
 // calls visit, unless it is nil, for each.
 func (s *Scanner) Entries(pid int, dir string, visit func(n int)) (int, syscall.Errno) {
 	s.setPath(pid, dir)
@@ -105,7 +105,7 @@ func (s *Scanner) Entries(pid int, dir string, visit func(n int)) (int, syscall.
 	return n, errno
 }
 
-// openFiles returns the number of open files of a process. If sized, it is the size
+// OpenFiles returns the number of open files of a process. If sized, it is the size
 // of its directory fd, as it is since Linux 6.2, and 0 before.
 func (s *Scanner) OpenFiles(pid int, sized bool) (int, syscall.Errno) {
 	if !sized {
@@ -126,20 +126,20 @@ func (s *Scanner) OpenFiles(pid int, sized bool) (int, syscall.Errno) {
 	return int(st.Size), 0
 }
 
-// sizesFiles reports whether the size of the directory fd of a process, which has
+// SizesFiles reports whether the size of the directory fd of a process, which has
 // open files, is their number.
 func (s *Scanner) SizesFiles(pid int) bool {
 	n, errno := s.OpenFiles(pid, true)
 	return errno == 0 && n > 0
 }
 
-// processCounts are how many processes there are, in all and by state.
+// Counts are how many processes there are, in all and by state.
 type Counts struct {
 	N      uint64
 	States [len(States)]uint64
 }
 
-// scan counts the processes and calls visit, if there is one, with the pid and
+// Scan counts the processes and calls visit, if there is one, with the pid and
 // the stat file of every process. What stat refers to is overwritten by the next.
 func (s *Scanner) Scan(visit func(pid int, stat []byte)) error {
 	s.Counts = Counts{}
@@ -174,7 +174,7 @@ func (s *Scanner) Scan(visit func(pid int, stat []byte)) error {
 	return first
 }
 
-// open opens the directory of processes unless it is open.
+// Open opens the directory of processes unless it is open.
 func (s *Scanner) Open() error {
 	if s.Dir.fd == 0 {
 		fd, err := Open(s.Dir.Path)
@@ -248,7 +248,7 @@ func (s *Scanner) setPath(pid int, name string) {
 	copy(s.path[:], b)
 }
 
-// read reads a file of a process; what it returns is overwritten by the next.
+// Read reads a file of a process; what it returns is overwritten by the next.
 func (s *Scanner) Read(pid int, name string) ([]byte, syscall.Errno) {
 	s.setPath(pid, name)
 	return s.readPath()

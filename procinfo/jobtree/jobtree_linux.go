@@ -16,7 +16,7 @@ import (
 	"github.com/apmon-go/apmon/procinfo"
 )
 
-// Jobs follows jobs on this host: trees of processes, with what they leave when
+// Set follows jobs on this host: trees of processes, with what they leave when
 // they end. It is safe for concurrent use.
 //
 // A job is its root processes, all their descendants, the processes of the
@@ -103,7 +103,7 @@ type Job struct {
 	service serviceState
 }
 
-// NewJobs returns an empty set of jobs on the host with these trees, and whose
+// New returns an empty set of jobs on the host with these trees, and whose
 // processes these are. It opens nothing yet.
 func New(fs procinfo.FS, host *procinfo.Processes) *Set {
 	s := &Set{fs: fs, host: host, clock: time.Now, procs: map[int]*proc{}, sessions: map[int][]*Job{}, closing: make(chan struct{})}

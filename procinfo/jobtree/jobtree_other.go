@@ -11,13 +11,13 @@ import (
 // errJobs is returned where jobs cannot be followed.
 var errJobs = errors.New("procinfo: jobs are only followed on Linux")
 
-// Jobs follows jobs on this host; on Linux only.
+// Set follows jobs on this host; on Linux only.
 type Set struct{}
 
 // Job is a job that is followed.
 type Job struct{}
 
-// NewJobs returns an empty set of jobs.
+// New returns an empty set of jobs.
 func New(procinfo.FS, *procinfo.Processes) *Set { return &Set{} }
 
 // Add returns an error.

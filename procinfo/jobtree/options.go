@@ -2,7 +2,7 @@ package jobtree
 
 import "time"
 
-// JobOptions say what a job is.
+// Options say what a job is.
 type Options struct {
 	// PIDs are the root processes, at least one unless Cgroup or Service is
 	// given. All that descends from them belongs to the job.

@@ -6,7 +6,7 @@ import (
 	"github.com/apmon-go/apmon/procinfo"
 )
 
-// WorkDirUsage is what is known of a job's work directory.
+// Usage is what is known of a job's work directory.
 //
 // Its size is that of the blocks it occupies (as du, so sparse files count what
 // they hold), those of folders and symbolic links included. A file with several

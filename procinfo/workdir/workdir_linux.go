@@ -32,7 +32,7 @@ const (
 	mountsAge = time.Second
 )
 
-// WorkDirs measures the work directories of jobs. One serves all of them, from
+// Dirs measures the work directories of jobs. One serves all of them, from
 // any goroutine.
 //
 // Whatever touches a directory may hang for ever, as on a mount whose server is
@@ -61,10 +61,10 @@ type Dirs struct {
 // fsQueue is what is to be measured on one file system.
 type fsQueue struct {
 	dev  string
-	beat atomic.Int64 // when the goroutine last came back from a call, as WorkDirs.now
+	beat atomic.Int64 // when the goroutine last came back from a call, as Dirs.now
 	due  atomic.Bool  // there are disks: a walk serves them in between
 
-	// Under WorkDirs.mu:
+	// Under Dirs.mu:
 	disks, sizes     []measurement
 	running, walking bool
 	ended            chan struct{} // closed when the goroutine that runs ends
@@ -78,12 +78,12 @@ type measurement struct {
 	links int    // how many those were
 }
 
-// WorkDir is one work directory.
+// Dir is one work directory.
 type Dir struct {
 	all  *Dirs
 	path string
 
-	// Under WorkDirs.mu:
+	// Under Dirs.mu:
 	usage      Usage
 	size, disk pending
 	there      bool // it was, once
@@ -97,7 +97,7 @@ type pending struct {
 	queue *fsQueue
 }
 
-// NewWorkDirs returns a WorkDirs that finds mounts in fs.
+// New returns a Dirs that finds mounts in fs.
 func New(fs procinfo.FS) *Dirs {
 	return &Dirs{
 		mountinfo: fs.ProcPath("self/mountinfo"),

@@ -29,7 +29,7 @@ import (
 // long is how long a test waits for what takes milliseconds.
 const long = 20 * time.Second
 
-// workDirs returns a WorkDirs that takes each of dirs for a file system of its own,
+// workDirs returns a Dirs that takes each of dirs for a file system of its own,
 // mounted below "/".
 func workDirs(t *testing.T, dirs ...string) *Dirs {
 	t.Helper()

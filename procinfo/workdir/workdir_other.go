@@ -8,10 +8,10 @@ import (
 	"github.com/apmon-go/apmon/procinfo"
 )
 
-// WorkDirs measures work directories; on this system nothing is known of them.
+// Dirs measures work directories; on this system nothing is known of them.
 type Dirs struct{}
 
-// NewWorkDirs returns a WorkDirs.
+// New returns a Dirs.
 func New(procinfo.FS) *Dirs { return &Dirs{} }
 
 // Add returns a directory to be measured.
@@ -20,7 +20,7 @@ func (w *Dirs) Add(path string) *Dir { return &Dir{} }
 // Close stops what runs.
 func (w *Dirs) Close() error { return nil }
 
-// WorkDir is one work directory.
+// Dir is one work directory.
 type Dir struct{}
 
 // Sample returns the zero WorkDirUsage.
