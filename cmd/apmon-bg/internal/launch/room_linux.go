@@ -20,6 +20,7 @@ var ErrNoRoom = errors.New("the limits leave no room for it")
 
 const (
 	ownThreads     = 10 // created in advance
+	spareThreads   = 4  // that the runtime may create beside them meanwhile
 	ownDescriptors = 24 // that are free
 )
 
@@ -43,8 +44,9 @@ func Prepare() error {
 	if err != nil && err != syscall.EBADF {
 		return fmt.Errorf("%w: %d of %d descriptors: %w", ErrNoRoom, len(fds), ownDescriptors, err)
 	}
-	if n, err := roomFor(ownThreads + 2); err != nil { // also for the witness and the command
-		return fmt.Errorf("%w: %d of %d threads and processes: %w", ErrNoRoom, n, ownThreads+2, err)
+	const needed = ownThreads + spareThreads + 2 // also for the witness and the command
+	if n, err := roomFor(needed); err != nil {
+		return fmt.Errorf("%w: %d of %d threads and processes: %w", ErrNoRoom, n, needed, err)
 	}
 	// More would need more threads, for no gain.
 	runtime.GOMAXPROCS(min(2, runtime.GOMAXPROCS(0)))
