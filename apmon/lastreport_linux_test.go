@@ -136,10 +136,13 @@ func TestFinishWaitsForTheLastReport(t *testing.T) {
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
 		sent := perNode(&n)
-		equal(t, "jobs reported", len(sent), jobs)
-		for node, times := range sent {
-			if times != 1 {
-				t.Errorf("%s reported %d times", node, times)
+		for i := range all {
+			most := 1
+			if i%2 == 0 {
+				most = 2 // Report may come before the last one
+			}
+			if times := sent[fmt.Sprint("job", i)]; times < 1 || times > most {
+				t.Errorf("job%d reported %d times", i, times)
 			}
 		}
 	})
