@@ -202,7 +202,7 @@ func liveSockets(t testing.TB) {
 	diff("tcp by /proc/net", half.Sockets.TCP, slow.Sockets.TCP, 0, n/2)
 	diff("CLOSE_WAIT by /proc/net", half.Sockets.TCPStates[8], slow.Sockets.TCPStates[8], 0, n/3)
 	if again := sample(t, h); again.Sockets.TCP.OK {
-		t.Error("counted from /proc/net twice in a row")
+		t.Fatal("counted from /proc/net twice in a row")
 	}
 	for _, c := range conns {
 		c.Close()

@@ -586,14 +586,14 @@ func TestExecCountsCPUTime(t *testing.T) {
 				for i := range tt.reports {
 					r, err := burner.Read(out)
 					if err != nil {
-						t.Errorf("report %d: %v", i+1, err)
+						t.Fatalf("report %d: %v", i+1, err)
 					}
 					sum += r.CPU
 				}
 				in.Close()
 				_, _ = io.Copy(io.Discard, out)
 				if err := cmd.Wait(); err != nil {
-					t.Errorf("%v\n%s", err, stderr.String())
+					t.Fatalf("%v\n%s", err, stderr.String())
 				}
 				var s struct {
 					CPUTime    float64 `json:"cpu_time"`

@@ -204,14 +204,14 @@ func TestJobCPUTimeAttached(t *testing.T) {
 				last := sampleNow(t, j, nil)
 				cpuNear(t, "ended", last.CPUTime, want, test.processes)
 				if last.CPUTime.V < got.CPUTime.V {
-					t.Errorf("went down from %v to %v", got.CPUTime, last.CPUTime)
+					t.Fatalf("went down from %v to %v", got.CPUTime, last.CPUTime)
 				}
 				if last.LowerBound && !test.setsid && test.args != "ignore 0 0" {
-					t.Error("marked as a lower bound")
+					t.Fatal("marked as a lower bound")
 				}
 				b.end()
 				if again := sampleNow(t, j, nil); again.CPUTime != last.CPUTime && !test.setsid {
-					t.Errorf("after the root was reaped %v, before %v", again.CPUTime, last.CPUTime)
+					t.Fatalf("after the root was reaped %v, before %v", again.CPUTime, last.CPUTime)
 				}
 			})
 		})
