@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"github.com/apmon-go/apmon/internal/testkit"
 	"io"
 	"os"
 	"os/exec"
@@ -939,22 +940,7 @@ func TestCPUTime(t *testing.T) {
 
 func TestCgroup(t *testing.T) {
 	t.Parallel()
-	own, err := os.ReadFile("/proc/self/cgroup")
-	if err != nil {
-		t.Skip(err)
-	}
-	_, path, ok := strings.Cut(string(own), "0::")
-	if !ok {
-		t.Skip("no cgroup v2")
-	}
-	root := "/sys/fs/cgroup"
-	if _, err := os.Stat(root + "/cgroup.procs"); err != nil {
-		root += "/unified"
-	}
-	dir := filepath.Join(root, strings.TrimSpace(path), fmt.Sprintf("launch-test-%d", os.Getpid()))
-	if err := os.Mkdir(dir, 0o755); err != nil {
-		t.Skip(err)
-	}
+	dir := testkit.Cgroup(t)
 	defer os.Remove(dir)
 	file := filepath.Join(t.TempDir(), "told")
 	w := wrap(t, settings{ToldBy: file, Cgroup: dir}, "sed", "-n", "s/^0:://p", "/proc/self/cgroup")
