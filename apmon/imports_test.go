@@ -24,6 +24,7 @@ func TestImportsPointOneWay(t *testing.T) {
 	may := map[string][]string{
 		"internal/safetext": {},
 		"internal/backoff":  {},
+		"internal/queue":    {},
 		"internal/kernel":   {},
 		"internal/process":  {"internal/kernel"},
 
@@ -42,7 +43,7 @@ func TestImportsPointOneWay(t *testing.T) {
 		"apmon/statusz":   {"apmon", "apmon/metrics", "apmon/internal/loopback", "xdr", "procinfo"},
 		"apmon/profiler":  {"apmon/internal/loopback"},
 		"apmon/accesslog": {"apmon", "xdr", "procinfo", "internal/safetext"},
-		"apmon/receiver":  {"xdr"},
+		"apmon/receiver":  {"xdr", "internal/queue"},
 		"apmon/apmontest": {"apmon/receiver", "xdr"},
 
 		"apmon/internal/loopback": {},

@@ -271,6 +271,22 @@ func (r *Receiver) Serve(ctx context.Context, handle func(*Packet)) error {
 	return <-read
 }
 
+// Decode decodes p.Raw into d and sets Datagram, Refused and Err accordingly. A refusal for
+// a reason outside the datagram, such as its password, is given with it; nil is none.
+func (p *Packet) Decode(d *xdr.Datagram, refused error) {
+	p.Datagram, p.Refused = nil, nil
+	p.Err = d.Decode(p.Raw)
+	if refused != nil {
+		p.Err = refused
+	}
+	if p.Err == nil || errors.Is(p.Err, xdr.ErrTruncated) {
+		p.Datagram = d
+		return
+	}
+	d.Params, d.Time, d.Timed = d.Params[:0], 0, false
+	p.Refused = d
+}
+
 // admit decodes a datagram into d, checks its password, and updates the counts of its
 // sender.
 func (r *Receiver) admit(p *Packet, d *xdr.Datagram) {
