@@ -12,6 +12,8 @@ require (
 	golang.org/x/sys v0.26.0
 )
 
+require github.com/klauspost/compress v1.18.0 // indirect
+
 require (
 	github.com/cpuguy83/go-md2man/v2 v2.0.7 // indirect
 	github.com/go-ole/go-ole v1.2.6 // indirect

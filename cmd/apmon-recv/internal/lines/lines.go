@@ -1,83 +1,54 @@
-package main
+// Package lines writes received datagrams as lines: as text for people, and as JSON for
+// programs and for `apmon-recv replay`.
+package lines
 
 import (
-	"bufio"
-	"cmp"
 	"errors"
 	"fmt"
-	"io"
 	"strconv"
 	"strings"
 	"time"
 
-	"github.com/apmon-go/apmon/apmon/receiver"
-	"github.com/apmon-go/apmon/cmd/internal/command"
 	"github.com/apmon-go/apmon/internal/safetext"
 	"github.com/apmon-go/apmon/xdr"
 )
 
-// printer writes datagrams to a buffer, one per line. After the first error it writes
-// nothing.
-type printer struct {
-	out  *bufio.Writer
-	json bool
-	line []byte
-	err  error // of the first write that failed
+// AppendJSON appends a datagram as a JSON object, without a line end: that of
+// [xdr.Datagram.AppendJSON], or of [xdr.AppendJSONError] if err is not nil, with the time of
+// arrival as its last member, in seconds since the Epoch to a microsecond:
+//
+//	{"from":"127.0.0.1:4242",…,"received":1763735000.123456}
+//
+// Without a time of arrival there is no such member. D may be nil with an error.
+func AppendJSON(b []byte, at time.Time, from string, d *xdr.Datagram, err error) []byte {
+	if err != nil {
+		b = xdr.AppendJSONError(b, from, d, err)
+	} else {
+		b = d.AppendJSON(b, from)
+	}
+	if at.IsZero() {
+		return b
+	}
+	b = append(b[:len(b)-1], `,"received":`...)
+	b = strconv.AppendInt(b, at.Unix(), 10)
+	micros := at.Nanosecond() / 1000
+	b = append(b, '.', '0', '0', '0', '0', '0', '0')
+	for i := len(b) - 1; micros > 0; i-- {
+		b[i] += byte(micros % 10)
+		micros /= 10
+	}
+	return append(b, '}')
 }
 
-// newPrinter returns a printer for a --format.
-func newPrinter(w io.Writer, format string) (*printer, error) {
-	if format != "json" && format != "text" {
-		return nil, command.Errorf(command.Usage, "--format %q is not text or json", format)
-	}
-	return &printer{out: bufio.NewWriterSize(w, 64<<10), json: format == "json"}, nil
-}
-
-// packet prints a datagram. It flushes the buffer when no other datagram is waiting, so
-// that datagrams are visible at once and a burst needs few writes.
-func (p *printer) packet(pk *receiver.Packet) {
-	p.print(pk.Received, pk.From.String(), cmp.Or(pk.Datagram, pk.Refused), pk.Err)
-	if pk.Waiting == 0 {
-		p.flush()
-	}
-}
-
-// print prints a datagram, or the parts that could be read and the error. At is the time
-// of arrival. At and from may be empty, and d may be nil with an error.
-func (p *printer) print(at time.Time, from string, d *xdr.Datagram, err error) {
-	if p.err != nil {
-		return
-	}
-	switch b := p.line[:0]; {
-	case !p.json:
-		p.line = appendText(b, at, from, d, err)
-	case err != nil:
-		p.line = xdr.AppendJSONError(b, from, d, err)
-	default:
-		p.line = d.AppendJSON(b, from)
-	}
-	p.line = append(p.line, '\n')
-	_, p.err = p.out.Write(p.line)
-}
-
-func (p *printer) flush() {
-	if p.err == nil {
-		p.err = p.out.Flush()
-	}
-}
-
-// failure returns the error to exit with if the output could not be written.
-func (p *printer) failure() error { return command.StreamError(p.err) }
-
-// appendText appends a datagram for people to read:
+// AppendText appends a datagram for people to read, without a line end:
 //
 //	2023-11-14T22:13:20Z 127.0.0.1:4242 C/N x=1 status="RUNNING"
 //	2023-11-14T22:13:20Z 127.0.0.1:4242 C/N x=1 truncated: parameter 2: …
 //	2023-11-14T22:13:20Z 127.0.0.1:4242 refused: time: … from C/N version=2.2.20_go instance=17 seq=1
 //
 // The output cannot steer a terminal: all texts are quoted, and so are names with
-// other than plain characters.
-func appendText(b []byte, at time.Time, from string, d *xdr.Datagram, err error) []byte {
+// other than plain characters. At and from may be empty; d may be nil with an error.
+func AppendText(b []byte, at time.Time, from string, d *xdr.Datagram, err error) []byte {
 	switch {
 	case err == nil && d.Timed && d.Time > 0: // other values mean "now"
 		b = stamp(b, time.Unix(int64(d.Time), 0))
