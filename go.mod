@@ -12,7 +12,10 @@ require (
 	golang.org/x/sys v0.26.0
 )
 
-require github.com/klauspost/compress v1.18.0 // indirect
+require (
+	github.com/klauspost/compress v1.18.0 // indirect
+	go.yaml.in/yaml/v3 v3.0.4 // indirect
+)
 
 require (
 	github.com/cpuguy83/go-md2man/v2 v2.0.7 // indirect

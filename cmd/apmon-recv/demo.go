@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/signal"
 	"runtime"
@@ -23,7 +24,11 @@ const demoReports = 5
 
 // demo sends parameters of this host once a second with the real client to a receiver
 // on loopback, and prints them as they arrive.
-func demo(ctx context.Context, o listenOptions, out *printer, stderr io.Writer) error {
+func demo(ctx context.Context, o listenOptions, stdout, stderr io.Writer) error {
+	s, err := o.load()
+	if err != nil {
+		return err
+	}
 	r, err := receiver.Listen("127.0.0.1:0", receiver.Options{})
 	if err != nil {
 		return command.Errorf(command.Unavailable, "cannot listen on loopback: %w", err)
@@ -62,7 +67,10 @@ func demo(ctx context.Context, o listenOptions, out *printer, stderr io.Writer) 
 			}
 		}
 	})
-	err = receive(ctx, r, o, out, stderr)
+	br := newBridge(stdout, command.NewLogger(stderr, "apmon-recv", slog.LevelInfo, false))
+	if err = br.apply(ctx, s); err == nil {
+		err = receive(ctx, r, o, br, stderr)
+	}
 	cancel()
 	wg.Wait()
 	return err

@@ -86,28 +86,19 @@ Exit status:
    78   the password file contains no password`
 
 func newApp(stdin io.Reader, stdout, stderr io.Writer) *command.App {
+	f := new(flagSettings)
 	return command.New(&cli.App{
 		Name:        "apmon-recv",
 		Usage:       "receive and print what ApMon clients send",
 		UsageText:   "apmon-recv [--listen HOST:PORT] [--format text|json] [--count N]\n           [--for TIME] [options]\napmon-recv decode [--format json|text] [FILE|-]",
 		Description: description,
-		Flags: slices.Concat(command.Group("Receiving",
-			&cli.StringFlag{Name: "listen", Value: "127.0.0.1:8884", Usage: "listen on `HOST:PORT`; an empty host means all addresses, port 0 any free port"},
-			&cli.IntFlag{Name: "count", DefaultText: "no limit", Usage: "stop after `N` datagrams, not counting refused ones"},
-			&cli.GenericFlag{Name: "for", Value: command.NewDuration(0), DefaultText: "no limit", Usage: "stop after `TIME`, such as 30s or 1h30m; a plain number is seconds"},
-			&cli.StringFlag{Name: "password-file", Usage: "refuse datagrams without the password in `FILE`"},
-			&cli.BoolFlag{Name: "demo", DisableDefaultText: true, Usage: "show how it works: send parameters of this host to a receiver on loopback, once a second"},
-		), command.Group("Output",
-			&cli.StringFlag{Name: "format", Value: "text", Usage: "print `text|json`"},
-			&cli.BoolFlag{Name: "instances", DisableDefaultText: true, Usage: "list every instance in the summary"},
-		)),
+		Flags:       f.flags(),
 		Action: func(c *cli.Context) error {
 			o := listenOptions{
-				addr:         c.String("listen"),
-				count:        c.Int("count"),
-				limit:        c.Duration("for"),
-				passwordFile: c.String("password-file"),
-				instances:    c.Bool("instances"),
+				count:     c.Int("count"),
+				limit:     c.Duration("for"),
+				instances: c.Bool("instances"),
+				load:      func() (settings, error) { return f.load(c) },
 			}
 			if c.IsSet("count") && o.count <= 0 {
 				return command.Errorf(command.Usage, "--count %d: it must be positive", o.count)
@@ -115,22 +106,17 @@ func newApp(stdin io.Reader, stdout, stderr io.Writer) *command.App {
 			if c.IsSet("for") && o.limit <= 0 {
 				return command.Errorf(command.Usage, "--for %v: it must be positive", o.limit)
 			}
-			if c.IsSet("password-file") && o.passwordFile == "" {
-				return command.Errorf(command.Usage, "--password-file: the name is empty")
-			}
-			out, err := newPrinter(stdout, c.String("format"))
-			if err != nil {
-				return err
-			}
 			if c.Bool("demo") {
-				if c.IsSet("listen") || o.passwordFile != "" {
-					return command.Errorf(command.Usage, "--demo listens on loopback without a password and cannot be used with --listen or --password-file")
+				for _, name := range []string{"listen", "password-file"} {
+					if c.IsSet(name) {
+						return command.Errorf(command.Usage, "--demo listens on loopback without a password and cannot be used with --%s", name)
+					}
 				}
-				return demo(c.Context, o, out, stderr)
+				return demo(c.Context, o, stdout, stderr)
 			}
-			return listen(c.Context, o, out, stderr)
+			return listen(c.Context, o, stdout, stderr)
 		},
-		Commands: []*cli.Command{{
+		Commands: []*cli.Command{checkCommand(stdout), {
 			Name:      "decode",
 			Usage:     "decode datagrams in hexadecimal, one per line",
 			UsageText: "apmon-recv decode [--format json|text] [FILE|-]",

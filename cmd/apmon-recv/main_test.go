@@ -6,7 +6,6 @@ import (
 	"context"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -147,11 +146,12 @@ func TestReceiveJSON(t *testing.T) {
 	s.send(nil)
 	s.send(datagram(4, xdr.String("s", "a\x1bb")))
 	s.send(datagram(5)) // behind the last
-	s.wants(0, "^"+regexp.QuoteMeta(
+	received := `,"received":[0-9]{10}\.[0-9]{6}\}`
+	s.wants(0, "^"+strings.ReplaceAll(regexp.QuoteMeta(
 		`{"from":"`+from+`","version":"2.2.20_go","instance":17,"seq":1,"cluster":"C","node":"N","time":1700000000,"params":[{"name":"x","type":"int32","value":1}]}
 {"from":"`+from+`","error":"header: the datagram ends too early (offset 0)","offset":0}
 {"from":"`+from+`","version":"2.2.20_go","instance":17,"seq":4,"cluster":"C","node":"N","time":1700000000,"params":[{"name":"s","type":"string","value":"a\u001bb"}]}
-`)+"$",
+`), "\\}\n", received+"\n")+"$",
 		`^SENDER +INSTANCES +RECEIVED +TRUNCATED +REFUSED +LOST +REORDERED +DUPLICATE
 127.0.0.1 +1 +2 +0 +1 +2 +0 +0
 total +2 +0 +1 +2 +0 +0
@@ -193,7 +193,7 @@ func TestReceiveJavaSystemReports(t *testing.T) {
 		t.Fatal(err)
 	}
 	for format, want := range map[string]string{
-		"json": `^(\{"from":"[^"]*","version":"2.2.9_j","instance":[^{]*"params":\[\{"name":"cpu_nice","type":"string","value":"0.0"\},.*\],"error":"parameter 38: [^"]*","offset":\d+,"truncated":true\}\n){2}$`,
+		"json": `^(\{"from":"[^"]*","version":"2.2.9_j","instance":[^{]*"params":\[\{"name":"cpu_nice","type":"string","value":"0.0"\},.*\],"error":"parameter 38: [^"]*","offset":\d+,"truncated":true,"received":[0-9.]+\}\n){2}$`,
 		"text": `^(\S+ \S+ ApMon_userSend/localhost cpu_nice="0.0" .* truncated: parameter 38: the datagram ends after a complete parameter: it holds 37, and declares 39 \(offset \d+\)\n){2}$`,
 	} {
 		s := begin(t, nil, "--format", format, "--count", "2", "--for", "1m")
@@ -535,40 +535,6 @@ func TestDecodeOutputFails(t *testing.T) {
 		if code != want || (want == 0) != (errs.Len() == 0) {
 			t.Errorf("%v: exit code %d, want %d; %s", err, code, want, errs.String())
 		}
-	}
-}
-
-func TestText(t *testing.T) {
-	at := time.Unix(1_600_000_000, 0)
-	for _, c := range []struct {
-		name string
-		at   time.Time
-		from string
-		d    xdr.Datagram
-		want string
-	}{
-		{"its own time", at, "[::1]:1", xdr.Datagram{Cluster: "C", Node: "N", Time: 1_700_000_000, Timed: true}, "2023-11-14T22:13:20Z [::1]:1 C/N"},
-		{"time of arrival", at, "h", xdr.Datagram{Cluster: "C", Node: "N"}, "2020-09-13T12:26:40Z h C/N"},
-		{"a time that means now", at, "h", xdr.Datagram{Cluster: "C", Node: "N", Timed: true}, "2020-09-13T12:26:40Z h C/N"},
-		{"nothing known", time.Time{}, "", xdr.Datagram{}, `- - ""/""`},
-		{"names as they occur", at, "h", xdr.Datagram{Cluster: "A_Jobs", Node: "a/b?c", Params: []xdr.Param{xdr.Int("disk_/var", -5), xdr.Int("αβγ", 1)}}, "2020-09-13T12:26:40Z h A_Jobs/a/b?c disk_/var=-5 αβγ=1"},
-		{"odd names", at, "h", xdr.Datagram{Cluster: "a/b", Node: "x y", Params: []xdr.Param{xdr.Int("a=b", 1), xdr.Int(`q"`, 2), xdr.Int("", 3), xdr.Int("\u202e", 4), xdr.Int("\xff", 5), xdr.Int("\u009b", 6)}},
-			`2020-09-13T12:26:40Z h "a/b"/"x y" "a=b"=1 "q\""=2 ""=3 "\u202e"=4 "\xff"=5 "\u009b"=6`},
-		{"values", at, "h", xdr.Datagram{Cluster: "C", Node: "N", Params: []xdr.Param{xdr.String("s", "007"), xdr.String("n", "a\nb\u2028"), xdr.Float("f", 0.1), xdr.Real32("r", 0.5), xdr.Int64("l", 1<<60), xdr.Float("e", 1e300), xdr.Float("z", 0)}},
-			`2020-09-13T12:26:40Z h C/N s="007" n="a\nb\u2028" f=0.1 r=0.5 l=1152921504606846976 e=1e+300 z=0`},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			if got := string(appendText(nil, c.at, c.from, &c.d, nil)); got != c.want {
-				t.Errorf("\n got %s\nwant %s", got, c.want)
-			}
-		})
-	}
-	refused := xdr.Datagram{Version: "2.2_\x1b", Instance: 17, Seq: 3, Cluster: "C\x1b", Node: "N"}
-	if got := string(appendText(nil, at, "h", &refused, errors.New("no time"))); got != `2020-09-13T12:26:40Z h refused: no time from "C\x1b"/N version="2.2_\x1b" instance=17 seq=3` {
-		t.Errorf("refused, with what could be read: %s", got)
-	}
-	if got := string(appendText(nil, at, "h", nil, errors.New("it says \x1b[2J"))); got != `2020-09-13T12:26:40Z h refused: "it says \x1b[2J"` {
-		t.Errorf("refused: %s", got)
 	}
 }
 

@@ -115,18 +115,7 @@ func (d *Destinations) Logger() *slog.Logger { return d.logger(&d.level) }
 func (d *Destinations) AnswerLogger() *slog.Logger { return d.logger(slog.LevelDebug) }
 
 func (d *Destinations) logger(level slog.Leveler) *slog.Logger {
-	// Log lines look like the command's other messages.
-	plain := func(groups []string, a slog.Attr) slog.Attr {
-		if len(groups) > 0 || a.Key != slog.TimeKey || a.Value.Kind() != slog.KindTime {
-			return a
-		}
-		cmd := slog.String("cmd", d.Name)
-		if !d.Times {
-			return cmd
-		}
-		return slog.Group("", slog.String(slog.TimeKey, a.Value.Time().Format("2006-01-02T15:04:05.000Z07:00")), cmd)
-	}
-	return slog.New(slog.NewTextHandler(d.Stderr, &slog.HandlerOptions{Level: level, ReplaceAttr: plain}))
+	return NewLogger(d.Stderr, d.Name, level, d.Times)
 }
 
 // sources returns the sources of -f, or of the environment if neither -f nor -d is

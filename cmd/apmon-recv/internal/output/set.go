@@ -34,7 +34,8 @@ type running struct {
 type Set struct {
 	// Log receives the failures of outputs; nil discards them.
 	Log *slog.Logger
-	// Failed, if not nil, is called when an output ends for good with an error.
+	// Failed, if not nil, is called when an output ends for good with an error, which is not
+	// logged.
 	Failed func(o Output, err error)
 
 	mu   sync.Mutex // of changes
@@ -154,12 +155,11 @@ func (s *Set) start(o Output) *running {
 		defer close(r.done)
 		err := o.Run(ctx, r.in)
 		r.in.queue.Close()
-		if err == nil {
-			return
-		}
-		r.in.Fails(err)
-		if s.Failed != nil {
-			s.Failed(o, err)
+		if err != nil {
+			r.in.end(err)
+			if s.Failed != nil {
+				s.Failed(o, err)
+			}
 		}
 	}()
 	return r
@@ -176,7 +176,9 @@ func (r *running) stop(ctx context.Context) {
 	r.cancel()
 	if n, _ := r.in.queue.Len(); n > 0 {
 		r.in.Drop(Stopped, n)
-		r.in.log.Warn("output stopped", "output", r.in.name, "lost", n)
+		if !r.in.ended() {
+			r.in.log.Warn("output stopped", "output", r.in.name, "lost", n)
+		}
 	}
 }
 
@@ -189,10 +191,19 @@ func (s *Set) Reopen() {
 	}
 }
 
+// Close ends all outputs as Swap does, and returns their last counts.
+func (s *Set) Close(ctx context.Context) []Stats {
+	last := s.get().running
+	s.Swap(ctx, nil, nil)
+	return stats(last)
+}
+
 // Stats returns the counts of each output, in the order of the set.
-func (s *Set) Stats() []Stats {
+func (s *Set) Stats() []Stats { return stats(s.get().running) }
+
+func stats(list []*running) []Stats {
 	var all []Stats
-	for _, r := range s.get().running {
+	for _, r := range list {
 		c := r.in.snapshot()
 		c.Output = r.in.name
 		c.Queued, c.QueuedBytes = r.in.queue.Len()

@@ -27,6 +27,7 @@ type Stats struct {
 	// Error is why the output does not work now, since when; it is empty while it works.
 	Error string
 	Since time.Time
+	Ended bool // for good: it will not work again
 }
 
 // State counts what an output does and logs when it begins and ceases to fail. It is safe for
@@ -76,14 +77,27 @@ func (s *State) Fails(err error) {
 		s.stats.Since = now
 	}
 	s.stats.Error = err.Error()
-	tell := now.Sub(s.logged) >= logInterval
-	if tell {
+	due := now.Sub(s.logged) >= logInterval
+	if due {
 		s.logged = now
 	}
 	s.mu.Unlock()
-	if tell {
+	if due {
 		s.log.Warn("output fails", "output", s.name, "err", err)
 	}
+}
+
+// end records why the output has ended for good.
+func (s *State) end(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stats.Error, s.stats.Since, s.stats.Ended = err.Error(), time.Now(), true
+}
+
+func (s *State) ended() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stats.Ended
 }
 
 // Works records that the output works.

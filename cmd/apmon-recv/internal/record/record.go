@@ -77,6 +77,8 @@ type Output struct {
 	to      flusher
 	size    int64 // of the file in bytes
 	nextTry time.Time
+
+	stamp time.Time // of the last renamed file
 }
 
 // flusher is a compressor, or the file. Its Close does not close the file.
@@ -296,7 +298,11 @@ const stampFormat = "20060102T150405.000Z"
 // moveAway renames the file, and removes the oldest of those renamed before.
 func (o *Output) moveAway() error {
 	stem, end := split(o.options.File)
-	for t := time.Now().UTC(); ; t = t.Add(time.Millisecond) {
+	t := time.Now().UTC().Truncate(time.Millisecond)
+	if !t.After(o.stamp) {
+		t = o.stamp.Add(time.Millisecond) // names keep the order
+	}
+	for ; ; t = t.Add(time.Millisecond) {
 		name := stem + "-" + t.Format(stampFormat) + end
 		if _, err := os.Lstat(name); err == nil {
 			continue // it is taken
@@ -306,6 +312,7 @@ func (o *Output) moveAway() error {
 		if err := os.Rename(o.options.File, name); err != nil {
 			return err
 		}
+		o.stamp = t
 		return o.prune()
 	}
 }

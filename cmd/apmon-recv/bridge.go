@@ -1,0 +1,185 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"sync"
+	"sync/atomic"
+
+	"github.com/apmon-go/apmon/apmon/receiver"
+	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/filter"
+	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/output"
+	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/record"
+)
+
+// bridge is the way of received datagrams to the outputs: the filter and the outputs of the
+// settings in force.
+type bridge struct {
+	stdout io.Writer
+	log    *slog.Logger
+	filter atomic.Pointer[filter.Filter]
+	set    output.Set
+
+	mu       sync.Mutex
+	settings settings
+	outputs  map[any]output.Output // by their options
+
+	// Not under mu, since apply waits for outputs that may fail.
+	failMu sync.Mutex
+	err    error                   // of standard output
+	fail   context.CancelCauseFunc // called with it, if not nil
+}
+
+func newBridge(stdout io.Writer, log *slog.Logger) *bridge {
+	b := &bridge{stdout: stdout, log: log}
+	b.set.Log, b.set.Failed = log, b.outputFailed
+	b.filter.Store(filter.New(filter.Options{}))
+	return b
+}
+
+// offer hands a datagram to the outputs. It never waits.
+func (b *bridge) offer(p *receiver.Packet) {
+	if b.filter.Load().Apply(p) {
+		b.set.Offer(p)
+	}
+}
+
+// streamOptions are the options of standard output.
+type streamOptions struct{ format string }
+
+// apply puts settings in force. Outputs whose options did not change go on; the others end
+// when they have handled what they hold. After an error, which comes before any change, the
+// settings before it stay in force.
+func (b *bridge) apply(ctx context.Context, s settings) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	outputs := make(map[any]output.Output)
+	var list []output.Output
+	// Options identify an output; they are comparable.
+	add := func(options any, make func() (output.Output, error)) error {
+		o := b.outputs[options]
+		if o == nil {
+			var err error
+			if o, err = make(); err != nil {
+				return err
+			}
+		}
+		outputs[options] = o
+		list = append(list, o)
+		return nil
+	}
+	for _, o := range s.Record {
+		if err := add(o, func() (output.Output, error) { return record.New(o), nil }); err != nil {
+			return err
+		}
+	}
+	if s.Format != "" || len(list) == 0 {
+		format := cmp.Or(s.Format, "text")
+		if err := add(streamOptions{format}, func() (output.Output, error) { return newPrinter(b.stdout, format) }); err != nil {
+			return err
+		}
+	}
+	b.filter.Store(filter.New(s.Options))
+	b.settings, b.outputs = s, outputs
+	ending, cancel := context.WithTimeout(ctx, drainTime)
+	defer cancel()
+	b.set.Swap(ending, list, nil)
+	return nil
+}
+
+// outputFailed ends the program if standard output cannot be written.
+func (b *bridge) outputFailed(o output.Output, err error) {
+	if _, ok := o.(*printer); !ok {
+		return
+	}
+	b.failMu.Lock()
+	defer b.failMu.Unlock()
+	b.err = err
+	if b.fail != nil {
+		b.fail(err)
+	}
+}
+
+// failed sets the function that is called if standard output cannot be written.
+func (b *bridge) failed(fail context.CancelCauseFunc) {
+	b.failMu.Lock()
+	defer b.failMu.Unlock()
+	b.fail = fail
+	if b.err != nil {
+		fail(b.err)
+	}
+}
+
+// close lets the outputs handle what they hold. It returns their counts, and the error of
+// standard output.
+func (b *bridge) close() ([]output.Stats, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), drainTime)
+	defer cancel()
+	stats := b.set.Close(ctx)
+	b.failMu.Lock()
+	defer b.failMu.Unlock()
+	return stats, b.err
+}
+
+// onSignals reloads the settings on SIGHUP, and logs the state of the outputs on SIGUSR1,
+// until the returned function is called.
+func (b *bridge) onSignals(ctx context.Context, r *receiver.Receiver, load func() (settings, error)) (stop func()) {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, reloadSignals...)
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			select {
+			case s := <-signals:
+				if isStatusSignal(s) {
+					b.logState(r)
+				} else {
+					b.reload(ctx, load)
+				}
+			case <-done:
+				return
+			}
+		}
+	})
+	return func() {
+		signal.Stop(signals)
+		close(done)
+		wg.Wait()
+	}
+}
+
+// reload reads the settings once more and puts them in force, if they can be used.
+func (b *bridge) reload(ctx context.Context, load func() (settings, error)) {
+	defer b.set.Reopen()
+	s, err := load()
+	if err == nil {
+		b.mu.Lock()
+		old := b.settings
+		b.mu.Unlock()
+		for _, key := range s.needRestart(old) {
+			b.log.Warn("this setting changes with a restart", "setting", key)
+		}
+		err = b.apply(ctx, s)
+	}
+	if err != nil {
+		b.log.Error("the configuration cannot be used; the last one stays in force", "err", err)
+		return
+	}
+	b.log.Info("configuration in force")
+}
+
+// logState logs the counts of the receiver and of each output.
+func (b *bridge) logState(r *receiver.Receiver) {
+	s := r.Stats()
+	datagrams, params := b.filter.Load().Filtered()
+	b.log.Info("received", "datagrams", s.Received, "refused", s.Refused, "lost", s.Lost, "dropped", s.Dropped,
+		"filtered_datagrams", datagrams, "filtered_parameters", params)
+	for _, o := range b.set.Stats() {
+		b.log.Info("output", "state", o.String())
+	}
+}

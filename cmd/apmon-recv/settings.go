@@ -1,0 +1,135 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strconv"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/filter"
+	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/record"
+	"github.com/apmon-go/apmon/cmd/internal/command"
+)
+
+// settings are what flags and the configuration file say. A key of the file has the name of
+// its flag.
+type settings struct {
+	Listen       string `yaml:"listen"`
+	Sockets      int    `yaml:"sockets"`
+	PasswordFile string `yaml:"password-file"`
+	Access       string `yaml:"access"`
+	FloodLimit   int    `yaml:"flood-limit"`
+
+	filter.Options `yaml:",inline"`
+
+	Format string           `yaml:"format"`
+	Record []record.Options `yaml:"record"`
+}
+
+// defaultListen is the address if none is given.
+const defaultListen = "127.0.0.1:8884"
+
+// maxConfig is the size in bytes of the largest configuration file.
+const maxConfig = 16 << 20
+
+// readChecked adds the settings of a configuration file, and checks them.
+func (s *settings) readChecked(name string) error {
+	if err := s.read(name); err != nil {
+		return err
+	}
+	if err := s.check(); err != nil {
+		return command.Errorf(command.Config, "%s: %w", name, err)
+	}
+	return nil
+}
+
+// read adds the settings of a configuration file.
+func (s *settings) read(name string) error {
+	f, err := os.Open(name)
+	if err != nil {
+		return command.Errorf(command.NoInput, "--config: %w", err)
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxConfig+1))
+	if err != nil {
+		return command.Errorf(command.NoInput, "--config: %w", err)
+	}
+	if len(b) > maxConfig {
+		return command.Errorf(command.Config, "%s: longer than %d bytes", name, maxConfig)
+	}
+	d := yaml.NewDecoder(bytes.NewReader(b))
+	d.KnownFields(true)
+	if err := d.Decode(s); err != nil && !errors.Is(err, io.EOF) { // an empty file
+		return command.Errorf(command.Config, "%s: %w", name, err)
+	}
+	if d.Decode(new(any)) != io.EOF {
+		return command.Errorf(command.Config, "%s: more than one document", name)
+	}
+	return nil
+}
+
+// check returns an error for settings that cannot be used, which begins with the key. It
+// reads no file and asks no server.
+func (s *settings) check() error {
+	if err := checkAddr(s.Listen); err != nil {
+		return err
+	}
+	switch {
+	case s.Sockets < 0 || s.Sockets > 64:
+		return fmt.Errorf("sockets: %d is not between 1 and 64", s.Sockets)
+	case s.FloodLimit < 0:
+		return fmt.Errorf("flood-limit: %d is negative", s.FloodLimit)
+	case s.Format != "" && s.Format != "text" && s.Format != "json":
+		return fmt.Errorf("format: %q is not text or json", s.Format)
+	}
+	if err := s.Options.Check(); err != nil {
+		return err
+	}
+	for i, o := range s.Record {
+		if err := o.Check(); err != nil {
+			return fmt.Errorf("record: %w", err)
+		}
+		for _, p := range s.Record[:i] {
+			if o.File == p.File {
+				return fmt.Errorf("record: %s is given twice", o.File)
+			}
+		}
+	}
+	return nil
+}
+
+// needRestart returns the keys of the settings that differ and that only a restart changes.
+func (s *settings) needRestart(old settings) []string {
+	var keys []string
+	for _, k := range []struct {
+		key     string
+		changed bool
+	}{
+		{"listen", s.Listen != old.Listen},
+		{"sockets", s.Sockets != old.Sockets},
+		{"password-file", s.PasswordFile != old.PasswordFile},
+		{"flood-limit", s.FloodLimit != old.FloodLimit},
+	} {
+		if k.changed {
+			keys = append(keys, k.key)
+		}
+	}
+	return keys
+}
+
+// checkAddr returns an error for a malformed address to listen on.
+func checkAddr(addr string) error {
+	_, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return fmt.Errorf("listen: %w: use HOST:PORT, such as 127.0.0.1:8884 or :8884", err)
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return fmt.Errorf("listen: port %q of %q is not a number from 0 to 65535", port, addr)
+	}
+	return nil
+}
