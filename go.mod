@@ -5,16 +5,19 @@ go 1.26
 require (
 	github.com/davecgh/go-xdr v0.0.0-20161123171359-e6a2ba005892
 	github.com/google/go-cmp v0.7.0
+	github.com/gopacket/gopacket v1.7.7
+	github.com/klauspost/compress v1.18.0
 	github.com/rogpeppe/go-internal v1.16.0
 	github.com/shirou/gopsutil/v3 v3.24.5
 	github.com/urfave/cli/v2 v2.27.7
 	go.uber.org/goleak v1.3.0
-	golang.org/x/sys v0.26.0
+	go.yaml.in/yaml/v3 v3.0.4
+	golang.org/x/sys v0.45.0
 )
 
 require (
-	github.com/klauspost/compress v1.18.0 // indirect
-	go.yaml.in/yaml/v3 v3.0.4 // indirect
+	github.com/kr/text v0.2.0 // indirect
+	golang.org/x/net v0.55.0 // indirect
 )
 
 require (

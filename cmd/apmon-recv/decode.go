@@ -1,94 +1,133 @@
 package main
 
 import (
-	"bufio"
-	"bytes"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"time"
-	"unicode/utf8"
 
+	"github.com/apmon-go/apmon/apmon/receiver"
+	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/input"
 	"github.com/apmon-go/apmon/cmd/internal/command"
 	"github.com/apmon-go/apmon/xdr"
 )
 
-const (
-	// maxBytes is the length of the longest datagram that UDP can carry.
-	maxBytes = 65535
-	// maxLine leaves some room for blanks around the digits.
-	maxLine = 2*maxBytes + 256
-)
+// inputFile is the file of decode or replay, or standard input.
+type inputFile struct {
+	io.Reader
+	empty string // the message if there is nothing in it
+	close func() error
+}
 
-// decodeFile decodes the hex lines of a file, or of standard input if the name is "-"
-// or empty.
-func decodeFile(name string, stdin io.Reader, out *printer, stderr io.Writer) error {
-	in, source := stdin, "standard input is empty or closed"
-	if name != "" && name != "-" {
-		f, err := os.Open(name)
-		if err != nil {
-			return command.Errorf(command.NoInput, "%w", err)
-		}
-		defer f.Close()
-		in, source = f, name+" is empty"
+// openInput opens a file, or standard input if the name is "-" or empty.
+func openInput(name string, stdin io.Reader) (inputFile, error) {
+	if name == "" || name == "-" {
+		return inputFile{stdin, "standard input is empty or closed", func() error { return nil }}, nil
 	}
-	lines, refused, truncated, err := decode(in, out)
+	f, err := os.Open(name)
+	if err != nil {
+		return inputFile{}, command.Errorf(command.NoInput, "%w", err)
+	}
+	return inputFile{f, name + " is empty", f.Close}, nil
+}
+
+// decodeCounts counts what was decoded.
+type decodeCounts struct {
+	unit                       string // of the items: line or packet
+	items, refused, truncated int
+}
+
+// decodeFile decodes and prints the datagrams of a file.
+func decodeFile(name string, port uint16, stdin io.Reader, out *printer, stderr io.Writer) error {
+	in, err := openInput(name, stdin)
+	if err != nil {
+		return err
+	}
+	defer in.close()
+	n, err := decode(in, port, out, stderr)
 	out.flush()
 	switch {
 	case out.failure() != nil:
 		return out.failure()
-	case err != nil && lines == 0: // a directory, a closed standard input
+	case err != nil && n.items == 0: // a directory, a closed standard input
 		return command.Errorf(command.NoInput, "%w", err)
 	case err != nil:
-		return command.Errorf(command.IOErr, "after line %d: %w", lines, err)
-	case refused > 0 && truncated > 0:
-		return command.Errorf(command.DataErr, "%d of %d datagrams refused, %d truncated", refused, lines, truncated)
-	case refused > 0:
-		return command.Errorf(command.DataErr, "%d of %d datagrams refused", refused, lines)
-	case truncated > 0:
-		return command.Errorf(command.DataErr, "%d of %d datagrams truncated", truncated, lines)
-	case lines == 0 && out.err == nil:
+		return command.Errorf(command.IOErr, "after %s %d: %w", n.unit, n.items, err)
+	case n.refused > 0 && n.truncated > 0:
+		return command.Errorf(command.DataErr, "%d of %d datagrams refused, %d truncated", n.refused, n.items, n.truncated)
+	case n.refused > 0:
+		return command.Errorf(command.DataErr, "%d of %d datagrams refused", n.refused, n.items)
+	case n.truncated > 0:
+		return command.Errorf(command.DataErr, "%d of %d datagrams truncated", n.truncated, n.items)
+	case n.items == 0 && out.err == nil && n.unit == "line":
 		// Go replaces a closed standard input by the null device, so it looks
 		// like an empty pipe, which is not an error.
-		fmt.Fprintf(stderr, "apmon-recv: nothing to decode: %s\n", source)
+		fmt.Fprintf(stderr, "apmon-recv: nothing to decode: %s\n", in.empty)
 	}
 	return nil
 }
 
-// decode decodes and prints each line until the input ends or the output fails. It
-// returns the number of lines, and how many were refused and truncated.
-func decode(r io.Reader, out *printer) (lines, refused, truncated int, err error) {
+// decode decodes and prints each datagram until the input ends or the output fails. After a
+// capture it writes the counts of the senders.
+func decode(r io.Reader, port uint16, out *printer, stderr io.Writer) (n decodeCounts, err error) {
+	n.unit = "line"
+	in, err := input.New(&flushing{r, out}, port)
+	if err != nil {
+		return n, err
+	}
+	n.unit = in.Unit()
 	var (
-		in   = bufio.NewReaderSize(&flushing{r, out}, 64<<10)
-		line []byte
-		d    xdr.Datagram
+		d        xdr.Datagram
+		p        receiver.Packet
+		accounts = receiver.NewAccounts(0)
 	)
 	for out.err == nil {
-		var length int
-		line, length, err = readLine(in, line)
-		if err == io.EOF && length == 0 {
-			return lines, refused, truncated, nil
+		it, err := in.Next()
+		if err == io.EOF {
+			break
 		}
-		if err != nil && err != io.EOF {
-			return lines, refused, truncated, err
+		if err != nil {
+			return n, err
 		}
-		lines++
-		b, bad := unhex(line, length)
+		n.items++
+		p = receiver.Packet{From: it.From, Received: it.At, Raw: it.Raw}
 		read := (*xdr.Datagram)(nil)
-		if bad == nil {
-			read, bad = &d, d.Decode(b)
+		if p.Err = it.Err; it.Err == nil {
+			p.Decode(&d, nil)
+			read = &d
 		}
 		switch {
-		case errors.Is(bad, xdr.ErrTruncated):
-			truncated++
-		case bad != nil:
-			refused++
+		case errors.Is(p.Err, xdr.ErrTruncated):
+			n.truncated++
+		case p.Err != nil:
+			n.refused++
 		}
-		out.print(time.Time{}, "", read, bad)
+		from := ""
+		if it.From.IsValid() {
+			from = it.From.String()
+			accounts.Count(&p)
+		}
+		out.print(it.At, from, read, p.Err)
 	}
-	return lines, refused, truncated, nil
+	out.flush()
+	if c, ok := in.(*input.Capture); ok && out.err == nil {
+		writeCapture(stderr, c.Stats(), port)
+		if n.items > 0 {
+			(&summary{stats: receiver.Stats{Counts: accounts.Total()}, senders: accounts.Senders()}).write(stderr, false)
+		}
+	}
+	return n, nil
+}
+
+// writeCapture writes how many packets of a capture are datagrams, and how many are not whole.
+func writeCapture(w io.Writer, s input.CaptureStats, port uint16) {
+	fmt.Fprintf(w, "%d packets, %d of them to UDP port %d\n", s.Packets, s.Datagrams, port)
+	if s.CutOff > 0 {
+		fmt.Fprintf(w, "%d datagrams are cut off: capture whole packets (tcpdump -s 0)\n", s.CutOff)
+	}
+	if s.Fragments > 0 {
+		fmt.Fprintf(w, "%d fragments; parts of %d packets are missing\n", s.Fragments, s.Incomplete)
+	}
 }
 
 // flushing is a reader that flushes the output before it may block.
@@ -101,50 +140,3 @@ func (f *flushing) Read(b []byte) (int, error) {
 	f.out.flush()
 	return f.Reader.Read(b)
 }
-
-// readLine reads a line into buf, with its line end, and returns its length in bytes.
-// It keeps only the beginning of a line longer than maxLine.
-func readLine(in *bufio.Reader, buf []byte) (line []byte, length int, err error) {
-	line = buf[:0]
-	for {
-		part, err := in.ReadSlice('\n')
-		length += len(part)
-		line = append(line, part[:min(len(part), maxLine-len(line))]...)
-		if err != bufio.ErrBufferFull {
-			return line, length, err
-		}
-	}
-}
-
-// unhex decodes a line in place. Its errors have the form of those of the datagram,
-// with the offset of the byte that cannot be decoded.
-func unhex(line []byte, length int) ([]byte, error) {
-	if length > len(line) {
-		return nil, &xdr.DecodeError{Field: "line", Offset: maxBytes,
-			Err: fmt.Errorf("%w: %d characters, but a datagram has at most %d bytes", xdr.ErrLength, length, maxBytes)}
-	}
-	digits := bytes.TrimLeft(line, " \t")
-	indent := len(line) - len(digits)
-	digits = bytes.TrimRight(digits, " \t\r\n")
-	for i, c := range digits {
-		if '0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F' {
-			continue
-		}
-		what := fmt.Sprintf("byte %#02x", c)
-		if r, _ := utf8.DecodeRune(digits[i:]); r != utf8.RuneError {
-			what = fmt.Sprintf("%q", r)
-		}
-		return nil, &xdr.DecodeError{Field: "hex", Offset: i / 2,
-			Err: fmt.Errorf("%w: %s in column %d", errDigit, what, indent+i+1)}
-	}
-	if len(digits)%2 != 0 {
-		return nil, &xdr.DecodeError{Field: "hex", Offset: len(digits) / 2, Err: errHalf}
-	}
-	n, err := hex.Decode(line, digits)
-	return line[:n], err
-}
-
-var (
-	errDigit = errors.New("not a hex digit")
-	errHalf  = errors.New("the last byte has only one digit")
-)
