@@ -191,8 +191,8 @@ func (p *accessParser) policy(allow bool, rule string) *accessError {
 	return &accessError{text: ErrAccess.Error() + ": " + p.at() + rule}
 }
 
-// parse reads a rule. An error may quote what is before "=", but not a line without it: that
-// could be a password.
+// parse reads a rule. An error may quote the first word before "=", but not a line without
+// it: that could be a password.
 func (p *accessParser) parse(line string) {
 	key, value, assigned := strings.Cut(line, "=")
 	words := strings.Fields(strings.ToLower(key))
@@ -205,8 +205,10 @@ func (p *accessParser) parse(line string) {
 		p.fail(errors.New("not a rule: use NET allow, NET deny, or KEY = VALUE"))
 	case len(words) == 2:
 		p.names(words[0], words[1], value)
-	case len(words) != 1:
-		p.unknown(key)
+	case len(words) == 0:
+		p.unknown("")
+	case len(words) > 2:
+		p.unknown(words[0])
 	case words[0] == "password":
 		p.password(value)
 	case words[0] == "default_ip_policy":
@@ -219,12 +221,12 @@ func (p *accessParser) parse(line string) {
 	case words[0] == "default_nodes_policy":
 		p.defaultPolicy(&a.nodeDefault, words[0], value)
 	default:
-		p.unknown(key)
+		p.unknown(words[0])
 	}
 }
 
 func (p *accessParser) unknown(key string) {
-	p.fail(fmt.Errorf("%s is not a rule", safetext.Quote(strings.TrimSpace(key))))
+	p.fail(fmt.Errorf("%s is not a rule", safetext.Quote(key)))
 }
 
 func (p *accessParser) password(word string) {
@@ -313,6 +315,10 @@ func newNetRule(addr netip.Addr, mask address) netRule {
 
 // names reads "allow ClusterNames = RE, RE…" and the like.
 func (p *accessParser) names(policy, kind, value string) {
+	allow, ok := p.allows(policy)
+	if !ok {
+		return
+	}
 	var to *[]nameRule
 	switch kind {
 	case "clusternames":
@@ -320,11 +326,7 @@ func (p *accessParser) names(policy, kind, value string) {
 	case "nodenames":
 		to, kind = &p.access.nodes, "NodeNames"
 	default:
-		p.unknown(policy + " " + kind)
-		return
-	}
-	allow, ok := p.allows(policy)
-	if !ok {
+		p.unknown(kind)
 		return
 	}
 	for _, e := range splitExpressions(value) {
