@@ -508,31 +508,3 @@ func BenchmarkServe(b *testing.B) {
 	}
 	b.ReportMetric(float64(r.Stats().Dropped)/float64(b.N), "dropped/op")
 }
-
-// BenchmarkLoopback sends as fast as one socket can and reports how many
-// arrive per second, and how many do not.
-func BenchmarkLoopback(b *testing.B) {
-	r := listen(b, "127.0.0.1:0", Options{})
-	c := dial(b, r)
-	d := xdr.Datagram{Version: "2.2.20_go", Instance: 17, Cluster: "MySite_Jobs", Node: "123456"}
-	for i := range 10 {
-		d.Params = append(d.Params, xdr.Float(fmt.Sprintf("parameter_%d", i), float64(i)))
-	}
-	ctx, cancel := context.WithCancel(b.Context())
-	done := make(chan error)
-	go func() { done <- r.Serve(ctx, func(*Packet) {}) }()
-	raw := d.Append(nil)
-	b.ResetTimer()
-	for range b.N {
-		if _, err := c.Write(raw); err != nil {
-			b.Fatal(err)
-		}
-	}
-	cancel()
-	if err := <-done; err != nil {
-		b.Fatal(err)
-	}
-	s := r.Stats()
-	b.ReportMetric(float64(s.Received)/b.Elapsed().Seconds(), "received/s")
-	b.ReportMetric(float64(b.N)-float64(s.Received), "lost")
-}
