@@ -43,7 +43,7 @@ func TestImportsPointOneWay(t *testing.T) {
 		"apmon/statusz":   {"apmon", "apmon/metrics", "apmon/internal/loopback", "xdr", "procinfo"},
 		"apmon/profiler":  {"apmon/internal/loopback"},
 		"apmon/accesslog": {"apmon", "xdr", "procinfo", "internal/safetext"},
-		"apmon/receiver":  {"xdr", "internal/queue"},
+		"apmon/receiver":  {"xdr", "internal/queue", "internal/safetext"},
 		"apmon/apmontest": {"apmon/receiver", "xdr"},
 
 		"apmon/internal/loopback": {},

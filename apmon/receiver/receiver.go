@@ -24,16 +24,34 @@
 //
 // # How it works
 //
-// UDP has no flow control: a datagram that is not read in time is lost. So one goroutine
-// only reads. It copies each datagram into a buffer of about its size and puts it into a
-// queue that is bounded by count and by bytes; a datagram that does not fit is dropped
-// and counted. [Receiver.Serve] takes datagrams from the queue one at a time, decodes
-// them without a copy, checks the password, updates the counts of the sender, and calls
-// the handler. The receiver asks the kernel for a large receive buffer; the datagrams
-// that the kernel drops are in [Stats] if the system reports them.
+// UDP has no flow control: a datagram that is not read in time is lost. So for each socket
+// one goroutine only reads: on Linux up to 32 datagrams with one system call, which get one
+// time of arrival. It copies them into a queue that is bounded by count and by bytes; a
+// datagram that does not fit is dropped and counted. Another goroutine takes them from the
+// queue one at a time. It refuses those of an address that the access rules deny or that
+// sends too much, decodes the others without a copy, checks password and names, updates the
+// counts of the sender, and calls the handler. Nothing is allocated in steady state, and
+// nothing waits for a batch to become full. The receiver asks the kernel for a large
+// receive buffer; the datagrams that the kernel drops are in [Stats] if the system reports
+// them.
+//
+// On large machines several sockets share the port, and the kernel chooses one for each
+// datagram by the addresses and ports of both ends. So datagrams of one sender stay in order
+// until its port changes, and the handler is called once at a time for each socket. A port
+// that is in use is still an error.
 //
 // A sender is identified by address and instance id. Losses are gaps in its sequence
 // numbers, which wrap from 1 999 999 999 to 0; see [Counts].
+//
+// # Hostile senders
+//
+// Anybody can send UDP datagrams under any address. All memory is bounded: the queues by
+// Options.QueueLen and QueueBytes, the accounts by MaxSenders, flood control by a table of
+// fixed size. Forged addresses and instance ids take the places of newcomers only: a sender
+// with two accepted datagrams keeps its account until three quarters of the accounts belong
+// to such senders, and an address keeps its place in flood control while it sends more than
+// the others. Nothing prevents a sender from using up the limit of an address that it
+// forges.
 package receiver
 
 import (
@@ -41,13 +59,13 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
-	"fmt"
-	"net"
 	"net/netip"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/apmon-go/apmon/internal/queue"
 	"github.com/apmon-go/apmon/xdr"
 )
 
@@ -77,18 +95,46 @@ var (
 type Options struct {
 	// Password, if not nil, is the password that datagrams must have; others are
 	// refused. White space around it does not count, as in MonALISA. An empty
-	// Password refuses all datagrams with a password.
+	// Password refuses all datagrams with a password. It has precedence over the
+	// password of Access.
 	Password *string
+	// Access are the access rules at the start, nil for none; see
+	// [Receiver.SetAccess].
+	Access *Access
+	// FloodLimit is the most datagrams per second that are accepted of one address,
+	// as the MonALISA service limits them (to 50): up to 0.9 of it all pass, and
+	// the faster an address sends beyond, the fewer. Others are refused. 0 or less
+	// is no limit.
+	FloodLimit int
+	// Sockets is the number of sockets that share the port. It is 1 on other
+	// systems than Linux. The default is one for each 8 CPUs, and at most 4.
+	Sockets int
 	// ReadBuffer is the size in bytes of the receive buffer requested from the
-	// kernel, which may grant less, see [Stats].
+	// kernel for each socket. The kernel may grant less, see [Stats].
 	ReadBuffer int // DefaultReadBuffer if not positive
-	// QueueLen and QueueBytes limit the datagrams that wait for the handler: their
-	// number, and their memory in bytes.
+	// QueueLen and QueueBytes limit the datagrams of each socket that wait for the
+	// handler or are in its hands: their number, and their memory in bytes.
 	QueueLen   int // DefaultQueueLen if not positive
 	QueueBytes int // DefaultQueueBytes if not positive
-	// MaxSenders is the most senders that are remembered. If there are more, the
-	// one that is silent for longest is dropped, and counted as evicted.
+	// MaxSenders is the most senders that are remembered. If there are more, one
+	// that is silent for long is dropped, and counted as evicted. Several sockets
+	// divide large accounts by instance id, so that it may be reached a little
+	// earlier.
 	MaxSenders int // DefaultMaxSenders if not positive
+}
+
+// maxSockets is the most sockets that are opened by default.
+const maxSockets = 4
+
+func (o *Options) setDefaults() {
+	o.Sockets = orDefault(o.Sockets, min(max(runtime.GOMAXPROCS(0)/8, 1), maxSockets))
+	if !manySockets {
+		o.Sockets = 1
+	}
+	o.ReadBuffer = orDefault(o.ReadBuffer, DefaultReadBuffer)
+	o.QueueLen = orDefault(o.QueueLen, DefaultQueueLen)
+	o.QueueBytes = orDefault(o.QueueBytes, DefaultQueueBytes)
+	o.MaxSenders = orDefault(o.MaxSenders, DefaultMaxSenders)
 }
 
 // Packet is one datagram for the handler. It and everything it refers to are valid only
@@ -103,92 +149,95 @@ type Packet struct {
 	// Datagram is the decoded datagram, nil if it was refused.
 	Datagram *xdr.Datagram
 	// Refused is the decoded part of a refused datagram: at most header, cluster
-	// and node, and no parameters. It is nil if the datagram was not refused.
+	// and node, and no parameters. It is nil if the datagram was not refused, or was
+	// refused for its address, which is done before it is decoded.
 	Refused *xdr.Datagram
 	// Err is why it was refused, nil if it was not: an [*xdr.DecodeError], or an
-	// error that is [ErrPassword]. One error has a Datagram: [xdr.ErrTruncated],
-	// if parameters are missing at the end.
+	// error that is [ErrPassword], [ErrAccess] or [ErrFlood]. One error has a
+	// Datagram: [xdr.ErrTruncated], if parameters are missing at the end.
 	Err error
-	// Waiting is the number of datagrams that wait to be handled. At 0 a handler
-	// should flush its output.
+	// Waiting is the number of datagrams of the same socket that wait to be handled.
+	// At 0 a handler should flush its output.
 	Waiting int
 }
 
-// Stats are the counts of a receiver since it was made.
+// Stats are the counts of a receiver since it was made, for all sockets together.
 type Stats struct {
 	// Counts sums up all senders, including those that have been dropped.
 	Counts
+	// Refusals has the parts of Refused.
+	Refusals Refusals
+	// ActiveSenders is the number of senders with an accepted datagram that are
+	// remembered, for [SenderLifetime].
+	ActiveSenders int
 	// Dropped counts datagrams that were read and discarded because the handler
 	// was too slow. Those of a sender with sequence numbers are also Lost, as are
 	// those that the kernel dropped.
 	Dropped uint64
-	// KernelDropped counts datagrams that the kernel dropped because its receive
-	// buffer was full. It is valid if KernelKnown is set: only on Linux, where it
-	// is read from /proc.
+	// Queued is the number of datagrams that wait for the handler or are in its
+	// hands.
+	Queued int
+	// KernelDropped counts datagrams that the kernel dropped because a receive
+	// buffer was full, and KernelQueued is the number of bytes in the buffers, of
+	// the ReadBuffer that they have. They are valid if KernelKnown is set: only on
+	// Linux, from 4.12 on. After [Receiver.Close] KernelDropped keeps its value.
+	// The kernel counts modulo 2^32 for each socket: call Stats once an hour or
+	// more.
 	KernelDropped uint64
+	KernelQueued  int
 	KernelKnown   bool
-	// ReadErrors counts temporary errors of the socket.
+	// ReadErrors counts temporary errors of the sockets.
 	ReadErrors uint64
-	// ReadBuffer is the size in bytes of the receive buffer that the kernel
-	// reports; on Linux half of it is for bookkeeping.
-	ReadBuffer int
+	// Sockets is the number of sockets, and ReadBuffer the size in bytes of the
+	// receive buffers that the kernel reports; on Linux half of it is for
+	// bookkeeping.
+	Sockets, ReadBuffer int
 	// Expired and Evicted count senders that were dropped: after [SenderLifetime]
 	// without a datagram, and because there were too many.
 	Expired, Evicted uint64
 }
 
-// Receiver receives datagrams on a socket. Its methods may be called from any goroutine,
-// also from the handler.
+// Receiver receives datagrams on a port. Its methods may be called from any goroutine, also
+// from the handler.
 type Receiver struct {
-	conn       *net.UDPConn
-	recv       func([]byte) (int, netip.AddrPort, error) // conn's; a test has others
-	addr       netip.AddrPort
-	readBuffer int
-	socket     uint64
-	options    Options
-	password   [sha256.Size]byte
-	served     atomic.Bool
-	pool       pool
-
-	dropped, readErrors atomic.Uint64
-
-	mu      sync.Mutex
-	senders *table
+	sockets  []*socket
+	addr     netip.AddrPort
+	password *[sha256.Size]byte // of the options; nil for none
+	access   atomic.Pointer[Access]
+	flood    *flood // nil for none
+	began    time.Time
+	served   atomic.Bool
+	accounts *accounts
 
 	closeOnce sync.Once
 	closed    chan struct{}
 	closeErr  error
-	// The drops of the kernel when the socket was closed.
-	lastDrops      uint64
-	lastDropsKnown bool
 }
 
-// Listen binds a UDP socket to addr, which has the form host:port. Port 0 selects a free
+// Listen binds UDP sockets to addr, which has the form host:port. Port 0 selects a free
 // port (see [Receiver.Addr]), an empty host means all addresses, and an IPv6 address is
 // written in brackets. The error names the address. The kernel buffers datagrams from
 // now on; [Receiver.Serve] handles them.
 func Listen(addr string, options Options) (*Receiver, error) {
-	pc, err := net.ListenPacket("udp", addr)
+	options.setDefaults()
+	sockets, err := bind(addr, options)
 	if err != nil {
-		return nil, fmt.Errorf("receiver: %w", err)
+		return nil, err
 	}
-	conn := pc.(*net.UDPConn)
-	options.ReadBuffer = orDefault(options.ReadBuffer, DefaultReadBuffer)
-	options.QueueLen = orDefault(options.QueueLen, DefaultQueueLen)
-	options.QueueBytes = orDefault(options.QueueBytes, DefaultQueueBytes)
-	options.MaxSenders = orDefault(options.MaxSenders, DefaultMaxSenders)
 	r := &Receiver{
-		conn:       conn,
-		recv:       conn.ReadFromUDPAddrPort,
-		addr:       unmap(conn.LocalAddr().(*net.UDPAddr).AddrPort()),
-		readBuffer: growBuffer(conn, options.ReadBuffer),
-		socket:     socketID(conn),
-		options:    options,
-		senders:    newTable(options.MaxSenders),
-		closed:     make(chan struct{}),
+		sockets:  sockets,
+		addr:     sockets[0].addr(),
+		began:    time.Now(),
+		accounts: newAccounts(options.MaxSenders, len(sockets)),
+		closed:   make(chan struct{}),
+	}
+	r.access.Store(options.Access)
+	if options.FloodLimit > 0 {
+		r.flood = newFlood(options.FloodLimit)
 	}
 	if options.Password != nil {
-		r.password = digest(*options.Password)
+		d := digest(*options.Password)
+		r.password = &d
 	}
 	return r, nil
 }
@@ -200,120 +249,193 @@ func orDefault(v, or int) int {
 	return or
 }
 
-func unmap(a netip.AddrPort) netip.AddrPort {
-	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
-}
-
 // Addr returns the address that the receiver listens on. Its host is 0.0.0.0 or :: for
 // all addresses.
 func (r *Receiver) Addr() netip.AddrPort { return r.addr }
 
-// Close closes the socket; [Receiver.Serve] then handles the datagrams already read and
+// SetAccess replaces the access rules, by none if they are nil. Datagrams that are handled
+// from now on are checked by the new ones; none is lost.
+func (r *Receiver) SetAccess(a *Access) { r.access.Store(a) }
+
+// Close closes the sockets; [Receiver.Serve] then handles the datagrams already read and
 // returns. Close does not wait for that, so that a handler can call it. Datagrams that
 // the kernel still holds are lost: to handle them too, end the context of Serve instead.
 // Later calls do nothing and return the same error.
 func (r *Receiver) Close() error {
 	r.closeOnce.Do(func() {
-		r.lastDrops, r.lastDropsKnown = kernelDrops(r.socket)
 		close(r.closed)
-		r.closeErr = r.conn.Close()
+		for _, s := range r.sockets {
+			r.closeErr = errors.Join(r.closeErr, s.close())
+		}
 	})
 	return r.closeErr
 }
 
-// Serve receives datagrams and calls handle for each, one at a time and in the order of
-// arrival, including refused ones. When ctx ends, it handles the datagrams that have
-// arrived and returns nil; after [Receiver.Close] it handles those that have been read
-// and returns nil. It returns an error if the socket fails permanently; temporary errors
-// are counted. It may be called once.
+// Serve receives datagrams and calls handle for each, including refused ones: those of one
+// socket one at a time and in the order of arrival, and with several sockets (see Options)
+// concurrently. When ctx ends, it handles the datagrams that have arrived and returns nil;
+// after [Receiver.Close] it handles those that have been read and returns nil. It returns an
+// error if a socket fails permanently; temporary errors are counted. It may be called once.
 //
 // If handle panics, Serve closes the receiver and panics too.
 func (r *Receiver) Serve(ctx context.Context, handle func(*Packet)) error {
 	if r.served.Swap(true) {
 		return ErrServed
 	}
-	q := newQueue(r.options.QueueLen, r.options.QueueBytes)
 	// A deadline in the past wakes a read.
-	stop := context.AfterFunc(ctx, func() { _ = r.conn.SetReadDeadline(time.Unix(1, 0)) })
+	stop := context.AfterFunc(ctx, func() {
+		for _, s := range r.sockets {
+			_ = s.conn.SetReadDeadline(time.Unix(1, 0))
+		}
+	})
 	defer stop()
-	read := make(chan error, 1)
-	go func() {
-		defer q.close()
-		read <- r.read(ctx, q)
-	}()
-	returned := false
-	defer func() {
-		if !returned { // handle panicked, or ended its goroutine
-			_ = r.Close()
-			<-read
-		}
-	}()
-
 	var (
-		p     Packet
-		d     xdr.Datagram
-		batch []*item
+		wg      sync.WaitGroup
+		failed  = make(chan error, len(r.sockets))
+		crashes = make(chan any, len(r.sockets)) // what handle panicked with; nil for Goexit
 	)
-	for {
-		batch = q.take(batch)
-		if len(batch) == 0 {
-			break
+	for i, s := range r.sockets {
+		wg.Go(func() {
+			if err := s.serve(ctx, r.closed); err != nil {
+				failed <- err
+				_ = r.Close()
+			}
+		})
+		if i == 0 {
+			continue // Serve handles them itself
 		}
-		for i, it := range batch {
-			p = Packet{From: it.from, Received: it.at, Raw: it.buf[:it.n], Waiting: q.done(it)}
+		wg.Go(func() {
+			returned := false
+			defer func() {
+				if !returned {
+					crashes <- recover()
+					_ = r.Close()
+				}
+			}()
+			r.handle(s.queue, handle)
+			returned = true
+		})
+	}
+	func() {
+		defer wg.Wait()
+		returned := false
+		defer func() {
+			if !returned { // handle panicked, or ended its goroutine
+				_ = r.Close()
+			}
+		}()
+		r.handle(r.sockets[0].queue, handle)
+		returned = true
+	}()
+	select {
+	case v := <-crashes:
+		if v == nil {
+			runtime.Goexit()
+		}
+		panic(v)
+	case err := <-failed:
+		return err
+	default:
+		return nil
+	}
+}
+
+// handle decodes, checks and hands over the datagrams of a queue until it is closed and
+// empty.
+func (r *Receiver) handle(q *queue.Queue, handle func(*Packet)) {
+	var (
+		b queue.Batch
+		p Packet
+		d xdr.Datagram
+	)
+	for q.Take(context.Background(), &b, 1, 0) {
+		for i := range b.Items {
+			it := &b.Items[i]
+			waiting := len(b.Items) - 1 - i
+			if waiting == 0 {
+				n, _ := q.Len()
+				waiting = n - len(b.Items)
+			}
+			p = Packet{From: it.From, Received: it.At, Raw: it.Data, Waiting: waiting}
 			r.admit(&p, &d)
 			handle(&p)
-			batch[i] = nil
-			r.pool.put(it)
 		}
 	}
-	returned = true
-	return <-read
 }
 
 // Decode decodes p.Raw into d and sets Datagram, Refused and Err accordingly. A refusal for
-// a reason outside the datagram, such as its password, is given with it; nil is none.
+// another reason, such as the password, is given with it; nil is none. A datagram that was
+// refused for its address is not decoded.
 func (p *Packet) Decode(d *xdr.Datagram, refused error) {
-	p.Datagram, p.Refused = nil, nil
-	p.Err = d.Decode(p.Raw)
-	if refused != nil {
-		p.Err = refused
-	}
-	if p.Err == nil || errors.Is(p.Err, xdr.ErrTruncated) {
-		p.Datagram = d
+	p.Datagram, p.Refused, p.Err = nil, nil, refused
+	if byAddress(refused) {
 		return
 	}
-	d.Params, d.Time, d.Timed = d.Params[:0], 0, false
-	p.Refused = d
+	err := d.Decode(p.Raw)
+	switch {
+	case refused != nil:
+		p.refuse(d, refused)
+	case err == nil || errors.Is(err, xdr.ErrTruncated):
+		p.Datagram, p.Err = d, err
+	default:
+		p.refuse(d, err)
+	}
 }
 
-// admit decodes a datagram into d, checks its password, and updates the counts of its
-// sender.
+// refuse makes a packet a refused one, with the header and names of d.
+func (p *Packet) refuse(d *xdr.Datagram, err error) {
+	d.Params, d.Time, d.Timed = d.Params[:0], 0, false
+	p.Datagram, p.Refused, p.Err = nil, d, err
+}
+
+// byAddress reports whether an error depends on the sender's address alone.
+func byAddress(err error) bool {
+	if err == nil {
+		return false
+	}
+	a, ok := err.(*accessError)
+	return ok && a.byAddress || err == ErrFlood
+}
+
+// admit decides on a datagram, decodes it into d, and updates the counts of its sender.
 func (r *Receiver) admit(p *Packet, d *xdr.Datagram) {
-	p.Err = d.Decode(p.Raw)
-	truncated := errors.Is(p.Err, xdr.ErrTruncated)
-	if (p.Err == nil || truncated) && r.options.Password != nil {
-		// Digests have one length, so that the time does not depend on the password's.
-		got := digest(d.Password)
-		if subtle.ConstantTimeCompare(got[:], r.password[:]) != 1 {
-			p.Err, truncated = ErrPassword, false
+	addr := p.From.Addr()
+	access := r.access.Load()
+	err := access.address(addr)
+	if err == nil && r.flood != nil && !r.flood.accept(addr, r.second(p.Received)) {
+		err = ErrFlood
+	}
+	p.Decode(d, err)
+	if p.Datagram != nil {
+		if err := r.check(access, d); err != nil {
+			p.refuse(d, err)
 		}
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	addr := p.From.Addr()
-	switch {
-	case p.Err != nil && !truncated:
-		r.senders.refuse(p.Received, addr)
-		d.Params, d.Time, d.Timed = d.Params[:0], 0, false
-		p.Refused = d
-		return
-	case d.Sequenced():
-		r.senders.accept(p.Received, addr, d.Instance, d.Seq, truncated)
-	default:
-		r.senders.acceptPlain(p.Received, addr, truncated)
+	if p.Datagram == nil {
+		r.accounts.refuse(p.Received, addr, p.Err)
+	} else {
+		r.accounts.accept(p.Received, addr, d, p.Err != nil)
 	}
-	p.Datagram = d
+}
+
+// second returns the number of the second of a time, from 1 on. It does not jump with the
+// clock of the system.
+func (r *Receiver) second(t time.Time) int32 { return int32(t.Sub(r.began)/time.Second) + 1 }
+
+// check checks password and names.
+func (r *Receiver) check(access *Access, d *xdr.Datagram) error {
+	want := r.password
+	if want == nil && access != nil && access.hasPassword {
+		want = &access.password
+	}
+	if want != nil {
+		// Digests have one length, so that the time does not depend on the password's.
+		got := digest(d.Password)
+		if subtle.ConstantTimeCompare(got[:], want[:]) != 1 {
+			return ErrPassword
+		}
+	}
+	return access.names(d.Cluster, d.Node)
 }
 
 // digest returns the hash of a password, trimmed as MonALISA trims it.
@@ -327,113 +449,24 @@ func digest(password string) [sha256.Size]byte {
 	return sha256.Sum256([]byte(password))
 }
 
-const (
-	// After this number of consecutive errors, with growing pauses of about 20 s in
-	// all, the socket has failed.
-	maxFailures = 200
-	maxPause    = 100 * time.Millisecond
-
-	// When the context ends, the datagrams in the kernel are still read: until none
-	// has come for drainIdle this number of times (once may be a time in which this
-	// process did not run), and for at most drainMax, as a flood never ends.
-	drainIdle  = 10 * time.Millisecond
-	drainTries = 3
-	drainMax   = 2 * time.Second
-)
-
-// read moves datagrams from the socket to the queue until the context ends,
-// the receiver is closed, or the socket fails for good.
-func (r *Receiver) read(ctx context.Context, q *queue) error {
-	buf := make([]byte, maxDatagram)
-	failures := 0 // in a row
-	for {
-		n, from, err := r.recv(buf)
-		if err == nil {
-			r.enqueue(q, buf[:n], from)
-			failures = 0
-			continue
-		}
-		if errors.Is(err, net.ErrClosed) {
-			return nil
-		}
-		if ctx.Err() != nil {
-			r.drain(q, buf)
-			return nil
-		}
-		r.readErrors.Add(1)
-		if failures++; failures > maxFailures {
-			return fmt.Errorf("receiver: %d failures in a row: %w", failures, err)
-		}
-		// The first consecutive errors may be about single datagrams (an ICMP
-		// message, a datagram too long for Windows); later ones are permanent, and
-		// must not cause a busy loop.
-		if failures > 8 {
-			select {
-			case <-time.After(min(time.Duration(failures)*time.Millisecond, maxPause)):
-			case <-r.closed:
-			case <-ctx.Done():
-			}
-		}
-	}
-}
-
-// drain moves the datagrams in the kernel to the queue.
-func (r *Receiver) drain(q *queue, buf []byte) {
-	end := time.Now().Add(drainMax)
-	for idle := 0; idle < drainTries; {
-		now := time.Now()
-		if now.After(end) {
-			return
-		}
-		_ = r.conn.SetReadDeadline(now.Add(drainIdle))
-		n, from, err := r.recv(buf)
-		switch {
-		case err == nil:
-			r.enqueue(q, buf[:n], from)
-			idle = 0
-		case errors.Is(err, net.ErrClosed):
-			return
-		default:
-			idle++
-		}
-	}
-}
-
-func (r *Receiver) enqueue(q *queue, b []byte, from netip.AddrPort) {
-	it := r.pool.get(len(b))
-	it.from, it.at, it.n = unmap(from), time.Now(), copy(it.buf, b)
-	if !q.put(it) {
-		r.dropped.Add(1)
-		r.pool.put(it)
-	}
-}
-
 // Stats returns the counts so far.
 func (r *Receiver) Stats() Stats {
-	s := Stats{
-		Dropped:    r.dropped.Load(),
-		ReadErrors: r.readErrors.Load(),
-		ReadBuffer: r.readBuffer,
+	s := Stats{Sockets: len(r.sockets), KernelKnown: true}
+	for _, k := range r.sockets {
+		s.Dropped += k.dropped.Load()
+		s.ReadErrors += k.readErrors.Load()
+		s.ReadBuffer += k.readBuffer
+		n, _ := k.queue.Len()
+		s.Queued += n
+		m := k.memory()
+		s.KernelDropped += m.drops
+		s.KernelQueued += int(m.held)
+		s.KernelKnown = s.KernelKnown && m.known
 	}
-	select {
-	case <-r.closed:
-		s.KernelDropped, s.KernelKnown = r.lastDrops, r.lastDropsKnown
-	default:
-		s.KernelDropped, s.KernelKnown = kernelDrops(r.socket)
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.senders.expire(time.Now())
-	s.Counts = r.senders.total()
-	s.Expired, s.Evicted = r.senders.expired, r.senders.evicted
+	r.accounts.addTo(&s, time.Now())
 	return s
 }
 
 // Senders returns every sender with a datagram in the last [SenderLifetime], sorted by
 // address and instance id.
-func (r *Receiver) Senders() []Sender {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.senders.expire(time.Now())
-	return r.senders.list()
-}
+func (r *Receiver) Senders() []Sender { return r.accounts.list(time.Now()) }

@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/apmon-go/apmon/internal/queue"
 	"github.com/apmon-go/apmon/xdr"
 	"go.uber.org/goleak"
 )
@@ -318,22 +319,23 @@ func TestPanicIsNotSwallowed(t *testing.T) {
 	t.Error("Serve returned")
 }
 
-// script replaces the socket's reads. It calls at[i] before it returns the
+// script replaces the socket's reads. It calls before(i) before it returns the
 // i-th of n datagrams, and ends as a closed socket does.
-func script(n int, b []byte, before func(i int) error) func([]byte) (int, netip.AddrPort, error) {
+func script(n int, b []byte, before func(i int) error) func() ([]queue.Item, error) {
 	i := 0
-	return func(buf []byte) (int, netip.AddrPort, error) {
-		from := netip.MustParseAddrPort("192.0.2.1:1234")
+	items := []queue.Item{{From: netip.MustParseAddrPort("192.0.2.1:1234"), Data: b}}
+	return func() ([]queue.Item, error) {
 		if before != nil {
 			if err := before(i); err != nil {
-				return 0, from, err
+				return nil, err
 			}
 		}
 		if i == n {
-			return 0, from, net.ErrClosed
+			return nil, net.ErrClosed
 		}
 		i++
-		return copy(buf, b), from, nil
+		items[0].At = time.Now()
+		return items, nil
 	}
 }
 
@@ -344,16 +346,16 @@ func TestSlowHandlerLosesAreCounted(t *testing.T) {
 		length int
 		want   int // handled, beside the one in the hands of the handler
 	}{
-		{"by count", Options{QueueLen: 10}, 100, 10},
-		{"by bytes", Options{QueueBytes: 10 * (1024 + overhead)}, 1000, 10},
-		{"by bytes of large ones", Options{QueueBytes: 3 * (65536 + overhead)}, 60000, 3},
-		{"one always fits", Options{QueueBytes: 1}, 1000, 1},
+		{"by count", Options{QueueLen: 11}, 100, 10},
+		{"by bytes", Options{QueueBytes: 11 * 1200}, 1000, 10},
+		{"by bytes of large ones", Options{QueueBytes: 4 * 61_000}, 60000, 3},
+		{"one always fits", Options{QueueBytes: 1}, 1000, 0},
 		{"all fit", Options{}, 1000, 99},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := listen(t, "127.0.0.1:0", c.o)
 			busy, exhausted := make(chan bool), make(chan bool)
-			r.recv = script(100, make([]byte, c.length), func(i int) error {
+			r.sockets[0].read = script(100, make([]byte, c.length), func(i int) error {
 				switch i {
 				case 1: // the handler has got the first one
 					<-busy
@@ -387,7 +389,7 @@ func TestReadErrors(t *testing.T) {
 	t.Run("passing ones are survived", func(t *testing.T) {
 		r := listen(t, "127.0.0.1:0", Options{})
 		fails := 0
-		r.recv = script(10, datagram("", 1), func(i int) error {
+		r.sockets[0].read = script(10, datagram("", 1), func(i int) error {
 			if fails++; fails%3 != 0 {
 				return refused
 			}
@@ -408,7 +410,7 @@ func TestReadErrors(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer r.Close()
-			r.recv = script(0, nil, func(int) error { return refused })
+			r.sockets[0].read = script(0, nil, func(int) error { return refused })
 			begin := time.Now()
 			err = r.Serve(context.Background(), func(*Packet) {})
 			if took := time.Since(begin); !errors.Is(err, syscall.ECONNREFUSED) || took < 10*time.Second || took > 30*time.Second {
@@ -420,7 +422,7 @@ func TestReadErrors(t *testing.T) {
 		r := listen(t, "127.0.0.1:0", Options{})
 		ctx, cancel := context.WithCancel(t.Context())
 		fails := 0
-		r.recv = script(0, nil, func(int) error {
+		r.sockets[0].read = script(0, nil, func(int) error {
 			if fails++; fails == 20 {
 				cancel()
 			}
@@ -494,56 +496,15 @@ func TestAdmitAllocatesNothing(t *testing.T) {
 	}
 }
 
-func TestPoolSizes(t *testing.T) {
-	var p pool
-	for n, want := range map[int]int{0: 256, 1: 256, 256: 256, 257: 1024, 1024: 1024, 1025: 4096, 4096: 4096, 4097: 16384, 16384: 16384, 16385: 65536, maxDatagram: 65536} {
-		it := p.get(n)
-		if len(it.buf) != want {
-			t.Errorf("buffer of %d bytes for %d, want %d", len(it.buf), n, want)
-		}
-		if class(len(it.buf)) != class(n) {
-			t.Errorf("%d bytes: not put back where it was taken", n)
-		}
-	}
-}
-
 // BenchmarkServe measures the way from queue to handler and the reading
 // goroutine, without the socket.
 func BenchmarkServe(b *testing.B) {
 	r := listen(b, "127.0.0.1:0", Options{QueueLen: b.N + 1, QueueBytes: 1 << 30})
-	r.recv = script(b.N, datagram("", 1), nil)
+	r.sockets[0].read = script(b.N, datagram("", 1), nil)
 	b.ReportAllocs()
 	n := 0
 	if err := r.Serve(b.Context(), func(*Packet) { n++ }); err != nil {
 		b.Fatal(err)
 	}
 	b.ReportMetric(float64(r.Stats().Dropped)/float64(b.N), "dropped/op")
-}
-
-// BenchmarkLoopback sends as fast as one socket can and reports how many
-// arrive per second, and how many do not.
-func BenchmarkLoopback(b *testing.B) {
-	r := listen(b, "127.0.0.1:0", Options{})
-	c := dial(b, r)
-	d := xdr.Datagram{Version: "2.2.20_go", Instance: 17, Cluster: "MySite_Jobs", Node: "123456"}
-	for i := range 10 {
-		d.Params = append(d.Params, xdr.Float(fmt.Sprintf("parameter_%d", i), float64(i)))
-	}
-	ctx, cancel := context.WithCancel(b.Context())
-	done := make(chan error)
-	go func() { done <- r.Serve(ctx, func(*Packet) {}) }()
-	raw := d.Append(nil)
-	b.ResetTimer()
-	for range b.N {
-		if _, err := c.Write(raw); err != nil {
-			b.Fatal(err)
-		}
-	}
-	cancel()
-	if err := <-done; err != nil {
-		b.Fatal(err)
-	}
-	s := r.Stats()
-	b.ReportMetric(float64(s.Received)/b.Elapsed().Seconds(), "received/s")
-	b.ReportMetric(float64(b.N)-float64(s.Received), "lost")
 }

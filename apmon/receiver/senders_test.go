@@ -2,6 +2,7 @@ package receiver
 
 import (
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -18,9 +19,21 @@ var (
 
 func compare(t *testing.T, got, want any) {
 	t.Helper()
-	if diff := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Addr{})); diff != "" {
+	if diff := cmp.Diff(want, got, cmpopts.EquateComparable(netip.Addr{}), cmpopts.EquateErrors()); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
 	}
+}
+
+func list(t *table) []Sender {
+	all := t.appendTo(nil)
+	slices.SortFunc(all, order)
+	return all
+}
+
+func total(t *table) Counts {
+	var s Stats
+	t.addTo(&s)
+	return s.Counts
 }
 
 func TestSendersAreToldApart(t *testing.T) {
@@ -32,16 +45,16 @@ func TestSendersAreToldApart(t *testing.T) {
 	tab.accept(at(3), alice, 7, 3, false)
 	tab.acceptPlain(at(4), alice, false)
 	tab.acceptPlain(at(5), alice, false)
-	tab.refuse(at(6), alice)
-	tab.refuse(at(7), bob)
-	compare(t, tab.list(), []Sender{
-		{Addr: alice, First: at(4), Last: at(6), Counts: Counts{Received: 2, Refused: 1}},
+	tab.refuse(at(6), alice, ErrPassword)
+	tab.refuse(at(7), bob, ErrFlood)
+	compare(t, list(tab), []Sender{
+		{Addr: alice, First: at(4), Last: at(6), Refusal: ErrPassword, Counts: Counts{Received: 2, Refused: 1}},
 		{Addr: alice, Instance: 7, Sequenced: true, First: at(1), Last: at(3), Counts: Counts{Received: 2, Lost: 1}},
 		{Addr: alice, Instance: 8, Sequenced: true, First: at(2), Last: at(2), Counts: Counts{Received: 1}},
-		{Addr: bob, First: at(7), Last: at(7), Counts: Counts{Refused: 1}},
+		{Addr: bob, First: at(7), Last: at(7), Refusal: ErrFlood, Counts: Counts{Refused: 1}},
 		{Addr: carol, Instance: 7, Sequenced: true, First: at(0), Last: at(0), Counts: Counts{Received: 1}},
 	})
-	compare(t, tab.total(), Counts{Received: 6, Refused: 2, Lost: 1})
+	compare(t, total(tab), Counts{Received: 6, Refused: 2, Lost: 1})
 }
 
 func TestSendersExpire(t *testing.T) {
@@ -54,19 +67,19 @@ func TestSendersExpire(t *testing.T) {
 		t.Fatalf("%d senders just before their time, want 2", n)
 	}
 	tab.expire(start.Add(SenderLifetime))
-	compare(t, tab.list(), []Sender{
+	compare(t, list(tab), []Sender{
 		{Addr: bob, Instance: 7, Sequenced: true, First: start.Add(time.Second), Last: start.Add(time.Second), Counts: Counts{Received: 1}},
 	})
 	// Back again, it has a new base, and nothing in between is lost.
 	back := start.Add(2 * SenderLifetime)
 	tab.accept(back, alice, 7, 500, false)
-	compare(t, tab.list(), []Sender{
+	compare(t, list(tab), []Sender{
 		{Addr: alice, Instance: 7, Sequenced: true, First: back, Last: back, Counts: Counts{Received: 1}},
 	})
 	if tab.expired != 2 || tab.evicted != 0 {
 		t.Errorf("expired %d, evicted %d, want 2 and 0", tab.expired, tab.evicted)
 	}
-	compare(t, tab.total(), Counts{Received: 4, Lost: 2})
+	compare(t, total(tab), Counts{Received: 4, Lost: 2})
 }
 
 func TestSendersAreBounded(t *testing.T) {
@@ -75,7 +88,7 @@ func TestSendersAreBounded(t *testing.T) {
 	for i := range 1000 {
 		now := start.Add(time.Duration(i) * time.Millisecond)
 		tab.accept(now, alice, 7, int32(2*i), false) // the one that is true
-		tab.refuse(now, netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}))
+		tab.refuse(now, netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), ErrPassword)
 		if n := len(tab.entries); n > most {
 			t.Fatalf("%d senders, at most %d wanted", n, most)
 		}
@@ -83,8 +96,8 @@ func TestSendersAreBounded(t *testing.T) {
 	if want := uint64(1001 - most); tab.evicted != want {
 		t.Errorf("evicted %d, want %d", tab.evicted, want)
 	}
-	compare(t, tab.total(), Counts{Received: 1000, Refused: 1000, Lost: 999})
-	if got := tab.list()[most-1]; got.Addr != alice || got.Received != 1000 {
+	compare(t, total(tab), Counts{Received: 1000, Refused: 1000, Lost: 999})
+	if got := list(tab)[most-1]; got.Addr != alice || got.Received != 1000 {
 		t.Errorf("the busiest sender was evicted: %+v", got)
 	}
 }
@@ -94,11 +107,20 @@ func TestSendersRing(t *testing.T) {
 	tab := newTable(3)
 	for i := range 200 {
 		now := start.Add(time.Duration(i*i) * time.Second)
-		tab.refuse(now, netip.AddrFrom4([4]byte{10, 0, 0, byte(i * i % 7)}))
+		tab.refuse(now, netip.AddrFrom4([4]byte{10, 0, 0, byte(i * i % 7)}), ErrPassword)
 		n := 0
-		for e := tab.root.next; e != &tab.root; e = e.next {
-			if n++; tab.entries[e.key] != e || e.next.prev != e {
-				t.Fatalf("step %d: ring and map differ", i)
+		for _, r := range []*ring{&tab.newcomers, &tab.regulars} {
+			if r.n == 0 {
+				continue
+			}
+			inRing := 0
+			for e := r.root.next; e != &r.root; e = e.next {
+				if inRing++; tab.entries[e.key] != e || e.next.prev != e || e.ring != r {
+					t.Fatalf("step %d: ring and map differ", i)
+				}
+			}
+			if n += inRing; inRing != r.n {
+				t.Fatalf("step %d: %d in a ring that counts %d", i, inRing, r.n)
 			}
 		}
 		if n != len(tab.entries) {

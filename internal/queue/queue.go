@@ -80,6 +80,9 @@ func (q *Queue) Offer(items ...Item) int {
 			n++
 		}
 	}
+	if n > 0 {
+		wake(q.more)
+	}
 	return n
 }
 
@@ -90,10 +93,11 @@ func (q *Queue) Put(ctx context.Context, it Item) bool {
 		q.mu.Lock()
 		ok, closed := q.put(&it), q.closed
 		q.mu.Unlock()
+		if ok {
+			wake(q.more)
+			wake(q.room) // there may be room for another writer that waits
+		}
 		if ok || closed {
-			if ok {
-				wake(q.room) // there may be room for another writer that waits
-			}
 			return ok
 		}
 		select {
@@ -122,7 +126,6 @@ func (q *Queue) put(it *Item) bool {
 	q.used = end
 	q.queued.Items = append(q.queued.Items, Item{it.From, it.At, it.Err, b})
 	q.queued.bytes += size
-	wake(q.more)
 	return true
 }
 
