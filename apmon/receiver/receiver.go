@@ -411,11 +411,7 @@ func (r *Receiver) admit(p *Packet, d *xdr.Datagram) {
 			p.refuse(d, err)
 		}
 	}
-	if p.Datagram == nil {
-		r.accounts.refuse(p.Received, addr, p.Err)
-	} else {
-		r.accounts.accept(p.Received, addr, d, p.Err != nil)
-	}
+	r.accounts.count(p)
 }
 
 // second returns the number of the second of a time, from 1 on. It does not jump with the

@@ -148,6 +148,15 @@ func (a *accounts) shard(addr netip.Addr, instance int32, sequenced bool) *shard
 // A compile error here means that shard does not return one of maxShards parts.
 var _ [0]struct{} = [maxShards - 1<<(32-28)]struct{}{}
 
+// count counts a decoded packet.
+func (a *accounts) count(p *Packet) {
+	if d := p.Datagram; d != nil {
+		a.accept(p.Received, p.From.Addr(), d, p.Err != nil)
+	} else {
+		a.refuse(p.Received, p.From.Addr(), p.Err)
+	}
+}
+
 // refuse counts a datagram that was refused.
 func (a *accounts) refuse(now time.Time, addr netip.Addr, err error) {
 	s := a.shard(addr, 0, false)

@@ -33,7 +33,7 @@ func openInput(name string, stdin io.Reader) (inputFile, error) {
 
 // decodeCounts counts what was decoded.
 type decodeCounts struct {
-	unit                       string // of the items: line or packet
+	unit                      string // of the items: line or packet
 	items, refused, truncated int
 }
 
@@ -79,7 +79,7 @@ func decode(r io.Reader, port uint16, out *printer, stderr io.Writer) (n decodeC
 	var (
 		d        xdr.Datagram
 		p        receiver.Packet
-		accounts = receiver.NewAccounts(0)
+		accounts = receiver.NewAccounts()
 	)
 	for out.err == nil {
 		it, err := in.Next()
@@ -113,7 +113,7 @@ func decode(r io.Reader, port uint16, out *printer, stderr io.Writer) (n decodeC
 	if c, ok := in.(*input.Capture); ok && out.err == nil {
 		writeCapture(stderr, c.Stats(), port)
 		if n.items > 0 {
-			(&summary{stats: receiver.Stats{Counts: accounts.Total()}, senders: accounts.Senders()}).write(stderr, false)
+			(&summary{accounts.Stats(), accounts.Senders()}).write(stderr, false)
 		}
 	}
 	return n, nil

@@ -114,3 +114,100 @@ reads the files that FILE names, but asks no server.`,
 		},
 	}
 }
+
+// refuseOuter returns a usage error if flags stand before a subcommand: they are those of
+// the receiver.
+func refuseOuter(c *cli.Context) error {
+	if set := c.Lineage()[1].LocalFlagNames(); len(set) > 0 {
+		return command.Errorf(command.Usage, "--%s: put the options of %s after it", slices.Min(set), c.Command.Name)
+	}
+	if c.NArg() > 1 {
+		return command.Errorf(command.Usage, "unexpected argument %q: put options before the one file", c.Args().Get(1))
+	}
+	return nil
+}
+
+// decodeCommand returns the command that prints the datagrams of a file.
+func decodeCommand(stdin io.Reader, stdout, stderr io.Writer) *cli.Command {
+	return &cli.Command{
+		Name:      "decode",
+		Usage:     "decode the datagrams of a record, a capture, or hex lines",
+		UsageText: "apmon-recv decode [--format json|text] [--port N] [FILE|-]",
+		Description: `Reads FILE, or standard input: lines of hexadecimal digits, JSON lines of --record, or a
+capture of tcpdump (pcap or pcapng); each may be compressed with gzip or zstd.
+
+Prints one line for each line, in order: the datagram, or the reason why it is refused,
+with the offset in bytes. An empty line is an empty datagram, which is refused.
+
+Of a capture it prints the UDP datagrams to --port, of IPv4 and IPv6. Fragments are put
+together; those that cannot be are counted. At the end it reports the gaps in the
+sequence numbers of each sender, as the receiver does.
+
+Exits with 65 if a datagram was refused or truncated.`,
+		ArgsUsage: "[FILE|-]",
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "format", Value: "json", Usage: "print `json|text`"},
+			&cli.IntFlag{Name: "port", Value: 8884, Usage: "of a capture, the UDP port `N`; 0 for all"},
+		},
+		Action: func(c *cli.Context) error {
+			if err := refuseOuter(c); err != nil {
+				return err
+			}
+			port := c.Int("port")
+			if port < 0 || port > 65535 {
+				return command.Errorf(command.Usage, "--port %d is not between 0 and 65535", port)
+			}
+			out, err := newPrinter(stdout, c.String("format"))
+			if err != nil {
+				return err
+			}
+			return decodeFile(c.Args().First(), uint16(port), stdin, out, stderr)
+		},
+	}
+}
+
+// replayCommand returns the command that sends the datagrams of a file.
+func replayCommand(stdin io.Reader, stderr io.Writer) *cli.Command {
+	var dests []string
+	return &cli.Command{
+		Name:      "replay",
+		Usage:     "send the datagrams of a file again",
+		UsageText: "apmon-recv replay -d DEST [--speed X | --rate N] [--port N] [FILE|-]",
+		Description: `Reads FILE, or standard input, as decode does, and sends each datagram to every DEST, with
+the version, instance id and sequence number that it has. Refused ones are left out.
+
+The time between datagrams is that of the file, divided by --speed. Datagrams without a
+time, as in hexadecimal lines, are sent at --rate, 40 per second by default.
+
+JSON has no passwords, and each byte that is not UTF-8 became U+FFFD. DEST may have a
+password, which datagrams then get. ` + command.DestHelp + `
+
+Exits with 69 if no datagram could be sent to a destination.`,
+		ArgsUsage: "[FILE|-]",
+		Flags: []cli.Flag{
+			&command.Repeat{Forms: []string{"dest", "d"}, Value: "DEST", Usage: "send to DEST (repeatable)", Add: appendTo(&dests)},
+			&cli.Float64Flag{Name: "speed", Value: 1, Usage: "send `X` times as fast as the datagrams arrived"},
+			&cli.Float64Flag{Name: "rate", DefaultText: "the pace of the file", Usage: "send `N` datagrams per second"},
+			&cli.IntFlag{Name: "port", Value: 8884, Usage: "of a capture, the UDP port `N`; 0 for all"},
+		},
+		Action: func(c *cli.Context) error {
+			if err := refuseOuter(c); err != nil {
+				return err
+			}
+			o := replayOptions{dests: dests, port: uint16(c.Int("port")), speed: c.Float64("speed"), rate: c.Float64("rate")}
+			switch port := c.Int("port"); {
+			case len(dests) == 0:
+				return command.Errorf(command.Usage, "no destination: use -d HOST:PORT")
+			case port < 0 || port > 65535:
+				return command.Errorf(command.Usage, "--port %d is not between 0 and 65535", port)
+			case c.IsSet("speed") && c.IsSet("rate"):
+				return command.Errorf(command.Usage, "--speed and --rate cannot be used together")
+			case !(o.speed > 0 && o.speed <= 1e9):
+				return command.Errorf(command.Usage, "--speed %v is not between 0 and 1e9", o.speed)
+			case c.IsSet("rate") && !(o.rate > 0 && o.rate <= 1e9):
+				return command.Errorf(command.Usage, "--rate %v is not between 0 and 1e9", o.rate)
+			}
+			return replay(c.Context, o, c.Args().First(), stdin, stderr)
+		},
+	}
+}

@@ -14,7 +14,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"slices"
 	"syscall"
 
 	"github.com/urfave/cli/v2"
@@ -116,32 +115,6 @@ func newApp(stdin io.Reader, stdout, stderr io.Writer) *command.App {
 			}
 			return listen(c.Context, o, stdout, stderr)
 		},
-		Commands: []*cli.Command{checkCommand(stdout), {
-			Name:      "decode",
-			Usage:     "decode datagrams in hexadecimal, one per line",
-			UsageText: "apmon-recv decode [--format json|text] [FILE|-]",
-			Description: `Reads FILE, or standard input, and prints one line for each line, in order: the
-datagram, or the reason why it is refused, with the offset in bytes. An empty line is
-an empty datagram, which is refused. Exits with 65 if a datagram was refused or
-truncated.`,
-			ArgsUsage: "[FILE|-]",
-			Flags: []cli.Flag{
-				&cli.StringFlag{Name: "format", Value: "json", Usage: "print `json|text`"},
-			},
-			Action: func(c *cli.Context) error {
-				// Flags before "decode" are those of the receiver.
-				if set := c.Lineage()[1].LocalFlagNames(); len(set) > 0 {
-					return command.Errorf(command.Usage, "--%s: put the options of decode after it", slices.Min(set))
-				}
-				if c.NArg() > 1 {
-					return command.Errorf(command.Usage, "unexpected argument %q: put options before the one file", c.Args().Get(1))
-				}
-				out, err := newPrinter(stdout, c.String("format"))
-				if err != nil {
-					return err
-				}
-				return decodeFile(c.Args().First(), stdin, out, stderr)
-			},
-		}},
+		Commands: []*cli.Command{checkCommand(stdout), decodeCommand(stdin, stdout, stderr), replayCommand(stdin, stderr)},
 	}, stdout, stderr)
 }
