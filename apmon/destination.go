@@ -11,11 +11,8 @@ import (
 
 	"github.com/apmon-go/apmon/conf"
 	"github.com/apmon-go/apmon/internal/backoff"
+	"github.com/apmon-go/apmon/xdr"
 )
-
-// maxSeq is the highest sequence number; 0 follows it, while the first one of
-// all is 1.
-const maxSeq = 1_999_999_999
 
 const (
 	// resolveTimeout bounds each name look-up.
@@ -165,7 +162,7 @@ func newDestination(cd conf.Destination, c *common) *destination {
 // number puts a sequence number into a prefix and returns the next.
 func number(prefix []byte, seq int32) int32 {
 	binary.BigEndian.PutUint32(prefix[len(prefix)-4:], uint32(seq))
-	if seq++; seq > maxSeq {
+	if seq++; seq == xdr.SeqModulus {
 		return 0
 	}
 	return seq

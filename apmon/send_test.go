@@ -120,7 +120,7 @@ func TestSequenceWraps(t *testing.T) {
 	t.Parallel()
 	var n fakeNet
 	c := client(t, config(t, "1.2.3.4"), n.options()...)
-	c.sender.network.set.Load().targets[0].seq = maxSeq
+	c.sender.network.set.Load().targets[0].seq = xdr.SeqModulus - 1
 	c.Send("C", "N", Int("x", 1))
 	c.Send("C", "N", Int("x", 1))
 	equalSlices(t, "numbers", n.seqs("1.2.3.4:8884"), []int32{1_999_999_999, 0})

@@ -59,6 +59,10 @@ var (
 	ErrTooLarge = errors.New("too large for a datagram")
 )
 
+// SeqModulus is the number of sequence numbers: the first one of a process is 1, and 0 follows
+// 1 999 999 999.
+const SeqModulus = 2_000_000_000
+
 // Param is one parameter: a name, and a value of one of the five types. It holds no
 // pointers other than those of its strings.
 type Param struct {

@@ -1,8 +1,9 @@
 package receiver
 
+import "github.com/apmon-go/apmon/xdr"
+
 const (
-	// modulus is the number of sequence numbers: 0 follows 1 999 999 999.
-	modulus = 2_000_000_000
+	modulus = xdr.SeqModulus
 
 	// window is the number of sequence numbers up to the highest for which a late
 	// datagram can be distinguished from a duplicate. It divides modulus, so that

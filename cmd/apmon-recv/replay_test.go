@@ -103,7 +103,7 @@ func TestReplayRefused(t *testing.T) {
 	in := strings.Repeat(hex.EncodeToString(datagram(1))+"\n", 20)
 	var errs bytes.Buffer
 	code := run(t.Context(), []string{"apmon-recv", "replay", "-d", gone, "-d", recv.Addr(), "--rate", "1000", "-"}, nil, strings.NewReader(in), io.Discard, &errs)
-	if !regexp.MustCompile(`not sent: .*connection refused\n20 datagrams sent to ` + recv.Addr()).MatchString(errs.String()) || code != 0 {
+	if !regexp.MustCompile(`not sent: .*connection refused\n20 datagrams sent to `+recv.Addr()).MatchString(errs.String()) || code != 0 {
 		t.Errorf("exit code %d: %s", code, errs.String())
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/apmon-go/apmon/apmon/receiver"
 	"github.com/apmon-go/apmon/internal/queue"
@@ -221,6 +222,9 @@ func (c Stats) String() string {
 	s := fmt.Sprintf("%s: %d sent, %d waiting, %d lost", c.Output, c.Sent, c.Queued, lost)
 	if lost > 0 {
 		s += fmt.Sprintf(" %v", c.Dropped)
+	}
+	if c.Hold > 0 {
+		s += fmt.Sprintf("; held for %v, %d late", c.Hold.Round(time.Millisecond), c.Late)
 	}
 	if c.Error != "" {
 		s += fmt.Sprintf("; failing since %s: %s", c.Since.Format("15:04:05"), c.Error)

@@ -28,6 +28,10 @@ type Stats struct {
 	Error string
 	Since time.Time
 	Ended bool // for good: it will not work again
+	// Hold is how long an output that merges datagrams held those that it sent last, and Late
+	// counts the datagrams that it held longer than it was told to.
+	Hold time.Duration
+	Late uint64
 }
 
 // State counts what an output does and logs when it begins and ceases to fail. It is safe for
@@ -57,11 +61,22 @@ func (s *State) Sent(n int) {
 	s.stats.Sent += uint64(n)
 }
 
+// Held records for how long the last datagrams were held, and counts those that were late.
+func (s *State) Held(hold time.Duration, late int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stats.Hold = hold
+	s.stats.Late += uint64(late)
+}
+
 // Drop counts datagrams that are lost, by cause: a word of lower-case letters and
 // underscores, one of a few.
 func (s *State) Drop(cause string, n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if n == 0 {
+		return
+	}
 	if s.stats.Dropped == nil {
 		s.stats.Dropped = make(map[string]uint64)
 	}
