@@ -57,10 +57,11 @@ func TestHostileVectors(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	served := make(chan error)
-	var want []byte
+	sent := make(chan []byte, 1)
 	received, refused := uint64(0), uint64(0)
 	go func() {
 		served <- r.Serve(ctx, func(p *Packet) {
+			want := <-sent
 			_, err := xdr.Parse(want)
 			if string(p.Raw) != string(want) || (err == nil) != (p.Err == nil) || err != nil && err.Error() != p.Err.Error() {
 				t.Errorf("%x: %v, want %x: %v", p.Raw, p.Err, want, err)
@@ -77,11 +78,12 @@ func TestHostileVectors(t *testing.T) {
 		})
 	}()
 	for i, b := range vectors {
-		want = b
+		sent <- b
 		send(t, bad, b)
 		<-handled
-		want = from(99, i)
-		send(t, good, want)
+		b = from(99, i)
+		sent <- b
+		send(t, good, b)
 		<-handled
 	}
 	cancel()
@@ -229,7 +231,7 @@ func TestServeAllocatesNothing(t *testing.T) {
 			for range 50 {
 				round()
 			}
-			if got := testing.AllocsPerRun(200, round); got != 0 {
+			if got := testing.AllocsPerRun(200, round); got != 0 && !testkit.Race { // there sync.Pool drops some
 				t.Errorf("%v allocations for %d datagrams", got, group)
 			}
 			cancel()
