@@ -15,9 +15,8 @@ import (
 	"github.com/apmon-go/apmon/xdr"
 )
 
-// benchWindow is the most datagrams that a benchmark has under way, few enough for the receive
-// buffer of an ordinary user.
-const benchWindow = 2048
+// underWay returns how many datagrams may be under way in a receive buffer.
+func underWay(readBuffer int) int { return min(max(readBuffer/2048, 64), 2048) }
 
 // benchDatagrams returns datagrams of 10 parameters of so many senders.
 func benchDatagrams(senders int) [][]byte {
@@ -42,7 +41,7 @@ func cpu(who int) time.Duration {
 // sendAll sends n datagrams from one socket, in turn for each sender and with sequence
 // numbers, and waits until they are received. It returns the CPU time of the process without
 // that of the sending thread.
-func sendAll(t testing.TB, to string, n, senders int, received *atomic.Int64) time.Duration {
+func sendAll(t testing.TB, to string, n, senders, window int, received *atomic.Int64) time.Duration {
 	conn, err := net.Dial("udp", to)
 	if err != nil {
 		t.Fatal(err)
@@ -64,11 +63,11 @@ func sendAll(t testing.TB, to string, n, senders int, received *atomic.Int64) ti
 		begin := cpu(unix.RUSAGE_THREAD)
 		pause := unix.NsecToTimespec(int64(100 * time.Microsecond))
 		for i := 0; i < n; {
-			if int64(i)-received.Load() >= benchWindow {
+			if int64(i)-received.Load() >= int64(window) {
 				_ = unix.Nanosleep(&pause, nil)
 				continue
 			}
-			for range min(benchWindow/4, n-i) {
+			for range min(window/4, n-i) {
 				b := all[i%senders]
 				seq := 1 + i/senders
 				b[number], b[number+1], b[number+2], b[number+3] = byte(seq>>24), byte(seq>>16), byte(seq>>8), byte(seq)
@@ -132,7 +131,7 @@ func measureRaw(t testing.TB, n, senders int) time.Duration {
 	if err != nil {
 		t.Fatal(err)
 	}
-	growBuffer(conn, raw, DefaultReadBuffer)
+	buffer := growBuffer(conn, raw, DefaultReadBuffer)
 	f, err := conn.File() // it blocks
 	if err != nil {
 		t.Fatal(err)
@@ -142,7 +141,7 @@ func measureRaw(t testing.TB, n, senders int) time.Duration {
 	var received atomic.Int64
 	done := make(chan struct{})
 	go func() { defer close(done); rawReceive(fd, &received) }()
-	took := sendAll(t, conn.LocalAddr().String(), n, senders, &received)
+	took := sendAll(t, conn.LocalAddr().String(), n, senders, underWay(buffer), &received)
 	if got := received.Load(); got != int64(n) {
 		t.Errorf("the bare loop received %d of %d", got, n)
 	}
@@ -174,7 +173,7 @@ func measure(t testing.TB, n, senders int, o Options, handle func(*Packet)) time
 			received.Add(1)
 		})
 	}()
-	took := sendAll(t, r.Addr().String(), n, senders, &received)
+	took := sendAll(t, r.Addr().String(), n, senders, underWay(r.sockets[0].readBuffer), &received)
 	cancel()
 	if err := <-done; err != nil {
 		t.Error(err)

@@ -31,10 +31,9 @@ const (
 // among equal ones of the longest silent: forged addresses with one datagram each push out
 // one another.
 type flood struct {
-	limit int
-	seed  maphash.Seed
-	// random returns a number from 0 to n-1.
-	random func(n int) int
+	limit  int
+	seed   maphash.Seed
+	random func() float64 // in [0, 1)
 	sets   [floodSets]floodSet
 }
 
@@ -53,7 +52,7 @@ type flow struct {
 }
 
 func newFlood(limit int) *flood {
-	return &flood{limit: limit, seed: maphash.MakeSeed(), random: rand.IntN}
+	return &flood{limit: limit, seed: maphash.MakeSeed(), random: rand.Float64}
 }
 
 // accept decides on a datagram that has arrived in a second, from 1 on.
@@ -64,9 +63,9 @@ func (f *flood) accept(addr netip.Addr, second int32) bool {
 	defer s.mu.Unlock()
 	w := s.flow(a, second)
 	w.begin(second)
-	rate := int(w.smoothed() / float64(w.elapsed))
-	margin := f.limit / 10
-	if rate > margin && f.random(margin+1) > f.limit-rate {
+	rate := math.Floor(w.smoothed() / float64(w.elapsed))
+	limit := float64(f.limit)
+	if rate > limit/10 && f.random()*limit/10 > limit-rate {
 		return false
 	}
 	w.accepted++

@@ -35,7 +35,7 @@
 // receive buffer; the datagrams that the kernel drops are in [Stats] if the system reports
 // them.
 //
-// On large machines several sockets share the port, and the kernel chooses one for each
+// On large machines several sockets may share the port, and the kernel chooses one for each
 // datagram by the addresses and ports of both ends. So datagrams of one sender stay in order
 // until its port changes, and the handler is called once at a time for each socket. A port
 // that is in use is still an error.
@@ -106,9 +106,10 @@ type Options struct {
 	// the faster an address sends beyond, the fewer. Others are refused. 0 or less
 	// is no limit.
 	FloodLimit int
-	// Sockets is the number of sockets that share the port. It is 1 on other
-	// systems than Linux. The default is one for each 8 CPUs, and at most 4.
-	Sockets int
+	// Sockets is the number of sockets that share the port, see [DefaultSockets].
+	// With more than one the handler must be safe for concurrent use. On other
+	// systems than Linux it is always 1.
+	Sockets int // 1 if not positive
 	// ReadBuffer is the size in bytes of the receive buffer requested from the
 	// kernel for each socket. The kernel may grant less, see [Stats].
 	ReadBuffer int // DefaultReadBuffer if not positive
@@ -123,11 +124,12 @@ type Options struct {
 	MaxSenders int // DefaultMaxSenders if not positive
 }
 
-// maxSockets is the most sockets that are opened by default.
-const maxSockets = 4
+// DefaultSockets returns the number of sockets that suit this machine: one for each 8 CPUs
+// that Go uses, at least 1 and at most 4.
+func DefaultSockets() int { return min(max(runtime.GOMAXPROCS(0)/8, 1), 4) }
 
 func (o *Options) setDefaults() {
-	o.Sockets = orDefault(o.Sockets, min(max(runtime.GOMAXPROCS(0)/8, 1), maxSockets))
+	o.Sockets = orDefault(o.Sockets, 1)
 	if !manySockets {
 		o.Sockets = 1
 	}
@@ -272,8 +274,8 @@ func (r *Receiver) Close() error {
 }
 
 // Serve receives datagrams and calls handle for each, including refused ones: those of one
-// socket one at a time and in the order of arrival, and with several sockets (see Options)
-// concurrently. When ctx ends, it handles the datagrams that have arrived and returns nil;
+// socket one at a time and in the order of arrival; with Options.Sockets above 1 those of
+// several sockets concurrently. When ctx ends, it handles the datagrams that have arrived and returns nil;
 // after [Receiver.Close] it handles those that have been read and returns nil. It returns an
 // error if a socket fails permanently; temporary errors are counted. It may be called once.
 //

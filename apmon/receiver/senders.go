@@ -16,8 +16,8 @@ import (
 // in MonALISA.
 const SenderLifetime = 900 * time.Second
 
-// DefaultMaxSenders is the default of Options.MaxSenders. At about 400 bytes each it
-// limits the memory that a flood of forged addresses can take.
+// DefaultMaxSenders is the default of Options.MaxSenders. At about 550 bytes each it
+// limits the memory that a flood of forged addresses can take to 36 MB.
 const DefaultMaxSenders = 1 << 16
 
 // Counts are the counts of the datagrams of one sender, or of all.

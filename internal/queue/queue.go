@@ -72,14 +72,14 @@ func wake(c chan struct{}) {
 // Offer copies the items that fit into the queue and returns their number. It does not
 // wait. A closed queue takes none.
 func (q *Queue) Offer(items ...Item) int {
-	q.mu.Lock()
-	defer q.mu.Unlock()
 	n := 0
+	q.mu.Lock()
 	for i := range items {
 		if q.put(&items[i]) {
 			n++
 		}
 	}
+	q.mu.Unlock()
 	if n > 0 {
 		wake(q.more)
 	}
