@@ -3,17 +3,22 @@ package main
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
 	"os/signal"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/apmon-go/apmon/apmon/receiver"
 	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/filter"
+	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/influx"
 	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/output"
 	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/record"
+	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/relay"
+	"github.com/apmon-go/apmon/procinfo"
 )
 
 // bridge is the way of received datagrams to the outputs: the filter and the outputs of the
@@ -74,7 +79,17 @@ func (b *bridge) apply(ctx context.Context, s settings) error {
 	}
 	for _, o := range s.Record {
 		if err := add(o, func() (output.Output, error) { return record.New(o), nil }); err != nil {
-			return err
+			return fmt.Errorf("record: %w", err)
+		}
+	}
+	for _, o := range s.Influx {
+		if err := add(o, func() (output.Output, error) { return influx.New(o) }); err != nil {
+			return fmt.Errorf("influx: %w", err)
+		}
+	}
+	for _, o := range s.Relay {
+		if err := add(o, func() (output.Output, error) { return relay.New(o) }); err != nil {
+			return fmt.Errorf("relay: %w", err)
 		}
 	}
 	if s.Format != "" || len(list) == 0 {
@@ -139,7 +154,7 @@ func (b *bridge) onSignals(ctx context.Context, r *receiver.Receiver, load func(
 				if isStatusSignal(s) {
 					b.logState(r)
 				} else {
-					b.reload(ctx, load)
+					b.reload(ctx, r, load)
 				}
 			case <-done:
 				return
@@ -154,9 +169,13 @@ func (b *bridge) onSignals(ctx context.Context, r *receiver.Receiver, load func(
 }
 
 // reload reads the settings once more and puts them in force, if they can be used.
-func (b *bridge) reload(ctx context.Context, load func() (settings, error)) {
+func (b *bridge) reload(ctx context.Context, r *receiver.Receiver, load func() (settings, error)) {
 	defer b.set.Reopen()
 	s, err := load()
+	var access *receiver.Access
+	if err == nil {
+		access, err = readAccess(s.Access, b.log)
+	}
 	if err == nil {
 		b.mu.Lock()
 		old := b.settings
@@ -170,7 +189,26 @@ func (b *bridge) reload(ctx context.Context, load func() (settings, error)) {
 		b.log.Error("the configuration cannot be used; the last one stays in force", "err", err)
 		return
 	}
+	r.SetAccess(access)
 	b.log.Info("configuration in force")
+}
+
+// reportInterval is the time between two reports on the receiver itself.
+const reportInterval = time.Minute
+
+// report hands reports on the losses of the receiver to the outputs until the context ends.
+func (b *bridge) report(ctx context.Context, r *receiver.Receiver) {
+	report := r.NewReport(procinfo.Hostname())
+	tick := time.NewTicker(reportInterval)
+	defer tick.Stop()
+	for {
+		select {
+		case now := <-tick.C:
+			b.offer(report.Packet(now, r.Stats()))
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 // logState logs the counts of the receiver and of each output.

@@ -3,20 +3,48 @@ package main
 import (
 	"fmt"
 	"io"
+	"log/slog"
 	"slices"
+	"strings"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/glob"
+	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/influx"
 	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/record"
+	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/relay"
 	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/units"
 	"github.com/apmon-go/apmon/cmd/internal/command"
+	"github.com/apmon-go/apmon/conf"
 )
 
 // flagSettings are settings given by flags that can be repeated.
 type flagSettings struct {
-	filter struct{ cluster, node, param glob.List }
-	record []string
+	filter  struct{ cluster, node, param glob.List }
+	record  []string
+	influx  []string
+	relay   []string
+	regroup regroupValue
+}
+
+// regroupValue is the value of --regroup, which may be left out.
+type regroupValue time.Duration
+
+// defaultRegroup is the time of --regroup without one.
+const defaultRegroup = 2 * time.Second
+
+func (v *regroupValue) IsBoolFlag() bool { return true }
+func (v *regroupValue) String() string   { return time.Duration(*v).String() }
+
+func (v *regroupValue) Set(s string) error {
+	if s == "true" { // no value
+		*v = regroupValue(defaultRegroup)
+		return nil
+	}
+	d, err := conf.ParseDuration(s)
+	*v = regroupValue(d)
+	return err
 }
 
 func (f *flagSettings) flags() []cli.Flag {
@@ -25,7 +53,10 @@ func (f *flagSettings) flags() []cli.Flag {
 		&cli.StringFlag{Name: "listen", DefaultText: defaultListen, Usage: "listen on `HOST:PORT`; an empty host means all addresses, port 0 any free port"},
 		&cli.IntFlag{Name: "count", DefaultText: "no limit", Usage: "stop after `N` datagrams, not counting refused ones"},
 		&cli.GenericFlag{Name: "for", Value: command.NewDuration(0), DefaultText: "no limit", Usage: "stop after `TIME`, such as 30s or 1h30m; a plain number is seconds"},
+		&cli.IntFlag{Name: "sockets", DefaultText: "one for each 8 CPUs, at most 4", Usage: "receive on `N` sockets"},
 		&cli.StringFlag{Name: "password-file", Usage: "refuse datagrams without the password in `FILE`"},
+		&cli.StringFlag{Name: "access", Usage: "accept and refuse by the rules in `FILE`, which has the form of the MonALISA service's"},
+		&cli.IntFlag{Name: "flood-limit", DefaultText: "none", Usage: "refuse what is above `N` datagrams per second from one address, as the MonALISA service does"},
 		&cli.BoolFlag{Name: "demo", DisableDefaultText: true, Usage: "show how it works: send parameters of this host to a receiver on loopback, once a second"},
 	), command.Group("Filters",
 		patterns("cluster", "clusters", &f.filter.cluster),
@@ -37,6 +68,11 @@ func (f *flagSettings) flags() []cli.Flag {
 		&command.Repeat{Forms: []string{"record"}, Value: "FILE", Usage: "write JSON lines to FILE, compressed if it ends in .gz or .zst (repeatable)", Add: appendTo(&f.record)},
 		&cli.GenericFlag{Name: "record-size", Value: new(units.Bytes), DefaultText: record.DefaultSize.String(), Usage: "begin a new record at `SIZE`"},
 		&cli.IntFlag{Name: "record-keep", DefaultText: "all", Usage: "keep the last `N` finished records"},
+		&command.Repeat{Forms: []string{"influx"}, Value: "URL", Usage: "write to InfluxDB; URL is http://HOST:8086/write?db=DB, or https://HOST/api/v2/write?org=ORG&bucket=BUCKET (repeatable)", Add: appendTo(&f.influx)},
+		&cli.StringFlag{Name: "influx-token-file", Usage: "send InfluxDB the token in `FILE`"},
+		&cli.BoolFlag{Name: "influx-gzip", DisableDefaultText: true, Usage: "compress what is sent to InfluxDB"},
+		&command.Repeat{Forms: []string{"relay"}, Value: "DEST", Usage: "pass datagrams on to the receiver at DEST, unchanged (repeatable)", Add: appendTo(&f.relay)},
+		&cli.GenericFlag{Name: "regroup", Value: &f.regroup, DefaultText: "off", Usage: "let --relay merge what each node sends within `TIME`, 2s if TIME is left out, and send at most 44 datagrams per second"},
 	))
 }
 
@@ -70,9 +106,14 @@ func (f *flagSettings) load(c *cli.Context) (settings, error) {
 	if c.IsSet("password-file") && c.String("password-file") == "" {
 		return s, command.Errorf(command.Usage, "--password-file: the name is empty")
 	}
-	for name, to := range map[string]*string{"listen": &s.Listen, "password-file": &s.PasswordFile, "format": &s.Format} {
+	for name, to := range map[string]*string{"listen": &s.Listen, "password-file": &s.PasswordFile, "format": &s.Format, "access": &s.Access} {
 		if c.IsSet(name) {
 			*to = c.String(name)
+		}
+	}
+	for name, to := range map[string]*int{"sockets": &s.Sockets, "flood-limit": &s.FloodLimit} {
+		if c.IsSet(name) {
+			*to = c.Int(name)
 		}
 	}
 	s.Cluster = append(s.Cluster, f.filter.cluster...)
@@ -81,6 +122,21 @@ func (f *flagSettings) load(c *cli.Context) (settings, error) {
 	for _, name := range f.record {
 		s.Record = append(s.Record, record.Options{File: name, Size: *c.Generic("record-size").(*units.Bytes), Keep: c.Int("record-keep")})
 	}
+	for _, u := range f.influx {
+		s.Influx = append(s.Influx, influx.Options{URL: u, TokenFile: c.String("influx-token-file"), Gzip: c.Bool("influx-gzip")})
+	}
+	for _, dest := range f.relay {
+		s.Relay = append(s.Relay, relay.Options{To: dest, Regroup: time.Duration(f.regroup)})
+	}
+	for name, outputs := range map[string]int{"record-size": len(f.record), "record-keep": len(f.record), "influx-token-file": len(f.influx), "influx-gzip": len(f.influx), "regroup": len(f.relay)} {
+		if c.IsSet(name) && outputs == 0 {
+			of, _, _ := strings.Cut(name, "-")
+			if of == "regroup" {
+				of = "relay"
+			}
+			return s, command.Errorf(command.Usage, "--%s does nothing without --%s", name, of)
+		}
+	}
 	if err := s.check(); err != nil { // of a flag: the file alone was checked before
 		return s, command.Errorf(command.Usage, "--%w", err)
 	}
@@ -88,27 +144,46 @@ func (f *flagSettings) load(c *cli.Context) (settings, error) {
 }
 
 // checkCommand returns the command that checks files.
-func checkCommand(stdout io.Writer) *cli.Command {
+func checkCommand(stdout, stderr io.Writer) *cli.Command {
 	return &cli.Command{
 		Name:      "check",
-		Usage:     "check a configuration file",
-		UsageText: "apmon-recv check --config FILE",
-		Description: `Reports what is wrong with FILE and exits with 78, or prints that it can be used. It
-reads the files that FILE names, but asks no server.`,
+		Usage:     "check a configuration file, or access rules",
+		UsageText: "apmon-recv check [--config FILE] [--access FILE]",
+		Description: `Reports what is wrong with the files and exits with 78, or prints that they can be used,
+and where the MonALISA service reads access rules differently. It reads the files that
+the configuration names, but asks no server.`,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "config", Usage: "check the settings in `FILE`"},
+			&cli.StringFlag{Name: "access", Usage: "check the access rules in `FILE`"},
 		},
 		Action: func(c *cli.Context) error {
-			file := c.String("config")
-			if file == "" {
-				return command.Errorf(command.Usage, "nothing to check: use --config FILE")
-			}
 			s := settings{Listen: defaultListen}
-			if err := s.readChecked(file); err != nil {
+			if c.String("config")+c.String("access") == "" {
+				return command.Errorf(command.Usage, "nothing to check: use --config FILE or --access FILE")
+			}
+			if file := c.String("config"); file != "" {
+				if err := s.readChecked(file); err != nil {
+					return err
+				}
+			}
+			log := command.NewLogger(stderr, "apmon-recv", slog.LevelInfo, false)
+			if s.Access != c.String("access") && s.Access != "" {
+				if _, err := readAccess(s.Access, log); err != nil {
+					return err
+				}
+			}
+			if c.IsSet("access") {
+				s.Access = c.String("access")
+			}
+			if _, err := receiverOptions(s, log); err != nil {
 				return err
 			}
-			if _, err := fmt.Fprintf(stdout, "%s: ok\n", file); err != nil {
-				return command.OutputError(err)
+			for _, name := range []string{"config", "access"} {
+				if file := c.String(name); file != "" {
+					if _, err := fmt.Fprintf(stdout, "%s: ok\n", file); err != nil {
+						return command.OutputError(err)
+					}
+				}
 			}
 			return nil
 		},

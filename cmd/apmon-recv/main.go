@@ -115,6 +115,6 @@ func newApp(stdin io.Reader, stdout, stderr io.Writer) *command.App {
 			}
 			return listen(c.Context, o, stdout, stderr)
 		},
-		Commands: []*cli.Command{checkCommand(stdout), decodeCommand(stdin, stdout, stderr), replayCommand(stdin, stderr)},
+		Commands: []*cli.Command{checkCommand(stdout, stderr), decodeCommand(stdin, stdout, stderr), replayCommand(stdin, stderr)},
 	}, stdout, stderr)
 }

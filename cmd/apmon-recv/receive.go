@@ -38,7 +38,7 @@ func listen(ctx context.Context, o listenOptions, stdout, stderr io.Writer) erro
 		return err
 	}
 	br := newBridge(stdout, command.NewLogger(stderr, "apmon-recv", slog.LevelInfo, false))
-	ro, err := receiverOptions(s)
+	ro, err := receiverOptions(s, br.log)
 	if err != nil {
 		return err
 	}
@@ -60,9 +60,10 @@ func listen(ctx context.Context, o listenOptions, stdout, stderr io.Writer) erro
 	return receive(ctx, r, o, br, stderr)
 }
 
-// receiverOptions returns the options of the receiver. It reads the password file.
-func receiverOptions(s settings) (receiver.Options, error) {
-	var o receiver.Options
+// receiverOptions returns the options of the receiver. It reads the files of the password and
+// of the access rules.
+func receiverOptions(s settings, log *slog.Logger) (receiver.Options, error) {
+	o := receiver.Options{Sockets: s.Sockets, FloodLimit: s.FloodLimit}
 	if s.PasswordFile != "" {
 		password, err := readPassword(s.PasswordFile)
 		if err != nil {
@@ -70,7 +71,30 @@ func receiverOptions(s settings) (receiver.Options, error) {
 		}
 		o.Password = &password
 	}
-	return o, nil
+	var err error
+	o.Access, err = readAccess(s.Access, log)
+	return o, err
+}
+
+// readAccess reads a file of access rules, nil if there is none. It logs where the rules mean
+// something else to the MonALISA service.
+func readAccess(name string, log *slog.Logger) (*receiver.Access, error) {
+	if name == "" {
+		return nil, nil
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, command.Errorf(command.NoInput, "--access: %w", err)
+	}
+	defer f.Close()
+	access, errs := receiver.ParseAccess(name, f)
+	if len(errs) > 0 {
+		return nil, command.Errorf(command.Config, "--access: %w", errors.Join(errs...))
+	}
+	for _, note := range access.Notes() {
+		log.Info(note)
+	}
+	return access, nil
 }
 
 // listenError returns the error of an address that cannot be listened on.
@@ -110,6 +134,9 @@ func receive(ctx context.Context, r *receiver.Receiver, o listenOptions, br *bri
 		once     sync.Once
 		end      *summary // as of the last datagram that counts
 	)
+	var reports sync.WaitGroup
+	reporting, stop := context.WithCancel(serving)
+	reports.Go(func() { br.report(reporting, r) })
 	err := r.Serve(serving, func(p *receiver.Packet) {
 		if p.Datagram != nil && o.count > 0 {
 			if n := accepted.Add(1); n > int64(o.count) {
@@ -125,6 +152,8 @@ func receive(ctx context.Context, r *receiver.Receiver, o listenOptions, br *bri
 		}
 		br.offer(p)
 	})
+	stop()
+	reports.Wait()
 	outputs, failure := br.close()
 	if end == nil {
 		end = summarize(r)

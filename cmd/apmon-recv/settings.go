@@ -12,7 +12,9 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/filter"
+	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/influx"
 	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/record"
+	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/relay"
 	"github.com/apmon-go/apmon/cmd/internal/command"
 )
 
@@ -29,6 +31,8 @@ type settings struct {
 
 	Format string           `yaml:"format"`
 	Record []record.Options `yaml:"record"`
+	Influx []influx.Options `yaml:"influx"`
+	Relay  []relay.Options  `yaml:"relay"`
 }
 
 // defaultListen is the address if none is given.
@@ -90,15 +94,33 @@ func (s *settings) check() error {
 	if err := s.Options.Check(); err != nil {
 		return err
 	}
-	for i, o := range s.Record {
+	for _, list := range []struct {
+		key string
+		err error
+	}{
+		{"record", checkAll(s.Record, func(o record.Options) any { return o.File })},
+		{"influx", checkAll(s.Influx, func(o influx.Options) any { return o })},
+		{"relay", checkAll(s.Relay, func(o relay.Options) any { return o.To })},
+	} {
+		if list.err != nil {
+			return fmt.Errorf("%s: %w", list.key, list.err)
+		}
+	}
+	return nil
+}
+
+// checkAll checks the options of outputs of one kind, and that no two have the same identity.
+func checkAll[O interface{ Check() error }](all []O, identity func(O) any) error {
+	seen := make(map[any]bool)
+	for i, o := range all {
 		if err := o.Check(); err != nil {
-			return fmt.Errorf("record: %w", err)
+			return err
 		}
-		for _, p := range s.Record[:i] {
-			if o.File == p.File {
-				return fmt.Errorf("record: %s is given twice", o.File)
-			}
+		id := identity(o)
+		if seen[id] {
+			return fmt.Errorf("number %d goes where another one does", i+1)
 		}
+		seen[id] = true
 	}
 	return nil
 }
