@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"context"
-	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -14,10 +13,8 @@ import (
 
 	"github.com/apmon-go/apmon/apmon/receiver"
 	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/filter"
-	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/influx"
 	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/output"
-	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/record"
-	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/relay"
+	"github.com/apmon-go/apmon/cmd/internal/command"
 	"github.com/apmon-go/apmon/procinfo"
 )
 
@@ -64,39 +61,21 @@ func (b *bridge) apply(ctx context.Context, s settings) error {
 	defer b.mu.Unlock()
 	outputs := make(map[any]output.Output)
 	var list []output.Output
-	// Options identify an output; they are comparable.
-	add := func(options any, make func() (output.Output, error)) error {
-		o := b.outputs[options]
-		if o == nil {
+	all := s.outputs()
+	if s.Format != "" || len(all) == 0 {
+		format := cmp.Or(s.Format, "text")
+		all = append(all, outputSettings{"format", streamOptions{format}, func() (output.Output, error) { return newPrinter(b.stdout, format) }})
+	}
+	for _, o := range all {
+		out := b.outputs[o.options]
+		if out == nil {
 			var err error
-			if o, err = make(); err != nil {
-				return err
+			if out, err = o.make(); err != nil {
+				return command.Errorf(command.Config, "%s: %w", o.key, err)
 			}
 		}
-		outputs[options] = o
-		list = append(list, o)
-		return nil
-	}
-	for _, o := range s.Record {
-		if err := add(o, func() (output.Output, error) { return record.New(o), nil }); err != nil {
-			return fmt.Errorf("record: %w", err)
-		}
-	}
-	for _, o := range s.Influx {
-		if err := add(o, func() (output.Output, error) { return influx.New(o) }); err != nil {
-			return fmt.Errorf("influx: %w", err)
-		}
-	}
-	for _, o := range s.Relay {
-		if err := add(o, func() (output.Output, error) { return relay.New(o) }); err != nil {
-			return fmt.Errorf("relay: %w", err)
-		}
-	}
-	if s.Format != "" || len(list) == 0 {
-		format := cmp.Or(s.Format, "text")
-		if err := add(streamOptions{format}, func() (output.Output, error) { return newPrinter(b.stdout, format) }); err != nil {
-			return err
-		}
+		outputs[o.options] = out
+		list = append(list, out)
 	}
 	b.filter.Store(filter.New(s.Options))
 	b.settings, b.outputs = s, outputs

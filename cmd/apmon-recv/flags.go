@@ -165,6 +165,11 @@ the configuration names, but asks no server.`,
 				if err := s.readChecked(file); err != nil {
 					return err
 				}
+				for _, o := range s.outputs() { // some read files
+					if _, err := o.make(); err != nil {
+						return command.Errorf(command.Config, "%s: %s: %w", file, o.key, err)
+					}
+				}
 			}
 			log := command.NewLogger(stderr, "apmon-recv", slog.LevelInfo, false)
 			if s.Access != c.String("access") && s.Access != "" {

@@ -24,6 +24,7 @@ import (
 
 	"github.com/apmon-go/apmon/apmon/receiver"
 	"github.com/apmon-go/apmon/cmd/internal/commandtest"
+	"github.com/apmon-go/apmon/internal/testkit"
 	"github.com/apmon-go/apmon/xdr"
 )
 
@@ -63,7 +64,7 @@ type session struct {
 	conn   net.Conn
 	cancel context.CancelFunc // as a signal would
 	stdout bytes.Buffer
-	stderr bytes.Buffer // without "listening on"
+	stderr testkit.Log // without "listening on"
 	code   chan int
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/filter"
 	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/influx"
+	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/output"
 	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/record"
 	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/relay"
 	"github.com/apmon-go/apmon/cmd/internal/command"
@@ -107,6 +108,28 @@ func (s *settings) check() error {
 		}
 	}
 	return nil
+}
+
+// outputSettings are the options of an output, which are comparable, and how to make it.
+type outputSettings struct {
+	key     string // of the settings
+	options any
+	make    func() (output.Output, error)
+}
+
+// outputs returns the outputs other than standard output.
+func (s *settings) outputs() []outputSettings {
+	var all []outputSettings
+	for _, o := range s.Record {
+		all = append(all, outputSettings{"record", o, func() (output.Output, error) { return record.New(o), nil }})
+	}
+	for _, o := range s.Influx {
+		all = append(all, outputSettings{"influx", o, func() (output.Output, error) { return influx.New(o) }})
+	}
+	for _, o := range s.Relay {
+		all = append(all, outputSettings{"relay", o, func() (output.Output, error) { return relay.New(o) }})
+	}
+	return all
 }
 
 // checkAll checks the options of outputs of one kind, and that no two have the same identity.
