@@ -112,7 +112,7 @@ func (a *App) complete(words []string) answer {
 		case flags && len(w) > 1 && w[0] == '-':
 			name, _, given := strings.Cut(strings.TrimLeft(w, "-"), "=")
 			o := find(p.options, name)
-			if o == nil || o.value == "" || given {
+			if o == nil || o.value == "" || o.may || given {
 				continue
 			}
 			if i++; i == last {

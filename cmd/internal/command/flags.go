@@ -102,6 +102,7 @@ func Group(name string, flags ...cli.Flag) []cli.Flag {
 type option struct {
 	names  []string // without dashes
 	value  string   // placeholder of the value; empty for a flag without value
+	may    bool     // the value may be left out, and stands after "=" if it is not
 	text   string
 	preset string // the default, or empty
 	group  string
@@ -137,11 +138,29 @@ func describe(f cli.Flag) option {
 			o.value, o.text = value, before+value+after
 		}
 	}
+	if n, ok := f.(*namedFlag); ok {
+		f = n.libraryFlag
+	}
+	if g, ok := f.(*cli.GenericFlag); ok {
+		v, ok := g.Value.(interface{ IsBoolFlag() bool })
+		o.may = ok && v.IsBoolFlag()
+	}
 	o.preset = d.GetDefaultText()
 	if s, err := strconv.Unquote(o.preset); err == nil {
 		o.preset = s
 	}
 	return o
+}
+
+// argument returns the value as it stands after the flag's name: " VALUE" or "[=VALUE]".
+func (o *option) argument() string {
+	switch {
+	case o.value == "":
+		return ""
+	case o.may:
+		return "[=" + o.value + "]"
+	}
+	return " " + o.value
 }
 
 // dashed returns the name of a flag with its dashes.

@@ -153,11 +153,7 @@ func (a *App) helpText(c *cli.Command) string {
 			if strings.HasPrefix(form, "--") {
 				form = "    " + form // align with forms that have a short one
 			}
-			form = "     " + form
-			if o.value != "" {
-				form += " " + o.value
-			}
-			helpEntry(&b, form, o.about(), optionColumn)
+			helpEntry(&b, "     "+form+o.argument(), o.about(), optionColumn)
 		}
 	}
 	for _, s := range p.sections {

@@ -69,7 +69,8 @@ func manOptions(b *strings.Builder, options []option, title string) {
 				fmt.Fprintf(b, "\\fB%s\\fR", roff(form))
 			}
 			if o.value != "" {
-				fmt.Fprintf(b, " \\fI%s\\fR", roff(o.value))
+				before, after, _ := strings.Cut(o.argument(), o.value)
+				fmt.Fprintf(b, "%s\\fI%s\\fR%s", before, roff(o.value), after)
 			}
 			fmt.Fprintf(b, "\n%s\n", roff(o.about()))
 		}
