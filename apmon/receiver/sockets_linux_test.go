@@ -18,14 +18,7 @@ import (
 
 	"github.com/apmon-go/apmon/internal/queue"
 	"github.com/apmon-go/apmon/internal/testkit"
-	"github.com/apmon-go/apmon/xdr"
 )
-
-// from returns a datagram of a process.
-func from(instance, seq int) []byte {
-	d := xdr.Datagram{Version: xdr.Version, Instance: int32(instance), Seq: int32(seq), Cluster: "C", Node: "N", Params: []xdr.Param{xdr.Int("x", seq)}}
-	return d.Append(nil)
-}
 
 // ports returns sockets that send to r from so many source ports.
 func ports(t testing.TB, r *Receiver, n int) []net.Conn {
@@ -336,7 +329,7 @@ func TestSetAccessLosesNothing(t *testing.T) {
 			}
 		}
 	}()
-	sendAll(t, r.Addr().String(), n, 10, underWay(r.sockets[0].readBuffer), &handled)
+	testkit.SendAll(t, r.Addr().String(), n, 10, testkit.UnderWay(r.sockets[0].readBuffer), &handled)
 	cancel()
 	if err := <-served; err != nil {
 		t.Error(err)
