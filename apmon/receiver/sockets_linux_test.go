@@ -245,7 +245,7 @@ func TestOneSenderCarriesEverything(t *testing.T) {
 	if testkit.Race {
 		n /= 10
 	}
-	if took := measure(t, n, 1, Options{Sockets: 3}, func(*Packet) {}); took <= 0 {
+	if took := measure(t, n, 1, Options{Sockets: 3}, nil, func(*Packet) {}); took <= 0 {
 		t.Errorf("CPU time of %v", took)
 	}
 }
@@ -329,7 +329,7 @@ func TestSetAccessLosesNothing(t *testing.T) {
 			}
 		}
 	}()
-	testkit.SendAll(t, r.Addr().String(), n, 10, testkit.UnderWay(r.sockets[0].readBuffer), &handled)
+	testkit.SendAll(t, r.Addr().String(), n, 10, testkit.UnderWay(r.sockets[0].readBuffer), &handled, nil)
 	cancel()
 	if err := <-served; err != nil {
 		t.Error(err)

@@ -2,6 +2,7 @@ package testkit
 
 import (
 	"fmt"
+	"math"
 	"net"
 	"runtime"
 	"sync/atomic"
@@ -38,11 +39,40 @@ func cpu(who int) time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
+// Gate holds a receiver back until a burst of [SendAll] waits in its receive buffer, so that
+// what it costs to receive does not depend on how fast the sender is. A nil Gate is open.
+type Gate struct {
+	sent  atomic.Int64
+	moved chan struct{} // holds a token after sent has changed
+}
+
+// NewGate returns a gate that is closed until the first burst.
+func NewGate() *Gate { return &Gate{moved: make(chan struct{}, 1)} }
+
+// Wait waits until more than n datagrams were sent, or there will be no more.
+func (g *Gate) Wait(n int64) {
+	for g != nil && g.sent.Load() <= n {
+		<-g.moved
+	}
+}
+
+func (g *Gate) set(sent int64) {
+	if g == nil {
+		return
+	}
+	g.sent.Store(sent)
+	select {
+	case g.moved <- struct{}{}:
+	default:
+	}
+}
+
 // SendAll sends n datagrams of 10 parameters from one socket, in turn for each of the senders
 // and with sequence numbers, and waits until received says that they are. At most underWay
-// are under way, so that none is lost. It returns the CPU time of the process without that
-// of the sending thread: the cost of receiving.
-func SendAll(t testing.TB, to string, n, senders, underWay int, received *atomic.Int64) time.Duration {
+// are under way, so that none is lost; with a gate they are sent in bursts of that size. It
+// returns the CPU time of the process without that of the sending thread: the cost of
+// receiving.
+func SendAll(t testing.TB, to string, n, senders, underWay int, received *atomic.Int64, gate *Gate) time.Duration {
 	conn, err := net.Dial("udp", to)
 	if err != nil {
 		t.Fatal(err)
@@ -63,12 +93,16 @@ func SendAll(t testing.TB, to string, n, senders, underWay int, received *atomic
 		runtime.LockOSThread() // for good: the thread ends with the goroutine
 		begin := cpu(unix.RUSAGE_THREAD)
 		pause := unix.NsecToTimespec(int64(100 * time.Microsecond))
+		burst := underWay / 4
+		if gate != nil {
+			burst = underWay
+		}
 		for i := 0; i < n; {
-			if int64(i)-received.Load() >= int64(underWay) {
+			if i-int(received.Load()) > underWay-burst {
 				_ = unix.Nanosleep(&pause, nil)
 				continue
 			}
-			for range min(underWay/4, n-i) {
+			for range min(burst, n-i) {
 				b := all[i%senders]
 				seq := 1 + i/senders
 				b[number], b[number+1], b[number+2], b[number+3] = byte(seq>>24), byte(seq>>16), byte(seq>>8), byte(seq)
@@ -77,11 +111,13 @@ func SendAll(t testing.TB, to string, n, senders, underWay int, received *atomic
 				}
 				i++
 			}
+			gate.set(int64(i))
 		}
 		end := time.Now().Add(Patience)
 		for received.Load() < int64(n) && time.Now().Before(end) {
 			_ = unix.Nanosleep(&pause, nil)
 		}
+		gate.set(math.MaxInt64)
 		done <- cpu(unix.RUSAGE_THREAD) - begin
 	}()
 	sending := <-done
@@ -98,7 +134,7 @@ type message struct {
 const rawBatch = 32
 
 // rawReceive counts datagrams with a bare loop of recvmmsg, until the socket is shut down.
-func rawReceive(fd int, received *atomic.Int64) {
+func rawReceive(fd int, received *atomic.Int64, gate *Gate) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	var (
@@ -115,6 +151,7 @@ func rawReceive(fd int, received *atomic.Int64) {
 		h.SetIovlen(1)
 	}
 	for {
+		gate.Wait(received.Load())
 		n, _, errno := unix.Syscall6(unix.SYS_RECVMMSG, uintptr(fd), uintptr(unsafe.Pointer(&messages)), rawBatch, unix.MSG_WAITFORONE, 0, 0)
 		if errno == unix.EINTR {
 			continue
@@ -131,7 +168,7 @@ func rawReceive(fd int, received *atomic.Int64) {
 
 // RawReceive returns the CPU time in which a bare loop of recvmmsg receives n datagrams that
 // [SendAll] sends: the floor of every receiver.
-func RawReceive(t testing.TB, n, senders int) time.Duration {
+func RawReceive(t testing.TB, n, senders int, gate *Gate) time.Duration {
 	l := Listen(t)
 	f, err := l.File() // it blocks
 	if err != nil {
@@ -149,8 +186,8 @@ func RawReceive(t testing.TB, n, senders int) time.Duration {
 	}
 	var received atomic.Int64
 	done := make(chan struct{})
-	go func() { defer close(done); rawReceive(fd, &received) }()
-	took := SendAll(t, l.Name(), n, senders, UnderWay(granted), &received)
+	go func() { defer close(done); rawReceive(fd, &received, gate) }()
+	took := SendAll(t, l.Name(), n, senders, UnderWay(granted), &received, gate)
 	if got := received.Load(); got != int64(n) {
 		t.Errorf("the bare loop received %d of %d", got, n)
 	}
