@@ -67,7 +67,7 @@ func TestFloodLimits(t *testing.T) {
 	if got := f.share(alice, 2, 60, 500); got > 0.25 {
 		t.Errorf("%.3f of a flood accepted", got)
 	}
-	if got := f.share(alice, 71, 1, 40); got != 1 {
+	if got := f.share(alice, 71, 5, 40); got != 1 {
 		t.Errorf("%.3f accepted after a silence of 10 s", got)
 	}
 	// A socket that is a second behind neither panics nor resets the count.

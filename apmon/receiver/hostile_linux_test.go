@@ -114,7 +114,7 @@ func randomBytes(t *testing.T, long time.Duration) {
 	served := make(chan error)
 	go func() { served <- r.Serve(ctx, func(*Packet) { handled.Add(1) }) }()
 	rng := rand.New(rand.NewPCG(5, 6))
-	under := int64(min(underWay(r.sockets[0].readBuffer), 512) / 8) // datagrams of up to 9 KB
+	under := int64(min(testkit.UnderWay(r.sockets[0].readBuffer), 512) / 8) // datagrams of up to 9 KB
 	var sent, well int64
 	b := make([]byte, 0, 16<<10)
 	for end := time.Now().Add(long); time.Now().Before(end); {

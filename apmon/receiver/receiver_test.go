@@ -61,6 +61,12 @@ func datagram(password string, seq int) []byte {
 	return d.Append(nil)
 }
 
+// from returns a datagram of a process.
+func from(instance, seq int) []byte {
+	d := xdr.Datagram{Version: xdr.Version, Instance: int32(instance), Seq: int32(seq), Cluster: "C", Node: "N", Params: []xdr.Param{xdr.Int("x", seq)}}
+	return d.Append(nil)
+}
+
 // all serves until everything that has arrived so far was handed over.
 func all(t testing.TB, r *Receiver, handle func(*Packet)) {
 	t.Helper()

@@ -167,7 +167,8 @@ func (a *accounts) refuse(now time.Time, addr netip.Addr, err error) {
 
 // accept counts a datagram that was accepted.
 func (a *accounts) accept(now time.Time, addr netip.Addr, d *xdr.Datagram, truncated bool) {
-	sequenced := d.Sequenced()
+	// Only a datagram with them has numbers; to parse the version again costs more.
+	sequenced := d.Instance != 0 || d.Seq != 0 || d.Sequenced()
 	s := a.shard(addr, d.Instance, sequenced)
 	s.mu.Lock()
 	defer s.mu.Unlock()

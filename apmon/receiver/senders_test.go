@@ -102,6 +102,44 @@ func TestSendersAreBounded(t *testing.T) {
 	}
 }
 
+// Newcomers push out each other, and not a sender that has sent twice, even if it has been
+// silent for longer. Yet true newcomers find a place when the table is full of others.
+func TestNewcomersTakeTheirOwnPlaces(t *testing.T) {
+	const most = 100
+	tab := newTable(most)
+	tab.accept(start, alice, 1, 1, false)
+	tab.accept(start, alice, 1, 2, false)
+	tab.accept(start, alice, 1, 3, false)
+	forged := int32(10)
+	forge := func(n int) {
+		for range n {
+			forged++
+			tab.accept(start, bob, forged, 1, false)
+			tab.refuse(start, netip.AddrFrom4([4]byte{10, 0, byte(forged >> 8), byte(forged)}), ErrFlood)
+		}
+	}
+	forge(1000)
+	if e := tab.entries[key{alice, 1, true}]; e == nil || e.counts.Received != 3 {
+		t.Fatalf("the regular sender is forgotten: %+v", e)
+	}
+	// More regular senders than there are places.
+	for i := range int32(2 * most) {
+		for seq := range int32(4) {
+			tab.accept(start, carol, i, seq, false)
+		}
+		forge(1)
+	}
+	if n := len(tab.entries); n != most || tab.newcomers.n < most/4-1 || tab.newcomers.n > most/4+1 {
+		t.Errorf("%d newcomers of %d senders", tab.newcomers.n, n)
+	}
+	if tab.entries[key{alice, 1, true}] != nil || tab.entries[key{carol, 2*most - 1, true}] == nil {
+		t.Error("the regular sender that was silent for longest is not the one that was dropped")
+	}
+	if got := total(tab); got.Lost != 0 || got.Received != 3+1000+2*most*5 {
+		t.Errorf("%+v", got)
+	}
+}
+
 // The ring and the map must agree, whatever happens.
 func TestSendersRing(t *testing.T) {
 	tab := newTable(3)

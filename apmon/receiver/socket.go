@@ -95,13 +95,17 @@ func (s *socket) addr() netip.AddrPort {
 func (s *socket) memory() kernelMemory {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	k := &s.kernel
 	if held, drops, ok := memory(s.raw); ok {
-		k.known, k.held = true, held
-		k.drops += uint64(drops - k.last) // modulo 2^32
-		k.last = drops
+		s.kernel.update(held, drops)
 	}
-	return *k
+	return s.kernel
+}
+
+// update takes over what the kernel reports. Its count of drops wraps at 2^32.
+func (k *kernelMemory) update(held, drops uint32) {
+	k.known, k.held = true, held
+	k.drops += uint64(drops - k.last)
+	k.last = drops
 }
 
 func (s *socket) close() error {

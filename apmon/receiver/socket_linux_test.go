@@ -1,25 +1,68 @@
 package receiver
 
-import "testing"
+import (
+	"testing"
+)
 
+// What is sent to small receive buffers is received or dropped by the kernel, of all sockets
+// together.
 func TestKernelDropsAreKnown(t *testing.T) {
-	r := listen(t, "127.0.0.1:0", Options{ReadBuffer: 1})
-	c := dial(t, r)
-	const n = 1000
-	for i := range n {
-		send(t, c, datagram("", i))
+	t.Parallel()
+	for _, sockets := range []int{1, 3} {
+		r := listen(t, "127.0.0.1:0", Options{ReadBuffer: 1, Sockets: sockets})
+		conns := ports(t, r, 20)
+		const n = 1000
+		for i := range n {
+			send(t, conns[i%len(conns)], datagram("", i))
+		}
+		before := r.Stats()
+		all(t, r, func(*Packet) {})
+		s := r.Stats()
+		if !s.KernelKnown {
+			t.Skip("the kernel does not report its drops")
+		}
+		if before.KernelQueued == 0 || before.KernelDropped != s.KernelDropped || s.KernelQueued != 0 {
+			t.Errorf("%d sockets: before %+v, after %+v", sockets, before, s)
+		}
+		if s.KernelDropped == 0 || s.Received+s.KernelDropped != n {
+			t.Errorf("%d sockets: %d received, %d dropped, %d sent; buffers of %d bytes", sockets, s.Received, s.KernelDropped, n, s.ReadBuffer)
+		}
+		r.Close()
+		if closed := r.Stats(); closed.KernelDropped != s.KernelDropped || !closed.KernelKnown || closed.KernelQueued != 0 {
+			t.Errorf("after Close: %+v, before: %+v", closed, s)
+		}
 	}
-	received := uint64(0)
-	all(t, r, func(*Packet) { received++ })
-	s := r.Stats()
-	if !s.KernelKnown {
-		t.Skip("the kernel does not report its drops")
-	}
-	if s.KernelDropped == 0 || received+s.KernelDropped != n {
-		t.Errorf("%d received, %d dropped, %d sent; buffer of %d bytes", received, s.KernelDropped, n, s.ReadBuffer)
+}
+
+// Datagrams that wait when the receiver is closed are not held after that.
+func TestNothingIsQueuedAfterClose(t *testing.T) {
+	t.Parallel()
+	r := listen(t, "127.0.0.1:0", Options{})
+	send(t, dial(t, r), datagram("", 1))
+	if s := r.Stats(); s.KernelQueued == 0 && s.KernelKnown {
+		t.Errorf("%+v", s)
 	}
 	r.Close()
-	if closed := r.Stats(); closed.KernelDropped != s.KernelDropped || !closed.KernelKnown {
-		t.Errorf("after Close: %+v, before: %+v", closed, s)
+	if s := r.Stats(); s.KernelQueued != 0 {
+		t.Errorf("%+v", s)
+	}
+}
+
+func TestKernelDropsWrap(t *testing.T) {
+	t.Parallel()
+	var k kernelMemory
+	for _, drops := range []uint32{5, 1<<32 - 1, 3, 3} {
+		k.update(1, drops)
+	}
+	if k.drops != 1<<32+3 {
+		t.Errorf("%d drops", k.drops)
+	}
+}
+
+func BenchmarkStats(b *testing.B) {
+	r := listen(b, "127.0.0.1:0", Options{Sockets: 4})
+	b.ReportAllocs()
+	for b.Loop() {
+		r.Stats()
 	}
 }

@@ -18,14 +18,7 @@ import (
 
 	"github.com/apmon-go/apmon/internal/queue"
 	"github.com/apmon-go/apmon/internal/testkit"
-	"github.com/apmon-go/apmon/xdr"
 )
-
-// from returns a datagram of a process.
-func from(instance, seq int) []byte {
-	d := xdr.Datagram{Version: xdr.Version, Instance: int32(instance), Seq: int32(seq), Cluster: "C", Node: "N", Params: []xdr.Param{xdr.Int("x", seq)}}
-	return d.Append(nil)
-}
 
 // ports returns sockets that send to r from so many source ports.
 func ports(t testing.TB, r *Receiver, n int) []net.Conn {
@@ -252,7 +245,7 @@ func TestOneSenderCarriesEverything(t *testing.T) {
 	if testkit.Race {
 		n /= 10
 	}
-	if took := measure(t, n, 1, Options{Sockets: 3}, func(*Packet) {}); took <= 0 {
+	if took := measure(t, n, 1, Options{Sockets: 3}, nil, func(*Packet) {}); took <= 0 {
 		t.Errorf("CPU time of %v", took)
 	}
 }
@@ -336,7 +329,7 @@ func TestSetAccessLosesNothing(t *testing.T) {
 			}
 		}
 	}()
-	sendAll(t, r.Addr().String(), n, 10, underWay(r.sockets[0].readBuffer), &handled)
+	testkit.SendAll(t, r.Addr().String(), n, 10, testkit.UnderWay(r.sockets[0].readBuffer), &handled, nil)
 	cancel()
 	if err := <-served; err != nil {
 		t.Error(err)
