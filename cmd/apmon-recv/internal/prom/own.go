@@ -27,8 +27,9 @@ type Sources struct {
 // newOwn returns the registry of our own metrics.
 func newOwn(e *Exporter, s Sources) *prometheus.Registry {
 	reg := prometheus.NewRegistry()
+	// Of the statistics of memory two have names that are one in OpenMetrics.
 	reg.MustRegister(
-		collectors.NewGoCollector(),
+		collectors.NewGoCollector(collectors.WithGoCollectorMemStatsMetricsDisabled()),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		&own{e, s},
 	)

@@ -311,7 +311,7 @@ func TestRenderingIsWhole(t *testing.T) {
 	t.Parallel()
 	s := newTestStore(t, Options{Metrics: []Rule{{Param: "x*", Name: "x_$1", Labels: map[string]string{"p": "$1"}}}})
 	want := 0
-	for i := range 300 {
+	for i := range 40 {
 		long := strings.Repeat("é\"", 1+i%7*4000)
 		s.offer(fmt.Sprint("C", i%20, long), fmt.Sprint("N", i), number("a", 1), number(fmt.Sprint("x", i%50), 2), number("b"+long[:len(long)/3*3], 3))
 		want += 3
