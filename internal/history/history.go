@@ -114,7 +114,8 @@ type Series struct {
 	IsText   bool
 
 	lifetime uint32 // s, 0 for Options.Expire
-	cost     int64  // bytes, without its text
+	markCost uint32 // bytes
+	cost     int64  // bytes, with its mark, without its text
 	mark     any
 	next     *Series // that followed last time
 }
@@ -410,11 +411,11 @@ func (e *Series) Mark() any { return e.mark }
 // was received for the given time, of at least a second; 0 is the time of the store. Mark
 // returns false and attaches nothing if there is no room.
 func (n *Node) Mark(e *Series, mark any, bytes int, expire time.Duration) bool {
-	cost := seriesCost + n.cost + escapedLen(e.Name) + int64(bytes)
-	if !n.store.grow(cost - e.cost) {
+	more := int64(bytes) - int64(e.markCost)
+	if !n.store.grow(more) {
 		return false
 	}
-	e.mark, e.cost = mark, cost
+	e.mark, e.cost, e.markCost = mark, e.cost+more, uint32(bytes)
 	e.lifetime = uint32(min(expire/time.Second, 1<<31))
 	return true
 }
