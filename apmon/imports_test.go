@@ -25,6 +25,7 @@ func TestImportsPointOneWay(t *testing.T) {
 		"internal/safetext": {},
 		"internal/backoff":  {},
 		"internal/queue":    {},
+		"internal/history":  {"xdr"},
 		"internal/kernel":   {},
 		"internal/process":  {"internal/kernel"},
 

@@ -1,0 +1,233 @@
+package prom
+
+import (
+	"bytes"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"regexp"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/apmon-go/apmon/apmon"
+	"github.com/apmon-go/apmon/apmon/apmontest"
+	"github.com/apmon-go/apmon/apmon/httpstats"
+	"github.com/apmon-go/apmon/apmon/metrics"
+	"github.com/apmon-go/apmon/conf"
+	"github.com/apmon-go/apmon/internal/testkit"
+	"github.com/apmon-go/apmon/procinfo"
+	"github.com/apmon-go/apmon/xdr"
+)
+
+// packaged returns the rules of packaging/receiver.yaml.
+func packaged(t testing.TB) Options {
+	t.Helper()
+	b, err := os.ReadFile("../../../../packaging/receiver.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var config struct {
+		Options `yaml:",inline"`
+	}
+	d := yaml.NewDecoder(bytes.NewReader(b))
+	d.KnownFields(true)
+	if err := d.Decode(&config); err != nil {
+		t.Fatal(err)
+	}
+	return config.Options
+}
+
+// unmapped returns the lines of a scrape that no rule has mapped, and the series left out.
+func unmapped(s *testStore, text string) []string {
+	var lines []string
+	for line := range strings.Lines(text) {
+		if strings.HasPrefix(line, paramMetric+"{") {
+			lines = append(lines, line)
+		}
+	}
+	if u := s.Unexported(); u != (Unexported{}) {
+		lines = append(lines, fmt.Sprintf("%+v", u))
+	}
+	return lines
+}
+
+var unit = regexp.MustCompile(`_(bytes|seconds|ratio|hertz)(_total|_per_second|_mean|_peak)*$`)
+
+// checkUnit checks that a parameter has the base unit, and the scale, of its unit.
+func checkUnit(t *testing.T, rs *rules, cluster, param, of string) {
+	t.Helper()
+	s := newTestStore(t, Options{})
+	s.Exporter.rules.Store(rs)
+	s.offer(cluster, "N", number(param, 1000))
+	for line := range strings.Lines(s.values(t, plainText)) {
+		if strings.HasPrefix(line, "#") {
+			continue
+		}
+		name, rest, _ := strings.Cut(line, "{")
+		value := rest[strings.LastIndex(rest, " ")+1:]
+		base := ""
+		if m := unit.FindStringSubmatch(name); m != nil {
+			base = m[1]
+		}
+		want, ok := map[string][2]string{
+			"%": {"ratio", "10"}, "KB": {"bytes", "1024000"}, "MB": {"bytes", "1048576000"}, "KB/s": {"bytes", "1024000"},
+			"bytes": {"bytes", "1000"}, "s": {"seconds", "1000"}, "ms": {"seconds", "1"}, "days": {"seconds", "86400000"},
+			"MHz": {"hertz", "1000000000"}, "bit/s": {"bytes", "125"}, "unix s": {"seconds", "1000"}, "0 to 1": {"ratio", "1000"},
+		}[of]
+		if !ok {
+			want = [2]string{"", "1000"}
+		}
+		if base != want[0] || strings.TrimSpace(value) != want[1] {
+			t.Errorf("%s (%s): %s", param, of, line)
+		}
+		if strings.HasSuffix(of, "/s") && !strings.Contains(name, "_per_second") && param != "go_gc_pause_R" {
+			t.Errorf("%s (%s): %s", param, of, line)
+		}
+	}
+}
+
+// Each parameter in the tables of the packages has a rule, and a base unit.
+func TestPackagedRulesAreComplete(t *testing.T) {
+	t.Parallel()
+	o := packaged(t)
+	if err := o.Check(); err != nil {
+		t.Fatal(err)
+	}
+	rs, _ := newRules(o)
+	s := newTestStore(t, o)
+	add := func(cluster, node, name, unit string) {
+		name = strings.Replace(name, "IF_", "eth0.1_", 1)
+		s.offer(cluster, node, number(name, 1))
+		checkUnit(t, rs, cluster, name, unit)
+	}
+	for _, m := range procinfo.Metrics() {
+		if m.Text {
+			continue
+		}
+		names := []string{m.Name}
+		for _, a := range m.Aliases {
+			if !slices.Contains(names, a.Name) {
+				names = append(names, a.Name)
+			}
+		}
+		for _, name := range names {
+			// The other spelling of a parameter is sent by other nodes.
+			node := fmt.Sprint("N", slices.Index(names, name))
+			if m.Category == "job" {
+				add("Site_Services", node, name, m.Unit)
+				if m.Name != "up" && m.Name != "restarts" {
+					add(apmon.DefaultJobCluster, node, name, m.Unit)
+					add("Site_Jobs", node, name, m.Unit)
+				}
+			} else {
+				add(apmon.DefaultMonitorCluster, node, name, m.Unit)
+				add("Site_Nodes", node, name, m.Unit)
+			}
+		}
+	}
+	for _, m := range httpstats.Metrics() {
+		add("Site_Services", "web", httpstats.DefaultPrefix+m.Name, m.Unit)
+	}
+	for _, name := range []string{"client_count", "requests", "requests_R", "unmatched", "late", "bad_lines", "windows_lost", "truncated"} {
+		add("Site_Streams", "N", name, "")
+	}
+	add("Site_Streams", "N", "bytes_sent", "bytes")
+	add("Site_Streams", "N", "bytes_sent_R", "bytes")
+	for _, name := range []string{"lostDatagrams", "lostDatagrams_R", "receivedDatagrams", "receivedDatagrams_R", "activeSenders"} {
+		add("ApMon_Receiver", "N", "ApMon_8884_"+name, "")
+	}
+	text := s.scrape(t, plainText)
+	if lines := unmapped(s, text); len(lines) > 0 {
+		t.Errorf("without a rule:\n%s", strings.Join(lines, ""))
+	}
+	promtool(t, text)
+	for _, r := range rs.list {
+		if r.family != nil && r.family.help == "" {
+			t.Errorf("%v: no help", r)
+		}
+	}
+}
+
+// What the packages report of this host, a job, and this program is mapped whole.
+func TestPackagedRulesOnRealReports(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS != "linux" {
+		t.Skip("jobs are followed on Linux only")
+	}
+	recv := apmontest.New(t)
+	d, err := conf.ParseDestination(recv.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, err := apmon.New(conf.Config{Destinations: []conf.Destination{d}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+
+	pid, _ := testkit.Sleeper(t)
+	job := apmon.Job{PID: pid, Node: "job", WorkDir: t.TempDir(), NumCPUs: 1, Switches: map[string]bool{"pss": true, "swappss": true}}
+	if _, err := client.AddJob(job); err != nil {
+		t.Fatal(err)
+	}
+	if err := client.SetBenchmark("hs23", 17); err != nil {
+		t.Fatal(err)
+	}
+	reg := metrics.New()
+	defer reg.Close()
+	reg.AddRuntime()
+	if _, err := metrics.Publish(client, reg, metrics.PublishOptions{Cluster: "Site_Services", Node: "runtime"}); err != nil {
+		t.Fatal(err)
+	}
+	stats := httpstats.New(httpstats.Options{})
+	stats.Wrap(http.NotFoundHandler()).ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/", nil))
+	if _, err := client.AddSource(stats, apmon.ReportOptions{Name: "http", Cluster: "Site_Services", Node: "http"}); err != nil {
+		t.Fatal(err)
+	}
+	s := newTestStore(t, packaged(t))
+	sent := map[string]bool{}
+	// Rates come with the second report, and some values take a moment.
+	testkit.Eventually(t, "all kinds of reports", func() bool {
+		if err := client.Report(t.Context(), apmon.ReportNow); err != nil {
+			t.Fatal(err)
+		}
+		runtime.GC() // for a pause
+		for _, d := range recv.Datagrams() {
+			for i := range d.Params {
+				sent[d.Node+" "+d.Params[i].Name] = true
+				sent[d.Params[i].Name] = true
+			}
+		}
+		return sent["cpu_usr"] && sent["job instant_cpu_usage"] && sent["workdir_size"] && sent["http_mean_bitrate"] && sent["go_gc_pause_max"]
+	})
+	numbers := map[string]bool{}
+	for _, d := range recv.Datagrams() {
+		s.Offer(d.Cluster, d.Node, d.Params, time.Now(), 0)
+		for i := range d.Params {
+			if d.Params[i].Type() != xdr.TypeString {
+				numbers[d.Cluster+" "+d.Node+" "+d.Params[i].Name] = true
+			}
+		}
+	}
+	text := s.scrape(t, plainText)
+	if lines := unmapped(s, text); len(lines) > 0 {
+		t.Errorf("without a rule:\n%s", strings.Join(lines, ""))
+	}
+	samples := 0
+	for name, n := range s.parse(t, text, plainText) {
+		if !reserved(name) && !strings.HasSuffix(name, "_info") {
+			samples += n
+		}
+	}
+	if samples != len(numbers) || samples < 100 {
+		t.Errorf("%d samples of %d parameters", samples, len(numbers))
+	}
+	promtool(t, text)
+	s.parse(t, s.scrape(t, openMetrics), openMetrics)
+}
