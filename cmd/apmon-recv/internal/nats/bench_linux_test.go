@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"strconv"
 	"syscall"
 	"testing"
 	"time"
@@ -49,9 +50,16 @@ func BenchmarkPublish(b *testing.B) {
 		}
 		set.Idle(b.Context())
 	}
-	bare := func(n int) {
+	var headers [nodes]slot
+	number := 0
+	bare := func(n int, headed bool) {
 		for i := range n {
 			m := &nats.Msg{Subject: subject[i%nodes], Data: packets[i%nodes].Raw}
+			if headed {
+				number++
+				m.Header = headers[i%nodes].header
+				m.Header[jetstream.MsgIDHeader][0] = strconv.Itoa(number) + "-0123456789012345678"
+			}
 			_, err := js.PublishMsgAsync(m)
 			for errors.Is(err, jetstream.ErrTooManyStalledMsgs) {
 				_, err = js.PublishMsgAsync(m)
@@ -63,9 +71,11 @@ func BenchmarkPublish(b *testing.B) {
 		<-js.PublishAsyncComplete()
 	}
 	ours(nodes) // makes the stream
-	bare(nodes)
+	for i := range headers {
+		headers[i].fill(packets[i], 1, new(stamp))
+	}
 	const turn = 10000
-	var wall, cpu [2]time.Duration
+	var wall, cpu [3]time.Duration
 	measure := func(i, n int, publish func(int)) {
 		c, w := cpuTime(b), time.Now()
 		publish(n)
@@ -76,7 +86,8 @@ func BenchmarkPublish(b *testing.B) {
 	for left := b.N; left > 0; left -= turn {
 		n := min(left, turn)
 		measure(0, n, ours)
-		measure(1, n, bare)
+		measure(1, n, func(n int) { bare(n, false) })
+		measure(2, n, func(n int) { bare(n, true) })
 	}
 	b.StopTimer()
 	if st := set.Stats()[0]; st.Sent != uint64(b.N+nodes) {
@@ -87,6 +98,8 @@ func BenchmarkPublish(b *testing.B) {
 	b.ReportMetric(float64(b.N)/wall[1].Seconds(), "bare/s")
 	b.ReportMetric(wall[1].Seconds()/wall[0].Seconds(), "of-bare")
 	b.ReportMetric(cpu[1].Seconds()/cpu[0].Seconds(), "of-bare-CPU")
+	b.ReportMetric(wall[2].Seconds()/wall[0].Seconds(), "of-headed")
+	b.ReportMetric(cpu[2].Seconds()/cpu[0].Seconds(), "of-headed-CPU")
 	b.ReportMetric(cpu[0].Seconds()*1e6/float64(b.N), "CPU-us/datagram")
 }
 

@@ -80,8 +80,8 @@ func packet(raw []byte) *receiver.Packet {
 	return p
 }
 
-// state returns that of the stream of a partition.
-func state(t testing.TB, js jetstream.JetStream, name string) jetstream.StreamState {
+// stored returns of the stream of a partition.
+func stored(t testing.TB, js jetstream.JetStream, name string) jetstream.StreamState {
 	t.Helper()
 	var st jetstream.StreamState
 	testkit.Eventually(t, "the state of "+name, func() bool {

@@ -31,7 +31,17 @@ type slot struct {
 	born    time.Time
 	header  nats.Header
 	values  [5]string
+	state   state
 }
+
+// state is how far a datagram is.
+type state uint8
+
+const (
+	waiting state = iota
+	flying        // published, without an answer
+	done          // stored, or refused for good
+)
 
 // stamp formats receive times. The datagrams of one batch from a socket share theirs.
 type stamp struct {

@@ -267,7 +267,7 @@ const (
 // connect returns a connection that is made, and made again, in the background. It returns
 // an error for options that Check would have refused. Async receives errors that belong to no
 // call, such as a missing permission.
-func (s Server) connect(async func(error)) (*nats.Conn, error) {
+func (s Server) connect(async func(error), more ...nats.Option) (*nats.Conn, error) {
 	options := []nats.Option{
 		nats.Name("apmon-recv"),
 		nats.RetryOnFailedConnect(true),
@@ -278,6 +278,7 @@ func (s Server) connect(async func(error)) (*nats.Conn, error) {
 		nats.Timeout(dialTimeout),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { async(err) }),
 	}
+	options = append(options, more...)
 	if s.Credentials != "" {
 		options = append(options, nats.UserCredentials(s.Credentials))
 	}
