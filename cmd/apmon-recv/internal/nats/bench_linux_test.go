@@ -72,7 +72,7 @@ func BenchmarkPublish(b *testing.B) {
 	}
 	ours(nodes) // makes the stream
 	for i := range headers {
-		headers[i].fill(packets[i], 1, new(stamp))
+		headers[i].fill(packets[i], time.Now(), 1, new(stamp))
 	}
 	const turn = 10000
 	var wall, cpu [3]time.Duration

@@ -27,8 +27,8 @@ const (
 // slot is one datagram on its way to a stream. Its header is used again.
 type slot struct {
 	subject string
-	data    []byte // refers to the batch of the output
-	born    time.Time
+	data    []byte    // refers to the batch of the output
+	born    time.Time // from when on its age counts
 	header  nats.Header
 	values  [5]string
 	state   state
@@ -57,17 +57,11 @@ func (s *stamp) format(at time.Time) string {
 }
 
 // fill makes the message of an accepted datagram.
-func (s *slot) fill(p *receiver.Packet, partitions int, st *stamp) {
+func (s *slot) fill(p *receiver.Packet, born time.Time, partitions int, st *stamp) {
 	d := p.Datagram
 	part := Partition(d.Cluster, d.Node, partitions)
 	subject, whole := Subject(part, d.Cluster, d.Node)
-	s.subject, s.data = subject, p.Raw
-	s.born = p.Received
-	if s.born == s.born.Round(0) {
-		// It has no monotonic clock: it was not read from a socket by this process, but
-		// consumed from a stream, where it may be old.
-		s.born = time.Now()
-	}
+	s.subject, s.data, s.born = subject, p.Raw, born
 	if s.header == nil {
 		s.header = make(nats.Header, len(s.values))
 	}

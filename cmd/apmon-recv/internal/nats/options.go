@@ -299,10 +299,14 @@ func (s Server) connect(async func(error), more ...nats.Option) (*nats.Conn, err
 
 // why returns the reason why a request failed: that of the connection, if it is down.
 func why(nc *nats.Conn, err error) error {
-	if !nc.IsConnected() {
+	down := errors.Is(err, nats.ErrReconnectBufExceeded)
+	if !nc.IsConnected() || down {
 		if last := nc.LastError(); last != nil {
 			return last
 		}
+	}
+	if down {
+		return errors.New("not connected")
 	}
 	return err
 }

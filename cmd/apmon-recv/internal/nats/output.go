@@ -88,12 +88,24 @@ type publisher struct {
 
 // batch publishes the datagrams of one Take, in portions that fill the window.
 func (p *publisher) batch(ctx context.Context) {
+	now := time.Now()
+	limit := p.oldest(now)
 	for pk := range p.in.Packets() {
 		if pk.Datagram == nil {
 			continue
 		}
+		born := pk.Received
+		if born == born.Round(0) {
+			// It has no monotonic clock: it was not read from a socket by this process, but
+			// consumed from a stream, where it may be old.
+			born = now
+		}
+		if born.Before(limit) {
+			p.in.Drop(output.TooOld, 1)
+			continue
+		}
 		i := p.window.add()
-		p.window.slots[i].fill(pk, p.o.options.Partitions, &p.stamp)
+		p.window.slots[i].fill(pk, born, p.o.options.Partitions, &p.stamp)
 		p.todo = append(p.todo, i)
 		p.advance(ctx)
 		if i == portion-1 {
@@ -114,10 +126,9 @@ func (p *publisher) advance(ctx context.Context) {
 
 // finish waits until every datagram of the portion is stored or dropped, or ctx ends.
 func (p *publisher) finish(ctx context.Context) {
-	fails := false
+	var r result
 	for {
 		p.advance(ctx)
-		var r result
 		p.todo, r = p.window.wait(ctx, p.todo[:0])
 		p.in.Sent(r.stored)
 		if r.refused > 0 {
@@ -130,7 +141,6 @@ func (p *publisher) finish(ctx context.Context) {
 			p.ready = false
 		}
 		if r.err != nil {
-			fails = true
 			p.in.Fails(r.err)
 			pause(ctx, retryPause)
 		}
@@ -141,7 +151,7 @@ func (p *publisher) finish(ctx context.Context) {
 	}
 	if len(p.todo) > 0 {
 		p.in.Drop(output.Stopped, len(p.todo))
-	} else if p.ready && !fails {
+	} else if r.stored > 0 && r.err == nil {
 		p.in.Works()
 	}
 	p.todo = p.todo[:0]
@@ -167,13 +177,17 @@ func (p *publisher) prepare(ctx context.Context) {
 	p.ready, p.keeps = true, keeps
 }
 
-// dropOld drops datagrams whose message id a stream could have forgotten before a publish
-// reaches it.
+// oldest returns the time from which on datagrams are published. A stream could have forgotten
+// the message id of an older one, which another receiver has stored, before a publish reaches
+// it.
+func (p *publisher) oldest(now time.Time) time.Time { return now.Add(p.window.patience - p.keeps) }
+
+// dropOld drops datagrams that are too old to publish.
 func (p *publisher) dropOld() {
-	limit := time.Now().Add(p.window.patience - p.keeps)
+	limit := p.oldest(time.Now())
 	n := 0
 	for _, i := range p.todo {
-		if p.window.slots[i].born.After(limit) {
+		if !p.window.slots[i].born.Before(limit) {
 			p.todo[n] = i
 			n++
 		} else {
