@@ -50,6 +50,9 @@ type Queue struct {
 	// Of items that were taken and are not yet released.
 	takenCount, takenBytes int
 	closed                 bool
+	// Numbers of items that were put and released so far.
+	puts, released uint64
+	freed          chan struct{} // if not nil, closed at the next release
 
 	more chan struct{} // holds a token after items were put, or the queue was closed
 	room chan struct{} // holds a token after items were released
@@ -126,6 +129,7 @@ func (q *Queue) put(it *Item) bool {
 	q.used = end
 	q.queued.Items = append(q.queued.Items, Item{it.From, it.At, it.Err, b})
 	q.queued.bytes += size
+	q.puts++
 	return true
 }
 
@@ -177,27 +181,36 @@ func (q *Queue) release(b *Batch) {
 	b.Items, b.chunks, b.bytes = b.Items[:0], b.chunks[:0], 0
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	q.released += uint64(q.takenCount)
 	q.takenCount, q.takenBytes = 0, 0
 	wake(q.room)
+	if q.freed != nil {
+		close(q.freed)
+		q.freed = nil
+	}
 }
 
 // Idle waits until every item put before has been released, which the reader does with
-// its next Take. It returns false if the context ends before.
+// its next Take. Items put later do not prolong it. It returns false if the context ends
+// before.
 func (q *Queue) Idle(ctx context.Context) bool {
-	for {
-		q.mu.Lock()
-		n := len(q.queued.Items) + q.takenCount
-		q.mu.Unlock()
-		if n == 0 {
-			wake(q.room)
-			return true
+	q.mu.Lock()
+	until := q.puts
+	for q.released < until {
+		if q.freed == nil {
+			q.freed = make(chan struct{})
 		}
+		freed := q.freed
+		q.mu.Unlock()
 		select {
-		case <-q.room:
+		case <-freed:
 		case <-ctx.Done():
 			return false
 		}
+		q.mu.Lock()
 	}
+	q.mu.Unlock()
+	return true
 }
 
 // Close makes the queue take no more items; Take returns those that it holds.

@@ -26,6 +26,7 @@ type Sink interface{ Offer(p *receiver.Packet) }
 type running struct {
 	output Output
 	in     *In
+	ctx    context.Context    // of Run, ended when it has returned
 	cancel context.CancelFunc // ends Run without regard to the queue
 	done   chan struct{}      // closed when Run has returned
 }
@@ -102,16 +103,20 @@ func item(p *receiver.Packet) queue.Item {
 // was handed to it before. It returns false if the context ends before.
 func (s *Set) Idle(ctx context.Context) bool {
 	for _, r := range s.get().running {
-		select {
-		case <-r.done:
-			continue
-		default:
-		}
-		if !r.in.queue.Idle(ctx) {
+		if !r.idle(ctx) {
 			return false
 		}
 	}
 	return true
+}
+
+// idle waits until the output has handled what was handed to it before, or has ended. It
+// returns false if the context ends before.
+func (r *running) idle(ctx context.Context) bool {
+	either, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(r.ctx, cancel)()
+	return r.in.queue.Idle(either) || ctx.Err() == nil
 }
 
 // Swap makes these the outputs and sinks. Outputs of the set that are among them (the same
@@ -149,6 +154,7 @@ func (s *Set) start(o Output) *running {
 	r := &running{
 		output: o,
 		in:     &In{State: &State{log: log, name: o.Name()}, queue: queue.New(QueueLen, QueueBytes)},
+		ctx:    ctx,
 		cancel: cancel,
 		done:   make(chan struct{}),
 	}
@@ -156,6 +162,7 @@ func (s *Set) start(o Output) *running {
 		defer close(r.done)
 		err := o.Run(ctx, r.in)
 		r.in.queue.Close()
+		cancel()
 		if err != nil {
 			r.in.end(err)
 			if s.Failed != nil {
