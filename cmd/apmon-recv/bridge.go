@@ -13,6 +13,7 @@ import (
 
 	"github.com/apmon-go/apmon/apmon/receiver"
 	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/filter"
+	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/nats"
 	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/output"
 	"github.com/apmon-go/apmon/cmd/internal/command"
 	"github.com/apmon-go/apmon/procinfo"
@@ -25,9 +26,14 @@ type bridge struct {
 	log    *slog.Logger
 	filter atomic.Pointer[filter.Filter]
 	set    output.Set
+	web    *web // nil without an HTTP server
+	// Those of the settings at the start.
+	consumers []*nats.Consumer
 
 	mu       sync.Mutex
 	settings settings
+	reloaded time.Time             // when settings were put in force
+	reloadOK bool                  // the last attempt to read them succeeded
 	outputs  map[any]output.Output // by their options
 
 	// Not under mu, since apply waits for outputs that may fail.
@@ -41,6 +47,12 @@ func newBridge(stdout io.Writer, log *slog.Logger) *bridge {
 	b.set.Log, b.set.Failed = log, b.outputFailed
 	b.filter.Store(filter.New(filter.Options{}))
 	return b
+}
+
+// put hands a datagram of a stream to the outputs, and waits until they have room. It returns
+// false if ctx ends before.
+func (b *bridge) put(ctx context.Context, p *receiver.Packet) bool {
+	return !b.filter.Load().Apply(p) || b.set.Put(ctx, p)
 }
 
 // offer hands a datagram to the outputs. It never waits.
@@ -61,8 +73,8 @@ func (b *bridge) apply(ctx context.Context, s settings) error {
 	defer b.mu.Unlock()
 	outputs := make(map[any]output.Output)
 	var list []output.Output
-	all := s.outputs()
-	if s.Format != "" || len(all) == 0 {
+	all := s.outputs(b.log)
+	if s.Format != "" || len(all) == 0 && b.web == nil {
 		format := cmp.Or(s.Format, "text")
 		all = append(all, outputSettings{"format", streamOptions{format}, func() (output.Output, error) { return newPrinter(b.stdout, format) }})
 	}
@@ -77,11 +89,19 @@ func (b *bridge) apply(ctx context.Context, s settings) error {
 		outputs[o.options] = out
 		list = append(list, out)
 	}
-	b.filter.Store(filter.New(s.Options))
+	var sinks []output.Sink
+	if b.web != nil {
+		if err := b.web.configure(s); err != nil {
+			return err
+		}
+		sinks = append(sinks, b.web)
+	}
+	b.filter.Store(filter.New(s.Filter))
 	b.settings, b.outputs = s, outputs
+	b.reloaded, b.reloadOK = time.Now(), true
 	ending, cancel := context.WithTimeout(ctx, drainTime)
 	defer cancel()
-	b.set.Swap(ending, list, nil)
+	b.set.Swap(ending, list, sinks)
 	return nil
 }
 
@@ -165,11 +185,24 @@ func (b *bridge) reload(ctx context.Context, r *receiver.Receiver, load func() (
 		err = b.apply(ctx, s)
 	}
 	if err != nil {
+		b.mu.Lock()
+		b.reloadOK = false
+		b.mu.Unlock()
 		b.log.Error("the configuration cannot be used; the last one stays in force", "err", err)
 		return
 	}
-	r.SetAccess(access)
+	if r != nil {
+		r.SetAccess(access)
+	}
 	b.log.Info("configuration in force")
+}
+
+// reloadState returns whether the last attempt to read the settings succeeded, and when those
+// in force were read.
+func (b *bridge) reloadState() (ok bool, at time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.reloadOK, b.reloaded
 }
 
 // reportInterval is the time between two reports on the receiver itself.
@@ -192,10 +225,18 @@ func (b *bridge) report(ctx context.Context, r *receiver.Receiver) {
 
 // logState logs the counts of the receiver and of each output.
 func (b *bridge) logState(r *receiver.Receiver) {
-	s := r.Stats()
-	datagrams, params := b.filter.Load().Filtered()
-	b.log.Info("received", "datagrams", s.Received, "refused", s.Refused, "lost", s.Lost, "dropped", s.Dropped,
-		"filtered_datagrams", datagrams, "filtered_parameters", params)
+	if r != nil {
+		s := r.Stats()
+		b.log.Info("received", "datagrams", s.Received, "refused", s.Refused, "lost", s.Lost, "dropped", s.Dropped)
+	}
+	for _, c := range b.consumers {
+		s := c.Stats()
+		b.log.Info("consumed", "from", c.Name(), "datagrams", s.Consumed, "redelivered", s.Redelivered, "missed", s.Missed,
+			"active_partitions", s.Active, "pending", s.Pending)
+	}
+	if datagrams, params := b.filter.Load().Filtered(); datagrams+params > 0 {
+		b.log.Info("filtered", "datagrams", datagrams, "parameters", params)
+	}
 	for _, o := range b.set.Stats() {
 		b.log.Info("output", "state", o.String())
 	}

@@ -5,27 +5,31 @@ import (
 	"io"
 	"log/slog"
 	"slices"
-	"strings"
+	"strconv"
 	"time"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/glob"
 	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/influx"
+	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/nats"
 	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/record"
 	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/relay"
 	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/units"
 	"github.com/apmon-go/apmon/cmd/internal/command"
 	"github.com/apmon-go/apmon/conf"
+	"github.com/apmon-go/apmon/internal/history"
 )
 
 // flagSettings are settings given by flags that can be repeated.
 type flagSettings struct {
-	filter  struct{ cluster, node, param glob.List }
-	record  []string
-	influx  []string
-	relay   []string
-	regroup regroupValue
+	filter   struct{ cluster, node, param glob.List }
+	record   []string
+	influx   []string
+	relay    []string
+	regroup  regroupValue
+	nats     []string
+	fromNATS []string
 }
 
 // regroupValue is the value of --regroup, which may be left out.
@@ -73,6 +77,26 @@ func (f *flagSettings) flags() []cli.Flag {
 		&cli.BoolFlag{Name: "influx-gzip", DisableDefaultText: true, Usage: "compress what is sent to InfluxDB"},
 		&command.Repeat{Forms: []string{"relay"}, Value: "DEST", Usage: "pass datagrams on to the receiver at DEST, unchanged (repeatable)", Add: appendTo(&f.relay)},
 		&cli.GenericFlag{Name: "regroup", Value: &f.regroup, DefaultText: "off", Usage: "let --relay merge what each node sends within `TIME`, 2s if TIME is left out, and send at most 44 datagrams per second"},
+	), command.Group("Prometheus",
+		&cli.StringFlag{Name: "http", Usage: "serve last values at /metrics and /healthz on `[HOST:]PORT`; a port alone is that of 127.0.0.1"},
+		&cli.StringFlag{Name: "http-config", Usage: "read TLS and users from `FILE`, a web configuration file of Prometheus"},
+		&cli.IntFlag{Name: "series", DefaultText: strconv.Itoa(history.DefaultMaxSeries), Usage: "keep the last values of at most `N` parameters"},
+		&cli.GenericFlag{Name: "series-memory", Value: new(units.Bytes), DefaultText: units.Bytes(history.DefaultMaxBytes).String(), Usage: "keep last values in at most `SIZE`"},
+	), command.Group("NATS JetStream",
+		&command.Repeat{Forms: []string{"nats"}, Value: "URL", Usage: "publish datagrams to the NATS servers at URL, one or more with commas between (repeatable)", Add: appendTo(&f.nats)},
+		&command.Repeat{Forms: []string{"from-nats"}, Value: "URL", Usage: "hand datagrams from streams to the outputs; without --listen, only those (repeatable)", Add: appendTo(&f.fromNATS)},
+		&cli.StringFlag{Name: "stream", DefaultText: nats.DefaultStream, Usage: "use the streams `NAME`-0, NAME-1, …"},
+		&cli.IntFlag{Name: "nats-partitions", DefaultText: "1", Usage: "use `N` streams; all receivers and consumers must agree on N"},
+		&cli.StringFlag{Name: "nats-credentials", Usage: "log in with the credentials in `FILE`"},
+		&cli.StringFlag{Name: "nats-ca", Usage: "trust the certificate authorities in `FILE`"},
+		&cli.StringFlag{Name: "nats-cert", Usage: "use the client certificate in `FILE`"},
+		&cli.StringFlag{Name: "nats-key", Usage: "use the key in `FILE` with --nats-cert"},
+		&cli.GenericFlag{Name: "nats-window", Value: command.NewDuration(0), DefaultText: nats.DefaultWindow.String(), Usage: "let a stream that is created recognize a datagram for `TIME`"},
+		&cli.GenericFlag{Name: "nats-max-age", Value: command.NewDuration(0), DefaultText: "1h", Usage: "let a stream that is created keep datagrams for `TIME`"},
+		&cli.GenericFlag{Name: "nats-max-bytes", Value: new(units.Bytes), DefaultText: units.Bytes(nats.DefaultMaxBytes).String(), Usage: "let a stream that is created keep `SIZE`"},
+		&cli.IntFlag{Name: "nats-replicas", DefaultText: "1", Usage: "keep a stream that is created on `N` servers"},
+		&cli.StringFlag{Name: "nats-consumer", DefaultText: nats.DefaultConsumer, Usage: "share the streams with other processes that use `NAME`"},
+		&cli.GenericFlag{Name: "nats-failover", Value: command.NewDuration(0), DefaultText: nats.DefaultFailover.String(), Usage: "take over streams from a process that is silent for `TIME`"},
 	))
 }
 
@@ -94,7 +118,7 @@ func appendTo(l *[]string) func(string) error {
 
 // load returns the settings of the configuration file and of the flags, which come first.
 func (f *flagSettings) load(c *cli.Context) (settings, error) {
-	s := settings{Listen: defaultListen}
+	var s settings
 	file := c.String("config")
 	if file != "" {
 		if err := s.readChecked(file); err != nil {
@@ -106,19 +130,22 @@ func (f *flagSettings) load(c *cli.Context) (settings, error) {
 	if c.IsSet("password-file") && c.String("password-file") == "" {
 		return s, command.Errorf(command.Usage, "--password-file: the name is empty")
 	}
-	for name, to := range map[string]*string{"listen": &s.Listen, "password-file": &s.PasswordFile, "format": &s.Format, "access": &s.Access} {
+	for name, to := range map[string]*string{"listen": &s.Listen, "password-file": &s.PasswordFile, "format": &s.Format, "access": &s.Access, "http": &s.HTTP.Listen, "http-config": &s.HTTP.Config} {
 		if c.IsSet(name) {
 			*to = c.String(name)
 		}
 	}
-	for name, to := range map[string]*int{"sockets": &s.Sockets, "flood-limit": &s.FloodLimit} {
+	for name, to := range map[string]*int{"sockets": &s.Sockets, "flood-limit": &s.FloodLimit, "series": &s.Series} {
 		if c.IsSet(name) {
 			*to = c.Int(name)
 		}
 	}
-	s.Cluster = append(s.Cluster, f.filter.cluster...)
-	s.Node = append(s.Node, f.filter.node...)
-	s.Param = append(s.Param, f.filter.param...)
+	s.Filter.Cluster = append(s.Filter.Cluster, f.filter.cluster...)
+	s.Filter.Node = append(s.Filter.Node, f.filter.node...)
+	s.Filter.Param = append(s.Filter.Param, f.filter.param...)
+	if c.IsSet("series-memory") {
+		s.SeriesMemory = *c.Generic("series-memory").(*units.Bytes)
+	}
 	for _, name := range f.record {
 		s.Record = append(s.Record, record.Options{File: name, Size: *c.Generic("record-size").(*units.Bytes), Keep: c.Int("record-keep")})
 	}
@@ -128,19 +155,52 @@ func (f *flagSettings) load(c *cli.Context) (settings, error) {
 	for _, dest := range f.relay {
 		s.Relay = append(s.Relay, relay.Options{To: dest, Regroup: time.Duration(f.regroup)})
 	}
-	for name, outputs := range map[string]int{"record-size": len(f.record), "record-keep": len(f.record), "influx-token-file": len(f.influx), "influx-gzip": len(f.influx), "regroup": len(f.relay)} {
-		if c.IsSet(name) && outputs == 0 {
-			of, _, _ := strings.Cut(name, "-")
-			if of == "regroup" {
-				of = "relay"
-			}
-			return s, command.Errorf(command.Usage, "--%s does nothing without --%s", name, of)
-		}
+	server := nats.Server{
+		Credentials: c.String("nats-credentials"), CA: c.String("nats-ca"), Cert: c.String("nats-cert"), Key: c.String("nats-key"),
+		Stream: c.String("stream"), Partitions: c.Int("nats-partitions"),
+	}
+	for _, u := range f.nats {
+		server.URL = u
+		s.NATS = append(s.NATS, nats.Options{
+			Server: server, Window: c.Duration("nats-window"), MaxAge: c.Duration("nats-max-age"),
+			MaxBytes: int64(*c.Generic("nats-max-bytes").(*units.Bytes)), Replicas: c.Int("nats-replicas"),
+		})
+	}
+	for _, u := range f.fromNATS {
+		server.URL = u
+		s.FromNATS = append(s.FromNATS, nats.ConsumeOptions{Server: server, Consumer: c.String("nats-consumer"), Failover: c.Duration("nats-failover")})
+	}
+	if err := f.useless(c, &s); err != nil {
+		return s, err
 	}
 	if err := s.check(); err != nil { // of a flag: the file alone was checked before
 		return s, command.Errorf(command.Usage, "--%w", err)
 	}
 	return s, nil
+}
+
+// useless returns an error for a flag that does nothing without another one.
+func (f *flagSettings) useless(c *cli.Context, s *settings) error {
+	for _, k := range []struct {
+		of    string // the flag without which these do nothing
+		given bool
+		flags []string
+	}{
+		{"record", len(f.record) > 0, []string{"record-size", "record-keep"}},
+		{"influx", len(f.influx) > 0, []string{"influx-token-file", "influx-gzip"}},
+		{"relay", len(f.relay) > 0, []string{"regroup"}},
+		{"http", s.HTTP.Listen != "", []string{"http-config", "series", "series-memory"}},
+		{"nats", len(f.nats) > 0, []string{"nats-window", "nats-max-age", "nats-max-bytes", "nats-replicas"}},
+		{"from-nats", len(f.fromNATS) > 0, []string{"nats-consumer", "nats-failover"}},
+		{"nats or --from-nats", len(f.nats)+len(f.fromNATS) > 0, []string{"stream", "nats-partitions", "nats-credentials", "nats-ca", "nats-cert", "nats-key"}},
+	} {
+		for _, name := range k.flags {
+			if c.IsSet(name) && !k.given {
+				return command.Errorf(command.Usage, "--%s does nothing without --%s", name, k.of)
+			}
+		}
+	}
+	return nil
 }
 
 // checkCommand returns the command that checks files.
@@ -157,7 +217,7 @@ the configuration names, but asks no server.`,
 			&cli.StringFlag{Name: "access", Usage: "check the access rules in `FILE`"},
 		},
 		Action: func(c *cli.Context) error {
-			s := settings{Listen: defaultListen}
+			var s settings
 			if c.String("config")+c.String("access") == "" {
 				return command.Errorf(command.Usage, "nothing to check: use --config FILE or --access FILE")
 			}
@@ -165,7 +225,7 @@ the configuration names, but asks no server.`,
 				if err := s.readChecked(file); err != nil {
 					return err
 				}
-				for _, o := range s.outputs() { // some read files
+				for _, o := range s.outputs(nil) { // some read files
 					if _, err := o.make(); err != nil {
 						return command.Errorf(command.Config, "%s: %s: %w", file, o.key, err)
 					}

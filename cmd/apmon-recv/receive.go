@@ -42,11 +42,24 @@ func listen(ctx context.Context, o listenOptions, stdout, stderr io.Writer) erro
 	if err != nil {
 		return err
 	}
-	r, err := receiver.Listen(s.Listen, ro)
-	if err != nil {
-		return listenError(s.Listen, err)
+	var r *receiver.Receiver
+	var stats func() receiver.Stats
+	if s.Listen == "" && len(s.FromNATS) == 0 {
+		s.Listen = defaultListen
 	}
-	defer r.Close()
+	if s.Listen != "" {
+		if r, err = receiver.Listen(s.Listen, ro); err != nil {
+			return listenError(s.Listen, err)
+		}
+		defer r.Close()
+		stats = r.Stats
+	}
+	if s.HTTP.Listen != "" {
+		if br.web, err = newWeb(s, stats, br.set.Stats, br.reloadState, br.log); err != nil {
+			return err
+		}
+		defer br.web.server.Close()
+	}
 	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	// After the first signal the outputs end, which may block. The second signal then
@@ -55,7 +68,12 @@ func listen(ctx context.Context, o listenOptions, stdout, stderr io.Writer) erro
 	if err := br.apply(ctx, s); err != nil {
 		return err
 	}
-	fmt.Fprintf(stderr, "listening on %v\n", r.Addr())
+	if r != nil {
+		fmt.Fprintf(stderr, "listening on %v\n", r.Addr())
+	}
+	if br.web != nil {
+		fmt.Fprintf(stderr, "metrics at %v\n", br.web.server.Addr())
+	}
 	defer br.onSignals(ctx, r, o.load)()
 	return receive(ctx, r, o, br, stderr)
 }
@@ -117,8 +135,8 @@ func readPassword(name string) (string, error) {
 }
 
 // receive hands datagrams to the outputs until ctx ends, o.count datagrams were accepted (if
-// not 0), o.limit is over (if not 0), or standard output fails. Then it lets the outputs end
-// and writes the summary.
+// not 0), o.limit is over (if not 0), or something fails for good. Then it lets the outputs
+// end and writes the summary. Without a receiver, which is nil then, it consumes streams.
 func receive(ctx context.Context, r *receiver.Receiver, o listenOptions, br *bridge, stderr io.Writer) error {
 	serving := ctx
 	if o.limit > 0 {
@@ -129,45 +147,112 @@ func receive(ctx context.Context, r *receiver.Receiver, o listenOptions, br *bri
 	serving, fail := context.WithCancelCause(serving)
 	defer fail(nil)
 	br.failed(fail)
-	var (
-		accepted atomic.Int64
-		once     sync.Once
-		end      *summary // as of the last datagram that counts
-	)
-	var reports sync.WaitGroup
-	reporting, stop := context.WithCancel(serving)
-	reports.Go(func() { br.report(reporting, r) })
-	err := r.Serve(serving, func(p *receiver.Packet) {
-		if p.Datagram != nil && o.count > 0 {
-			if n := accepted.Add(1); n > int64(o.count) {
-				return
-			} else if n == int64(o.count) {
-				defer once.Do(func() {
-					end = summarize(r)
-					_ = r.Close()
-				})
+	counter := &counter{limit: int64(o.count), receiver: r, reached: func() { fail(errCounted) }}
+	var others sync.WaitGroup // they end with serving
+	if br.web != nil {
+		others.Go(func() {
+			if err := br.web.server.Serve(serving); err != nil {
+				fail(command.Errorf(command.Unavailable, "--http: %w", err))
 			}
-		} else if o.count > 0 && accepted.Load() >= int64(o.count) {
-			return
+		})
+	}
+	waitConsumers, err := br.consume(serving, br.settings, func(ctx context.Context, p *receiver.Packet) bool {
+		done, ok := counter.take(p)
+		defer done()
+		return !ok || br.put(ctx, p)
+	}, fail)
+	if err != nil {
+		fail(err)
+	}
+	if r != nil {
+		others.Go(func() { br.report(serving, r) })
+		err = r.Serve(serving, func(p *receiver.Packet) {
+			if done, ok := counter.take(p); ok {
+				br.offer(p)
+				done()
+			}
+		})
+		if err != nil {
+			fail(command.Errorf(command.Unavailable, "%w", err))
 		}
-		br.offer(p)
-	})
-	stop()
-	reports.Wait()
-	outputs, failure := br.close()
-	if end == nil {
-		end = summarize(r)
 	}
-	end.write(stderr, o.instances)
+	if len(br.consumers) == 0 {
+		fail(nil) // the receiver has ended
+	}
+	<-serving.Done()
+	waitConsumers()
+	others.Wait()
+	outputs, _ := br.close()
+	if r != nil {
+		counter.summary().write(stderr, o.instances)
+	}
+	br.writeConsumers(stderr)
 	writeOutputs(stderr, outputs)
-	n := int(accepted.Load())
+	return counter.verdict(ctx, context.Cause(serving), o)
+}
+
+// errCounted ends receive when --count datagrams have been accepted.
+var errCounted = errors.New("all counted")
+
+// counter counts accepted datagrams up to a limit.
+type counter struct {
+	limit    int64 // 0 for none
+	receiver *receiver.Receiver
+	reached  func() // called at the limit
+
+	accepted atomic.Int64
+	mu       sync.Mutex
+	end      *summary // as of the last datagram that counts
+}
+
+// take reports whether a datagram is to be handed on, and returns a function to call after
+// that.
+func (c *counter) take(p *receiver.Packet) (done func(), ok bool) {
+	nothing := func() {}
 	switch {
-	case failure != nil:
-		return command.StreamError(failure)
-	case err != nil:
-		return command.Errorf(command.Unavailable, "%w", err)
-	case n < o.count && context.Cause(serving) == context.DeadlineExceeded:
-		return command.Errorf(command.TempFail, "%d of %d datagrams within %v", n, o.count, o.limit)
+	case c.limit == 0:
+		return nothing, true
+	case p.Datagram == nil:
+		return nothing, c.accepted.Load() < c.limit
 	}
-	return nil
+	n := c.accepted.Add(1)
+	if n != c.limit {
+		return nothing, n < c.limit
+	}
+	return func() {
+		if c.receiver != nil {
+			c.mu.Lock()
+			c.end = summarize(c.receiver)
+			c.mu.Unlock()
+			_ = c.receiver.Close()
+		}
+		c.reached()
+	}, true
+}
+
+// summary returns the counts of the receiver at the limit, or now.
+func (c *counter) summary() *summary {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.end == nil {
+		return summarize(c.receiver)
+	}
+	return c.end
+}
+
+// verdict returns the error to exit with, given the cause of the end.
+func (c *counter) verdict(ctx context.Context, cause error, o listenOptions) error {
+	n := int(c.accepted.Load())
+	coded := (*command.Error)(nil)
+	switch {
+	case ctx.Err() != nil || cause == errCounted || cause == context.Canceled:
+		return nil
+	case cause == context.DeadlineExceeded && n < o.count:
+		return command.Errorf(command.TempFail, "%d of %d datagrams within %v", n, o.count, o.limit)
+	case cause == context.DeadlineExceeded:
+		return nil
+	case errors.As(cause, &coded):
+		return cause
+	}
+	return command.StreamError(cause)
 }

@@ -5,17 +5,23 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 
 	"go.yaml.in/yaml/v3"
 
 	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/filter"
+	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/httpserver"
 	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/influx"
+	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/nats"
 	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/output"
+	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/prom"
 	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/record"
 	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/relay"
+	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/units"
 	"github.com/apmon-go/apmon/cmd/internal/command"
 )
 
@@ -28,12 +34,20 @@ type settings struct {
 	Access       string `yaml:"access"`
 	FloodLimit   int    `yaml:"flood-limit"`
 
-	filter.Options `yaml:",inline"`
+	Filter filter.Options `yaml:",inline"`
 
 	Format string           `yaml:"format"`
 	Record []record.Options `yaml:"record"`
 	Influx []influx.Options `yaml:"influx"`
 	Relay  []relay.Options  `yaml:"relay"`
+
+	HTTP         httpserver.Options `yaml:",inline"`
+	Series       int                `yaml:"series"`
+	SeriesMemory units.Bytes        `yaml:"series-memory"`
+	Prometheus   prom.Options       `yaml:",inline"`
+
+	NATS     []nats.Options        `yaml:"nats"`
+	FromNATS []nats.ConsumeOptions `yaml:"from-nats"`
 }
 
 // defaultListen is the address if none is given.
@@ -81,8 +95,10 @@ func (s *settings) read(name string) error {
 // check returns an error for settings that cannot be used, which begins with the key. It
 // reads no file and asks no server.
 func (s *settings) check() error {
-	if err := checkAddr(s.Listen); err != nil {
-		return err
+	if s.Listen != "" {
+		if err := checkAddr(s.Listen); err != nil {
+			return err
+		}
 	}
 	switch {
 	case s.Sockets < 0 || s.Sockets > 64:
@@ -91,8 +107,17 @@ func (s *settings) check() error {
 		return fmt.Errorf("flood-limit: %d is negative", s.FloodLimit)
 	case s.Format != "" && s.Format != "text" && s.Format != "json":
 		return fmt.Errorf("format: %q is not text or json", s.Format)
+	case s.Series < 0:
+		return fmt.Errorf("series: %d is negative", s.Series)
+	case s.HTTP.Listen == "" && s.HTTP.Config != "":
+		return errors.New("http-config: it does nothing without http")
 	}
-	if err := s.Options.Check(); err != nil {
+	if s.HTTP.Listen != "" {
+		if err := s.HTTP.Check(); err != nil {
+			return err
+		}
+	}
+	if err := errors.Join(s.Filter.Check(), s.Prometheus.Check()); err != nil {
 		return err
 	}
 	for _, list := range []struct {
@@ -102,6 +127,8 @@ func (s *settings) check() error {
 		{"record", checkAll(s.Record, func(o record.Options) any { return o.File })},
 		{"influx", checkAll(s.Influx, func(o influx.Options) any { return o })},
 		{"relay", checkAll(s.Relay, func(o relay.Options) any { return o.To })},
+		{"nats", checkAll(s.NATS, func(o nats.Options) any { return o.Server })},
+		{"from-nats", checkAll(s.FromNATS, func(o nats.ConsumeOptions) any { return o.Server })},
 	} {
 		if list.err != nil {
 			return fmt.Errorf("%s: %w", list.key, list.err)
@@ -118,7 +145,7 @@ type outputSettings struct {
 }
 
 // outputs returns the outputs other than standard output.
-func (s *settings) outputs() []outputSettings {
+func (s *settings) outputs(log *slog.Logger) []outputSettings {
 	var all []outputSettings
 	for _, o := range s.Record {
 		all = append(all, outputSettings{"record", o, func() (output.Output, error) { return record.New(o), nil }})
@@ -128,6 +155,9 @@ func (s *settings) outputs() []outputSettings {
 	}
 	for _, o := range s.Relay {
 		all = append(all, outputSettings{"relay", o, func() (output.Output, error) { return relay.New(o) }})
+	}
+	for _, o := range s.NATS {
+		all = append(all, outputSettings{"nats", o, func() (output.Output, error) { return nats.New(o, log) }})
 	}
 	return all
 }
@@ -159,6 +189,9 @@ func (s *settings) needRestart(old settings) []string {
 		{"sockets", s.Sockets != old.Sockets},
 		{"password-file", s.PasswordFile != old.PasswordFile},
 		{"flood-limit", s.FloodLimit != old.FloodLimit},
+		{"http", s.HTTP.Listen != old.HTTP.Listen},
+		{"http-config", s.HTTP.Config != old.HTTP.Config},
+		{"from-nats", !slices.Equal(s.FromNATS, old.FromNATS)},
 	} {
 		if k.changed {
 			keys = append(keys, k.key)

@@ -330,9 +330,16 @@ func (s *Store) sweepOne(now int64) {
 // sweep removes what has ended. The caller holds the shard's lock.
 func (s *Store) sweep(sh *shard, now int64) {
 	expire := s.expire.Load()
-	kept := sh.list[:0]
 	for _, n := range sh.list {
 		s.prune(sh, n, now, expire)
+	}
+	s.removeEmpty(sh)
+}
+
+// removeEmpty removes the nodes without series. The caller holds the shard's lock.
+func (s *Store) removeEmpty(sh *shard) {
+	kept := sh.list[:0]
+	for _, n := range sh.list {
 		if len(n.series) > 0 {
 			kept = append(kept, n)
 			continue
@@ -347,30 +354,53 @@ func (s *Store) sweep(sh *shard, now int64) {
 
 // prune removes the series of a node that have ended.
 func (s *Store) prune(sh *shard, n *Node, now, expire int64) {
-	kept := n.series[:0]
-	for _, e := range n.series {
+	before := len(n.series)
+	s.keep(sh, n, func(e *Series) bool {
 		lifetime := expire
 		if e.lifetime > 0 {
 			lifetime = int64(e.lifetime) * int64(time.Second)
 		}
-		if now-e.Received < lifetime {
+		return now-e.Received < lifetime
+	})
+	s.expired.Add(int64(before - len(n.series)))
+}
+
+// keep removes the series of a node for which stays is false.
+func (s *Store) keep(sh *shard, n *Node, stays func(*Series) bool) {
+	kept := n.series[:0]
+	for _, e := range n.series {
+		if stays(e) {
 			kept = append(kept, e)
 			continue
 		}
 		delete(sh.series, seriesKey{n, e.Name})
 		s.grow(-e.cost - escapedLen(e.Text))
 		s.series.Add(-1)
-		s.expired.Add(1)
 	}
 	if len(kept) == len(n.series) {
 		return
 	}
 	clear(n.series[len(kept):])
 	n.series = kept
-	// Forget the order: it may lead through a series that has ended.
+	// Forget the order: it may lead through a series that is gone.
 	n.first, n.slot = nil, &n.first
 	for _, e := range kept {
 		e.next = nil
+	}
+}
+
+// Forget removes the nodes for which gone is true.
+func (s *Store) Forget(gone func(cluster, node string) bool) {
+	for i := range s.shards {
+		sh := &s.shards[i]
+		sh.mu.Lock()
+		for _, n := range sh.list {
+			if gone(n.Cluster, n.Name) {
+				s.keep(sh, n, func(*Series) bool { return false })
+			}
+		}
+		s.removeEmpty(sh)
+		sh.mu.Unlock()
 	}
 }
 

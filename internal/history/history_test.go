@@ -387,3 +387,20 @@ func benchmarkOffer(b *testing.B, count int) {
 		s.Offer("Some_Cluster", nodes[i%len(nodes)], params, now, 0)
 	}
 }
+
+// Forgotten nodes are gone with their memory, and come back with their next datagram.
+func TestForget(t *testing.T) {
+	t.Parallel()
+	s := New(Options{})
+	for _, node := range []string{"a", "b"} {
+		s.Offer("C", node, []xdr.Param{xdr.Int("x", 1), xdr.String("s", "t")}, start, 0)
+	}
+	one := s.Stats().Bytes / 2
+	s.Forget(func(_, node string) bool { return node == "a" })
+	check(t, s, start, `C/b s="t"`, "C/b x=1")
+	if st := s.Stats(); st.Series != 2 || st.Nodes != 1 || st.Bytes != one || st.Expired != 0 {
+		t.Errorf("%+v, one node takes %d bytes", st, one)
+	}
+	s.Offer("C", "a", []xdr.Param{xdr.Int("x", 2)}, start, 0)
+	check(t, s, start, "C/a x=2", `C/b s="t"`, "C/b x=1")
+}
