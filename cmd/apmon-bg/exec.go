@@ -182,6 +182,7 @@ func (r *runner) run(cc *cli.Context) error {
 	written := r.end(cc, &s, result, limit.Add(-closing))
 	stop()
 	r.close(written, time.Until(limit)-closing/2)
+	result.Release() // not earlier: it would be billed to the job
 	dir.remove()
 	if s.Err != nil {
 		return command.Errorf(result.Code(), "%w", s.Err)

@@ -16,7 +16,9 @@
 //	os.Exit(r.Code())
 //
 // Run is for a process that does nothing else: it reaps all its children, also
-// those of os/exec, and keeps catching the signals that it forwards.
+// those of os/exec, and keeps catching the signals that it forwards. After Run,
+// getrusage(RUSAGE_CHILDREN) has grown by what the command and the reaped orphans used;
+// [Result.Release] then frees what Run needed.
 //
 // # Signals
 //
@@ -129,6 +131,7 @@ type Result struct {
 	All      Usage          // with the orphans that were reaped
 	Orphans  bool           // some still run
 	Ended    time.Time      // when the command ended; zero if it was not started
+	witness  int            // the pid of the witness, 0 for none
 }
 
 // Usage is the resources that the kernel counted for ended processes: wait4(2).

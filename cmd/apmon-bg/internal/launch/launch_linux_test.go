@@ -62,6 +62,8 @@ type settings struct {
 
 type told struct {
 	Result    Result
+	Reaped    time.Duration // CPU time of all children that Run reaped
+	Left      bool          // there are children after Release
 	Error     string
 	Warnings  []string
 	Ended     Result
@@ -84,6 +86,7 @@ func wrapper(args []string) {
 		held[i] = 1
 	}
 	defer runtime.KeepAlive(held)
+	before := reaped()
 	r, err := Run(Options{
 		Args: args[1:], OrphanWait: s.OrphanWait, KillOrphans: s.KillOrphans, CgroupDir: s.Cgroup,
 		Started: func(c Command) {
@@ -104,10 +107,13 @@ func wrapper(args []string) {
 		},
 		Warn: func(err error) { t.Warnings = append(t.Warnings, err.Error()) },
 	})
-	t.Result = r
+	t.Result, t.Reaped = r, reaped()-before
 	if err != nil {
 		t.Error = err.Error()
 	}
+	r.Release()
+	_, err = syscall.Wait4(-1, nil, unix.WALL|syscall.WNOHANG, nil)
+	t.Left = err != syscall.ECHILD
 	if command.CPUTime != nil {
 		_, t.CPUBehind = command.CPUTime()
 	}
@@ -121,6 +127,15 @@ func wrapper(args []string) {
 		Reraise(r.Signal)
 	}
 	os.Exit(r.Code())
+}
+
+// reaped returns the CPU time of the children that this process has reaped.
+func reaped() time.Duration {
+	var r syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_CHILDREN, &r); err != nil {
+		panic(err)
+	}
+	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
 }
 
 // count is a command that prints each signal it gets, and ends on USR2.
@@ -615,7 +630,7 @@ func TestSignalForwardedInDoubt(t *testing.T) {
 			w.ready()
 			witness := witnessOf(t, w.Process.Pid)
 			kill(t, witness, sig)
-			eventually(t, name, func() bool { return state(witness) == 0 || state(witness) == 'T' })
+			eventually(t, name, func() bool { return state(witness) == 'Z' || state(witness) == 'T' })
 			kill(t, w.Process.Pid, syscall.SIGTERM)
 			if got := w.line(); got != "SIGTERM" {
 				t.Errorf("got %s", got)
@@ -747,6 +762,10 @@ func TestOrphans(t *testing.T) {
 		}
 		if cpu := r.Result.Root.User + r.Result.Root.System; cpu >= 100*time.Millisecond {
 			t.Errorf("CPU time of the command %v", cpu)
+		}
+		// Nothing but the command and the orphans is reaped.
+		if d := r.Reaped - (r.Result.All.User + r.Result.All.System); d.Abs() > 50*time.Microsecond || r.Left {
+			t.Errorf("reaped processes used %v more than those of the command; others left: %v", d, r.Left)
 		}
 	})
 	t.Run("are left alone after the wait", func(t *testing.T) {

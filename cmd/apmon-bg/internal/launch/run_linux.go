@@ -89,7 +89,7 @@ func Run(o Options) (Result, error) {
 		return notStarted(o.Args, err)
 	}
 	go count.attach(pid)
-	j.root, j.witness = pid, w
+	j.root, j.witness, j.result.witness = pid, w, w.pid
 	if cgroupErr != nil {
 		o.Warn(fmt.Errorf("cannot start in cgroup %s: %w", o.CgroupDir, cgroupErr))
 	}
@@ -118,6 +118,14 @@ func Run(o Options) (Result, error) {
 	}
 	j.result.Orphans = j.left
 	return j.result, nil
+}
+
+// Release reaps the helper process of [Run], which is a zombie until then:
+// getrusage(RUSAGE_CHILDREN) would count it as a part of the command.
+func (r Result) Release() {
+	if r.witness != 0 {
+		wait4(r.witness, unix.WALL, nil)
+	}
 }
 
 // job is a command that runs.
@@ -365,7 +373,7 @@ func foreground() bool {
 
 // reap handles the changes of all children, adopted orphans included. An ended root
 // stays a zombie until reapRoot is set, and all other children stay unreaped
-// meanwhile. Only reap waits for children other than the witness.
+// meanwhile. Only reap waits for children, and it does not see the witness.
 func (j *job) reap() {
 	for j.reapRoot || !j.ended {
 		info, usage, left := j.next()
@@ -395,8 +403,6 @@ func (j *job) reap() {
 		case status.Continued() && pid == j.root:
 			j.stopped = 0
 		case !status.Exited() && !status.Signaled() || pid == j.root:
-		case j.witness != nil && pid == j.witness.pid:
-			j.witness.pid = 0
 		default:
 			j.result.All.add(rusage)
 		}

@@ -64,13 +64,13 @@ func start(args []string, cgroup string, ignored uint64) (pid int, w *witness, c
 		case reportPID:
 			pid = int(r.value)
 		case reportExec:
-			w.end()
-			wait4(pid, 0, nil)
+			w.discard()
+			wait4(pid, unix.WALL, nil)
 			return 0, nil, cgroupErr, syscall.Errno(r.value)
 		}
 	}
 	if pid == 0 {
-		w.end()
+		w.discard()
 		return 0, nil, nil, fmt.Errorf("%w: %w", ErrNoRoom, refused)
 	}
 	return pid, w, cgroupErr, nil

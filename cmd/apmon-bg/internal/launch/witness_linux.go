@@ -14,7 +14,7 @@ import (
 // all signals and reports those of the forwarded ones that it receives. It is a fork
 // without an exec, to save a second start of the runtime and its memory.
 type witness struct {
-	pid   int                 // 0 once it is reaped
+	pid   int
 	heard chan syscall.Signal // closed when it has ended
 }
 
@@ -84,20 +84,20 @@ func newWitness(p *plan) (w *witness, reports int, err error) {
 
 // ask makes the witness report mark after all earlier signals.
 func (w *witness) ask() {
-	if w.pid != 0 {
-		syscall.Kill(w.pid, mark)
+	syscall.Kill(w.pid, mark)
+}
+
+// end ends the witness. Its pid is valid until it is reaped: see [Result.Release].
+func (w *witness) end() {
+	syscall.Kill(w.pid, syscall.SIGKILL)
+	for range w.heard {
 	}
 }
 
-// end ends the witness and reaps it.
-func (w *witness) end() {
-	if w.pid != 0 {
-		syscall.Kill(w.pid, syscall.SIGKILL)
-		wait4(w.pid, 0, nil)
-		w.pid = 0
-	}
-	for range w.heard {
-	}
+// discard ends the witness and reaps it.
+func (w *witness) discard() {
+	w.end()
+	wait4(w.pid, unix.WALL, nil)
 }
 
 // forkWitness forks; the child never returns. The child has only this thread, so it
@@ -108,12 +108,16 @@ func (w *witness) end() {
 // command includes the memory of its process before the exec. CLONE_PARENT makes the
 // command a child of the calling process.
 //
+// The witness sends no signal when it ends, so that only a wait with __WALL sees it,
+// and it can stay a zombie without hiding other children. The exec of the command
+// restores SIGCHLD for the command.
+//
 //go:nosplit
 //go:noinline
 //go:norace
 //go:nocheckptr
 func forkWitness(p *plan) (pid uintptr, errno syscall.Errno) {
-	pid, errno = rawFork(uintptr(syscall.SIGCHLD))
+	pid, errno = rawFork(0)
 	if errno != 0 || pid != 0 {
 		return pid, errno
 	}
