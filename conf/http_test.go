@@ -113,17 +113,20 @@ func TestFetch(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			s := serve(t, tt.handler)
-			c, _, _, err := (&Reader{Source: URL(s.URL + "/x"), Lookup: knownOption}).Read(t.Context())
-			if got := destinations(c); got != tt.want {
-				t.Errorf("got %s", got)
-			}
-			if tt.err == "" && err != nil || tt.err != "" && (err == nil || !strings.Contains(err.Error(), tt.err)) {
-				t.Errorf("error %v, want one with %s", err, tt.err)
-			}
-			if err != nil && !errors.Is(err, ErrNoDestination) && !strings.HasPrefix(err.Error(), s.URL+"/x: ") {
-				t.Errorf("the error does not name the source: %v", err)
-			}
+			// In simulated time a slow machine does not reach fetchTimeout.
+			synctest.Test(t, func(t *testing.T) {
+				r := Reader{Source: URL("http://h/x"), Lookup: knownOption, Transport: pipeTransport(t, serveConn(tt.handler))}
+				c, _, _, err := r.Read(t.Context())
+				if got := destinations(c); got != tt.want {
+					t.Errorf("got %s", got)
+				}
+				if tt.err == "" && err != nil || tt.err != "" && (err == nil || !strings.Contains(err.Error(), tt.err)) {
+					t.Errorf("error %v, want one with %s", err, tt.err)
+				}
+				if err != nil && !errors.Is(err, ErrNoDestination) && !strings.HasPrefix(err.Error(), "http://h/x: ") {
+					t.Errorf("the error does not name the source: %v", err)
+				}
+			})
 		})
 	}
 }
@@ -314,6 +317,36 @@ func pipeTransport(t *testing.T, serve func(net.Conn)) *http.Transport {
 	}}
 	t.Cleanup(tr.CloseIdleConnections)
 	return tr
+}
+
+// connListener is a listener that accepts what is sent to it.
+type connListener chan net.Conn
+
+func (l connListener) Accept() (net.Conn, error) {
+	if c, ok := <-l; ok {
+		return c, nil
+	}
+	return nil, net.ErrClosed
+}
+
+func (connListener) Close() error   { return nil }
+func (connListener) Addr() net.Addr { return nil }
+
+// serveConn returns a function that serves one connection until it is closed.
+func serveConn(h http.Handler) func(net.Conn) {
+	return func(c net.Conn) {
+		closed := make(chan struct{})
+		s := http.Server{Handler: h, ConnState: func(_ net.Conn, state http.ConnState) {
+			if state == http.StateClosed {
+				close(closed)
+			}
+		}}
+		l := make(connListener, 1)
+		l <- c
+		close(l)
+		_ = s.Serve(l)
+		<-closed
+	}
 }
 
 // drip writes a byte a second until nobody listens.
