@@ -103,20 +103,6 @@ func BenchmarkLines(b *testing.B) {
 	}
 }
 
-func TestLongMillionLines(t *testing.T) {
-	testkit.SkipLong(t)
-	testkit.Retry(t, func(t testing.TB) { // the machine may be busy
-		_, read := readsLines(t)
-		start := time.Now()
-		read(1_000_000)
-		took := time.Since(start)
-		t.Logf("1 000 000 lines take %v", took)
-		if took > 2*time.Second {
-			t.Error("that is more than 2 s")
-		}
-	})
-}
-
 // BenchmarkLine is what a line takes, by format and expression.
 func BenchmarkLine(b *testing.B) {
 	at := time.Now()
