@@ -548,7 +548,7 @@ func TestExecOrphans(t *testing.T) {
 }
 
 // TestExecCountsCPUTime: what the processes of a job say they have used is what
-// is billed.
+// is billed. The reports lack the exits of the processes, 0.3 to 1 ms for each.
 func TestExecCountsCPUTime(t *testing.T) {
 	t.Parallel()
 	burnerPath, err := burner.Build(t.TempDir())
@@ -561,67 +561,65 @@ func TestExecCountsCPUTime(t *testing.T) {
 		processes int // some say nothing of themselves
 	}{
 		{"self 200", 1, 1}, {"seq 5 60", 6, 6}, {"par 4 60", 5, 5}, {"orphans 3 60", 4, 7}, {"daemon 200", 2, 3}, {"threads 3 60", 1, 1},
-		{"exec 100", 1, 1}, {"ignore 4 60", 5, 5}, {"rootdies 3 60", 3, 4}, {"held 4 60", 5, 5}, {"tree 12 10", 13, 13},
+		{"exec 100", 1, 1}, {"ignore 4 60", 5, 5}, {"rootdies 3 60", 4, 4}, {"held 4 60", 5, 5}, {"tree 12 10", 13, 13},
 	} {
 		t.Run(tt.args, func(t *testing.T) {
-			testkit.Retry(t, func(t testing.TB) {
-				file := filepath.Join(t.TempDir(), "summary")
-				cmd := bg(t, append([]string{"exec", "-d", "127.0.0.1:9", "--orphan-wait", "10s", "--summary", file, "--", burnerPath}, strings.Fields(tt.args)...)...)
-				in, err := cmd.StdinPipe()
+			file := filepath.Join(t.TempDir(), "summary")
+			cmd := bg(t, append([]string{"exec", "-d", "127.0.0.1:9", "--orphan-wait", "10s", "--summary", file, "--", burnerPath}, strings.Fields(tt.args)...)...)
+			in, err := cmd.StdinPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			out, err := cmd.StdoutPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			var stderr bytes.Buffer
+			cmd.Stderr = &stderr
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			kill := time.AfterFunc(patience, func() { cmd.Process.Kill() })
+			defer kill.Stop()
+			var sum time.Duration
+			for i := range tt.reports {
+				r, err := burner.Read(out)
 				if err != nil {
-					t.Fatal(err)
+					t.Fatalf("report %d: %v", i+1, err)
 				}
-				out, err := cmd.StdoutPipe()
-				if err != nil {
-					t.Fatal(err)
+				sum += r.CPU
+			}
+			in.Close()
+			_, _ = io.Copy(io.Discard, out)
+			if err := cmd.Wait(); err != nil {
+				t.Fatalf("%v\n%s", err, stderr.String())
+			}
+			var s struct {
+				CPUTime    float64 `json:"cpu_time"`
+				LowerBound bool    `json:"cpu_time_lower_bound"`
+			}
+			b, err := os.ReadFile(file)
+			if err == nil {
+				err = json.Unmarshal(b, &s)
+			}
+			if err != nil {
+				t.Fatalf("%v\n%s", err, stderr.String())
+			}
+			allowed := sum.Seconds()/100 + .002*float64(tt.processes)
+			diff := s.CPUTime - sum.Seconds()
+			t.Logf("they say %.4f s, we say %.4f s (lower bound: %v)", sum.Seconds(), s.CPUTime, s.LowerBound)
+			switch {
+			case strings.HasPrefix(tt.args, "ignore") && s.LowerBound:
+				if diff > allowed {
+					t.Errorf("a lower bound of %v s for %v", s.CPUTime, sum)
 				}
-				var stderr bytes.Buffer
-				cmd.Stderr = &stderr
-				if err := cmd.Start(); err != nil {
-					t.Fatal(err)
+			case strings.HasPrefix(tt.args, "ignore"): // by a counter, or a cgroup
+				if max(diff, -diff) > sum.Seconds()/10+allowed {
+					t.Errorf("billed %v s for %v", s.CPUTime, sum)
 				}
-				kill := time.AfterFunc(patience, func() { cmd.Process.Kill() })
-				defer kill.Stop()
-				var sum time.Duration
-				for i := range tt.reports {
-					r, err := burner.Read(out)
-					if err != nil {
-						t.Fatalf("report %d: %v", i+1, err)
-					}
-					sum += r.CPU
-				}
-				in.Close()
-				_, _ = io.Copy(io.Discard, out)
-				if err := cmd.Wait(); err != nil {
-					t.Fatalf("%v\n%s", err, stderr.String())
-				}
-				var s struct {
-					CPUTime    float64 `json:"cpu_time"`
-					LowerBound bool    `json:"cpu_time_lower_bound"`
-				}
-				b, err := os.ReadFile(file)
-				if err == nil {
-					err = json.Unmarshal(b, &s)
-				}
-				if err != nil {
-					t.Fatal(err)
-				}
-				allowed := sum.Seconds()/100 + .002*float64(tt.processes)
-				diff := s.CPUTime - sum.Seconds()
-				t.Logf("they say %.4f s, we say %.4f s (lower bound: %v)", sum.Seconds(), s.CPUTime, s.LowerBound)
-				switch {
-				case strings.HasPrefix(tt.args, "ignore") && s.LowerBound:
-					if diff > allowed {
-						t.Errorf("a lower bound of %v s for %v", s.CPUTime, sum)
-					}
-				case strings.HasPrefix(tt.args, "ignore"): // by a counter, or a cgroup
-					if max(diff, -diff) > sum.Seconds()/10+allowed {
-						t.Errorf("billed %v s for %v", s.CPUTime, sum)
-					}
-				case max(diff, -diff) > allowed || s.LowerBound:
-					t.Errorf("billed %v s for %v, lower bound: %v", s.CPUTime, sum, s.LowerBound)
-				}
-			})
+			case max(diff, -diff) > allowed || s.LowerBound:
+				t.Errorf("billed %v s for %v, lower bound: %v", s.CPUTime, sum, s.LowerBound)
+			}
 		})
 	}
 }

@@ -14,7 +14,7 @@
 //	burn daemon MS        fork, setsid, fork; the daemon holds
 //	burn threads N MS     N threads
 //	burn exec MS          burns, then executes itself in place to burn again
-//	burn rootdies N MS    N children that hold; the root ends at once
+//	burn rootdies N MS    N children that hold; the root reports and ends at once
 //	burn held N MS        N children that hold, and are waited for
 //	burn mem MIB FORKS    memory that is its own, and shared with forks; all hold
 //	burn files N          opens N more files
@@ -23,7 +23,8 @@
 //	burn exit CODE        exits with the code
 //
 // All but exit and rootdies report their own time and hold in the end; held
-// reports before, io and switch after their children, which hold, have ended.
+// reports before, io and switch after their children, which hold, have ended. What a
+// process uses after its report is that of its exit.
 package main
 
 import (
@@ -67,7 +68,7 @@ func main() {
 		}
 		if what == "held" {
 			report()
-			hold()
+			holdRoot()
 		}
 		for range arg(1) {
 			wait(anyChild)
@@ -108,6 +109,7 @@ func main() {
 		for range arg(1) {
 			child(arg(2), true)
 		}
+		report()
 		os.Exit(0)
 	case "mem":
 		b, err := syscall.Mmap(-1, 0, arg(1)<<20, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_PRIVATE|syscall.MAP_ANONYMOUS)
@@ -129,19 +131,34 @@ func main() {
 	case "io":
 		transfer(arg(1), os.Args[3])
 	case "switch":
-		wait(switches(arg(1)))
+		pid := switches(arg(1))
+		holdRoot()
+		wait(pid)
 	case "exit":
 		os.Exit(arg(1))
 	default:
 		fail(what + "?")
 	}
 	report()
-	hold()
+	holdRoot()
 }
 
 func fail(s string) {
 	fmt.Fprintln(os.Stderr, "burn:", s)
 	os.Exit(2)
+}
+
+// holdRoot is hold for the process that has the Go runtime: a system call that the
+// runtime does not see would be interrupted every 10 ms, to preempt it, and the
+// process would use CPU time after its report.
+func holdRoot() {
+	var b [1]byte
+	for {
+		n, err := syscall.Read(0, b[:])
+		if err != syscall.EINTR && n <= 0 {
+			return
+		}
+	}
 }
 
 // What follows runs in forked processes, too: no stack is grown, nothing
@@ -307,7 +324,9 @@ func transfer(n int, file string) {
 	if err != nil {
 		fail(err.Error())
 	}
-	wait(transferChild(fd, n, uintptr(unsafe.Pointer(&b[0])), uintptr(len(b))))
+	pid := transferChild(fd, n, uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)))
+	holdRoot()
+	wait(pid)
 	runtime.KeepAlive(b)
 }
 
@@ -327,7 +346,6 @@ func transferChild(fd, n int, b, size uintptr) uintptr {
 		hold()
 		exit()
 	}
-	hold()
 	return pid
 }
 
@@ -345,6 +363,5 @@ func switches(n int) uintptr {
 		hold()
 		exit()
 	}
-	hold()
 	return pid
 }
