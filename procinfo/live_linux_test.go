@@ -47,16 +47,20 @@ func near(t testing.TB, name string, got Value, want, tolerance float64) {
 	}
 }
 
-// Against sysinfo(2), which owes nothing to /proc.
+// sysinfo is sysinfo(2), which does not read /proc, and its unit in MiB.
+func sysinfo(t testing.TB) (i syscall.Sysinfo_t, mib float64) {
+	t.Helper()
+	if err := syscall.Sysinfo(&i); err != nil {
+		t.Fatal(err)
+	}
+	return i, float64(i.Unit) / (1 << 20)
+}
+
+// The processes of the machine change these values between two readings.
 func TestLiveAgreesWithSysinfo(t *testing.T) {
 	testkit.Retry(t, func(t testing.TB) {
-		h := live(t)
-		s := sample(t, h)
-		var i syscall.Sysinfo_t
-		if err := syscall.Sysinfo(&i); err != nil {
-			t.Fatal(err)
-		}
-		mib := float64(i.Unit) / (1 << 20)
+		s := sample(t, live(t))
+		i, mib := sysinfo(t)
 		near(t, "mem_free", s.Memory.Free, float64(i.Freeram)*mib, 512)
 		near(t, "mem_buffers", s.Memory.Buffers, float64(i.Bufferram)*mib, 64)
 		near(t, "swap_free", s.Memory.SwapFree, float64(i.Freeswap)*mib, 64)
@@ -64,40 +68,45 @@ func TestLiveAgreesWithSysinfo(t *testing.T) {
 		for n := range s.Load {
 			near(t, "load", s.Load[n], float64(i.Loads[n])/65536, .5)
 		}
-		g, err := h.General()
-		if err != nil {
-			t.Error(err)
-		}
-		near(t, "total_mem", g.TotalMem, float64(i.Totalram)*mib, 1)
-		near(t, "total_swap", g.TotalSwap, float64(i.Totalswap)*mib, 1)
-		if g.CPUsAllowed.V > float64(runtime.NumCPU()) || g.CPU.Logical.V < float64(runtime.NumCPU()) {
-			t.Errorf("CPUs: allowed %v, logical %v, of %d", g.CPUsAllowed, g.CPU.Logical, runtime.NumCPU())
-		}
-		if g.Hostname != Hostname() && Hostname() != "localhost" {
-			t.Errorf("host name %q, want %q", g.Hostname, Hostname())
-		}
-		if g.KernelVersion == "" || g.Platform == "" {
-			t.Errorf("kernel %q on %q", g.KernelVersion, g.Platform)
-		}
-		for _, a := range g.Addresses {
-			ifi, err := net.InterfaceByName(a.Interface)
-			if err != nil {
-				t.Fatal(err)
-			}
-			addrs, _ := ifi.Addrs()
-			all := ""
-			for _, x := range addrs {
-				all += " " + x.String()
-			}
-			for _, ip := range []string{a.IPv4, a.IPv6} {
-				if !strings.Contains(all+" ", " "+ip) {
-					t.Errorf("%s of %s is not among%s", ip, a.Interface, all)
-				}
-			}
-		}
 	})
 }
 
+func TestLiveGeneral(t *testing.T) {
+	i, mib := sysinfo(t)
+	g, err := live(t).General()
+	if err != nil {
+		t.Error(err)
+	}
+	near(t, "total_mem", g.TotalMem, float64(i.Totalram)*mib, 1)
+	near(t, "total_swap", g.TotalSwap, float64(i.Totalswap)*mib, 1)
+	if g.CPUsAllowed.V > float64(runtime.NumCPU()) || g.CPU.Logical.V < float64(runtime.NumCPU()) {
+		t.Errorf("CPUs: allowed %v, logical %v, of %d", g.CPUsAllowed, g.CPU.Logical, runtime.NumCPU())
+	}
+	if g.Hostname != Hostname() && Hostname() != "localhost" {
+		t.Errorf("host name %q, want %q", g.Hostname, Hostname())
+	}
+	if g.KernelVersion == "" || g.Platform == "" {
+		t.Errorf("kernel %q on %q", g.KernelVersion, g.Platform)
+	}
+	for _, a := range g.Addresses {
+		ifi, err := net.InterfaceByName(a.Interface)
+		if err != nil {
+			t.Fatal(err)
+		}
+		addrs, _ := ifi.Addrs()
+		all := ""
+		for _, x := range addrs {
+			all += " " + x.String()
+		}
+		for _, ip := range []string{a.IPv4, a.IPv6} {
+			if !strings.Contains(all+" ", " "+ip) {
+				t.Errorf("%s of %s is not among%s", ip, a.Interface, all)
+			}
+		}
+	}
+}
+
+// The machine starts and ends other processes between two readings.
 func TestLiveProcesses(t *testing.T) {
 	testkit.Retry(t, func(t testing.TB) {
 		h := live(t)
@@ -112,6 +121,7 @@ func TestLiveProcesses(t *testing.T) {
 	})
 }
 
+// The machine starts and ends other processes meanwhile, but rarely 50 at once.
 func TestLiveProcessesStartedAndStopped(t *testing.T) {
 	testkit.Retry(t, func(t testing.TB) {
 		h := live(t)
@@ -136,6 +146,7 @@ func TestLiveProcessesStartedAndStopped(t *testing.T) {
 	})
 }
 
+// Other processes of the machine open and close sockets meanwhile: other tests, say.
 func TestLiveSockets(t *testing.T) { testkit.Retry(t, liveSockets) }
 
 func liveSockets(t testing.TB) {
