@@ -109,8 +109,8 @@ func (w *witness) discard() {
 // command a child of the calling process.
 //
 // The witness sends no signal when it ends, so that only a wait with __WALL sees it,
-// and it can stay a zombie without hiding other children. The exec of the command
-// restores SIGCHLD for the command.
+// and it can stay a zombie without hiding other children. execve(2) resets
+// the signal of the command to SIGCHLD.
 //
 //go:nosplit
 //go:noinline
