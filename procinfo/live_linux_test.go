@@ -230,8 +230,8 @@ func TestLiveBytes(t *testing.T) {
 	fs.Sys = tree
 	h := NewHost(fs)
 	defer h.Close()
+	start := time.Now() // before the first sample: the rate is over a shorter time
 	sample(t, h)
-	start := time.Now()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -103,7 +103,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	case err = <-served:
 	case <-ctx.Done():
 	}
-	ctx, stop := context.WithTimeout(context.Background(), 2*time.Second)
+	ctx, stop := context.WithTimeout(context.Background(), 10*time.Second) // on a busy host too
 	defer stop()
 	return errors.Join(err, server.Shutdown(ctx), published.Stop(ctx))
 }
