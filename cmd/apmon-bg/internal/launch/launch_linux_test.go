@@ -828,8 +828,11 @@ func TestForeignChildren(t *testing.T) {
 	burner := self(t) + " role=burn "
 	// One ends while the command runs, and one does not; the orphan of the command
 	// is waited for.
+	if err := syscall.Mkfifo(done, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	w := wrap(t, settings{OrphanWait: time.Hour, KillOrphans: true, ToldBy: file},
-		"sh", "-c", "until [ -s "+done+" ]; do sleep 0.01; done; ("+burner+"50ms user >"+filepath.Join(dir, "orphan")+" &) ; exit 3")
+		"sh", "-c", "read x <"+done+"; ("+burner+"50ms user >"+filepath.Join(dir, "orphan")+" &) ; exit 3")
 	w.Args = append([]string{"sh", "-c", burner + "300ms user >" + done + " & sleep 1000 >&- 2>&- & echo $!; exec \"$@\"", "sh", w.Path}, w.Args[1:]...)
 	w.Path = "/bin/sh"
 	w.start()
