@@ -3,10 +3,10 @@ package apmon
 import (
 	"cmp"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"os"
 	"slices"
 	"sync"
@@ -125,13 +125,9 @@ func OpenSources(ctx context.Context, sources []conf.Source, opts ...Option) (*C
 
 // newClient makes a client without destinations.
 func newClient(opt *settings, sources []conf.Source) (*Client, error) {
-	instance, err := newInstance()
-	if err != nil {
-		return nil, err
-	}
 	ctx, cancel := context.WithCancelCause(context.Background())
 	c := &Client{opt: opt, cancel: cancel, groups: new(groups)}
-	c.sender.init(ctx, opt, instance)
+	c.sender.init(ctx, opt, newInstance())
 	c.schedule = schedule.New(ctx, func(e schedule.Event) { logRun(opt.logger, e) })
 	c.reporter = reporter{&c.sender, c.schedule, opt.logger}
 	c.jobs.reporter, c.jobs.benchmarks = &c.reporter, &c.benchmarks
@@ -157,16 +153,11 @@ func newClient(opt *settings, sources []conf.Source) (*Client, error) {
 }
 
 // newInstance returns a random 31-bit id. Receivers distinguish senders by it,
-// IPv6 ones by almost nothing else, so that each client has one of its own. It
-// comes from the kernel's generator, since it must differ after a fork and
-// between programs started in the same second.
-func newInstance() (int32, error) {
-	var b [4]byte
-	if err := readRandom(b[:]); err != nil {
-		return 0, fmt.Errorf("apmon: no random instance id: %w", err)
-	}
-	return int32(binary.BigEndian.Uint32(b[:]) &^ (1 << 31)), nil
-}
+// IPv6 ones by almost nothing else, so that each client has one of its own. The
+// runtime seeds the generator with random bytes of the kernel, so that programs
+// started at the same time differ. It makes no system call, unlike crypto/rand,
+// the first call of which takes as long as the rest of sending one message.
+func newInstance() int32 { return rand.Int32() }
 
 // checked returns a copy of a configuration made by a program, after checking
 // it.
