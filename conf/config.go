@@ -55,7 +55,7 @@ func (c *Config) Merge(other Config) {
 		}
 		_ = a.add(d)
 	}
-	for _, d := range directives() {
+	for _, d := range directives {
 		d.merge(&c.Options, &other.Options)
 	}
 	c.Settings = append(slices.Clip(c.Settings), other.Settings...)
@@ -105,14 +105,11 @@ func (c Config) Format(secrets bool) []byte {
 	if c.Source != "" {
 		fmt.Fprintf(&b, "# %s\n", strings.Map(printable, c.Source))
 	}
-	for _, d := range directives() {
-		if d.format == nil {
-			continue
-		}
+	for _, d := range directives {
 		if v := d.format(&c.Options); v != "" {
 			fmt.Fprintf(&b, prefix+"%s = %s\n", d.name, v)
-		} else {
-			fmt.Fprintf(&b, "# "+prefix+"%s = %s\n", d.name, d.byDefault)
+		} else if v := d.byDefault(); v != "" {
+			fmt.Fprintf(&b, "# "+prefix+"%s = %s\n", d.name, v)
 		}
 	}
 	for _, s := range c.Settings {

@@ -100,9 +100,9 @@ func TestSampleUncommented(t *testing.T) {
 
 func TestSampleTellsEveryDirective(t *testing.T) {
 	t.Parallel()
-	for _, d := range directives() {
-		want := "\n#xApMon_" + d.name + " = " + d.byDefault + "\n"
-		if d.format == nil {
+	for _, d := range directives {
+		want := "\n#xApMon_" + d.name + " = " + d.byDefault() + "\n"
+		if d.byDefault() == "" {
 			want = "xApMon_" + d.name
 		}
 		if n := strings.Count(Sample, want); n != 1 {
