@@ -187,7 +187,7 @@ func (c *sendCommand) read(format string, base apmon.Message) (iter.Seq2[apmon.M
 	}, nil
 }
 
-var errNoInput = command.Errorf(command.NoInput, "no parameters on standard input")
+var errNoInput = &command.Error{Code: command.NoInput, Err: errors.New("no parameters on standard input")}
 
 // readKV returns the errors of bad lines, and then one message of all good lines.
 func readKV(r io.Reader, m apmon.Message) iter.Seq2[apmon.Message, error] {

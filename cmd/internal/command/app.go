@@ -50,7 +50,7 @@ func New(app *cli.App, stdout, stderr io.Writer, topics ...Topic) *App {
 	app.HideHelp, app.HideVersion = true, true // the library's own
 	app.DisableSliceFlagSeparator = true
 	app.ExitErrHandler = func(*cli.Context, error) {} // Run returns errors
-	app.Flags = append(app.Flags, a.helpFlag(), askFlag{[]string{"version", "v"}, "show the version", &a.askedVersion})
+	app.Flags = slices.Concat(app.Flags, a.helpFlag(), Group(lastGroup, askFlag{[]string{"version", "v"}, "show the version", &a.askedVersion}))
 	app.OnUsageError = flagError
 	app.Before = a.printAsked
 	app.Action = action(app.Action, app.ArgsUsage)
@@ -66,7 +66,7 @@ func (a *App) Name() string { return a.cli.Name }
 // prepare adds --help and the handling of errors to a subcommand.
 func (a *App) prepare(c *cli.Command) {
 	c.HideHelp = true
-	c.Flags = append(c.Flags, a.helpFlag())
+	c.Flags = slices.Concat(c.Flags, a.helpFlag())
 	c.OnUsageError = flagError
 	c.Before = a.printAsked
 	c.Action = action(c.Action, c.ArgsUsage)
@@ -124,8 +124,8 @@ func (a *App) words() []*cli.Command {
 	}}
 }
 
-func (a *App) helpFlag() cli.Flag {
-	return askFlag{[]string{"help", "h"}, "show this help", &a.askedHelp}
+func (a *App) helpFlag() []cli.Flag {
+	return Group(lastGroup, askFlag{[]string{"help", "h"}, "show this help", &a.askedHelp})
 }
 
 // printAsked prints the version or the help if --version or --help was given.

@@ -1,6 +1,7 @@
 package command
 
 import (
+	"cmp"
 	"flag"
 	"strconv"
 	"strings"
@@ -84,8 +85,8 @@ func Group(name string, flags ...cli.Flag) []cli.Flag {
 }
 
 // member is a flag of a group. It hides the methods of the library's flags by
-// which the library collects groups and texts, since help is our own, and it
-// keeps the names, since the library looks up each flag among all others.
+// which the library collects groups and texts, since help is our own. It keeps the
+// names, since the library looks up each flag among all others.
 type member struct {
 	cli.Flag
 	names []string
@@ -95,8 +96,26 @@ type member struct {
 // Names implements [cli.Flag].
 func (m *member) Names() []string { return m.names }
 
-// namesOf returns the names of a flag. For the frequent types it avoids the
-// library's method, which applies a regular expression to each name.
+// Apply implements [cli.Flag]. For the frequent types it avoids the library's
+// method, which applies a regular expression to each name.
+func (m *member) Apply(set *flag.FlagSet) error {
+	switch f := m.Flag.(type) {
+	case *cli.BoolFlag:
+		for _, name := range m.names {
+			set.BoolVar(cmp.Or(f.Destination, new(bool)), name, f.Value, f.Usage)
+		}
+	case *cli.StringFlag:
+		for _, name := range m.names {
+			set.StringVar(cmp.Or(f.Destination, new(string)), name, f.Value, f.Usage)
+		}
+	default:
+		return m.Flag.Apply(set)
+	}
+	return nil
+}
+
+// namesOf returns the names of a flag, like [member.Apply] without the library's
+// method.
 func namesOf(f cli.Flag) []string {
 	switch f := f.(type) {
 	case *cli.BoolFlag:
@@ -127,7 +146,7 @@ func describe(f cli.Flag) option {
 	case *Repeat:
 		return option{names: f.Forms, value: f.Value, text: f.Usage, hidden: f.Hidden}
 	case askFlag:
-		return option{names: f.names, text: f.text, group: lastGroup}
+		return option{names: f.names, text: f.text}
 	}
 	o.names = f.Names()
 	if v, ok := f.(cli.VisibleFlag); ok {

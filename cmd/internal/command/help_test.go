@@ -82,7 +82,7 @@ func TestDescribe(t *testing.T) {
 		{&cli.BoolFlag{Name: "once", DisableDefaultText: true, Usage: "do it once"}, "--once", "", "do it once"},
 		{&cli.IntFlag{Name: "count", DefaultText: "no limit", Usage: "stop after `N`"}, "--count", "N", "stop after N (default: no limit)"},
 		{&Repeat{Forms: []string{"dest", "d"}, Value: "DEST", Usage: "send there"}, "-d --dest", "DEST", "send there"},
-		{new(App).helpFlag(), "-h --help", "", "show this help"},
+		{new(App).helpFlag()[0], "-h --help", "", "show this help"},
 	} {
 		o := describe(tt.flag)
 		if got := strings.Join(o.forms(), " "); got != tt.forms || o.value != tt.value || o.about() != tt.text {
