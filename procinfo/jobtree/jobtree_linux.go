@@ -580,8 +580,6 @@ func raise(peak *procinfo.Value, v procinfo.Value) procinfo.Value {
 	return *peak
 }
 
-var pageKiB = uint64(os.Getpagesize()) / 1024
-
 // fail notes an error unless it only says that a thing is not there, or its
 // cause was told before. Causes are told apart by what is read, empty for the
 // whole error.

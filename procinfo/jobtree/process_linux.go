@@ -153,7 +153,7 @@ func (p *proc) surplus(i int) int64 {
 func (p *proc) setStat(s *kernel.PIDStat) (lost bool) {
 	p.ppid, p.session, p.zombie = s.PPID, s.Session, s.Dead()
 	p.threads, p.vsize = s.Threads, s.VSize
-	p.rss = s.RSS * pageKiB // until its status has been read
+	p.rss = s.RSS * uint64(os.Getpagesize()) / 1024 // until its status has been read
 	p.utime, p.stime, p.ticked = s.UTime, s.STime, s.UTime+s.STime
 	p.setCPU(process.Nanoseconds(p.ticked))
 	p.own[cntMinFlt] = max(p.own[cntMinFlt], int64(s.MinFlt))
