@@ -92,9 +92,9 @@ func (c *Config) DefaultPassword(password string) (plain []string) {
 	return plain
 }
 
-// AddLine adds the destination of a line as [ParseDestination] reads it, unless it is
-// there already. If it is there with another password, that password stays and
-// AddLine returns an error.
+// AddLine adds the destination of a line, see [ParseDestination], unless c has it
+// already. If c has it with another password, that password stays and AddLine
+// returns an error.
 func (c *Config) AddLine(line string) error { return (&adder{c: c}).line(line) }
 
 // Format prints the configuration as a file that parses to an equal one. Options at

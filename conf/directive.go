@@ -35,8 +35,8 @@ const (
 	ofReports              // what is reported, or when
 )
 
-// directives are those with a name of their own; [OptionLookup] finds the
-// switches of single parameters. To add a directive, add a field to Options, a
+// directives returns the table of all directives except the switches of single
+// parameters, which [OptionLookup] finds. To add a directive, add a field to Options, a
 // line here and a line to destinations.conf.
 var directives = sync.OnceValue(func() []directive {
 	rate := option("maxMsgRate", strconv.Itoa(DefaultMaxMsgRate), ofClient, func(o *Options) *float64 { return &o.MaxMsgRate }, parseRate,
@@ -57,9 +57,9 @@ var directives = sync.OnceValue(func() []directive {
 		interval("job_interval", ofReports, DefaultInterval, MinInterval, func(o *Options) *time.Duration { return &o.JobInterval }),
 		boolean("general_info", ofReports, func(o *Options) *Switch { return &o.GeneralInfo }),
 		boolean("self", ofReports, func(o *Options) *Switch { return &o.Self }),
-		ignored("auto_disable", warning("is of older clients, and ignored")),
-		// Older clients keep here, in their own copy of the configuration, when
-		// they last sent.
+		ignored("auto_disable", warning("belongs to older clients and is ignored")),
+		// Older clients store the time of their last report in these directives, in
+		// their own copy of the configuration.
 		ignored("sys_data_sent", nil),
 		ignored("job_data_sent", nil),
 		ignored("general_data_sent", nil),
@@ -135,8 +135,8 @@ func parseSwitch(s string) (Switch, error) {
 	return Off, err
 }
 
-// parseInterval reads a positive time of at least least, which takes the place of
-// a shorter one, with a warning.
+// parseInterval parses a positive time. It returns least, with a warning, for a
+// shorter one.
 func parseInterval(s string, least time.Duration) (time.Duration, error) {
 	d, err := ParseDuration(s)
 	if err != nil {
@@ -151,8 +151,8 @@ func parseInterval(s string, least time.Duration) (time.Duration, error) {
 	return d, nil
 }
 
-// ForReports returns the options that affect reports, and the others at their
-// defaults: two sources for which it returns equal options need one collection.
+// ForReports returns a copy in which the options that do not affect reports are at
+// their defaults. Sources with equal results can share their reports.
 func (o Options) ForReports() Options {
 	for _, d := range directives() {
 		if d.scope != ofReports {
@@ -166,10 +166,10 @@ func (o Options) ForReports() Options {
 // Directive is a directive that a program registers: [Reader] checks its values
 // and returns them as [Options].Settings.
 type Directive struct {
-	// Name has no xApMon_ before it.
+	// Name is the name without the prefix xApMon_.
 	Name string
-	// Local directives name files or processes of this host. They are refused
-	// from a URL: its server must not choose them.
+	// Local is for a directive that names files or processes of this host. It is
+	// refused in a configuration from a URL, whose server must not choose them.
 	Local bool
 	// Check returns why a value cannot be used; nil accepts every value that is
 	// not empty.
@@ -190,7 +190,7 @@ var commandDirectives = []string{
 	"accesslog_format", "accesslog_cluster", "accesslog_node",
 }
 
-// warning is an error of a line by which nothing is lost.
+// warning is an error of a line that was used, or that has no effect.
 type warning string
 
 func (w warning) Error() string { return string(w) }
@@ -200,7 +200,7 @@ func isWarning(err error) bool {
 	return errors.As(err, &w)
 }
 
-// directive reads what follows "xApMon_" on a line.
+// directive parses a line after its "xApMon_".
 func (p *parser) directive(s string) error {
 	name, value, ok := strings.Cut(s, "=")
 	name, value = strings.TrimSpace(name), strings.TrimSpace(value)
@@ -245,11 +245,11 @@ func (p *parser) setting(d *Directive, value string) error {
 	return nil
 }
 
-const textIgnored = warning("the text behind the value is ignored")
+const textIgnored = warning("the text after the value is ignored")
 
-// setValue calls set with the value of a directive without its comment, and if
-// set refuses that, with the first word: older clients read no further. Ignored
-// text is a warning, which does not show it; a warning of set goes before.
+// setValue calls set with the value of a directive without its comment. If set
+// refuses it, setValue tries the first word: older clients read only that. Ignored
+// text is a warning, which does not show the text. A warning of set takes precedence.
 func setValue(value string, set func(string) error) error {
 	v := cutComment(value)
 	err := set(v)

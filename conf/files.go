@@ -16,8 +16,8 @@ import (
 	"time"
 )
 
-// readFiles bounds the function readFiles by ctx. On a dead file system that is left
-// running, and no second one is started.
+// readFiles calls the function readFiles and waits until ctx ends. On a dead file
+// system the call remains; no second one is started.
 func (r *Reader) readFiles(ctx context.Context) ([]part, error) {
 	inherited := r.reading != nil
 	if !inherited {
@@ -26,7 +26,7 @@ func (r *Reader) readFiles(ctx context.Context) ([]part, error) {
 		old, settle := r.parts, cmp.Or(r.settle, settleTime)
 		go func() {
 			parts, err := readFiles(ctx, r.Source.at, old)
-			// Keep the last good text while the file may still be being written.
+			// Keep the last good text while the file may still be written to.
 			for i := 0; i < attempts && err == nil && old != nil && !same(parts, old) && fresh(parts, settle); i++ {
 				select {
 				case <-time.After(settle):

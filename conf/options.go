@@ -15,13 +15,13 @@ type Options struct {
 	LogLevel slog.Level
 	// MaxMsgRate is the limit in datagrams a second. 0 means [DefaultMaxMsgRate].
 	MaxMsgRate float64
-	// Recheck switches reading the source again, by default on.
+	// Recheck switches whether the source is read again, by default on.
 	Recheck Switch
 	// RecheckInterval is the time between two reads, by default
 	// [DefaultRecheck], at least [MinRecheck].
 	RecheckInterval time.Duration
 	// SysMonitoring, JobMonitoring and GeneralInfo switch the reports of the
-	// host, of jobs, and of what seldom changes; by default on. The intervals are
+	// host, of jobs, and of the host's constant properties; by default on. The intervals are
 	// [DefaultInterval] by default, and at least [MinInterval].
 	SysMonitoring, JobMonitoring, GeneralInfo Switch
 	SysInterval, JobInterval                  time.Duration
@@ -43,14 +43,14 @@ type ParamSwitch struct {
 
 // Defaults and limits of options.
 const (
-	// DefaultMaxMsgRate is the rate limit in datagrams a second: receivers drop,
-	// silently, what exceeds 50 a second from one address.
+	// DefaultMaxMsgRate is the rate limit in datagrams a second. Receivers
+	// silently drop datagrams over 50 a second from one address.
 	DefaultMaxMsgRate = 40
 	DefaultRecheck    = 600 * time.Second
 	DefaultInterval   = 120 * time.Second
-	// MinInterval is the least time between two reports of the host or of a job.
+	// MinInterval is the shortest time between two reports of the host or of a job.
 	MinInterval = time.Second
-	// MinRecheck is the least time between two looks at a source.
+	// MinRecheck is the shortest time between two reads of a source.
 	MinRecheck = 30 * time.Second
 )
 

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// optionNames are the monitoring options, the canonical spelling first. This
-// package does not know them: here they stand in for what apmon hands it.
+// optionNames are the monitoring options, the canonical spelling first. They replace
+// the lookup function that package apmon passes to this package.
 var optionNames = []struct{ prefix, names string }{
 	{"sys_", `load1 load5 load15 cpu_usr cpu_nice cpu_sys cpu_idle cpu_iowait cpu_irq cpu_softirq cpu_steal cpu_guest
 		cpu_usage interrupts/interrupts_R context_switches/context_switches_R mem_free mem_used mem_usage mem_actualfree
@@ -23,7 +23,7 @@ var optionNames = []struct{ prefix, names string }{
 		cpu_hs23 run_hs23 exit`},
 }
 
-// optIn are those that are off by default.
+// optIn are the options that are off by default.
 var optIn = map[string]bool{"job_pss": true, "job_swappss": true}
 
 // spellings maps every spelling of an option to the canonical one.
@@ -85,7 +85,7 @@ func TestSampleUncommented(t *testing.T) {
 			t.Errorf("%s is %+v", name, p)
 		}
 		if !strings.Contains(Sample, strings.TrimPrefix(strings.TrimPrefix(spelling, "sys_"), "job_")) {
-			t.Errorf("the spelling %s is not told", spelling)
+			t.Errorf("the spelling %s is missing", spelling)
 		}
 	}
 	for name := range c.Params {
