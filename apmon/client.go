@@ -177,7 +177,7 @@ func checked(cfg conf.Config) (conf.Config, error) {
 	if err := checkContent(cfg); err != nil {
 		return cfg, fmt.Errorf("apmon: %w", err)
 	}
-	cfg.Destinations, cfg.Params = slices.Clone(cfg.Destinations), maps.Clone(cfg.Params)
+	cfg.Destinations, cfg.Switches = slices.Clone(cfg.Destinations), maps.Clone(cfg.Switches)
 	return cfg, nil
 }
 
@@ -374,11 +374,11 @@ func (c *Client) SetMaxMsgRate(rate float64) error {
 	return nil
 }
 
-// SetMonitorNames sets the cluster and the node of the reports on this host from
+// SetHostReportNames sets the cluster and the node of the reports on this host from
 // the next report on. An empty argument stands for the default, see
 // [Options.HostCluster]. The error is about a name that cannot be sent.
-func (c *Client) SetMonitorNames(cluster, node string) error {
-	to := nodeName{cmp.Or(cluster, DefaultMonitorCluster), node}
+func (c *Client) SetHostReportNames(cluster, node string) error {
+	to := nodeName{cmp.Or(cluster, DefaultHostCluster), node}
 	if err := c.sender.check(&Message{Cluster: to.cluster, Node: to.node}); err != nil {
 		return err
 	}

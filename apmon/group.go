@@ -66,7 +66,7 @@ var optIn = sync.OnceValue(func() map[string]bool {
 // is the default.
 func (g *group) choose(option string) (on bool, spelled string) {
 	if g != nil {
-		if p, ok := g.opts.Params[option]; ok {
+		if p, ok := g.opts.Switches[option]; ok {
 			return p.On, p.Name
 		}
 	}

@@ -174,7 +174,7 @@ func TestJobParams(t *testing.T) {
 	t.Parallel()
 	c, got := tapped(t, Options{AdjustSource: func(o *conf.Options) {
 		o.SysMonitoring, o.GeneralInfo = conf.Off, conf.Off
-		o.Params = map[string]conf.ParamSwitch{"job_rss": {On: false}, "job_threads": {On: false}}
+		o.Switches = map[string]conf.ParamSwitch{"job_rss": {On: false}, "job_threads": {On: false}}
 	}})
 	p := startChild(t)
 	j := addJob(t, c, Job{PID: p.Process.Pid, Switches: map[string]bool{"pss": true, "job_total_threads": true, "io": false}})
@@ -326,7 +326,7 @@ func TestJobSampleFollowsTheConfiguration(t *testing.T) {
 	for _, pss := range []bool{false, true} {
 		c, _ := tapped(t, Options{AdjustSource: func(o *conf.Options) {
 			o.SysMonitoring, o.GeneralInfo = conf.Off, conf.Off
-			o.Params = map[string]conf.ParamSwitch{"job_pss": {On: pss}, "job_io": {On: false}}
+			o.Switches = map[string]conf.ParamSwitch{"job_pss": {On: pss}, "job_io": {On: false}}
 		}})
 		p := startChild(t)
 		j := addJob(t, c, Job{PID: p.Process.Pid})

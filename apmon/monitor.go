@@ -67,7 +67,7 @@ func (c *Client) Report(ctx context.Context, when When) error {
 // AddSource adds a source that is reported at its interval, to all destinations,
 // while [Client.Monitor] runs, and by [Client.Report]. The error is about the
 // options.
-func (c *Client) AddSource(s Source, o ReportOptions) (*Monitored, error) {
+func (c *Client) AddSource(s Source, o ReportOptions) (*MonitoredSource, error) {
 	if s == nil {
 		return nil, errors.New("apmon: nil source")
 	}
@@ -78,7 +78,7 @@ func (c *Client) AddSource(s Source, o ReportOptions) (*Monitored, error) {
 }
 
 // AddMessenger is [Client.AddSource] for a [Messenger].
-func (c *Client) AddMessenger(m Messenger, o ReportOptions) (*Monitored, error) {
+func (c *Client) AddMessenger(m Messenger, o ReportOptions) (*MonitoredSource, error) {
 	if m == nil {
 		return nil, errors.New("apmon: nil source")
 	}
@@ -89,7 +89,7 @@ func (c *Client) AddMessenger(m Messenger, o ReportOptions) (*Monitored, error) 
 	if err != nil {
 		return nil, err
 	}
-	return &Monitored{&c.reporter, t}, nil
+	return &MonitoredSource{&c.reporter, t}, nil
 }
 
 // AddJob monitors a job until its root process ends or it is removed, a service

@@ -61,7 +61,7 @@ func monitored(t *testing.T, opts ...Option) (*Client, *fakeNet) {
 }
 
 // add adds a source.
-func add(t *testing.T, c *Client, s Source, o ReportOptions) *Monitored {
+func add(t *testing.T, c *Client, s Source, o ReportOptions) *MonitoredSource {
 	t.Helper()
 	m, err := c.AddSource(s, o)
 	if err != nil {
@@ -756,7 +756,7 @@ func TestTap(t *testing.T) {
 	for i, d := range seen {
 		equal(t, "sequence number", d.Seq, int32(i+1))
 	}
-	if len(seen) < 4 || seen[3].Cluster != DefaultMonitorCluster {
+	if len(seen) < 4 || seen[3].Cluster != DefaultHostCluster {
 		t.Fatalf("%d datagrams", len(seen))
 	}
 

@@ -113,8 +113,8 @@ func TestOpenMergesSources(t *testing.T) {
 		t.Errorf("URL that is not there: %+v", s[2])
 	}
 	// Options belong to their source.
-	equal(t, "option", c.Configs()[1].Params["sys_load1"].On, false)
-	equal(t, "option of another source", len(c.Configs()[0].Params), 0)
+	equal(t, "option", c.Configs()[1].Switches["sys_load1"].On, false)
+	equal(t, "option of another source", len(c.Configs()[0].Switches), 0)
 }
 
 func TestOpenWithNothing(t *testing.T) {
@@ -318,7 +318,7 @@ func TestAdjust(t *testing.T) {
 	var n fakeNet
 	var w web
 	w.set(u1, "10.0.0.1\n10.0.0.2 own\n")
-	c := open(t, &n, &w, []string{u1}, Options{Adjust: func(cfg *conf.Config) { cfg.DefaultPassword("common"); cfg.MaxMsgRate = 9 }})
+	c := open(t, &n, &w, []string{u1}, Options{Adjust: func(cfg *conf.Config) { cfg.SetDefaultPassword("common"); cfg.MaxMsgRate = 9 }})
 	w.set(u1, "10.0.0.1\n10.0.0.2 own\n10.0.0.3\nxApMon_maxMsgRate = 5\n")
 	if err := c.Reload(context.Background()); err != nil {
 		t.Fatal(err)
@@ -332,7 +332,7 @@ func TestAdjust(t *testing.T) {
 
 	// A password that another source has counts, whatever the order.
 	w.set(u2, "10.0.0.1 theirs\n")
-	c = open(t, &n, &w, []string{u1, u2}, Options{Adjust: func(cfg *conf.Config) { cfg.DefaultPassword("common") }})
+	c = open(t, &n, &w, []string{u1, u2}, Options{Adjust: func(cfg *conf.Config) { cfg.SetDefaultPassword("common") }})
 	c.Send("C", "N", Int("x", 1))
 	got := n.got[netip.MustParseAddrPort("10.0.0.1:8884")]
 	equal(t, "password of another source", got[len(got)-1].Password, "theirs")
@@ -340,7 +340,7 @@ func TestAdjust(t *testing.T) {
 	// Whoever answers for a plain-http source must not be told a password.
 	w.set(plain, "10.0.0.1\n10.0.0.4\n")
 	c = open(t, &n, &w, []string{plain, u1}, Options{Adjust: func(cfg *conf.Config) {
-		equal(t, "sources", strings.Join(cfg.DefaultPassword("common"), " "), plain)
+		equal(t, "sources", strings.Join(cfg.SetDefaultPassword("common"), " "), plain)
 	}})
 	c.Send("C", "N", Int("x", 1))
 	got = n.got[netip.MustParseAddrPort("10.0.0.1:8884")]

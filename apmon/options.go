@@ -24,8 +24,8 @@ import (
 const (
 	// DefaultCluster is the cluster of a message that names none.
 	DefaultCluster = "ApMon_UserSend"
-	// DefaultMonitorCluster is the cluster of the reports on the host.
-	DefaultMonitorCluster = "ApMon_SysMon"
+	// DefaultHostCluster is the cluster of the reports on the host.
+	DefaultHostCluster = "ApMon_SysMon"
 	// DefaultJobCluster is the cluster of jobs that name none.
 	DefaultJobCluster = "ApMon_JobMon"
 	// DefaultRate is the rate limit in datagrams a second: receivers silently
@@ -64,7 +64,7 @@ type Options struct {
 	// [DefaultCluster] and the fully qualified host name.
 	Cluster, Node string
 	// HostCluster and HostNode are those of the reports on this host, until
-	// [Client.SetMonitorNames]. The defaults are [DefaultMonitorCluster] and
+	// [Client.SetHostReportNames]. The defaults are [DefaultHostCluster] and
 	// Node.
 	HostCluster, HostNode string
 	// WithoutHost leaves this host, and the sender's own statistics, out of the
@@ -205,7 +205,7 @@ func newSettings(opts []Option) (*settings, error) {
 	}
 	s.DatagramLimit = cmp.Or(s.DatagramLimit, xdr.DefaultLimit)
 	s.Cluster = cmp.Or(s.Cluster, DefaultCluster)
-	s.HostCluster = cmp.Or(s.HostCluster, DefaultMonitorCluster)
+	s.HostCluster = cmp.Or(s.HostCluster, DefaultHostCluster)
 	for _, n := range []struct{ what, name string }{
 		{"default cluster", s.Cluster}, {"default node", s.Node}, {"cluster of the host", s.HostCluster}, {"node of the host", s.HostNode},
 	} {
@@ -250,7 +250,7 @@ func (s *settings) monitoring(configs []conf.Config) ([]conf.Options, error) {
 	for _, cfg := range configs {
 		o := cfg.Options
 		if s.AdjustSource != nil {
-			o.Params = maps.Clone(o.Params)
+			o.Switches = maps.Clone(o.Switches)
 			s.AdjustSource(&o)
 			if err := checkOptions(o); err != nil {
 				return nil, err

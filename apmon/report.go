@@ -127,20 +127,20 @@ func (c *collected) Messages(ctx context.Context, send func(Message) error) erro
 	return errors.Join(err, send(Message{Params: c.params}))
 }
 
-// Monitored is a source that is reported in the background.
-type Monitored struct {
+// MonitoredSource is a source that is reported in the background.
+type MonitoredSource struct {
 	r *reporter
 	t *schedule.Task
 }
 
 // Remove ends the reports. It does not wait for one under way, of which nothing
 // more is sent.
-func (s *Monitored) Remove() { s.r.schedule.Remove(s.t) }
+func (s *MonitoredSource) Remove() { s.r.schedule.Remove(s.t) }
 
 // Report reports the source now, and returns when that is done or ctx has ended.
 // The errors are those of [Client.Report]. A source that was removed is not
 // reported.
-func (s *Monitored) Report(ctx context.Context) error {
+func (s *MonitoredSource) Report(ctx context.Context) error {
 	if s.r.sender.closed.Load() {
 		return ErrClosed
 	}

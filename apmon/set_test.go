@@ -71,13 +71,13 @@ func TestSetDestinations(t *testing.T) {
 
 		// The caller's value stays the caller's.
 		cfg := config(t, "10.0.0.5")
-		cfg.Params = map[string]conf.ParamSwitch{"sys_load1": {On: false}}
+		cfg.Switches = map[string]conf.ParamSwitch{"sys_load1": {On: false}}
 		if err := c.SetDestinations(cfg); err != nil {
 			t.Fatal(err)
 		}
 		cfg.Destinations[0].Host = "10.0.0.6"
-		cfg.Params["sys_load1"] = conf.ParamSwitch{On: true}
-		if got := c.Configs()[0]; got.Destinations[0].Host != "10.0.0.5" || got.Params["sys_load1"].On {
+		cfg.Switches["sys_load1"] = conf.ParamSwitch{On: true}
+		if got := c.Configs()[0]; got.Destinations[0].Host != "10.0.0.5" || got.Switches["sys_load1"].On {
 			t.Errorf("in force: %+v", got)
 		}
 
@@ -192,7 +192,7 @@ func TestSetMaxMsgRate(t *testing.T) {
 	})
 }
 
-func TestSetMonitorNames(t *testing.T) {
+func TestSetHostReportNames(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		c, n := monitored(t, Options{Node: "host", HostCluster: "A"}, WithLogger(slog.New(slog.DiscardHandler)))
@@ -200,19 +200,19 @@ func TestSetMonitorNames(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(10 * time.Minute)
-		if err := c.SetMonitorNames(" ", "N"); !errors.Is(err, ErrBadName) {
+		if err := c.SetHostReportNames(" ", "N"); !errors.Is(err, ErrBadName) {
 			t.Errorf("got %v", err)
 		}
-		if err := c.SetMonitorNames("B", "N"); err != nil {
+		if err := c.SetHostReportNames("B", "N"); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(10 * time.Minute)
-		if err := c.SetMonitorNames("", ""); err != nil {
+		if err := c.SetHostReportNames("", ""); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
-		for _, want := range []nodeName{{"A", "host"}, {"B", "N"}, {DefaultMonitorCluster, "host"}} {
+		for _, want := range []nodeName{{"A", "host"}, {"B", "N"}, {DefaultHostCluster, "host"}} {
 			got := n.reports(here, want.cluster)
 			if len(got) < 4 {
 				t.Errorf("%d reports of %s", len(got), want.cluster)
@@ -247,7 +247,7 @@ func TestWithoutHost(t *testing.T) {
 		}
 		time.Sleep(time.Hour)
 		synctest.Wait()
-		equal(t, "host reports", len(n.reports(here, DefaultMonitorCluster)), 0)
+		equal(t, "host reports", len(n.reports(here, DefaultHostCluster)), 0)
 		if got := len(n.reports(here, DefaultCluster)); got < 119 {
 			t.Errorf("%d reports of the source in two hours", got)
 		}

@@ -52,7 +52,7 @@ func TestRegisteredDirectives(t *testing.T) {
 // Options that do not affect reports must not split groups.
 func TestForReports(t *testing.T) {
 	t.Parallel()
-	base := Options{SysInterval: time.Second, Self: Off, Params: map[string]ParamSwitch{"job_rss": {}}}
+	base := Options{SysInterval: time.Second, Self: Off, Switches: map[string]ParamSwitch{"job_rss": {}}}
 	same := base
 	same.LogLevel, same.MaxMsgRate, same.Recheck, same.RecheckInterval = 4, 1, Off, time.Hour
 	same.Settings = []Setting{{"service", "a=1", "f"}}

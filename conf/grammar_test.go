@@ -46,7 +46,7 @@ func TestDirectives(t *testing.T) {
 		{line: "xApMon_sys_interval = often", err: `xApMon_sys_interval: "often" is not a time`},
 
 		// Text after a value, as the older clients read it.
-		{line: "xApMon_sys_load1 = off # reason", want: Options{Params: map[string]ParamSwitch{"sys_load1": {}}},
+		{line: "xApMon_sys_load1 = off # reason", want: Options{Switches: map[string]ParamSwitch{"sys_load1": {}}},
 			err: `warning: xApMon_sys_load1: the text after the value is ignored`},
 		{line: "xApMon_sys_interval = 60 # s", want: Options{SysInterval: time.Minute}, err: `warning: xApMon_sys_interval: the text after the value`},
 		{line: "xApMon_sys_interval = 60 s", want: Options{SysInterval: time.Minute}, err: `warning: xApMon_sys_interval: the text after the value`},
@@ -71,11 +71,11 @@ func TestDirectives(t *testing.T) {
 		{line: "xapmon_self=off", err: `destination "xapmon_self=off": a directive is written xApMon_NAME = VALUE`},
 		{line: "xapmon_self =off", err: `destination "xapmon_self": a directive is written`},
 
-		{line: "xApMon_sys_load1 = off", want: Options{Params: map[string]ParamSwitch{"sys_load1": {}}}},
-		{line: "xApMon_sys_blocks_in_R = on", want: Options{Params: map[string]ParamSwitch{"sys_pages_in": {true, "sys_blocks_in_R"}}}},
-		{line: "xApMon_sys_net_socket = on", want: Options{Params: map[string]ParamSwitch{"sys_net_sockets": {true, "sys_net_socket"}}}},
-		{line: "xApMon_job_total_threads=0", want: Options{Params: map[string]ParamSwitch{"job_threads": {false, "job_total_threads"}}}},
-		{line: "xApMon_cpu_MHz=1", want: Options{Params: map[string]ParamSwitch{"cpu_MHz": {On: true}}}},
+		{line: "xApMon_sys_load1 = off", want: Options{Switches: map[string]ParamSwitch{"sys_load1": {}}}},
+		{line: "xApMon_sys_blocks_in_R = on", want: Options{Switches: map[string]ParamSwitch{"sys_pages_in": {true, "sys_blocks_in_R"}}}},
+		{line: "xApMon_sys_net_socket = on", want: Options{Switches: map[string]ParamSwitch{"sys_net_sockets": {true, "sys_net_socket"}}}},
+		{line: "xApMon_job_total_threads=0", want: Options{Switches: map[string]ParamSwitch{"job_threads": {false, "job_total_threads"}}}},
+		{line: "xApMon_cpu_MHz=1", want: Options{Switches: map[string]ParamSwitch{"cpu_MHz": {On: true}}}},
 		{line: "xApMon_cpu_mhz=1", err: `warning: directive "xApMon_cpu_mhz": unknown`},
 	}
 	for name, level := range map[string]slog.Level{
@@ -125,7 +125,7 @@ func TestDirectives(t *testing.T) {
 func TestLaterDirectiveCounts(t *testing.T) {
 	t.Parallel()
 	c, _ := Parse("f", []byte("xApMon_self = off\nxApMon_self = on\nxApMon_sys_load1 = on\nxApMon_sys_load1 = 0"), knownOption)
-	if c.Self != On || c.Params["sys_load1"].On {
+	if c.Self != On || c.Switches["sys_load1"].On {
 		t.Errorf("got %+v", c)
 	}
 }
@@ -253,7 +253,7 @@ func TestFormat(t *testing.T) {
 		Options: Options{
 			LogLevel: LevelOff, MaxMsgRate: 12.5, Recheck: Off, RecheckInterval: 90 * time.Second, SysMonitoring: On, SysInterval: 1500 * time.Millisecond,
 			JobMonitoring: Off, JobInterval: time.Second, GeneralInfo: On, Self: Off,
-			Params:   map[string]ParamSwitch{"sys_pages_in": {true, "sys_blocks_in"}, "job_rss": {}},
+			Switches: map[string]ParamSwitch{"sys_pages_in": {true, "sys_blocks_in"}, "job_rss": {}},
 			Settings: []Setting{{Name: "accesslog", Value: "http://u:hunter2@h/log"}, {Name: "accesslog_ids", Value: "a/b/c d/e/f"}},
 		},
 	}
@@ -301,7 +301,7 @@ d:8 '"hunter'
 func TestEqual(t *testing.T) {
 	t.Parallel()
 	base := func() Config {
-		return Config{Source: "a", Destinations: []Destination{{"h", 8884, "p"}}, Options: Options{Params: map[string]ParamSwitch{"job_rss": {On: true}}}}
+		return Config{Source: "a", Destinations: []Destination{{"h", 8884, "p"}}, Options: Options{Switches: map[string]ParamSwitch{"job_rss": {On: true}}}}
 	}
 	for name, tt := range map[string]struct {
 		change func(*Config)
@@ -318,11 +318,11 @@ func TestEqual(t *testing.T) {
 		"level":          {func(c *Config) { c.LogLevel = 1 }, false},
 		"switch":         {func(c *Config) { c.Self = On }, false},
 		"interval":       {func(c *Config) { c.JobInterval = 1 }, false},
-		"parameter":      {func(c *Config) { c.Params["job_rss"] = ParamSwitch{} }, false},
+		"parameter":      {func(c *Config) { c.Switches["job_rss"] = ParamSwitch{} }, false},
 		"setting":        {func(c *Config) { c.Settings = []Setting{{Name: "x"}} }, false},
-		"spelling":       {func(c *Config) { c.Params["job_rss"] = ParamSwitch{true, "x"} }, false},
-		"no parameter":   {func(c *Config) { c.Params = nil }, false},
-		"more of a kind": {func(c *Config) { c.Params["job_pss"] = ParamSwitch{} }, false},
+		"spelling":       {func(c *Config) { c.Switches["job_rss"] = ParamSwitch{true, "x"} }, false},
+		"no parameter":   {func(c *Config) { c.Switches = nil }, false},
+		"more of a kind": {func(c *Config) { c.Switches["job_pss"] = ParamSwitch{} }, false},
 	} {
 		a, b := base(), base()
 		tt.change(&b)
@@ -330,7 +330,7 @@ func TestEqual(t *testing.T) {
 			t.Errorf("%s: equal is not %v", name, tt.equal)
 		}
 	}
-	if !(Options{}).Equal(Options{Params: map[string]ParamSwitch{}}) {
+	if !(Options{}).Equal(Options{Switches: map[string]ParamSwitch{}}) {
 		t.Error("an empty map differs from none")
 	}
 }
@@ -345,7 +345,7 @@ func TestMerge(t *testing.T) {
 	if !copied.Equal(want) || copied.Source != "a" {
 		t.Errorf("got %s", copied.Format(true))
 	}
-	copied.DefaultPassword("d")
+	copied.SetDefaultPassword("d")
 	if got := destinations(copied); got != "x:1=r y:2=p z:3=d" {
 		t.Errorf("got %s", got)
 	}
@@ -358,8 +358,8 @@ func TestMerge(t *testing.T) {
 	if !none.Equal(a) {
 		t.Errorf("got %s", none.Format(true))
 	}
-	none.Params["sys_load5"] = ParamSwitch{}
-	if len(a.Params) != 1 {
+	none.Switches["sys_load5"] = ParamSwitch{}
+	if len(a.Switches) != 1 {
 		t.Error("the map is shared")
 	}
 	a.Merge(Config{})

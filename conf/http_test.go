@@ -442,7 +442,7 @@ func TestDefaultPasswordOverHTTP(t *testing.T) {
 		for _, c := range order {
 			all.Merge(c)
 		}
-		sources := all.DefaultPassword("pw")
+		sources := all.SetDefaultPassword("pw")
 		slices.Sort(sources)
 		var got []string
 		for _, d := range all.Destinations {
@@ -457,7 +457,7 @@ func TestDefaultPasswordOverHTTP(t *testing.T) {
 			t.Errorf("sources %s", s)
 		}
 	}
-	if s := one.DefaultPassword("pw"); len(s) != 1 || destinations(one) != "a:8884 b:8884=own c:8884" {
+	if s := one.SetDefaultPassword("pw"); len(s) != 1 || destinations(one) != "a:8884 b:8884=own c:8884" {
 		t.Errorf("%v, %s", s, destinations(one))
 	}
 	if len(one.plain) != 3 || len(two.plain) != 2 {

@@ -27,9 +27,9 @@ type Options struct {
 	SysInterval, JobInterval                  time.Duration
 	// Self switches the sender's own statistics, by default on.
 	Self Switch
-	// Params switches single parameters; the key is the canonical name of the
+	// Switches switches single parameters; the key is the canonical name of the
 	// option, such as "sys_load1", "job_rss" or "cpu_MHz".
-	Params map[string]ParamSwitch
+	Switches map[string]ParamSwitch
 	// Settings are the directives that the program registered with
 	// [Reader.Directives], in the order of the file.
 	Settings []Setting
@@ -57,18 +57,18 @@ const (
 // Equal reports whether two sets of options are the same. The sources of settings
 // do not matter.
 func (o Options) Equal(other Options) bool {
-	if !maps.Equal(o.Params, other.Params) || !slices.EqualFunc(o.Settings, other.Settings, func(a, b Setting) bool {
+	if !maps.Equal(o.Switches, other.Switches) || !slices.EqualFunc(o.Settings, other.Settings, func(a, b Setting) bool {
 		return a.Name == b.Name && a.Value == b.Value
 	}) {
 		return false
 	}
-	o.Params, other.Params, o.Settings, other.Settings = nil, nil, nil, nil
+	o.Switches, other.Switches, o.Settings, other.Settings = nil, nil, nil, nil
 	return reflect.DeepEqual(o, other)
 }
 
 func (c *Config) setParam(name string, p ParamSwitch) {
-	if c.Params == nil {
-		c.Params = map[string]ParamSwitch{}
+	if c.Switches == nil {
+		c.Switches = map[string]ParamSwitch{}
 	}
-	c.Params[name] = p
+	c.Switches[name] = p
 }

@@ -77,7 +77,7 @@ func TestSampleUncommented(t *testing.T) {
 		t.Errorf("%d destinations: %v", len(c.Destinations), c.Destinations)
 	}
 	for spelling, name := range spellings {
-		p, ok := c.Params[name]
+		p, ok := c.Switches[name]
 		if !ok {
 			t.Errorf("%s is not there", name)
 		}
@@ -88,7 +88,7 @@ func TestSampleUncommented(t *testing.T) {
 			t.Errorf("the spelling %s is missing", spelling)
 		}
 	}
-	for name := range c.Params {
+	for name := range c.Switches {
 		if spellings[name] != name {
 			t.Errorf("%s is no option", name)
 		}

@@ -54,7 +54,7 @@ const (
 func File(path string) Source { return Source{Name: path, kind: file, at: path} }
 
 // URL returns a source that is fetched by http or https. Its query is sent unchanged. An
-// https URL must not redirect to http. [Config.DefaultPassword] sets no password for
+// https URL must not redirect to http. [Config.SetDefaultPassword] sets no password for
 // destinations that only http URLs name.
 func URL(u string) Source { return Source{Name: redact(u), kind: remote, at: u} }
 

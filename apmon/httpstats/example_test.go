@@ -106,7 +106,7 @@ func ExampleOptions_log() {
 
 func ExampleAppendJSON() {
 	r := &httpstats.Record{
-		Client: "192.0.2.1", Method: "GET", URI: "/live/hls/film-720p/1.ts", Protocol: "HTTP/1.1",
+		Client: "192.0.2.1", Method: "GET", Path: "/live/hls/film-720p/1.ts", Protocol: "HTTP/1.1",
 		Status: 200, Bytes: 1234, UserAgent: "vlc \"3\"", Duration: 250 * time.Millisecond, Size: 1234, First: -1, Last: -1,
 		Time: time.Date(2026, 11, 21, 3, 27, 57, 0, time.UTC),
 	}

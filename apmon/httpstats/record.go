@@ -17,7 +17,7 @@ import (
 type Record struct {
 	Client    string // address without the port; "unix:" for a unix socket
 	Method    string
-	URI       string // the path as it was sent, without the query
+	Path      string // the path as it was sent, without the query
 	Query     string // after the question mark
 	Protocol  string // such as "HTTP/1.1"
 	Status    int    // 0 if none was sent or it is unknown
@@ -61,11 +61,11 @@ func (w *response) log(r *http.Request, now time.Time, took time.Duration) {
 		// A request made by a program, or an absolute URL, which may hold a password.
 		uri, query = r.URL.EscapedPath(), r.URL.RawQuery
 	}
-	rec.URI, rec.Query = uri, query
+	rec.Path, rec.Query = uri, query
 	if w.s.user != nil {
 		rec.User = w.s.user(r)
 	}
-	for _, text := range []*string{&rec.Method, &rec.URI, &rec.Query, &rec.Protocol, &rec.Referer, &rec.UserAgent, &rec.User} {
+	for _, text := range []*string{&rec.Method, &rec.Path, &rec.Query, &rec.Protocol, &rec.Referer, &rec.UserAgent, &rec.User} {
 		*text = (*text)[:min(len(*text), maxText)]
 	}
 	for _, log := range w.s.loggers {
@@ -85,7 +85,7 @@ func AppendJSON(b []byte, r *Record) []byte {
 	b = append(b, '{')
 	b = appendText(b, "client", r.Client)
 	b = appendOptional(b, "method", r.Method)
-	b = appendText(b, "url", r.URI)
+	b = appendText(b, "url", r.Path)
 	b = appendOptional(b, "query", r.Query)
 	b = appendOptional(b, "protocol", r.Protocol)
 	if r.Status > 0 {
@@ -145,7 +145,7 @@ func AppendCombined(b []byte, r *Record) []byte {
 	b = r.Time.UTC().AppendFormat(b, " [02/Jan/2006:15:04:05 -0700] \"")
 	b = appendEscaped(b, r.Method, ' ')
 	b = append(b, ' ')
-	b = appendEscaped(b, r.URI, 0)
+	b = appendEscaped(b, r.Path, 0)
 	if r.Query != "" {
 		b = append(b, '?')
 		b = appendEscaped(b, r.Query, 0)

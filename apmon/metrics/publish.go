@@ -40,7 +40,7 @@ type PublishOptions struct {
 // Publisher reports a registry. Make one with [Publish].
 type Publisher struct {
 	reg    *Registry
-	source *apmon.Monitored
+	source *apmon.MonitoredSource
 	work   *publication
 	once   sync.Once
 	err    error // of the last report

@@ -286,7 +286,7 @@ func (r *runner) open(cc *cli.Context) {
 // begin starts to follow the job, and sends its first report.
 func (r *runner) begin(c launch.Command, dir *ownCgroup, j apmon.Job) {
 	j.PID = c.PID
-	j.Launcher = apmon.JobLauncher{ChildOfThisProcess: true, Exclude: c.Not, Counter: c.CPUTime}
+	j.Launcher = apmon.JobLauncher{ChildOfThisProcess: true, Exclude: c.Exclude, Counter: c.CPUTime}
 	if c.Cgroup {
 		j.Cgroup = dir.path()
 	}

@@ -134,11 +134,11 @@ func (w *watcher) configure(ctx context.Context) error {
 		w.log.Warn("directive ignored: another one has a different value", slog.String("directive", "xApMon_"+s.Name), slog.String("value", s.Value), slog.String("source", s.Source))
 	}
 	if n := w.jobFlags.names(d); n != w.names || !w.begun {
-		if err := w.client.SetMonitorNames(n.cluster, n.node); err != nil {
+		if err := w.client.SetHostReportNames(n.cluster, n.node); err != nil {
 			return err // not after the start: names have been checked
 		}
 		if w.names = n; w.begun {
-			w.log.Info("the host is reported under other names", slog.String("cluster", cmp.Or(n.cluster, apmon.DefaultMonitorCluster)), slog.String("node", cmp.Or(n.node, procinfo.Hostname())))
+			w.log.Info("the host is reported under other names", slog.String("cluster", cmp.Or(n.cluster, apmon.DefaultHostCluster)), slog.String("node", cmp.Or(n.node, procinfo.Hostname())))
 		}
 	}
 	all := w.wanted(d)

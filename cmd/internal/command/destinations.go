@@ -101,7 +101,7 @@ func (d *Destinations) Adjust() (func(*conf.Config), error) {
 		if password == "" {
 			return
 		}
-		for _, source := range cfg.DefaultPassword(password) {
+		for _, source := range cfg.SetDefaultPassword(password) {
 			d.Logger().Warn("destinations named by a plain-http source do not get the password of APMON_PASSWORD_FILE", slog.String("source", source))
 		}
 	}, nil

@@ -106,9 +106,9 @@ type Command struct {
 	PID    int
 	Cgroup bool // it was started in Options.CgroupDir
 
-	// Not are processes that do not belong to the command although they are, or
+	// Exclude are processes that do not belong to the command although they are, or
 	// may become, children of this process: the witness, and those from before.
-	Not []int
+	Exclude []int
 
 	// CPUTime returns the CPU time, user and system, of the command and all its
 	// descendants, alive or not, waited for by their parents or not, until Run

@@ -99,7 +99,7 @@ func Run(o Options) (Result, error) {
 	go func() {
 		defer close(done)
 		if o.Started != nil {
-			o.Started(Command{PID: pid, Cgroup: o.CgroupDir != "" && cgroupErr == nil, Not: not, CPUTime: count.read})
+			o.Started(Command{PID: pid, Cgroup: o.CgroupDir != "" && cgroupErr == nil, Exclude: not, CPUTime: count.read})
 		}
 		if r := <-ended; o.Ended != nil {
 			o.Ended(r)
