@@ -153,7 +153,7 @@ func (e *exposition) sender(s apmon.Stats) {
 	for i, m := range []struct{ name, help string }{
 		{"reports", "Reports made."},
 		{"reports_skipped", "Reports not made, as the one before was under way."},
-		{"reports_failed", "Reports that were not whole."},
+		{"reports_failed", "Reports that failed or were incomplete."},
 	} {
 		if len(names) > 0 {
 			family := e.family("apmon_"+m.name, true, m.help)

@@ -330,7 +330,7 @@ func (r *runner) begin(c launch.Command, dir *ownCgroup, j apmon.Job) {
 func (r *runner) sample(job *apmon.MonitoredJob) procinfo.JobSample {
 	s, err := job.Sample()
 	if err != nil && r.ctx.Err() == nil && !job.Ended() {
-		r.log.Warn("not everything can be read, reports lack it", slog.String("error", err.Error()))
+		r.log.Warn("some values cannot be read and are not reported", slog.String("error", err.Error()))
 	}
 	return s
 }
@@ -374,7 +374,7 @@ func (r *runner) end(cc *cli.Context, s *summary, result launch.Result, limit ti
 		}
 	}
 	if err := report(apmon.String("status", "ended")); err != nil {
-		r.log.Warn("last report not sent, or not whole", slog.String("error", err.Error()))
+		r.log.Warn("last report not sent, or incomplete", slog.String("error", err.Error()))
 	}
 	return written
 }
