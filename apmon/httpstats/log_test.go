@@ -49,8 +49,8 @@ func TestFormats(t *testing.T) {
 	}
 }
 
-// Nothing that a client sends makes a second line, ends its field, or gets to a
-// terminal as it is.
+// No text of a client starts a second line, ends its field, or reaches a terminal
+// unescaped.
 func TestLogInjection(t *testing.T) {
 	t.Parallel()
 	evil := "x\" 200 1\n10.0.0.1 - - [\\\x1b[2J\x00\x7f\u009b\u2028\xff é"
@@ -325,7 +325,7 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
-// A line that was written in part does not spoil the one that comes after.
+// A partly written line does not affect the next line.
 func TestTornLine(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "log")
@@ -345,8 +345,8 @@ func TestTornLine(t *testing.T) {
 	}
 }
 
-// One request waits for a disk that hangs; the others do not, and what is kept for
-// it is bounded.
+// One request waits for a disk that hangs. The others do not wait, and the number of
+// pending lines is bounded.
 func TestDiskHangs(t *testing.T) {
 	t.Parallel()
 	r, w, err := os.Pipe()
@@ -369,7 +369,7 @@ func TestDiskHangs(t *testing.T) {
 		defer close(first)
 		l.Log(&Record{Bytes: long})
 	}()
-	if _, err := io.ReadFull(r, make([]byte, 1)); err != nil { // it is being written
+	if _, err := io.ReadFull(r, make([]byte, 1)); err != nil { // the first line is being written
 		t.Fatal(err)
 	}
 	const lines = 8

@@ -22,7 +22,7 @@ func Eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	for end := time.Now().Add(Patience); !ok(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("waited %v in vain for %s", Patience, what)
+			t.Fatalf("waited %v for %s", Patience, what)
 		}
 	}
 }

@@ -11,7 +11,7 @@ import (
 
 // Help checks the help of a command: "help", "version" and "completion" are
 // subcommands, each subcommand and topic has a help, and no line is longer than 80
-// columns. Run runs the command with arguments.
+// columns. The function run runs the command with arguments.
 func Help(t *testing.T, run func(args ...string) (stdout string, code int)) {
 	t.Helper()
 	ok := func(args ...string) string {
