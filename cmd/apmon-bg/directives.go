@@ -42,19 +42,19 @@ func orNone(check func(string) error) func(string) error {
 	}
 }
 
-// machine is what configurations say of this machine.
+// machine holds the directives of configurations about this machine.
 type machine struct {
-	cluster, node, group string // of several values the first
+	cluster, node, group string // the first of several values
 	services             []*watchedService
 	jobs                 []apmon.Job
 	cgroups              []string       // patterns
-	ignored              []conf.Setting // that another one, which counts, contradicts
+	ignored              []conf.Setting // settings that contradict an earlier one
 }
 
-// describe collects the settings of all sources, whose values have been checked.
+// describe collects the settings of all sources. Their values have been checked.
 func describe(settings []conf.Setting) machine {
 	var d machine
-	counts := map[string]string{} // of what there can be one: the value
+	counts := map[string]string{} // the first value of each setting that can have only one
 	for _, s := range settings {
 		if s.Value == none {
 			continue
@@ -96,8 +96,8 @@ func describe(settings []conf.Setting) machine {
 	return d
 }
 
-// accessLogSettings are the flags or directives of an access log, as they are
-// written; empty for the default.
+// accessLogSettings are the flags or directives of an access log as written; empty for
+// the default.
 type accessLogSettings struct {
 	Input, Match, IDs, Window, Status, Format, Cluster, Node string
 }
@@ -121,8 +121,8 @@ func (s *accessLogSettings) fields() []accessLogField {
 	}
 }
 
-// accessLogOf returns the settings of the first source that names a log. They are
-// those of one source alone.
+// accessLogOf returns the settings of the first source that names a log. Settings of
+// other sources are ignored.
 func accessLogOf(settings []conf.Setting) accessLogSettings {
 	for len(settings) > 0 {
 		n := slices.IndexFunc(settings, func(s conf.Setting) bool { return s.Source != settings[0].Source })
@@ -149,11 +149,11 @@ func accessLogOf(settings []conf.Setting) accessLogSettings {
 	return accessLogSettings{}
 }
 
-// names are those of the reports on the host and on jobs; empty for the default.
+// names are the names of the reports on the host and on jobs; empty for the default.
 type names struct{ cluster, node, jobCluster string }
 
-// names returns the names that flags and configurations give. A host group names
-// what neither of them does.
+// names returns the names that flags and configurations set. A host group determines the
+// names that neither of them sets.
 func (f *jobFlags) names(d machine) names {
 	n, group := f.given, f.group
 	if group == "" {
@@ -169,7 +169,7 @@ func (f *jobFlags) names(d machine) names {
 	return n
 }
 
-// latest hands the newest value of a kind to one goroutine.
+// latest passes the newest value to one goroutine.
 type latest[T any] struct {
 	mu      sync.Mutex
 	value   T

@@ -51,7 +51,7 @@ func New(app *cli.App, stdout, stderr io.Writer, topics ...Topic) *App {
 		sub.Flags = keepNames(sub.Flags)
 	}
 	app.Writer, app.ErrWriter = stdout, stderr
-	app.HideHelp = true // the library's own
+	app.HideHelp = true // of the library
 	app.DisableSliceFlagSeparator = true
 	app.ExitErrHandler = func(*cli.Context, error) {} // Run returns errors
 	app.Flags = append(app.Flags, helpFlag{&a.wanted})
@@ -112,7 +112,7 @@ func (a *App) words() []*cli.Command {
 	}
 	return []*cli.Command{{
 		Name:      "help",
-		Usage:     "show the help, or that of a command or topic",
+		Usage:     "show the help of this command, a subcommand or a topic",
 		ArgsUsage: about,
 		Action:    a.help,
 	}, {

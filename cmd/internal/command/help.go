@@ -58,7 +58,7 @@ func isVersion(f cli.Flag) bool { return slices.Contains(f.Names(), "version") }
 
 // sections splits a description. A section begins with a line "Title:" after an empty
 // line, followed by its text. Indented lines of the text are a block, which is
-// printed as it is; the other lines are paragraphs, which are filled.
+// printed unchanged; the other lines are paragraphs, which are filled.
 func sections(description string) (intro string, list []section) {
 	lines := strings.Split(strings.Trim(description, "\n"), "\n")
 	text := &intro
