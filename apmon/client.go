@@ -158,9 +158,9 @@ func newClient(opt *settings, sources []conf.Source) (*Client, error) {
 }
 
 // newInstance returns a random 31-bit id. Receivers distinguish senders by it,
-// IPv6 senders by almost nothing else, so each client has its own id. It comes from
-// the kernel's generator, since it must differ after a fork and between programs
-// started in the same second.
+// IPv6 ones by almost nothing else, so that each client has one of its own. It
+// comes from the kernel's generator, since it must differ after a fork and
+// between programs started in the same second.
 func newInstance() (int32, error) {
 	var b [4]byte
 	if err := readRandom(b[:]); err != nil {

@@ -51,7 +51,7 @@ func New(app *cli.App, stdout, stderr io.Writer, topics ...Topic) *App {
 		sub.Flags = keepNames(sub.Flags)
 	}
 	app.Writer, app.ErrWriter = stdout, stderr
-	app.HideHelp = true // of the library
+	app.HideHelp = true // the library's own
 	app.DisableSliceFlagSeparator = true
 	app.ExitErrHandler = func(*cli.Context, error) {} // Run returns errors
 	app.Flags = append(app.Flags, helpFlag{&a.wanted})
