@@ -140,7 +140,7 @@ func TestReloadDescribesTheMachine(t *testing.T) {
 	waitFor("J", "new job")
 	waitFor("ApMon_JobMon", "b1")
 	waitFor("flag_Services", "N")
-	p.says("other names")
+	p.says("names of the host's reports changed")
 	p.says(file + ":7: xApMon_watch_job")
 	testkit.Eventually(t, "no report of the old configuration between two of the new", func() bool {
 		all, reports := recv.Datagrams(), 0
