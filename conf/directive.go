@@ -35,8 +35,8 @@ const (
 	ofReports              // what is reported, or when
 )
 
-// directives returns the table of all directives except the switches of single
-// parameters, which [OptionLookup] finds. To add a directive, add a field to Options, a
+// directives are those with a name of their own; [OptionLookup] finds the
+// switches of single parameters. To add a directive, add a field to Options, a
 // line here and a line to destinations.conf.
 var directives = sync.OnceValue(func() []directive {
 	rate := option("maxMsgRate", strconv.Itoa(DefaultMaxMsgRate), ofClient, func(o *Options) *float64 { return &o.MaxMsgRate }, parseRate,
@@ -57,9 +57,9 @@ var directives = sync.OnceValue(func() []directive {
 		interval("job_interval", ofReports, DefaultInterval, MinInterval, func(o *Options) *time.Duration { return &o.JobInterval }),
 		boolean("general_info", ofReports, func(o *Options) *Switch { return &o.GeneralInfo }),
 		boolean("self", ofReports, func(o *Options) *Switch { return &o.Self }),
-		ignored("auto_disable", warning("belongs to older clients and is ignored")),
-		// Older clients store the time of their last report in these directives, in
-		// their own copy of the configuration.
+		ignored("auto_disable", warning("is of older clients, and ignored")),
+		// Older clients keep here, in their own copy of the configuration, when
+		// they last sent.
 		ignored("sys_data_sent", nil),
 		ignored("job_data_sent", nil),
 		ignored("general_data_sent", nil),
@@ -135,8 +135,8 @@ func parseSwitch(s string) (Switch, error) {
 	return Off, err
 }
 
-// parseInterval parses a positive time. It returns least, with a warning, for a
-// shorter one.
+// parseInterval reads a positive time of at least least, which takes the place of
+// a shorter one, with a warning.
 func parseInterval(s string, least time.Duration) (time.Duration, error) {
 	d, err := ParseDuration(s)
 	if err != nil {
@@ -182,13 +182,9 @@ type Setting struct {
 	Source      string // the file, URL or variable that holds it
 }
 
-// commandDirectives are the directives of apmon-bg. Other programs, which read
-// the same files, ignore them without a warning.
-var commandDirectives = []string{
-	"cluster", "node", "host_group", "service", "watch_job", "watch_cgroup",
-	"accesslog", "accesslog_match", "accesslog_ids", "accesslog_window", "accesslog_status",
-	"accesslog_format", "accesslog_cluster", "accesslog_node",
-}
+// documented reports whether [Sample] documents a directive, such as one of another
+// command: a program that does not use it ignores it without a warning.
+func documented(name string) bool { return strings.Contains(Sample, "\n#"+prefix+name+" = ") }
 
 // warning is an error of a line that was used, or that has no effect.
 type warning string
@@ -214,7 +210,7 @@ func (p *parser) directive(s string) error {
 		err = setValue(value, func(v string) error { return d.parse(&p.c.Options, v) })
 	} else if canonical, ok := p.lookup.find(name); ok {
 		err = setValue(value, func(v string) error { return p.c.switchParam(name, canonical, v) })
-	} else if strings.HasSuffix(name, "_data_sent") || slices.Contains(commandDirectives, name) {
+	} else if strings.HasSuffix(name, "_data_sent") || documented(name) {
 		return nil
 	} else {
 		return fmt.Errorf("directive %s: %w", quote(prefix+name), warning("unknown, and ignored"))

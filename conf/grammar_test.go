@@ -62,7 +62,7 @@ func TestDirectives(t *testing.T) {
 		{line: "xApMon_job_data_sent = x", want: Options{}},
 		{line: "xApMon_general_data_sent = 0", want: Options{}},
 		{line: "xApMon_new_data_sent = 0", want: Options{}},
-		{line: "xApMon_auto_disable = 60", err: `warning: xApMon_auto_disable: belongs to older clients and is ignored`},
+		{line: "xApMon_auto_disable = 60", err: `warning: xApMon_auto_disable: is of older clients, and ignored`},
 		{line: "xApMon_colour = red", err: `warning: directive "xApMon_colour": unknown, and ignored`},
 		{line: "xApMon_ = on", err: `warning: directive "xApMon_": unknown`},
 		{line: "xApMon_LOGLEVEL = INFO", err: `warning: directive "xApMon_LOGLEVEL": unknown`},

@@ -62,16 +62,9 @@ func TestSampleUncommented(t *testing.T) {
 		}
 		text = append(text, line...)
 	}
-	var own []Directive
-	for _, name := range commandDirectives {
-		own = append(own, Directive{Name: name})
-	}
-	c, problems, _, _ := (&Reader{Source: Text("sample", string(text)), Lookup: knownOption, Directives: own}).Read(t.Context())
+	c, problems := Parse("sample", text, knownOption)
 	for _, p := range problems {
 		t.Error(p)
-	}
-	if len(c.Settings) != len(own) {
-		t.Errorf("%d of %d directives of apmon-bg: %v", len(c.Settings), len(own), c.Settings)
 	}
 	if len(c.Destinations) != 10 {
 		t.Errorf("%d destinations: %v", len(c.Destinations), c.Destinations)
