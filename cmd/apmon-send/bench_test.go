@@ -10,11 +10,11 @@ import (
 	"time"
 )
 
-// BenchmarkStart runs whole processes, from start to exit: apmon-send, which sends one
-// message over loopback, and a hello-world of the same command-line library, without and
-// with net/http. They are built as for a release and run in turn. The results are
-// medians, and the medians of the ratios of consecutive runs, which are precise even on
-// a busy machine:
+// BenchmarkStart runs whole processes, from start to exit: apmon-send sending
+// one message over loopback, beside a hello-world of the same command-line
+// library, without and with net/http linked into it. They are built as for a
+// release and run in turn; the figures are medians, and the medians of the
+// ratios of neighbours, so that they hold on a busy machine:
 //
 //	go test ./cmd/apmon-send -run '^$' -bench Start -benchtime 200x
 func BenchmarkStart(b *testing.B) {
@@ -52,7 +52,7 @@ func BenchmarkStart(b *testing.B) {
 		}
 	}
 	hello := programs[len(programs)-1].took
-	b.ReportMetric(0, "ns/op") // would be the sum of all programs
+	b.ReportMetric(0, "ns/op") // of all together
 	for _, p := range programs {
 		ratios := make([]float64, len(hello))
 		for i := range ratios {
