@@ -50,7 +50,7 @@ finds in the URL. In every window each stream is reported on a node
 HOST_CONTENT_FORMAT_QUALITY with client_count, bytes_sent, bytes_sent_R, requests
 and requests_R, and the log itself on the node HOST with unmatched, late,
 bad_lines, windows_lost and truncated. HOST is set with -n. More than 512 clients
-of one stream are estimated with an error of 1.15 %. At most 1000 streams are
+of one stream are estimated with an error of 1.15%. At most 1000 streams are
 counted. With --accesslog-ids, other streams are unmatched. On a public server
 declare the streams: otherwise requests for pages that do not exist add streams.
 40 messages/s are enough for 600 streams: see xApMon_maxMsgRate. REGEXP must match

@@ -12,8 +12,9 @@ import (
 )
 
 // directives returns the directives of configurations that only apmon-bg uses. Each
-// corresponds to a flag. To add one, add a line to machineDirectives or to
-// accessLogSettings.fields, and document it in conf/destinations.conf.
+// corresponds to a flag. To add one, add a field to machine and a line to
+// machineDirectives, or likewise to accessLogSettings and its fields, and document it in
+// conf/destinations.conf.
 func directives() []conf.Directive {
 	var list []conf.Directive
 	for _, m := range machineDirectives() {

@@ -76,9 +76,9 @@ With json and line the command follows changes of the configuration; SIGHUP
 reloads it at once.
 
 Jobs (--job):
-The node is the first that is set of -n, APMON_NODE, MonitorJobID, ALIEN_PROC_ID, the
-job in the file of _CONDOR_JOB_AD, SLURM_JOB_ID, PBS_JOBID, LSB_JOBID and
-GRID_GLOBAL_JOBID; the cluster is the first of -c, APMON_CLUSTER and MonitorID.
+The node is the first of these that is set: -n, APMON_NODE, MonitorJobID,
+ALIEN_PROC_ID, the job of _CONDOR_JOB_AD, SLURM_JOB_ID, PBS_JOBID, LSB_JOBID,
+GRID_GLOBAL_JOBID. The cluster is -c, APMON_CLUSTER, else MonitorID.
 
 Environment:
    APMON_CLUSTER        cluster, if -c is not given

@@ -128,7 +128,7 @@ func (a *App) helpText(c *cli.Command) string {
 	for _, line := range p.synopsis {
 		fmt.Fprintf(&b, "   %s\n", line)
 	}
-	if p.intro != "" {
+	if strings.TrimSpace(p.intro) != "" {
 		fmt.Fprintf(&b, "\nDESCRIPTION:\n%s", helpParagraphs(p.intro))
 	}
 	if len(p.commands) > 0 {
