@@ -201,7 +201,7 @@ func TestRecheckTimes(t *testing.T) {
 	})
 }
 
-func TestReloadKeepsWhatStays(t *testing.T) {
+func TestReloadKeepsUnchangedDestinations(t *testing.T) {
 	t.Parallel()
 	var n fakeNet
 	var w web
@@ -698,7 +698,7 @@ func TestRecheckLooksNamesUp(t *testing.T) {
 		time.Sleep(10 * time.Minute)
 		equal(t, "hanging", addr(), "10.0.0.2:8884")
 		c.Send("C", "N", Int("x", 1))
-		equalSlices(t, "numbers go on", n.seqs("10.0.0.2:8884"), []int32{2})
+		equalSlices(t, "numbers continue", n.seqs("10.0.0.2:8884"), []int32{2})
 	})
 }
 

@@ -32,7 +32,7 @@ type scope int
 
 const (
 	ofClient  scope = iota // sending, logging or reading the source
-	ofReports              // what is reported, or when
+	ofReports              // content or times of reports
 )
 
 // directives are those with a name of their own; [OptionLookup] finds the

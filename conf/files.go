@@ -113,7 +113,7 @@ func readFiles(ctx context.Context, path string, old []part) ([]part, error) {
 		}
 		if p.err != nil {
 			if _, err := os.Lstat(p.name); errors.Is(err, fs.ErrNotExist) {
-				continue // removed meanwhile
+				continue // removed since
 			}
 			if i := slices.IndexFunc(old, func(o part) bool { return o.name == p.name }); i >= 0 {
 				p.text = old[i].text
@@ -162,7 +162,7 @@ func readFile(ctx context.Context, path string) ([]byte, error) {
 	return text, err
 }
 
-// readText reads a file that may be written meanwhile: it reads again if the file
+// readText reads a file that may be written at the same time: it reads again if the file
 // changed during the read.
 func readText(ctx context.Context, path string) ([]byte, error) {
 	for range attempts {

@@ -268,8 +268,8 @@ func TestProxyOfTheEnvironment(t *testing.T) {
 	}
 }
 
-// TestPasswordOfURLIsNotTold: no error contains it.
-func TestPasswordOfURLIsNotTold(t *testing.T) {
+// TestPasswordOfURLIsNotShown: no error contains it.
+func TestPasswordOfURLIsNotShown(t *testing.T) {
 	t.Parallel()
 	gone := httptest.NewServer(nil)
 	gone.Close()

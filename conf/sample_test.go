@@ -45,7 +45,7 @@ func knownOption(name string) (string, bool) {
 	return canonical, ok
 }
 
-func TestSampleSaysNothing(t *testing.T) {
+func TestSampleSetsNothing(t *testing.T) {
 	t.Parallel()
 	c, problems := Parse("sample", []byte(Sample), knownOption)
 	if len(problems) > 0 || !c.Equal(Config{}) {
@@ -72,7 +72,7 @@ func TestSampleUncommented(t *testing.T) {
 	for spelling, name := range spellings {
 		p, ok := c.Switches[name]
 		if !ok {
-			t.Errorf("%s is not there", name)
+			t.Errorf("%s is missing", name)
 		}
 		if p.On == optIn[name] || p.Name != "" {
 			t.Errorf("%s is %+v", name, p)
@@ -91,7 +91,7 @@ func TestSampleUncommented(t *testing.T) {
 	}
 }
 
-func TestSampleTellsEveryDirective(t *testing.T) {
+func TestSampleDocumentsEveryDirective(t *testing.T) {
 	t.Parallel()
 	for _, d := range directives() {
 		want := "\n#xApMon_" + d.name + " = " + d.byDefault + "\n"
@@ -99,12 +99,12 @@ func TestSampleTellsEveryDirective(t *testing.T) {
 			want = "xApMon_" + d.name
 		}
 		if n := strings.Count(Sample, want); n != 1 {
-			t.Errorf("%q is there %d times", want, n)
+			t.Errorf("%q occurs %d times", want, n)
 		}
 	}
 	for _, l := range levels {
 		if l.name != "WARN" && !strings.Contains(Sample, l.name) {
-			t.Errorf("level %s is not there", l.name)
+			t.Errorf("level %s is missing", l.name)
 		}
 	}
 }

@@ -17,7 +17,7 @@ const (
 	maxSize = 1 << 20
 	// fetchTimeout bounds both the connection to a URL and the whole fetch.
 	fetchTimeout = 5 * time.Second
-	// attempts is how often a file that changes meanwhile is read.
+	// attempts is how often a file is read that changes during the read.
 	attempts = 3
 	// maxRedirects is how many redirects are followed.
 	maxRedirects = 10

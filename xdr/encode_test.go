@@ -137,7 +137,7 @@ func TestEncoderSplits(t *testing.T) {
 	}
 }
 
-func TestEncoderLeavesOutWhatFitsNoDatagram(t *testing.T) {
+func TestEncoderLeavesOutLargeParameters(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		name string

@@ -143,7 +143,7 @@ func TestClockSteps(t *testing.T) {
 			time.Sleep(time.Second)
 			l.look()
 		}
-		equal(t, "goes on", messages(t, l), []string{
+		equal(t, "continues", messages(t, l), []string{
 			streamReport("h_a_hls_hi", open, 1, 9, 1), ownReport(open, 0, 0, 0, 0),
 		})
 		// A step back that is shorter than a window: lines are late until the clock

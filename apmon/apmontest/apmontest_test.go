@@ -122,7 +122,7 @@ func TestErrors(t *testing.T) {
 	}
 }
 
-func TestFailuresListWhatArrived(t *testing.T) {
+func TestFailuresListDatagrams(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		wait func(*apmontest.Receiver)

@@ -358,7 +358,7 @@ func (c canR) ReadFrom(src io.Reader) (int64, error) {
 }
 func (c canP) Push(string, *http.PushOptions) error { *c.calls += "P"; return nil }
 
-func TestOffersWhatTheOriginalOffers(t *testing.T) {
+func TestKeepsOptionalInterfaces(t *testing.T) {
 	t.Parallel()
 	var calls string
 	type rw = http.ResponseWriter

@@ -31,7 +31,7 @@ type seen struct {
 
 // Value is one parameter of a reading.
 type Value struct {
-	apmon.Param        // as it is sent
+	apmon.Param        // as sent
 	Metric      string // the name of the metric; for functions and the process that of the parameter
 	Kind        Kind
 	Row

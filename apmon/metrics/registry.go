@@ -114,7 +114,7 @@ func lookup[M any](r *Registry, name string, kind Kind, fresh func() *M) *M {
 	err := r.add(name, kind, m)
 	if e = r.byName[name]; e != nil {
 		if m, ok := e.metric.(*M); ok {
-			return m // another goroutine may have made it meanwhile
+			return m // another goroutine has made it
 		}
 	}
 	r.note(err)

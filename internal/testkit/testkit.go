@@ -56,5 +56,5 @@ func (l *Log) String() string {
 	return l.b.String()
 }
 
-// Count returns how often s occurs in what was written.
+// Count returns how often s occurs in the output.
 func (l *Log) Count(s string) int { return strings.Count(l.String(), s) }

@@ -51,7 +51,7 @@ type Task struct {
 	err      error                   // of the last run
 	ended    time.Duration           // on the scheduler's clock, of the last run
 	failures int                     // since the last success
-	told     bool                    // an event Skipped was reported for the present run
+	noted    bool                    // an event Skipped was reported for the present run
 	stats    Stats
 }
 
@@ -346,8 +346,8 @@ func (s *Scheduler) due(now time.Duration, late bool) (due, skipped []*Task) {
 			continue
 		}
 		t.stats.Skipped++
-		if !t.told {
-			t.told = true
+		if !t.noted {
+			t.noted = true
 			skipped = append(skipped, t)
 		}
 	}
@@ -407,7 +407,7 @@ func (s *Scheduler) ended(ctx context.Context, t *Task, start time.Duration, err
 	s.mu.Lock()
 	superseded := context.Cause(ctx) == errSuperseded
 	t.cancel(nil)
-	t.done, t.told = nil, false
+	t.done, t.noted = nil, false
 	var ev *Event
 	switch {
 	case superseded:

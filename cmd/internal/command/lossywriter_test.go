@@ -82,7 +82,7 @@ func TestLossyWriterFlushIsBounded(t *testing.T) {
 }
 
 // A write that fails does not end the writer.
-func TestLossyWriterGoesOnAfterAnError(t *testing.T) {
+func TestLossyWriterContinuesAfterAnError(t *testing.T) {
 	t.Parallel()
 	r, pipe, err := os.Pipe()
 	if err != nil {
