@@ -36,7 +36,7 @@ type scope int
 
 const (
 	ofClient  scope = iota // sending, logging or reading the source
-	ofReports              // what is reported, or when
+	ofReports              // content or times of reports
 )
 
 // directives are those with a name of their own; [OptionLookup] finds the
@@ -176,8 +176,8 @@ func parseTime(s string, least time.Duration) (time.Duration, error) {
 	return d, nil
 }
 
-// ForReports returns the options that affect reports, and the others at their
-// defaults: two sources for which it returns equal options need one collection.
+// ForReports returns a copy in which the options that do not affect reports are at
+// their defaults. Sources with equal results can share their reports.
 func (o Options) ForReports() Options {
 	for _, d := range directives {
 		if d.scope != ofReports {
@@ -191,10 +191,10 @@ func (o Options) ForReports() Options {
 // Directive is a directive that a program registers: [Reader] checks its values
 // and returns them as [Options].Settings.
 type Directive struct {
-	// Name has no xApMon_ before it.
+	// Name is the name without the prefix xApMon_.
 	Name string
-	// Local directives name files or processes of this host. They are refused
-	// from a URL: its server must not choose them.
+	// Local is for a directive that names files or processes of this host. It is
+	// refused in a configuration from a URL, whose server must not choose them.
 	Local bool
 	// Check returns why a value cannot be used; nil accepts every value that is
 	// not empty.
@@ -207,15 +207,11 @@ type Setting struct {
 	Source      string // the file, URL or variable that holds it
 }
 
-// commandDirectives are the directives of apmon-bg. Other programs, which read
-// the same files, ignore them without a warning.
-var commandDirectives = []string{
-	"cluster", "node", "host_group", "service", "watch_job", "watch_cgroup",
-	"accesslog", "accesslog_match", "accesslog_ids", "accesslog_window", "accesslog_status",
-	"accesslog_format", "accesslog_cluster", "accesslog_node",
-}
+// documented reports whether [Sample] documents a directive, such as one of another
+// command: a program that does not use it ignores it without a warning.
+func documented(name string) bool { return strings.Contains(Sample, "\n#"+prefix+name+" = ") }
 
-// warning is an error of a line by which nothing is lost.
+// warning is an error of a line that was used, or that has no effect.
 type warning string
 
 func (w warning) Error() string { return string(w) }
@@ -225,7 +221,7 @@ func isWarning(err error) bool {
 	return errors.As(err, &w)
 }
 
-// directive reads what follows "xApMon_" on a line.
+// directive parses a line after its "xApMon_".
 func (p *parser) directive(s string) error {
 	name, value, ok := strings.Cut(s, "=")
 	name, value = strings.TrimSpace(name), strings.TrimSpace(value)
@@ -239,7 +235,7 @@ func (p *parser) directive(s string) error {
 		err = setValue(value, func(v string) error { return d.parse(&p.c.Options, v) })
 	} else if canonical, ok := p.lookup.find(name); ok {
 		err = setValue(value, func(v string) error { return p.c.switchParam(name, canonical, v) })
-	} else if strings.HasSuffix(name, "_data_sent") || slices.Contains(commandDirectives, name) {
+	} else if strings.HasSuffix(name, "_data_sent") || documented(name) {
 		return nil
 	} else {
 		return fmt.Errorf("directive %s: %w", quote(prefix+name), warning("unknown, and ignored"))
@@ -270,11 +266,11 @@ func (p *parser) setting(d *Directive, value string) error {
 	return nil
 }
 
-const textIgnored = warning("the text behind the value is ignored")
+const textIgnored = warning("the text after the value is ignored")
 
-// setValue calls set with the value of a directive without its comment, and if
-// set refuses that, with the first word: older clients read no further. Ignored
-// text is a warning, which does not show it; a warning of set goes before.
+// setValue calls set with the value of a directive without its comment. If set
+// refuses it, setValue tries the first word: older clients read only that. Ignored
+// text is a warning, which does not show the text. A warning of set takes precedence.
 func setValue(value string, set func(string) error) error {
 	v := cutComment(value)
 	err := set(v)

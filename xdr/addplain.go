@@ -25,8 +25,8 @@ const (
 //		… // params[i].Check(), e.Add(&params[i])
 //	}
 //
-// It takes half the time of adding one by one, which for 50 parameters is a tenth
-// of the cost of sending them. Each parameter is written into an array of fixed
+// AddPlain takes half the time of adding parameters one by one; for 50 parameters
+// this saves a tenth of the cost of sending them. Each parameter is written into an array of fixed
 // size, so the remaining space is compared once instead of at every write, and
 // short strings are copied without a call.
 func (e *Encoder) AddPlain(params []Param) int {

@@ -88,7 +88,7 @@ func (e *Encoder) begin(room, limit int, cluster, node string) error {
 	e.buf, e.parts = e.buf[:0], e.parts[:0]
 	e.names = stringSize(cluster) + stringSize(node)
 	if least := e.alone(smallest); least > MaxLimit {
-		e.count, e.end = 0, 0 // Add finds no room either
+		e.count, e.end = 0, 0 // Add finds no room then
 		return fmt.Errorf("cluster %s, node %s: %w: at least %d bytes, at most %d", safetext.Quote(cluster), safetext.Quote(node), ErrTooLarge, least, MaxLimit)
 	}
 	e.open()

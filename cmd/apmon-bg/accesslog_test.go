@@ -20,7 +20,7 @@ import (
 	"github.com/apmon-go/apmon/conf"
 )
 
-// nginx is one that serves a folder and writes access logs of every kind.
+// nginx is a server of a folder that writes access logs of all formats.
 type nginx struct {
 	*exec.Cmd
 	t    *testing.T
@@ -28,14 +28,14 @@ type nginx struct {
 	addr string
 }
 
-// startNginx starts an nginx whose logs are access.json, access.combined and, to a
-// syslog, those of socket.
+// startNginx starts an nginx that logs to access.json, to access.combined and, as
+// syslog, to socket.
 func startNginx(t *testing.T, socket string) *nginx {
 	t.Helper()
 	exe, err := exec.LookPath("nginx")
 	if err != nil {
 		if exe, err = exec.LookPath("/usr/sbin/nginx"); err != nil {
-			t.Skip("there is no nginx here: ", err)
+			t.Skip("nginx is not installed: ", err)
 		}
 	}
 	dir := t.TempDir()
@@ -48,14 +48,14 @@ func startNginx(t *testing.T, socket string) *nginx {
 	do(os.Chmod(dir, 0o755))
 	do(os.MkdirAll(filepath.Join(dir, "www/live/hls/film-720p"), 0o755))
 	do(os.WriteFile(filepath.Join(dir, "www/live/hls/film-720p/1.ts"), make([]byte, 1000), 0o644))
-	// The port is free now, and if somebody takes it nginx tries for a while.
+	// The port is free now. If another process binds it, nginx retries for a while.
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	do(err)
 	n := &nginx{t: t, dir: dir, addr: l.Addr().String()}
 	l.Close()
 	user := ""
 	if os.Getuid() == 0 {
-		user = "user root;" // so that it may read what the test writes
+		user = "user root;" // so that it can read the files of the test
 	}
 	_, help, _ := strings.Cut(accessLogTopic.Text, "log_format")
 	format, _, _ := strings.Cut(help, ";\n")
@@ -85,7 +85,7 @@ http {
 	ended := make(chan struct{})
 	go func() { _ = n.Wait(); close(ended) }()
 	t.Cleanup(func() {
-		_ = n.Process.Signal(syscall.SIGTERM) // it ends its workers
+		_ = n.Process.Signal(syscall.SIGTERM) // nginx ends its workers
 		select {
 		case <-ended:
 		case <-time.After(patience):
@@ -114,7 +114,7 @@ http {
 	}
 }
 
-// get asks for a path as a client.
+// get requests a path as a client.
 func (n *nginx) get(path, agent string) {
 	n.t.Helper()
 	req, err := http.NewRequest(http.MethodGet, "http://"+n.addr+path, nil)
@@ -129,7 +129,7 @@ func (n *nginx) get(path, agent string) {
 	resp.Body.Close()
 }
 
-// rotate does what logrotate does.
+// rotate rotates the logs like logrotate.
 func (n *nginx) rotate() {
 	n.t.Helper()
 	for _, f := range []string{"access.json", "access.combined"} {
@@ -168,8 +168,8 @@ func logTotals(recv *apmontest.Receiver, node string) map[string]float64 {
 	return sum
 }
 
-// A real nginx, whose log is rotated in mid-test: as JSON and as Combined files,
-// and by syslog. Not a request is lost, nor counted twice.
+// A real nginx logs as JSON, in Combined Log Format and by syslog, and its files are
+// rotated during the test. Every request is counted once.
 func TestAccessLogOfNginx(t *testing.T) {
 	t.Parallel()
 	socketDir, err := os.MkdirTemp("", "apmon")
@@ -190,11 +190,11 @@ func TestAccessLogOfNginx(t *testing.T) {
 		p := start(t, []string{"APMON_DEBUG_LEVEL=INFO"}, append(args, "-d", recv.Addr(), "-n", "me", "--ids", "film/hls/720p,1080p", "--window", "2", "--accesslog-cluster", "My_Streams", "--interval", "24h")...)
 		p.says("access log is read")
 	}
-	// counted is how many lines have been, some of them late on a busy machine.
+	// counted returns the number of lines, including late ones on a busy machine.
 	counted := func(recv *apmontest.Receiver) float64 {
 		return logTotals(recv, "me_film_hls_720p")["requests"] + logTotals(recv, "me")["late"]
 	}
-	// reported waits until every agent has sent so many.
+	// reported waits until every agent has sent that many requests.
 	reported := func(requests float64) {
 		t.Helper()
 		for name, recv := range agents {
@@ -207,12 +207,12 @@ func TestAccessLogOfNginx(t *testing.T) {
 			}
 		}
 	}
-	// No more than 10 lines at a time: of a socket whose reader is not scheduled
-	// the kernel keeps so many datagrams, and nginx drops what is more.
+	// At most 10 lines at a time: the kernel keeps 10 datagrams of a socket whose
+	// reader is not scheduled, and nginx drops the others.
 	for i := range 9 {
 		n.get(film, fmt.Sprintf("agent \"%d\"", i%3))
 	}
-	n.get("/live/hls/other-720p/1.ts", "a") // 404: does not count
+	n.get("/live/hls/other-720p/1.ts", "a") // 404: not counted
 	reported(9)
 	n.rotate()
 	for range 9 {
@@ -238,7 +238,7 @@ func TestAccessLogOfNginx(t *testing.T) {
 	}
 }
 
-// The configuration names a log, and then another.
+// A reload changes the log that the configuration names.
 func TestAccessLogConfigured(t *testing.T) {
 	t.Parallel()
 	recv := apmontest.New(t)
@@ -266,7 +266,7 @@ func TestAccessLogConfigured(t *testing.T) {
 	write("xApMon_accesslog = " + a + "\nxApMon_accesslog_window = 1\nxApMon_accesslog_node = {content}\nxApMon_accesslog_cluster = C\n")
 	p := start(t, []string{"APMON_DEBUG_LEVEL=INFO"}, "-f", file, "--interval", "24h")
 	p.says("access log is read\" input=" + a)
-	// Lines until one is reported, since each may be on the border of what is.
+	// Write lines until one is reported: the first may be before the start of the reader.
 	counted := func(name string) {
 		t.Helper()
 		for deadline := time.Now().Add(patience); recv.Params("C", name)["requests"] == nil; time.Sleep(50 * time.Millisecond) {
@@ -279,7 +279,7 @@ func TestAccessLogConfigured(t *testing.T) {
 	counted("a")
 	write("xApMon_accesslog = " + b + "\nxApMon_accesslog_match = (\n")
 	p.signal(syscall.SIGHUP)
-	p.says("access log not used as it is configured")
+	p.says("access log not used: its configuration is invalid")
 	write("xApMon_accesslog = " + b + "\nxApMon_accesslog_window = 1\nxApMon_accesslog_node = {content}\nxApMon_accesslog_cluster = C\n")
 	p.signal(syscall.SIGHUP)
 	p.says("access log is read\" input=" + b)
@@ -288,10 +288,10 @@ func TestAccessLogConfigured(t *testing.T) {
 	p.exits(0)
 }
 
-// An access log that hangs does not keep the agent from ending.
+// An access log that hangs does not delay the end of the agent.
 func TestAccessLogEndsInTime(t *testing.T) {
 	t.Parallel()
-	l, err := net.Listen("tcp", "127.0.0.1:0") // takes connections, and says nothing
+	l, err := net.Listen("tcp", "127.0.0.1:0") // accepts connections and sends nothing
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -303,7 +303,7 @@ func TestAccessLogEndsInTime(t *testing.T) {
 	defer read.Close()
 	defer write.Close()
 	for _, input := range []string{"-", "http://" + l.Addr().String() + "/log"} {
-		// The shortest of some turns: a busy machine makes any of them longer.
+		// The shortest of several rounds: a busy machine only makes them longer.
 		took := time.Hour
 		for turn := 0; turn < 5 && took > 2*time.Second; turn++ {
 			recv := apmontest.New(t)
@@ -321,7 +321,7 @@ func TestAccessLogEndsInTime(t *testing.T) {
 	}
 }
 
-// What configurations say by default is what the package and the command do.
+// The defaults in the sample configuration are those of the package and the command.
 func TestAccessLogDefaults(t *testing.T) {
 	t.Parallel()
 	for _, line := range []string{

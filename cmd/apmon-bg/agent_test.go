@@ -24,11 +24,11 @@ import (
 	"github.com/apmon-go/apmon/xdr"
 )
 
-// process is an apmon-bg that runs.
+// process is a running apmon-bg.
 type process struct {
 	*exec.Cmd
 	t      *testing.T
-	stdout bytes.Buffer // once it has ended
+	stdout bytes.Buffer // valid when the process has ended
 	ended  chan struct{}
 
 	mu      sync.Mutex
@@ -75,7 +75,7 @@ func start(t *testing.T, env []string, args ...string) *process {
 	return startWith(t, nil, env, args...)
 }
 
-// startWith starts it with a standard input, nil for none.
+// startWith starts apmon-bg with a standard input, nil for none.
 func startWith(t *testing.T, stdin *os.File, env []string, args ...string) *process {
 	t.Helper()
 	p := &process{Cmd: bg(t, args...), t: t, ended: make(chan struct{}), changed: make(chan struct{})}
@@ -112,7 +112,7 @@ func (p *process) log(b []byte) (int, error) {
 
 const patience = 20 * time.Second
 
-// says waits until standard error holds a text.
+// says waits until standard error contains a text.
 func (p *process) says(text string) {
 	p.t.Helper()
 	timeout := time.After(patience)
@@ -138,7 +138,7 @@ func (p *process) signal(sig os.Signal) {
 	}
 }
 
-// exits waits for the end, which has to come with an exit code.
+// exits waits for the end of the process and checks its exit code.
 func (p *process) exits(code int) {
 	p.t.Helper()
 	select {
@@ -160,8 +160,8 @@ func has(d *xdr.Datagram, name string) bool {
 	return false
 }
 
-// reports returns a condition for apmontest: a datagram with a parameter, not
-// before the nth.
+// reports returns a condition for apmontest: the nth datagram with a parameter, or a
+// later one.
 func reports(n int, cluster, param string) func(*xdr.Datagram) bool {
 	return func(d *xdr.Datagram) bool {
 		return (cluster == "" || d.Cluster == cluster) && int(d.Seq) >= n && has(d, param)
@@ -187,14 +187,14 @@ func TestAgentReports(t *testing.T) {
 	p.exits(0)
 }
 
-// The interval is far away, so what comes is the last report.
+// The interval is long, so the only report is the last one.
 func TestAgentSendsLastReport(t *testing.T) {
 	t.Parallel()
 	skipUnlessSampled(t)
 	for _, sig := range []os.Signal{syscall.SIGTERM, os.Interrupt} {
 		recv := apmontest.New(t)
 		p := start(t, nil, "-d", recv.Addr(), "-f", filepath.Join(t.TempDir(), "none"), "--interval", "24h", "--host-group", "Site")
-		p.says("not loaded") // so it is up
+		p.says("not loaded") // it runs
 		p.signal(sig)
 		began := time.Now()
 		p.exits(0)
@@ -208,10 +208,10 @@ func TestAgentSendsLastReport(t *testing.T) {
 	}
 }
 
-// Nothing that hangs keeps the agent from ending.
+// No call that hangs delays the end of the agent.
 func TestAgentEndsInTime(t *testing.T) {
 	t.Parallel()
-	l, err := net.Listen("tcp", "127.0.0.1:0") // takes connections, and says nothing
+	l, err := net.Listen("tcp", "127.0.0.1:0") // accepts connections and sends nothing
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -260,7 +260,7 @@ func TestAgentLogsStatistics(t *testing.T) {
 	t.Parallel()
 	recv := apmontest.New(t)
 	p := start(t, []string{"APMON_DEBUG_LEVEL=ERROR"}, "-d", recv.Addr()+" hunter2", "--interval", "1")
-	recv.Wait(1) // so it handles signals
+	recv.Wait(1) // it handles signals now
 	p.signal(syscall.SIGUSR1)
 	p.says("msg=statistics")
 	p.says("msg=destination name=" + recv.Addr())
@@ -271,7 +271,7 @@ func TestAgentLogsStatistics(t *testing.T) {
 	}
 }
 
-// manager is a service manager's socket.
+// manager makes the socket of a service manager.
 func manager(t *testing.T) (path string, says func(text string)) {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "apmon") // t.TempDir may be too long for a socket
@@ -371,7 +371,7 @@ func TestPrint(t *testing.T) {
 		t.Errorf("printed %.300s", p.stdout.String())
 	}
 
-	// A file only selects what is reported; reports also go to -d.
+	// A file only selects the parameters; the reports also go to -d.
 	p = start(t, nil, "--once", "--print", "-f", file, "-d", recv.Addr()+" secret", "-n", "N")
 	p.exits(0)
 	loads := 0
@@ -401,7 +401,7 @@ func TestPrintToWhoDoesNotRead(t *testing.T) {
 	t.Parallel()
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 	if err != nil {
-		t.Skip("there is no /dev/full here: ", err)
+		t.Skip("no /dev/full: ", err)
 	}
 	defer full.Close()
 	read, closed, err := os.Pipe()
@@ -431,8 +431,7 @@ func TestPrintToWhoDoesNotRead(t *testing.T) {
 	}
 }
 
-// An output that nobody reads, but nobody has closed either, keeps the agent from
-// nothing.
+// An output that is open but never read does not block the agent.
 func TestAgentEndsThoughItsOutputIsStuck(t *testing.T) {
 	t.Parallel()
 	recv := apmontest.New(t)
@@ -450,7 +449,7 @@ func TestAgentEndsThoughItsOutputIsStuck(t *testing.T) {
 		ended := make(chan error, 1)
 		go func() { ended <- cmd.Wait() }()
 		if which == "stdout" {
-			recv.Wait(1) // it is up, and stuck with what comes next
+			recv.Wait(1) // it runs, and is stuck with the next report
 		} else {
 			for !stuckInPipe(t, cmd.Process.Pid) {
 				runtime.Gosched()
@@ -460,7 +459,7 @@ func TestAgentEndsThoughItsOutputIsStuck(t *testing.T) {
 		cmd.Process.Signal(syscall.SIGTERM)
 		select {
 		case err := <-ended:
-			if took := time.Since(began); err != nil || took > 5*time.Second { // 1.9 s, on a machine that has time
+			if took := time.Since(began); err != nil || took > 5*time.Second { // 1.9 s on an idle machine
 				t.Errorf("%s is stuck: ended after %v, %v", which, took, err)
 			}
 		case <-time.After(patience):
@@ -470,12 +469,12 @@ func TestAgentEndsThoughItsOutputIsStuck(t *testing.T) {
 	}
 }
 
-// stuckInPipe reports whether a process waits for a pipe to take more, as the
-// agent does once it has come as far as its log.
+// stuckInPipe reports whether a process waits for space in a pipe, as the agent does when
+// it writes its log.
 func stuckInPipe(t *testing.T, pid int) bool {
 	t.Helper()
 	if runtime.GOOS != "linux" {
-		t.Skip("needs /proc to see where a process waits")
+		t.Skip("needs /proc to check where a process waits")
 	}
 	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/wchan", pid))
 	for _, task := range tasks {
@@ -486,11 +485,11 @@ func stuckInPipe(t *testing.T, pid int) bool {
 	return len(tasks) == 0
 }
 
-// A reload that comes while one is under way finds what has been written since.
+// A reload requested during a reload reads changes that were written in between.
 func TestReloadDuringReload(t *testing.T) {
 	t.Parallel()
 	skipUnlessSampled(t)
-	l, err := net.Listen("tcp", "127.0.0.1:0") // takes connections, and says nothing
+	l, err := net.Listen("tcp", "127.0.0.1:0") // accepts connections and sends nothing
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -556,7 +555,7 @@ func TestPidfile(t *testing.T) {
 	p.says("no process holds it")
 	start(t, nil, "--pidfile", file+".none", "--stop").exits(0)
 
-	// Of many at a time exactly one is left, and holds the file.
+	// Of many started at once exactly one remains, and it holds the file.
 	var all []*process
 	for range 5 {
 		all = append(all, start(t, nil, "-d", recv.Addr(), "--pidfile", file, "--replace"))
@@ -565,7 +564,7 @@ func TestPidfile(t *testing.T) {
 	deadline := time.Now().Add(patience)
 	for holds := false; !holds; {
 		if time.Now().After(deadline) {
-			t.Fatal("the pid file has not come to rest")
+			t.Fatal("the pid file keeps changing")
 		}
 		left = nil
 		n := 0
@@ -586,8 +585,8 @@ func TestPidfile(t *testing.T) {
 	}
 }
 
-// The log says at the start what will be reported, where to and when; it has times
-// unless systemd adds them.
+// At the start the log lists destinations, reports and intervals. It has times unless
+// systemd adds them.
 func TestAgentLogsItsStart(t *testing.T) {
 	t.Parallel()
 	recv := apmontest.New(t)
@@ -612,19 +611,19 @@ func TestPrintClaimsNoDestination(t *testing.T) {
 	p := start(t, nil, "--once", "--print", "--no-host", "--service", "web=~^/no/such/service")
 	p.exits(0)
 	if got := p.stderr.String(); strings.Contains(got, "this host") {
-		t.Errorf("it says that it sends: %s", got)
+		t.Errorf("it logs that it sends: %s", got)
 	}
 }
 
-// Everybody may read the pid file, and a lock for reading keeps nobody out; the
-// lock of an earlier version, which is on the file itself, does.
+// All users may read the pid file, and a lock for reading has no effect. The lock of an
+// earlier version, on the file itself, is respected.
 func TestPidfileIsReadable(t *testing.T) {
 	t.Parallel()
 	recv := apmontest.New(t)
 	dir := t.TempDir()
 	lock := func(file string, how int16) {
 		t.Helper()
-		// Not with os.ReadFile from here on: to close the file unlocks it.
+		// Do not use os.ReadFile from here on: closing the file would unlock it.
 		f, err := os.OpenFile(file, os.O_RDWR|os.O_CREATE, 0o600)
 		if err != nil {
 			t.Fatal(err)
@@ -656,7 +655,7 @@ func TestPidfileIsReadable(t *testing.T) {
 	p.says("held by process " + strconv.Itoa(os.Getpid()))
 }
 
-// More interrupts leave the last report alone.
+// Further interrupts do not affect the last report.
 func TestSecondInterrupt(t *testing.T) {
 	t.Parallel()
 	recv := apmontest.New(t)
@@ -699,6 +698,6 @@ func TestPidfileIsNoTrap(t *testing.T) {
 		p.says(file)
 	}
 	if b, _ := os.ReadFile(precious); string(b) != "keep" {
-		t.Errorf("the file behind the link holds %q", b)
+		t.Errorf("the target of the link holds %q", b)
 	}
 }

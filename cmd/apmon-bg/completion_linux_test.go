@@ -10,8 +10,8 @@ import (
 	"github.com/apmon-go/apmon/cmd/internal/commandtest"
 )
 
-// completing are the shells with a completion script, and how to make one of them
-// load it: the script of this release, or one of an earlier release, which stays
+// completing are the shells with a completion script, and the command with which each
+// loads it: the script of this release, or one of an earlier release, which may remain
 // installed.
 var completing = []struct {
 	name  string
@@ -100,8 +100,8 @@ func TestCompletion(t *testing.T) {
 	}
 }
 
-// pattern matches a text of a command line as shells write it in parts, with
-// escape sequences in between.
+// pattern matches a text of a command line as shells print it, in parts with escape
+// sequences in between.
 func pattern(text string) string {
 	var b strings.Builder
 	for _, r := range text {

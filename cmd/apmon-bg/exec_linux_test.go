@@ -61,7 +61,7 @@ func TestExecExitCodes(t *testing.T) {
 		{[]string{"--set", "x=", "--", "true"}, 65},
 		{[]string{"--cpus", "-1", "--", "true"}, 64},
 	} {
-		// A folder of the path that may not be read would make it 126.
+		// An unreadable folder in PATH would make it 126.
 		p := wrapped(t, []string{"PATH=/usr/bin:/bin"}, append([]string{"-d", recv.Addr()}, tt.args...)...)
 		if got := p.ProcessState.ExitCode(); got != tt.code {
 			t.Errorf("%v: exit code %d, want %d\n%s", tt.args, got, tt.code, p.stderr.String())
@@ -73,7 +73,7 @@ func TestExecExitCodes(t *testing.T) {
 	}
 }
 
-// A job that does nothing is reported all the same.
+// A job that does nothing is reported too.
 func TestExecReports(t *testing.T) {
 	t.Parallel()
 	recv := apmontest.New(t)
@@ -136,7 +136,7 @@ func text(d *xdr.Datagram, name string) string {
 	return ""
 }
 
-// A summary goes where it is meant to go, and nowhere else.
+// A summary is written to its file, and to no other.
 func TestExecSummaryFile(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -146,12 +146,12 @@ func TestExecSummaryFile(t *testing.T) {
 	}
 	wrapped(t, nil, "-d", "127.0.0.1:9", "--summary", link, "--", "true").exits(0)
 	if b, _ := os.ReadFile(precious); string(b) != "keep" {
-		t.Errorf("what a link leads to holds %q", b)
+		t.Errorf("the target of a link holds %q", b)
 	}
 	if b, _ := os.ReadFile(link); !json.Valid(b) {
-		t.Errorf("in place of the link there is %q", b)
+		t.Errorf("the link was replaced by %q", b)
 	}
-	p := wrapped(t, nil, "-d", "127.0.0.1:9", "--summary", fifo, "--", "true") // nobody reads
+	p := wrapped(t, nil, "-d", "127.0.0.1:9", "--summary", fifo, "--", "true") // never read
 	p.exits(0)
 	p.says("summary not written")
 
@@ -170,8 +170,8 @@ func TestExecSummaryFile(t *testing.T) {
 	}
 }
 
-// An existing file keeps its mode, a new one has what the umask leaves it, and
-// what can be the name of a file can be that of a summary.
+// An existing file keeps its mode, a new one has the mode that the umask leaves. A
+// summary can have any valid file name.
 func TestExecSummaryMode(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -200,7 +200,7 @@ func TestExecSummaryMode(t *testing.T) {
 	}
 }
 
-// A device is written to, and never replaced, also through a link.
+// A device is written to and never replaced, also through a link.
 func TestExecSummaryDevice(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -262,7 +262,7 @@ func TestExecSummaryToStandardOutput(t *testing.T) {
 	if files, _ := os.ReadDir(dir); len(files) > 0 {
 		t.Errorf("wrote %v", files)
 	}
-	// Nobody reads: the job's end does not wait for it.
+	// Standard output is never read: the end of the job does not wait for it.
 	cmd = bg(t, "exec", "--no-send", "--summary", "-", "--", "sh", "-c", "exit 6")
 	cmd.Stdout = fullPipe(t)
 	var stderr bytes.Buffer
@@ -273,7 +273,7 @@ func TestExecSummaryToStandardOutput(t *testing.T) {
 	kill := time.AfterFunc(patience, func() { cmd.Process.Kill() })
 	defer kill.Stop()
 	if _ = cmd.Wait(); cmd.ProcessState.ExitCode() != 6 || !strings.Contains(stderr.String(), "summary not written") {
-		t.Errorf("with a full standard output: %v, said %q", cmd.ProcessState, stderr.String())
+		t.Errorf("with a full standard output: %v, standard error %q", cmd.ProcessState, stderr.String())
 	}
 }
 
@@ -291,7 +291,8 @@ func readSummary(t *testing.T, file string) map[string]any {
 	return s
 }
 
-// accounted asserts that an accounting record has all that the receiver requires.
+// accounted asserts that an accounting record has all parameters that the receiver
+// requires.
 func accounted(t *testing.T, d *xdr.Datagram) {
 	t.Helper()
 	for _, name := range []string{"jobid", "start", "stop", "cpu_MHz", "utime", "stime", "virtualmem", "rss"} {
@@ -301,8 +302,8 @@ func accounted(t *testing.T, d *xdr.Datagram) {
 	}
 }
 
-// A command that cannot be started is reported and accounted, and leaves a
-// summary that says why.
+// A command that cannot be started has a last report, an accounting record and a summary
+// with the reason.
 func TestExecCannotStart(t *testing.T) {
 	t.Parallel()
 	recv := apmontest.New(t)
@@ -333,7 +334,7 @@ func TestExecCannotStart(t *testing.T) {
 	}
 }
 
-// number is the value of a parameter.
+// number returns the value of a parameter.
 func number(d *xdr.Datagram, name string) float64 {
 	for _, p := range d.Params {
 		if p.Name == name && p.Type() != xdr.TypeString {
@@ -343,9 +344,8 @@ func number(d *xdr.Datagram, name string) float64 {
 	return -1
 }
 
-// The last report, the accounting record and the summary hold the peaks of a job
-// that has ended, and no zeros of it; pss is measured where the configuration
-// says so.
+// The last report, the accounting record and the summary hold the peaks of a job that
+// has ended, and no zeros. Pss is measured if the configuration switches it on.
 func TestExecPeaks(t *testing.T) {
 	t.Parallel()
 	recv := apmontest.New(t)
@@ -379,7 +379,7 @@ func TestExecPeaks(t *testing.T) {
 		if _, ok := end[name]; ok || has(last, name) {
 			t.Errorf("%s is in the last report (%v) or the summary (%v)", name, has(last, name), ok)
 		}
-		if i < 2 { // its peak is that of the job
+		if i < 2 { // the peak of the process is that of the job
 			if number(last, peaks[i]) < number(first, name) {
 				t.Errorf("%s was %v, %s is %v", name, number(first, name), peaks[i], number(last, peaks[i]))
 			}
@@ -401,8 +401,8 @@ func TestExecPeaks(t *testing.T) {
 	}
 }
 
-// Without a destination, and with --no-send, the job is measured, nothing is sent,
-// and nothing is said.
+// Without a destination, and with --no-send, the job is measured, and nothing is sent or
+// logged.
 func TestExecWithoutDestination(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "summary")
@@ -432,7 +432,7 @@ func TestExecWithoutDestination(t *testing.T) {
 	}
 }
 
-// A work directory that is not there yet is said once, and measured once it is.
+// A work directory that does not exist yet is logged once, and measured when it exists.
 func TestExecWorkDirAppears(t *testing.T) {
 	t.Parallel()
 	recv := apmontest.New(t)
@@ -461,7 +461,7 @@ func TestExecWorkDirAppears(t *testing.T) {
 	}
 }
 
-// Nothing that is asked for names and numbers keeps the job from running.
+// Reading files for names and values does not block the job.
 func TestExecDoesNotWaitForPipes(t *testing.T) {
 	t.Parallel()
 	fifo := filepath.Join(t.TempDir(), "ad")
@@ -482,8 +482,7 @@ func TestExecDoesNotWaitForPipes(t *testing.T) {
 	}
 }
 
-// Whatever is wrong with monitoring, the job runs, and its end is not delayed by
-// more than 2 s.
+// If monitoring fails, the job still runs, and its end is delayed by at most 2 s.
 func TestExecNeverFailsTheJob(t *testing.T) {
 	t.Parallel()
 	l, err := net.Listen("tcp", "127.0.0.1:0") // takes connections, and says nothing
@@ -519,7 +518,7 @@ func TestExecNeverFailsTheJob(t *testing.T) {
 			t.Errorf("%v %v: ended %v after the job", tt.env, tt.args, d)
 		}
 		if !strings.Contains(p.stderr.String(), tt.says) {
-			t.Errorf("%v %v: said %q, nothing of %q", tt.env, tt.args, p.stderr.String(), tt.says)
+			t.Errorf("%v %v: standard error %q, want %q", tt.env, tt.args, p.stderr.String(), tt.says)
 		}
 	}
 }
@@ -547,8 +546,8 @@ func TestExecOrphans(t *testing.T) {
 	testkit.Eventually(t, "the end of the orphan", func() bool { return syscall.Kill(pid, 0) == syscall.ESRCH })
 }
 
-// TestExecCountsCPUTime: what the processes of a job say they have used is what
-// is billed. The reports lack the exits of the processes, 0.3 to 1 ms for each.
+// TestExecCountsCPUTime: the CPU time of the job is the sum of the times that its
+// processes report. The reports lack the exits of the processes, 0.3 to 1 ms for each.
 func TestExecCountsCPUTime(t *testing.T) {
 	t.Parallel()
 	burnerPath, err := burner.Build(t.TempDir())
@@ -558,7 +557,7 @@ func TestExecCountsCPUTime(t *testing.T) {
 	for _, tt := range []struct {
 		args      string
 		reports   int
-		processes int // some say nothing of themselves
+		processes int // including those that report nothing
 	}{
 		{"self 200", 1, 1}, {"seq 5 60", 6, 6}, {"par 4 60", 5, 5}, {"orphans 3 60", 4, 7}, {"daemon 200", 2, 3}, {"threads 3 60", 1, 1},
 		{"exec 100", 1, 1}, {"ignore 4 60", 5, 5}, {"rootdies 3 60", 4, 4}, {"held 4 60", 5, 5}, {"tree 12 10", 13, 13},

@@ -16,8 +16,8 @@ import (
 	"github.com/apmon-go/apmon/xdr"
 )
 
-// TestLongIdle: the agent as it is shipped stays small, and what a report costs
-// is next to nothing by the time the next one is due.
+// TestLongIdle: the agent stays small, and at the default interval its reports use
+// almost no CPU time.
 func TestLongIdle(t *testing.T) {
 	testkit.SkipLong(t)
 	t.Parallel()

@@ -22,7 +22,7 @@ func Eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	for end := time.Now().Add(Patience); !ok(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("waited %v in vain for %s", Patience, what)
+			t.Fatalf("waited %v for %s", Patience, what)
 		}
 	}
 }
@@ -56,5 +56,5 @@ func (l *Log) String() string {
 	return l.b.String()
 }
 
-// Count returns how often s occurs in what was written.
+// Count returns how often s occurs in the output.
 func (l *Log) Count(s string) int { return strings.Count(l.String(), s) }

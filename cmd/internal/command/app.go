@@ -108,7 +108,7 @@ func (a *App) words() []*cli.Command {
 	}
 	return []*cli.Command{{
 		Name:      "help",
-		Usage:     "show the help, or that of a command or topic",
+		Usage:     "show the help of this command, a subcommand or a topic",
 		ArgsUsage: about,
 		Action:    a.help,
 	}, {

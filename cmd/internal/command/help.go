@@ -53,7 +53,7 @@ func (a *App) page(c *cli.Command) page {
 
 // sections splits a description. A section begins with a line "Title:" after an empty
 // line, followed by its text. Indented lines of the text are a block, which is
-// printed as it is; the other lines are paragraphs, which are filled.
+// printed unchanged; the other lines are paragraphs, which are filled.
 func sections(description string) (intro string, list []section) {
 	lines := strings.Split(strings.Trim(description, "\n"), "\n")
 	text := &intro
@@ -123,7 +123,7 @@ func (a *App) helpText(c *cli.Command) string {
 	for _, line := range p.synopsis {
 		fmt.Fprintf(&b, "   %s\n", line)
 	}
-	if p.intro != "" {
+	if strings.TrimSpace(p.intro) != "" {
 		fmt.Fprintf(&b, "\nDESCRIPTION:\n%s", helpParagraphs(p.intro))
 	}
 	if len(p.commands) > 0 {

@@ -94,7 +94,7 @@ func TestDescribe(t *testing.T) {
 	}
 }
 
-// Options keep their order within a group, and groups that of their first options.
+// Options keep their order within a group. Groups have the order of their first options.
 func TestGrouped(t *testing.T) {
 	t.Parallel()
 	var got []string

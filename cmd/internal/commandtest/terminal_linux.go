@@ -128,7 +128,7 @@ func (term *Terminal) Expect(pattern string) []string {
 			return found
 		}
 		if time.Now().After(end) {
-			term.t.Fatalf("never on the terminal: %s", pattern)
+			term.t.Fatalf("not on the terminal: %s", pattern)
 		}
 	}
 }

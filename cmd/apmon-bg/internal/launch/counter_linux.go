@@ -33,8 +33,8 @@ type counter struct {
 	total    time.Duration // set by close
 }
 
-// short is the time after which events are attached: a command that ends before is
-// not counted.
+// short is the time after which events are attached: a command that ends earlier is not
+// counted.
 const short = 20 * time.Millisecond
 
 func newCounter() *counter { return &counter{end: make(chan struct{})} }
@@ -69,7 +69,7 @@ func (c *counter) attach(pid int) {
 	case <-c.end:
 		return
 	}
-	first, err := openEvent(0, unix.PerfBitDisabled) // slow, therefore not under the lock
+	first, err := openEvent(0, unix.PerfBitDisabled) // slow, so before locking
 	if err != nil {
 		return
 	}
@@ -81,9 +81,9 @@ func (c *counter) attach(pid int) {
 	}
 }
 
-// maxEvents is the maximum number of events: a command that has hundreds of threads
-// and processes after some milliseconds is counted in part. A low limit of
-// descriptors lowers it.
+// maxEvents is the maximum number of events: a command that has hundreds of threads and
+// processes after some milliseconds is counted only in part. It is lower if the limit of
+// descriptors is low.
 var maxEvents = sync.OnceValue(func() int {
 	var limit unix.Rlimit
 	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) != nil {
@@ -92,8 +92,8 @@ var maxEvents = sync.OnceValue(func() int {
 	return int(min(200, limit.Cur/8))
 })
 
-// add adds a process and its descendants. Threads and processes created meanwhile are
-// missed rather than counted twice.
+// add adds a process and its descendants. It may miss threads and processes that are
+// created at the same time, but counts none twice.
 func (c *counter) add(pid int) bool {
 	used, ok := process.CPUClock(pid)
 	if !ok {

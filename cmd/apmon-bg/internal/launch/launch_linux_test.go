@@ -27,8 +27,8 @@ import (
 // deadline bounds every wait of a test.
 const deadline = 20 * time.Second
 
-// TestMain lets the test binary be the wrapper, and the command too: Run reaps
-// every child, so it needs a process of its own.
+// TestMain makes the test binary also the wrapper and the command: Run reaps every child,
+// so it needs a process of its own.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 {
 		switch os.Args[1] {
@@ -56,22 +56,22 @@ type settings struct {
 	Reraise     bool
 	Hang        bool   // Ended does not return
 	Hold        int    // MB
-	StartedBy   string // a file that is created once the command runs
-	ToldBy      string
+	StartedFile string // created once the command runs
+	ResultFile  string
 }
 
 type told struct {
-	Result    Result
-	Reaped    time.Duration // CPU time of all children that Run reaped
-	Left      bool          // there are children after Release
-	Error     string
-	Warnings  []string
-	Ended     Result
-	Zombie    bool // the command was one when Ended was called
-	InCgroup  bool
-	CPU       time.Duration
-	Counted   bool
-	CPUBehind bool // there is a count after Run
+	Result   Result
+	Reaped   time.Duration // CPU time of all children that Run reaped
+	Left     bool          // there are children after Release
+	Error    string
+	Warnings []string
+	Ended    Result
+	Zombie   bool // the command was a zombie when Ended was called
+	InCgroup bool
+	CPU      time.Duration
+	Counted  bool
+	CPUAfter bool // there is a count after Run
 }
 
 func wrapper(args []string) {
@@ -91,8 +91,8 @@ func wrapper(args []string) {
 		Args: args[1:], OrphanWait: s.OrphanWait, KillOrphans: s.KillOrphans, CgroupDir: s.Cgroup,
 		Started: func(c Command) {
 			command = c
-			if s.StartedBy != "" {
-				os.WriteFile(s.StartedBy, nil, 0o600)
+			if s.StartedFile != "" {
+				os.WriteFile(s.StartedFile, nil, 0o600)
 			}
 		},
 		Ended: func(r Result) {
@@ -115,11 +115,11 @@ func wrapper(args []string) {
 	_, err = syscall.Wait4(-1, nil, unix.WALL|syscall.WNOHANG, nil)
 	t.Left = err != syscall.ECHILD
 	if command.CPUTime != nil {
-		_, t.CPUBehind = command.CPUTime()
+		_, t.CPUAfter = command.CPUTime()
 	}
-	if s.ToldBy != "" {
+	if s.ResultFile != "" {
 		b, _ := json.Marshal(t)
-		if err := os.WriteFile(s.ToldBy, b, 0o600); err != nil {
+		if err := os.WriteFile(s.ResultFile, b, 0o600); err != nil {
 			panic(err)
 		}
 	}
@@ -138,7 +138,7 @@ func reaped() time.Duration {
 	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
 }
 
-// count is a command that prints each signal it gets, and ends on USR2.
+// count is a command that prints each signal it receives, and ends on USR2.
 func count() {
 	c := make(chan os.Signal, 100)
 	for _, sig := range append(fatal, forwarded()...) {
@@ -153,7 +153,7 @@ func count() {
 	}
 }
 
-// burn uses CPU time, and prints how much.
+// burn uses CPU time and prints the amount.
 func burn(args []string) {
 	want, _ := time.ParseDuration(args[0])
 	var ts unix.Timespec
@@ -181,7 +181,7 @@ func abandon(args []string) {
 	for range n {
 		syscall.ForkExec(args[1], args[1:], &syscall.ProcAttr{Files: []uintptr{0, 1, 2}})
 	}
-	wait4(-1, 0, nil) // until there is none
+	wait4(-1, 0, nil) // until there are no children
 	os.Exit(0)
 }
 
@@ -193,7 +193,7 @@ func self(t testing.TB) string {
 	return path
 }
 
-// wrapped is a wrapper that was started.
+// wrapped is a running wrapper.
 type wrapped struct {
 	*exec.Cmd
 	t        testing.TB
@@ -201,10 +201,10 @@ type wrapped struct {
 	out      *bufio.Reader
 }
 
-// wrap makes a wrapper of a command. It leads a process group of its own, which
-// is ended with the test.
+// wrap makes a wrapper of a command. It leads its own process group, which is killed at
+// the end of the test.
 func wrap(t testing.TB, s settings, args ...string) *wrapped {
-	s.StartedBy = filepath.Join(t.TempDir(), "started")
+	s.StartedFile = filepath.Join(t.TempDir(), "started")
 	b, err := json.Marshal(s)
 	if err != nil {
 		t.Fatal(err)
@@ -251,10 +251,10 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// ready waits for the command that counts, and returns its pid.
+// ready waits until the command count runs, and returns its pid.
 func (w *wrapped) ready() int {
 	w.t.Helper()
-	eventually(w.t, "started", func() bool { return exists(w.settings.StartedBy) })
+	eventually(w.t, "started", func() bool { return exists(w.settings.StartedFile) })
 	var pid int
 	if _, err := fmt.Sscanf(w.line(), "ready %d", &pid); err != nil {
 		w.t.Fatal(err)
@@ -279,7 +279,7 @@ func (w *wrapped) rest() ([]string, int) {
 
 func (w *wrapped) told() (r told) {
 	w.t.Helper()
-	b, err := os.ReadFile(w.settings.ToldBy)
+	b, err := os.ReadFile(w.settings.ResultFile)
 	if err == nil {
 		err = json.Unmarshal(b, &r)
 	}
@@ -299,7 +299,7 @@ func eventually(t testing.TB, what string, ok func() bool) {
 	}
 }
 
-// state is a process's state, 0 for none.
+// state returns the state of a process, 0 for none.
 func state(pid int) byte {
 	s := stateOf(pid)
 	return s
@@ -377,7 +377,7 @@ func TestExitCode(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			w := wrap(t, settings{ToldBy: filepath.Join(t.TempDir(), "told")}, test.args...)
+			w := wrap(t, settings{ResultFile: filepath.Join(t.TempDir(), "told")}, test.args...)
 			w.Env = append(os.Environ(), path)
 			w.start()
 			out, code := w.rest()
@@ -395,7 +395,7 @@ func TestExitCode(t *testing.T) {
 	}
 }
 
-// A command sees the same of itself with and without the wrapper.
+// A command has the same environment with and without the wrapper.
 func TestUntouched(t *testing.T) {
 	t.Parallel()
 	const show = `pwd; umask; nice; env | sort; ulimit -S -a; ulimit -H -a
@@ -433,13 +433,13 @@ func TestUntouched(t *testing.T) {
 				if err := cmd.Run(); !errors.As(err, &exit) || exit.ExitCode() != 4 {
 					t.Fatalf("%v: %s", err, stderr.String())
 				}
-				// Of the fields of stat the groups are the wrapper's pid.
+				// The process groups in stat are the pid of the wrapper.
 				group := strconv.Itoa(cmd.Process.Pid)
 				return strings.ReplaceAll(stdout.String(), group+" "+group, "GROUP SESSION"), stderr.String()
 			}
 			want, wantErr := run("/bin/sh", "-c", show)
 			got, gotErr := run(self(t), "role=wrapper", "{}", "/bin/sh", "-c", show)
-			// A shell sets this one.
+			// A shell sets this variable.
 			strip := func(s string) string {
 				lines := strings.Split(s, "\n")
 				return strings.Join(slices.DeleteFunc(lines, func(l string) bool { return strings.HasPrefix(l, "_=") }), "\n")
@@ -454,8 +454,8 @@ func TestUntouched(t *testing.T) {
 	}
 }
 
-// names are the names of the forwarded signals, USR2, which ends the command
-// that counts, last.
+// names returns the forwarded signals and their names. USR2, which ends the command
+// count, is the last.
 func names() (signals []syscall.Signal, names []string) {
 	for _, sig := range forwarded() {
 		if sig != syscall.SIGUSR2 {
@@ -466,7 +466,7 @@ func names() (signals []syscall.Signal, names []string) {
 	return signals, names
 }
 
-// A signal reaches the command once, whoever else receives it.
+// A signal reaches the command once, no matter which other processes receive it.
 func TestSignalOnce(t *testing.T) {
 	t.Parallel()
 	for name, send := range map[string]func(t *testing.T, w *wrapped, command int, sig syscall.Signal){
@@ -532,8 +532,7 @@ func TestFatalSignal(t *testing.T) {
 	}
 }
 
-// A timer that is set before an exec, as in perl -e 'alarm 5; exec ...', ends the
-// command.
+// A timer that is set before exec, as in perl -e 'alarm 5; exec ...', ends the command.
 func TestAlarm(t *testing.T) {
 	t.Parallel()
 	r, stdin, err := os.Pipe()
@@ -553,8 +552,8 @@ func TestAlarm(t *testing.T) {
 	}
 }
 
-// alarm executes a command that gets SIGALRM again and again: the first may come
-// before it is ready.
+// alarm executes a command that receives SIGALRM repeatedly: the first one may arrive
+// before the command is ready.
 func alarm(args []string) {
 	every := unix.NsecToTimeval(int64(200 * time.Millisecond))
 	if _, err := unix.Setitimer(unix.ItimerReal, unix.Itimerval{Interval: every, Value: every}); err != nil {
@@ -563,7 +562,7 @@ func alarm(args []string) {
 	panic(syscall.Exec(args[0], args, os.Environ()))
 }
 
-// A sender that goes from process to process may have to wait for a CPU.
+// A sender that signals one process after the other may have to wait for a CPU.
 func TestSignalOfSlowSender(t *testing.T) {
 	t.Parallel()
 	for range 2 * runtime.NumCPU() {
@@ -573,7 +572,7 @@ func TestSignalOfSlowSender(t *testing.T) {
 		}
 		t.Cleanup(func() { burner.Process.Kill(); burner.Wait() })
 	}
-	eventually(t, "a machine with something to do", func() bool { return !quiet() })
+	eventually(t, "a busy machine", func() bool { return !quiet() })
 	for name, order := range map[string]func(wrapper, command, witness int) []int{
 		"the wrapper first": func(wrapper, command, witness int) []int { return []int{wrapper, command, witness} },
 		"the wrapper last":  func(wrapper, command, witness int) []int { return []int{witness, command, wrapper} },
@@ -585,7 +584,7 @@ func TestSignalOfSlowSender(t *testing.T) {
 			command := w.ready()
 			for i, pid := range order(w.Process.Pid, command, witnessOf(t, w.Process.Pid)) {
 				if i > 0 {
-					time.Sleep(3 * settle) // this is the sender, not a wait for something
+					time.Sleep(3 * settle) // the delay of the sender
 				}
 				kill(t, pid, syscall.SIGTERM)
 			}
@@ -600,7 +599,7 @@ func TestSignalOfSlowSender(t *testing.T) {
 	}
 }
 
-// Several signals at the same moment are decided one by one.
+// Run decides about simultaneous signals one by one.
 func TestSignalsTogether(t *testing.T) {
 	t.Parallel()
 	w := wrap(t, settings{}, self(t), "role=count")
@@ -618,7 +617,7 @@ func TestSignalsTogether(t *testing.T) {
 	}
 }
 
-// Without a witness no signal is lost; a command that left the group receives all
+// Without a witness no signal is lost. A command that left the group receives all
 // signals.
 func TestSignalForwardedInDoubt(t *testing.T) {
 	t.Parallel()
@@ -725,7 +724,7 @@ func TestStop(t *testing.T) {
 
 	kill(t, command, syscall.SIGSTOP)
 	eventually(t, "the command stops", func() bool { return state(command) == 'T' })
-	kill(t, wrapper, syscall.SIGTERM) // pending, and sent by a wrapper that runs
+	kill(t, wrapper, syscall.SIGTERM) // pending, forwarded by a running wrapper
 	eventually(t, "TERM is forwarded", func() bool { return pending(command)&bit(syscall.SIGTERM) != 0 })
 	if s := state(wrapper); s == 'T' {
 		t.Error("the wrapper stopped too")
@@ -750,7 +749,7 @@ func TestOrphans(t *testing.T) {
 	burner := self(t) + " role=burn 100ms user"
 
 	t.Run("are waited for and counted", func(t *testing.T) {
-		w := wrap(t, settings{OrphanWait: deadline, ToldBy: file}, "sh", "-c", "("+burner+" &) ; ("+burner+" &) ; exit 3")
+		w := wrap(t, settings{OrphanWait: deadline, ResultFile: file}, "sh", "-c", "("+burner+" &) ; ("+burner+" &) ; exit 3")
 		w.start()
 		out, code := w.rest()
 		r := w.told()
@@ -768,8 +767,8 @@ func TestOrphans(t *testing.T) {
 			t.Errorf("reaped processes used %v more than those of the command; others left: %v", d, r.Left)
 		}
 	})
-	t.Run("are left alone after the wait", func(t *testing.T) {
-		w := wrap(t, settings{OrphanWait: 50 * time.Millisecond, ToldBy: file}, "sh", "-c", "sleep 60 >&- & echo $!")
+	t.Run("are not killed after the wait", func(t *testing.T) {
+		w := wrap(t, settings{OrphanWait: 50 * time.Millisecond, ResultFile: file}, "sh", "-c", "sleep 60 >&- & echo $!")
 		w.start()
 		pid, _ := strconv.Atoi(w.line())
 		if _, code := w.rest(); code != 0 || gone(pid) || !w.told().Result.Orphans {
@@ -777,7 +776,7 @@ func TestOrphans(t *testing.T) {
 		}
 	})
 	t.Run("are not waited for after TERM", func(t *testing.T) {
-		w := wrap(t, settings{OrphanWait: time.Hour, ToldBy: file}, "sh", "-c", "sleep 60 >&- & echo $$; echo $!")
+		w := wrap(t, settings{OrphanWait: time.Hour, ResultFile: file}, "sh", "-c", "sleep 60 >&- & echo $$; echo $!")
 		w.start()
 		command, _ := strconv.Atoi(w.line())
 		pid, _ := strconv.Atoi(w.line())
@@ -789,7 +788,7 @@ func TestOrphans(t *testing.T) {
 	})
 	t.Run("are ended", func(t *testing.T) {
 		// One ends on TERM, one does not and has a child, one is stopped.
-		w := wrap(t, settings{OrphanWait: 10 * time.Millisecond, KillOrphans: true, ToldBy: file}, "sh", "-c", `
+		w := wrap(t, settings{OrphanWait: 10 * time.Millisecond, KillOrphans: true, ResultFile: file}, "sh", "-c", `
 			sleep 60 >&- & echo $!
 			sh -c 'trap "" TERM; sleep 60 & echo $!; exec >&-; wait; sleep 60' & echo $!
 			sleep 60 >&- & echo $!; kill -STOP $!; read line`)
@@ -820,7 +819,7 @@ func TestOrphans(t *testing.T) {
 	})
 }
 
-// A child from before the start does not belong to the command, and is left alone.
+// An earlier child does not belong to the command, and is neither waited for nor killed.
 func TestForeignChildren(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -831,7 +830,7 @@ func TestForeignChildren(t *testing.T) {
 	if err := syscall.Mkfifo(done, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	w := wrap(t, settings{OrphanWait: time.Hour, KillOrphans: true, ToldBy: file},
+	w := wrap(t, settings{OrphanWait: time.Hour, KillOrphans: true, ResultFile: file},
 		"sh", "-c", "read x <"+done+"; ("+burner+"50ms user >"+filepath.Join(dir, "orphan")+" &) ; exit 3")
 	w.Args = append([]string{"sh", "-c", burner + "300ms user >" + done + " & sleep 1000 >&- 2>&- & echo $!; exec \"$@\"", "sh", w.Path}, w.Args[1:]...)
 	w.Path = "/bin/sh"
@@ -842,7 +841,7 @@ func TestForeignChildren(t *testing.T) {
 	}
 	r := w.told().Result
 	if r.Orphans {
-		t.Error("a child from before is called an orphan")
+		t.Error("an earlier child counts as an orphan")
 	}
 	if b, _ := os.ReadFile(filepath.Join(dir, "orphan")); len(b) == 0 {
 		t.Error("the orphan was not waited for")
@@ -851,15 +850,15 @@ func TestForeignChildren(t *testing.T) {
 		t.Errorf("CPU time of all %v", cpu)
 	}
 	if gone(foreign) {
-		t.Error("a child from before was ended")
+		t.Error("an earlier child was killed")
 	}
 }
 
-// The memory of a command excludes that of the wrapper, however small the command is.
+// The memory of a command excludes that of the wrapper, even for a small command.
 func TestMaxRSS(t *testing.T) {
 	t.Parallel()
 	if raceDetector {
-		t.Skip("its memory would be measured")
+		t.Skip("the race detector adds to the memory")
 	}
 	file := filepath.Join(t.TempDir(), "told")
 	for name, test := range map[string]struct {
@@ -869,7 +868,7 @@ func TestMaxRSS(t *testing.T) {
 		"small": {[]string{"true"}, 0, 3},
 		"large": {[]string{"dd", "if=/dev/zero", "of=/dev/null", "bs=50M", "count=1", "status=none"}, 50, 60},
 	} {
-		w := wrap(t, settings{ToldBy: file, Hold: 200}, test.args...)
+		w := wrap(t, settings{ResultFile: file, Hold: 200}, test.args...)
 		w.start()
 		if _, code := w.rest(); code != 0 {
 			t.Fatalf("%s: exit code %d", name, code)
@@ -883,7 +882,7 @@ func TestMaxRSS(t *testing.T) {
 func TestEnded(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "told")
-	w := wrap(t, settings{ToldBy: file}, self(t), "role=burn", "50ms", "user")
+	w := wrap(t, settings{ResultFile: file}, self(t), "role=burn", "50ms", "user")
 	w.start()
 	_, code := w.rest()
 	r := w.told()
@@ -894,7 +893,7 @@ func TestEnded(t *testing.T) {
 		t.Errorf("%+v, then %+v", r.Ended, r.Result)
 	}
 
-	w = wrap(t, settings{ToldBy: file, Hang: true}, "sh", "-c", "exit 6")
+	w = wrap(t, settings{ResultFile: file, Hang: true}, "sh", "-c", "exit 6")
 	start := time.Now()
 	w.start()
 	if _, code := w.rest(); code != 6 || len(w.told().Warnings) != 1 {
@@ -937,7 +936,7 @@ func TestCPUTime(t *testing.T) {
 		"second exec":    {"sh", "-c", "exec " + exe + " role=burn 300ms user"},
 		"not waited for": {exe, "role=abandon", "3", exe, "role=burn", "100ms", "user"},
 	} {
-		w := wrap(t, settings{ToldBy: file}, args...)
+		w := wrap(t, settings{ResultFile: file}, args...)
 		w.start()
 		out, _ := w.rest()
 		var own time.Duration
@@ -947,14 +946,14 @@ func TestCPUTime(t *testing.T) {
 		}
 		r := w.told()
 		t.Logf("%s: counted %v, burnt %v, waited for %v", name, r.CPU, own, r.Result.Root.User+r.Result.Root.System)
-		// The programs do not measure their own starts and ends.
+		// The programs do not include their own starts and ends.
 		if !r.Counted || own < 300*time.Millisecond || r.CPU < own*8/10 || r.CPU > own*12/10+30*time.Millisecond {
-			t.Errorf("%s: counted %v (%v), the burners %v", name, r.CPU, r.Counted, own)
+			t.Errorf("%s: counted %v (%v), the burners report %v", name, r.CPU, r.Counted, own)
 		}
 		if lost := r.Result.Root.User+r.Result.Root.System < own/2; lost != (name == "not waited for") {
-			t.Errorf("%s: %+v, the burners %v", name, r.Result, own)
+			t.Errorf("%s: %+v, the burners report %v", name, r.Result, own)
 		}
-		if !r.CPUBehind {
+		if !r.CPUAfter {
 			t.Errorf("%s: there is no count after Run", name)
 		}
 	}
@@ -965,7 +964,7 @@ func TestCgroup(t *testing.T) {
 	dir := testkit.Cgroup(t)
 	defer os.Remove(dir)
 	file := filepath.Join(t.TempDir(), "told")
-	w := wrap(t, settings{ToldBy: file, Cgroup: dir}, "sed", "-n", "s/^0:://p", "/proc/self/cgroup")
+	w := wrap(t, settings{ResultFile: file, Cgroup: dir}, "sed", "-n", "s/^0:://p", "/proc/self/cgroup")
 	w.start()
 	out, code := w.rest()
 	if r := w.told(); code != 0 || len(out) != 1 || filepath.Base(out[0]) != filepath.Base(dir) || !r.InCgroup || r.Warnings != nil {
@@ -978,13 +977,13 @@ func TestNoCgroup(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "told")
 	for _, dir := range []string{filepath.Dir(file), "/no/such/cgroup"} {
-		w := wrap(t, settings{ToldBy: file, Cgroup: dir}, "sh", "-c", "exit 3")
+		w := wrap(t, settings{ResultFile: file, Cgroup: dir}, "sh", "-c", "exit 3")
 		w.start()
 		_, code := w.rest()
 		if r := w.told(); code != 3 || r.InCgroup || len(r.Warnings) != 1 {
 			t.Errorf("%s: exit code %d, %+v", dir, code, r)
 		}
-		w = wrap(t, settings{ToldBy: file, Cgroup: dir}, "/no/such/command")
+		w = wrap(t, settings{ResultFile: file, Cgroup: dir}, "/no/such/command")
 		w.start()
 		if _, code := w.rest(); code != 127 {
 			t.Errorf("%s: exit code %d", dir, code)

@@ -32,7 +32,7 @@ func TestTerminal(t *testing.T) {
 func jobControl(t *testing.T, shell []string) {
 	term := commandtest.OpenTerminal(t, shell...)
 	started := filepath.Join(t.TempDir(), "started")
-	wrapper := fmt.Sprintf(`%s role=wrapper '{"StartedBy":"%s"}' `, self(t), started)
+	wrapper := fmt.Sprintf(`%s role=wrapper '{"StartedFile":"%s"}' `, self(t), started)
 	ready := func() (command, us int) {
 		t.Helper()
 		command, _ = strconv.Atoi(term.Expect(`ready (\d+)`)[1])
@@ -41,7 +41,7 @@ func jobControl(t *testing.T, shell []string) {
 		us = parentOf(command)
 		return command, us
 	}
-	// Wait until the shell knows: it takes the terminal back.
+	// Wait until the shell has noticed: it takes the terminal back.
 	stopped := func(command, us int) {
 		t.Helper()
 		eventually(t, "both stop", func() bool { return state(command) == 'T' && state(us) == 'T' })
@@ -107,7 +107,7 @@ func jobControl(t *testing.T, shell []string) {
 func TestHangup(t *testing.T) {
 	t.Parallel()
 	file, started := filepath.Join(t.TempDir(), "hup"), filepath.Join(t.TempDir(), "started")
-	term := commandtest.OpenTerminal(t, "sh", "-c", fmt.Sprintf(`exec %s role=wrapper '{"StartedBy":"%s"}' sh -c 'trap "echo HUP >>%s" HUP; trap "exit" TERM; echo ready $$; while :; do sleep 0.01; done' 2>/dev/null`, self(t), started, file))
+	term := commandtest.OpenTerminal(t, "sh", "-c", fmt.Sprintf(`exec %s role=wrapper '{"StartedFile":"%s"}' sh -c 'trap "echo HUP >>%s" HUP; trap "exit" TERM; echo ready $$; while :; do sleep 0.01; done' 2>/dev/null`, self(t), started, file))
 	command, _ := strconv.Atoi(term.Expect(`ready (\d+)`)[1])
 	us := parentOf(command)
 	eventually(t, "started", func() bool { return exists(started) })

@@ -20,7 +20,7 @@ var ErrNoRoom = errors.New("the limits leave no room for it")
 
 const (
 	ownThreads     = 10 // created in advance
-	spareThreads   = 4  // that the runtime may create beside them meanwhile
+	spareThreads   = 4  // that the runtime may create in addition
 	ownDescriptors = 24 // that are free
 )
 
@@ -48,13 +48,13 @@ func Prepare() error {
 	if n, err := roomFor(needed); err != nil {
 		return fmt.Errorf("%w: %d of %d threads and processes: %w", ErrNoRoom, n, needed, err)
 	}
-	// More would need more threads, for no gain.
+	// More would only need more threads.
 	runtime.GOMAXPROCS(min(2, runtime.GOMAXPROCS(0)))
 	createThreads(ownThreads)
 	return nil
 }
 
-// created is done when createThreads has created all threads.
+// created ends its wait when createThreads has created all threads.
 var created sync.WaitGroup
 
 // createThreads makes the runtime create n threads, which it keeps for later use.

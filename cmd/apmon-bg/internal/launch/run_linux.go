@@ -45,8 +45,8 @@ const (
 
 var errNoCommand = errors.New("no command")
 
-// Run runs a command and waits for its end. An error says why the command could not
-// be started; the result has the exit code for that. The error wraps [ErrNoRoom] if
+// Run runs a command and waits for its end. The error is the reason why the command could
+// not be started; the result has the exit code for it. The error wraps [ErrNoRoom] if
 // [Exec] may still start the command.
 //
 // The signals that Run forwards stay caught after its return, so that the caller can
@@ -76,7 +76,7 @@ func Run(o Options) (Result, error) {
 	}
 	ignored := j.catch()
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
-		o.Warn(fmt.Errorf("orphans are not seen: %w", err))
+		o.Warn(fmt.Errorf("orphans cannot be found: %w", err))
 	}
 	count := newCounter()
 	defer count.close()
@@ -99,7 +99,7 @@ func Run(o Options) (Result, error) {
 	go func() {
 		defer close(done)
 		if o.Started != nil {
-			o.Started(Command{PID: pid, Cgroup: o.CgroupDir != "" && cgroupErr == nil, Not: not, CPUTime: count.read})
+			o.Started(Command{PID: pid, Cgroup: o.CgroupDir != "" && cgroupErr == nil, Exclude: not, CPUTime: count.read})
 		}
 		if r := <-ended; o.Ended != nil {
 			o.Ended(r)
@@ -149,7 +149,7 @@ type job struct {
 
 	ended    bool // the root has ended
 	reapRoot bool // the root may be reaped
-	hurry    bool // a signal ends the wait for orphans
+	hurry    bool // a signal has ended the wait for orphans
 	left     bool // there are children
 	result   Result
 }
@@ -273,8 +273,8 @@ func (j *job) match(sig syscall.Signal, now time.Time) bool {
 	return true
 }
 
-// settled asks the witness about the signals whose senders have had enough time. If
-// the witness has not answered, settled decides without it.
+// settled asks the witness about the signals whose settle time is over. If the witness
+// has not answered in time, settled decides without it.
 func (j *job) settled(now time.Time) {
 	if slices.ContainsFunc(j.waiting, func(a arrival) bool { return a.asked }) {
 		j.decide()
@@ -310,7 +310,7 @@ func (j *job) note(sig syscall.Signal, now time.Time) {
 	default:
 		return
 	}
-	j.stopSoon() // the command may have changed its state before or after
+	j.stopSoon() // the command may change its state before or after
 }
 
 // decide forwards the signals that the witness did not receive.
@@ -327,15 +327,15 @@ func (j *job) decide() {
 	}
 }
 
-// forward sends a signal to the command. Its pid is valid until it is reaped.
+// forward sends a signal to the command. The pid is valid until the command is reaped.
 func (j *job) forward(sig syscall.Signal) {
 	if err := syscall.Kill(j.root, sig); err != nil {
 		j.warn(fmt.Errorf("%v is not forwarded: %w", sig, err))
 	}
 }
 
-// stopSoon stops this process shortly after the command, unless the command continues
-// meanwhile: a signal to a group reaches one process after the other.
+// stopSoon stops this process shortly after the command, unless the command has continued
+// by then: a signal to a group reaches one process after the other.
 func (j *job) stopSoon() {
 	if j.stopped != 0 {
 		j.paused = time.Now().Add(settle)
@@ -348,7 +348,7 @@ func (j *job) stopSoon() {
 // alone: it would never continue this process.
 func (j *job) stopToo() {
 	if time.Since(j.paused) > settle {
-		j.stopSoon() // this process was stopped and continued meanwhile
+		j.stopSoon() // this process was stopped and continued in between
 		return
 	}
 	asked := j.stopped == syscall.SIGTSTP && time.Since(j.askedAt) < 10*time.Second
@@ -371,9 +371,9 @@ func foreground() bool {
 	return err == nil && group == unix.Getpgrp()
 }
 
-// reap handles the changes of all children, adopted orphans included. An ended root
-// stays a zombie until reapRoot is set, and all other children stay unreaped
-// meanwhile. Only reap waits for children, and it does not see the witness.
+// reap handles the changes of all children, including adopted orphans. After its end the
+// root stays a zombie, and no other child is reaped, until reapRoot is set. Only reap
+// waits for children, and it does not see the witness.
 func (j *job) reap() {
 	for j.reapRoot || !j.ended {
 		info, usage, left := j.next()
@@ -447,7 +447,7 @@ func (j *job) until(done <-chan struct{}, d time.Duration) {
 		case <-done:
 			return
 		case <-timeout:
-			j.warn(fmt.Errorf("the last report is not waited for: it takes more than %v", d))
+			j.warn(fmt.Errorf("the last report takes more than %v: no longer waiting for it", d))
 			return
 		case sig := <-j.signals:
 			j.hurried(sig)
@@ -475,8 +475,8 @@ func (j *job) wait(d time.Duration) (none bool) {
 	}
 }
 
-// hurried handles a signal after the end of the command: one that asks to end also
-// ends the wait for orphans.
+// hurried handles a signal after the end of the command: a signal to end also ends the
+// wait for orphans.
 func (j *job) hurried(sig os.Signal) {
 	switch sig {
 	case syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGCONT, syscall.SIGTSTP, syscall.SIGWINCH:

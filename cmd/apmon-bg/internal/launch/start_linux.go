@@ -19,7 +19,7 @@ const shell = "/bin/sh"
 
 // start starts a command as execvp(3) does, in the directory cgroup unless that is "",
 // from a process that becomes the witness. The command ignores the signals of
-// ignored. cgroupErr says why the command was started outside the cgroup. err is a
+// ignored. cgroupErr is the reason why the command was started outside the cgroup. err is a
 // [syscall.Errno], or wraps [ErrNoRoom].
 func start(args []string, cgroup string, ignored uint64) (pid int, w *witness, cgroupErr, err error) {
 	paths, err := lookup(args[0])
@@ -76,8 +76,8 @@ func start(args []string, cgroup string, ignored uint64) (pid int, w *witness, c
 	return pid, w, cgroupErr, nil
 }
 
-// lookup returns the existing files that may be the command, in order; the error says
-// why there is none. A stat is cheaper than an exec.
+// lookup returns the existing files that may be the command, in order; the error is the
+// reason why there is none. A stat is cheaper than an exec.
 func lookup(name string) (paths []string, err error) {
 	err = syscall.ENOENT
 	for _, path := range candidates(name) {
@@ -175,8 +175,8 @@ func candidates(name string) []string {
 }
 
 // A plan is the data that the witness and the process of the command need before the
-// exec, where they cannot allocate. It is outside of the Go heap, which they release,
-// and has no pointers into the heap.
+// exec, when they cannot allocate. It is outside of the Go heap, which they release, and
+// has no pointers into the heap.
 type plan struct {
 	parent             int
 	out, reports, last int // the two pipes; the highest descriptor, see lastDescriptor
@@ -256,7 +256,7 @@ func (b *block) strings(list ...*byte) unsafe.Pointer {
 // and the environment of this process.
 func newPlan(paths, args []string, ignored uint64) (p *plan, free func(), err error) {
 	env := os.Environ()
-	size := 1 << 16 // the plan, and what take rounds up
+	size := 1 << 16 // the plan, and the rounding of take
 	for _, list := range [][]string{paths, args, env} {
 		for _, s := range list {
 			size += len(s) + 64
@@ -294,8 +294,8 @@ func newPlan(paths, args []string, ignored uint64) (p *plan, free func(), err er
 	return p, func() { unix.Munmap(mem) }, nil
 }
 
-// fileLimit returns the initial limit of open files. Package syscall has raised the
-// limit and does not export the initial value, but a failing Exec restores it.
+// fileLimit returns the initial limit of open files. Package syscall raises the limit and
+// does not export the initial value, but a failing syscall.Exec restores it.
 var fileLimit = sync.OnceValue(func() (limit unix.Rlimit) {
 	var raised unix.Rlimit
 	_ = unix.Getrlimit(unix.RLIMIT_NOFILE, &raised)

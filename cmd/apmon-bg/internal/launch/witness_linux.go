@@ -10,9 +10,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A witness is a child in the process group that starts the command, and then blocks
-// all signals and reports those of the forwarded ones that it receives. It is a fork
-// without an exec, to save a second start of the runtime and its memory.
+// A witness is a child in the process group that starts the command, and then blocks all
+// signals and reports the forwarded ones that it receives. It is a fork without an exec,
+// to save a second start of the runtime and its memory.
 type witness struct {
 	pid   int
 	heard chan syscall.Signal // closed when it has ended
@@ -168,7 +168,7 @@ func forkWitness(p *plan) (pid uintptr, errno syscall.Errno) {
 		}
 		*(*byte)(unsafe.Add(unsafe.Pointer(p.args), i)) = b
 	}
-	// Close all other descriptors: the readers of pipes wait for that.
+	// Close all other descriptors: readers of pipes wait for this.
 	if p.last < 0 {
 		if p.out > 0 {
 			syscall.RawSyscall(unix.SYS_CLOSE_RANGE, 0, uintptr(p.out)-1, 0)
