@@ -3,6 +3,7 @@ package procinfo
 import (
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"github.com/apmon-go/apmon/internal/kernel"
@@ -10,10 +11,12 @@ import (
 )
 
 // ReadUsage reads what this process uses from /proc/self.
-func ReadUsage() Usage { return readUsage("/proc/self") }
+func ReadUsage() Usage { return readUsage("/proc") }
 
-// readUsage reads a directory of /proc. A value that cannot be read is unknown.
-func readUsage(dir string) (u Usage) {
+// readUsage reads the directory self of a proc file system. A value that cannot be read
+// is unknown.
+func readUsage(proc string) (u Usage) {
+	dir := filepath.Join(proc, "self")
 	if b, err := os.ReadFile(filepath.Join(dir, "stat")); err == nil {
 		boot, ok := process.SinceBoot()
 		if !ok {
@@ -24,7 +27,7 @@ func readUsage(dir string) (u Usage) {
 	if rss := readRSS(dir); rss.OK {
 		u.RSS = rss // exact: that of stat is some 100 KiB too low in current kernels
 	}
-	u.OpenFiles = openFiles(filepath.Join(dir, "fd"))
+	u.OpenFiles = openFiles(proc)
 	return u
 }
 
@@ -53,21 +56,23 @@ func readRSS(dir string) Value {
 	return KnownIf(kernel.ParseStatm(b).Float()).Scaled(float64(os.Getpagesize()))
 }
 
-// openFiles is the size of /proc/PID/fd, or else (before Linux 6.2, where that is
-// 0) the number of its entries but the one that is open to count them.
-func openFiles(dir string) Value {
-	info, err := os.Stat(dir)
+// openFiles returns the number of open files of this process.
+func openFiles(proc string) Value {
+	link, err := os.Readlink(filepath.Join(proc, "self"))
 	if err != nil {
 		return Value{}
 	}
-	if info.Size() > 0 {
-		return Known(float64(info.Size()))
-	}
-	names, err := os.ReadDir(dir)
+	pid, err := strconv.Atoi(link)
 	if err != nil {
 		return Value{}
 	}
-	return Known(float64(max(0, len(names)-1)))
+	s := process.NewScanner(proc)
+	if s.Open() != nil {
+		return Value{}
+	}
+	defer s.Close()
+	n, errno := s.OpenFiles(pid)
+	return KnownIf(float64(n), errno == 0)
 }
 
 // SelfRSS returns the resident memory of this process in KiB.

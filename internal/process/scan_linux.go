@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"strconv"
 	"syscall"
 	"unsafe"
@@ -60,6 +61,9 @@ type Scanner struct {
 	buf  [16 << 10]byte // a file: such as status comes whole in one read
 
 	Counts Counts // of the last scan
+
+	sizedFiles bool // the size of a directory fd is the number of its entries
+	countFiles bool // it is not
 }
 
 // NewScanner returns a scanner of this directory of processes. It opens nothing yet.
@@ -105,32 +109,46 @@ func (s *Scanner) Entries(pid int, dir string, visit func(n int)) (int, syscall.
 	return n, errno
 }
 
-// OpenFiles returns the number of open files of a process. If sized, it is the size
-// of its directory fd, as it is since Linux 6.2, and 0 before.
-func (s *Scanner) OpenFiles(pid int, sized bool) (int, syscall.Errno) {
-	if !sized {
-		return s.Entries(pid, "fd", nil)
+// OpenFiles returns the number of open files of a process. Since Linux 6.2 that is the
+// size of its directory fd. Before, the size is 0, and the entries are counted.
+func (s *Scanner) OpenFiles(pid int) (int, syscall.Errno) {
+	if !s.countFiles {
+		size, errno := s.size(pid, "fd")
+		switch {
+		case errno == unix.ENOSYS || errno == unix.EPERM: // before Linux 4.11, or a container's filter
+			s.countFiles = true
+		case errno != 0:
+			return 0, errno
+		case s.sizedFiles, size > 0 && s.isProc():
+			s.sizedFiles = true
+			return size, 0
+		}
 	}
-	s.setPath(pid, "fd")
-	fd, errno := s.openPath(unix.O_PATH)
-	if errno != 0 {
-		return 0, errno
+	own := pid == os.Getpid() && s.Dir.Path == "/proc"
+	n, errno := s.Entries(pid, "fd", nil)
+	if n > 0 {
+		s.countFiles = true
+		if own {
+			n-- // the descriptor that reads the directory
+		}
 	}
-	var st syscall.Stat_t
-	err := syscall.Fstat(int(fd), &st)
-	syscall.RawSyscall(syscall.SYS_CLOSE, fd, 0, 0)
-	if err != nil {
-		errno, _ = err.(syscall.Errno)
-		return 0, errno
-	}
-	return int(st.Size), 0
+	return n, errno
 }
 
-// SizesFiles reports whether the size of the directory fd of a process, which has
-// open files, is their number.
-func (s *Scanner) SizesFiles(pid int) bool {
-	n, errno := s.OpenFiles(pid, true)
-	return errno == 0 && n > 0
+// size returns the size of a file or directory of a process. System calls are made
+// directly, as package unix copies the path for each.
+func (s *Scanner) size(pid int, name string) (int, syscall.Errno) {
+	s.setPath(pid, name)
+	var st unix.Statx_t
+	_, _, errno := syscall.Syscall6(unix.SYS_STATX, uintptr(s.Dir.fd-1), uintptr(unsafe.Pointer(&s.path[0])), 0,
+		unix.STATX_SIZE, uintptr(unsafe.Pointer(&st)), 0)
+	return int(st.Size), errno
+}
+
+// isProc reports whether the directory is a proc file system, not a copy of one.
+func (s *Scanner) isProc() bool {
+	var st unix.Statfs_t
+	return unix.Fstatfs(s.Dir.fd-1, &st) == nil && st.Type == unix.PROC_SUPER_MAGIC
 }
 
 // Counts are how many processes there are, in all and by state.

@@ -50,7 +50,6 @@ func BenchmarkJobFloor(b *testing.B) {
 			s := liveJobs(b)
 			j := addJob(b, s, Options{PIDs: []int{benchTree(b, n)}})
 			sampleNow(b, j, nil)
-			sized := s.scanner.SizesFiles(s.self)
 			b.ReportAllocs()
 			for b.Loop() {
 				s.host.Scan(nil)
@@ -66,7 +65,7 @@ func BenchmarkJobFloor(b *testing.B) {
 						}
 					}
 					s.scanner.Read(p.pid, "io")
-					s.scanner.OpenFiles(p.pid, sized)
+					s.scanner.OpenFiles(p.pid)
 				}
 			}
 		})

@@ -418,14 +418,14 @@ func TestJobErrors(t *testing.T) {
 	f.put(fake{pid: 10, ppid: 1, start: 1000}, fake{pid: 11, ppid: 10, start: 1001})
 	s := f.jobs()
 	for want, o := range map[string]Options{
-		"process 77":        {PIDs: []int{10, 77}},
-		"a process or":      {},
-		"/no/such/dir":      {Cgroup: "/no/such/dir"},
-		"not absolute":      {Cgroup: "here"},
-		"not a child":       {PIDs: []int{10}, Started: true},
-		"process -1":        {PIDs: []int{-1}},
-		"process 0":         {PIDs: []int{0}},
-		"started has a pro": {Cgroup: "/tmp", Started: true},
+		"process 77":                {PIDs: []int{10, 77}},
+		"a job needs":               {},
+		"/no/such/dir":              {Cgroup: "/no/such/dir"},
+		"not absolute":              {Cgroup: "here"},
+		"not a child":               {PIDs: []int{10}, ChildOfThisProcess: true},
+		"process -1":                {PIDs: []int{-1}},
+		"process 0":                 {PIDs: []int{0}},
+		"that this process started": {Cgroup: "/tmp", ChildOfThisProcess: true},
 	} {
 		if _, err := s.Add(o); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%+v: %v, want %q", o, err, want)
@@ -658,7 +658,7 @@ func FuzzJob(f *testing.F) {
 		j := &Job{set: s}
 		p := &proc{pid: 10}
 		s.procs[10] = p
-		s.join(p, j)
+		s.join(p, &j.tree)
 		s.memTotal = procinfo.Known(1)
 		before := procinfo.JobSample{At: time.Unix(1, 0)}
 		for i := range 3 {

@@ -375,7 +375,7 @@ func startedMain(args []string) int {
 	r0.Close()
 	s := New(liveFS, procinfo.NewProcesses(liveFS))
 	defer s.Close()
-	j, err := s.Add(Options{PIDs: []int{p.Pid}, Started: true})
+	j, err := s.Add(Options{PIDs: []int{p.Pid}, ChildOfThisProcess: true})
 	if err != nil {
 		return fail(err)
 	}
@@ -618,8 +618,6 @@ func TestJobMemoryFilesThreadsSwitches(t *testing.T) {
 			t.Fatal(len(want), err)
 		}
 		near(t, "open_files", sampleNow(t, j, nil).OpenFiles, float64(len(want)), 0)
-		s.sizedFD = false // as before Linux 6.2
-		near(t, "open_files, entries", sampleNow(t, j, nil).OpenFiles, float64(len(want)), 0)
 	})
 	t.Run("threads", func(t *testing.T) {
 		t.Parallel()
@@ -777,7 +775,7 @@ func TestJobOwnCgroup(t *testing.T) {
 		t.Parallel()
 		s := liveJobs(t)
 		controller := ""
-		for _, m := range s.cgroupMounts() {
+		for _, m := range s.cgroups.all() {
 			if kernel.HasController(m.Controllers, "cpuacct") {
 				controller = "cpuacct"
 			}

@@ -20,14 +20,14 @@ type Options struct {
 	// without a root, the oldest process of the cgroup. If a root is older,
 	// what its children used before Add is not the job's.
 	Start time.Time
-	// Started says that this process started the root itself, is its parent
-	// and a child subreaper (prctl(2)). All that it reaps from then on is the
-	// job's, so there can be one such job in a process, and this process
-	// cannot be in another job at the same time.
-	Started bool
-	// Not are other children of this process, which are not the job's though
-	// it reaps them, too. For a job that was Started.
-	Not []int
+	// ChildOfThisProcess reports that this process started the root, is its parent and
+	// a child subreaper (prctl(2)). All processes that it reaps from then on belong to
+	// the job. So a process can have only one such job, and must not be part of
+	// another job at the same time.
+	ChildOfThisProcess bool
+	// Exclude are other children of this process, which do not belong to the job although
+	// this process reaps them, too. Used with ChildOfThisProcess.
+	Exclude []int
 	// Counter returns the CPU time of everything in the job as measured
 	// otherwise, such as by an inherited perf counter; nil for none. It is
 	// called by Sample, and may not use Jobs.
