@@ -34,7 +34,7 @@ func TestImportsPointOneWay(t *testing.T) {
 		"apmon":    {"xdr", "conf", "procinfo", "procinfo/jobtree", "procinfo/workdir", "apmon/internal/schedule", "internal/backoff", "internal/safetext"},
 
 		"procinfo/jobtree": {"procinfo", "internal/causes", "internal/kernel", "internal/process"},
-		"procinfo/workdir": {"procinfo", "internal/kernel", "internal/process"},
+		"procinfo/workdir": {"procinfo", "internal/causes", "internal/kernel", "internal/process"},
 
 		"apmon/internal/schedule": {},
 

@@ -237,14 +237,7 @@ func readPIDs(fd int, ents []byte, visit func(pid int, name []byte)) error {
 		if n <= 0 {
 			return nil
 		}
-		// struct linux_dirent64: ino 8, off 8, reclen 2, type 1, name.
-		for b := ents[:n]; len(b) >= 20; {
-			size := int(*(*uint16)(unsafe.Pointer(&b[16])))
-			if size < 20 || size > len(b) {
-				break
-			}
-			name := b[19:size]
-			b = b[size:]
+		for name, b := NextDirent(ents[:n]); name != nil; name, b = NextDirent(b) {
 			pid, i := 0, 0
 			for i < len(name) && i < 10 && name[i]-'0' <= 9 {
 				pid = pid*10 + int(name[i]-'0')
@@ -256,6 +249,20 @@ func readPIDs(fd int, ents []byte, visit func(pid int, name []byte)) error {
 			visit(pid, name[:i])
 		}
 	}
+}
+
+// NextDirent cuts the first entry off the entries that getdents64(2) returned. name is
+// followed by at least one zero byte, and nil if there are no more entries.
+func NextDirent(b []byte) (name, rest []byte) {
+	const reclenOffset, nameOffset, minSize = unsafe.Offsetof(unix.Dirent{}.Reclen), unsafe.Offsetof(unix.Dirent{}.Name), 24
+	if len(b) < minSize {
+		return nil, nil
+	}
+	size := int(*(*uint16)(unsafe.Pointer(&b[reclenOffset])))
+	if size < minSize || size > len(b) {
+		return nil, nil
+	}
+	return b[nameOffset:size], b[size:]
 }
 
 // setPath sets the path to a file of a process, below the directory of

@@ -350,10 +350,10 @@ func TestWorkDirUnreadable(t *testing.T) {
 			unix.RawSyscall(unix.SYS_SETFSUID, 65534, 0, 0)
 		}
 		var complete bool
-		if complete, errs = w.walk(&fsQueue{}, dir, fd, &u); !complete {
+		if complete, errs = w.walk(&fsQueue{}, dir).run(fd, &u); !complete {
 			t.Error("not complete")
 		}
-		_, closedErrs = w.walk(&fsQueue{}, dir+"/none", none, &closed)
+		_, closedErrs = w.walk(&fsQueue{}, dir+"/none").run(none, &closed)
 	}()
 	<-done
 	if !u.SizeMB.OK || u.SizeMB.V < 1 || u.SizeMB.V > 1.5 || u.Unreadable != 2 {
