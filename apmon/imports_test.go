@@ -30,7 +30,7 @@ func TestImportsPointOneWay(t *testing.T) {
 
 		"xdr":      {"internal/safetext"},
 		"conf":     {"xdr", "internal/backoff", "internal/safetext"},
-		"procinfo": {"xdr", "internal/kernel", "internal/process"},
+		"procinfo": {"xdr", "internal/causes", "internal/kernel", "internal/process"},
 		"apmon":    {"xdr", "conf", "procinfo", "procinfo/jobtree", "procinfo/workdir", "apmon/internal/schedule", "internal/backoff", "internal/safetext"},
 
 		"procinfo/jobtree": {"procinfo", "internal/causes", "internal/kernel", "internal/process"},

@@ -6,6 +6,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/apmon-go/apmon/internal/process"
 	"github.com/apmon-go/apmon/xdr"
 )
 
@@ -59,7 +60,7 @@ func BenchmarkHostFloor(b *testing.B) {
 			}
 		}
 		if diag.fd != 0 {
-			syscall.Write(diag.fd-1, diag.request[:])
+			diag.send()
 			for {
 				n, err := syscall.Read(diag.fd-1, buf)
 				if err != nil || n < 16 || buf[4] == syscall.NLMSG_DONE {
@@ -73,10 +74,7 @@ func BenchmarkHostFloor(b *testing.B) {
 			if n <= 0 {
 				break
 			}
-			for e := buf[:n]; len(e) > 20; {
-				size := int(e[16]) | int(e[17])<<8
-				name := e[19:size]
-				e = e[size:]
+			for name, e := process.NextDirent(buf[:n]); name != nil; name, e = process.NextDirent(e) {
 				i := 0
 				for name[i] >= '0' && name[i] <= '9' {
 					i++

@@ -1,6 +1,9 @@
 package procinfo
 
-import "path/filepath"
+import (
+	"path/filepath"
+	"strings"
+)
 
 // FS is where the kernel's file systems are: this machine's, those of a host
 // mounted into a container, or a fixture tree.
@@ -39,3 +42,11 @@ func (fs FS) ProcPath(name string) string { return filepath.Join(fs.Proc, name) 
 func (fs FS) SysPath(name string) string  { return filepath.Join(fs.Sys, name) }
 func (fs FS) NetPath(name string) string  { return filepath.Join(fs.Net, name) }
 func (fs FS) RootPath(name string) string { return filepath.Join(fs.Root, name) }
+
+// CgroupPath returns the path to a mount point of cgroups.
+func (fs FS) CgroupPath(point string) string {
+	if rest, ok := strings.CutPrefix(point, "/sys/"); ok {
+		return fs.SysPath(rest)
+	}
+	return fs.RootPath(point)
+}

@@ -3,27 +3,25 @@ package procinfo
 import (
 	"bytes"
 	"encoding/hex"
-	"errors"
 	"net/netip"
 	"os"
 	"path"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
-	"unsafe"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/apmon-go/apmon/internal/kernel"
 )
 
 // General reads what seldom changes. Its errors are as those of Sample.
 func (h *Host) General() (*General, error) {
-	h.errs = h.errs[:0]
 	g := &General{Factors: h.Factors}
 	g.Hostname = h.hostname()
 	g.KernelVersion = h.line(h.fs.ProcPath("sys/kernel/osrelease"))
 	if g.Platform = h.line(h.fs.ProcPath("sys/kernel/arch")); g.Platform == "" { // before Linux 6.1
-		g.Platform = machine()
+		g.Platform = unameMachine()
 	}
 	for _, name := range [...]string{"etc/os-release", "usr/lib/os-release"} {
 		if g.OSType == "" {
@@ -36,10 +34,7 @@ func (h *Host) General() (*General, error) {
 	h.limits(g)
 	g.Container = h.container()
 	h.addresses(g)
-	if len(h.errs) == 0 {
-		return g, nil
-	}
-	return g, errors.Join(h.errs...)
+	return g, h.errs.Take()
 }
 
 // content returns what is in a file that is read too seldom to keep it open.
@@ -63,20 +58,13 @@ func (h *Host) hostname() string {
 	return qualify(name, string(h.content(h.fs.RootPath("etc/hosts"))), string(h.content(h.fs.RootPath("etc/resolv.conf"))))
 }
 
-// machine returns what uname -m prints.
-func machine() string {
-	var u syscall.Utsname
-	if syscall.Uname(&u) != nil {
+// unameMachine returns the output of uname -m.
+func unameMachine() string {
+	var u unix.Utsname
+	if unix.Uname(&u) != nil {
 		return ""
 	}
-	var b []byte
-	for _, c := range u.Machine {
-		if c == 0 {
-			break
-		}
-		b = append(b, byte(c))
-	}
-	return string(b)
+	return unix.ByteSliceToString(u.Machine[:])
 }
 
 func (h *Host) generalCPU(g *General) {
@@ -250,14 +238,6 @@ func (h *Host) ancestors(m kernel.Mount, cgroup string, visit func(dir string)) 
 	}
 }
 
-// CgroupPath returns the path of what is mounted at a mount point of cgroups.
-func (fs FS) CgroupPath(point string) string {
-	if rest, ok := strings.CutPrefix(point, "/sys/"); ok {
-		return fs.SysPath(rest)
-	}
-	return fs.RootPath(point)
-}
-
 // container returns the kind of container this host is, as far as it shows.
 func (h *Host) container() string {
 	exists := func(name string) bool { _, err := os.Stat(h.fs.RootPath(name)); return err == nil }
@@ -296,22 +276,4 @@ func (h *Host) addresses(g *General) {
 			g.Addresses = append(g.Addresses, a)
 		}
 	}
-}
-
-// interfaceIPv4 returns the first IPv4 address of an interface, empty for none.
-func interfaceIPv4(name string) string {
-	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_DGRAM|syscall.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return ""
-	}
-	defer syscall.Close(fd)
-	var ifreq [40]byte // struct ifreq: name, then struct sockaddr_in
-	if copy(ifreq[:15], name) < len(name) {
-		return ""
-	}
-	_, _, errno := syscall.Syscall(syscall.SYS_IOCTL, uintptr(fd), syscall.SIOCGIFADDR, uintptr(unsafe.Pointer(&ifreq[0])))
-	if errno != 0 {
-		return ""
-	}
-	return netip.AddrFrom4([4]byte(ifreq[20:24])).String()
 }

@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/apmon-go/apmon/internal/causes"
 	"github.com/apmon-go/apmon/internal/kernel"
 	"github.com/apmon-go/apmon/internal/process"
 )
@@ -30,8 +31,7 @@ type Host struct {
 	// is not this process's.
 	ipv4 func(name string) string
 	buf  []byte
-	told map[string]bool // causes of errors that were returned
-	errs []error         // those of this sample
+	errs causes.Once
 
 	loadavg, stat, meminfo, vmstat, uptime, diskstats           process.File
 	netDev, route, route6, sockstat, sockstat6, protocols, unix process.File
@@ -39,8 +39,8 @@ type Host struct {
 	files                                                       []*process.File
 	cpu                                                         [kernel.CPUColumns]kernel.Count
 	interrupts, switches, pgpgin, pgpgout, pswpin, pswpout      rate
-	nets                                                        known[netIf]
-	disks                                                       known[disk]
+	nets                                                        devices[netIf]
+	disks                                                       devices[disk]
 	chosen                                                      []*netIf
 
 	diag        sockDiag
@@ -61,7 +61,6 @@ func NewHost(fs FS) *Host {
 		fs:    fs,
 		clock: func() time.Duration { return time.Since(start) },
 		buf:   make([]byte, 32<<10),
-		told:  map[string]bool{},
 		own:   NewProcesses(fs),
 	}
 	h.Processes = h.own
@@ -114,7 +113,6 @@ func (h *Host) Close() error {
 func (h *Host) Sample(choose Choice) error {
 	ifs := h.System.Interfaces[:0]
 	h.System = System{Interfaces: ifs}
-	h.errs = h.errs[:0]
 	need := choose.readings()
 	if need.has(readLoad) {
 		for i, v := range kernel.ParseLoadavg(h.read(&h.loadavg)) {
@@ -158,10 +156,7 @@ func (h *Host) Sample(choose Choice) error {
 	if need.has(readDisks) {
 		h.sampleDisks()
 	}
-	if len(h.errs) == 0 {
-		return nil
-	}
-	return errors.Join(h.errs...)
+	return h.errs.Take()
 }
 
 // read returns what is in a file, nothing where it cannot be read. It is valid
@@ -175,15 +170,11 @@ func (h *Host) read(f *process.File) []byte {
 	return b
 }
 
-// fail notes an error unless it only says that a thing is not there, or its
-// cause was told before.
+// fail keeps an error for the end of the sample, unless a file is merely missing or the
+// cause was reported before.
 func (h *Host) fail(err error) {
-	if err == nil || process.Gone(err) {
-		return
-	}
-	if cause := err.Error(); !h.told[cause] && len(h.told) < 1000 {
-		h.told[cause] = true
-		h.errs = append(h.errs, err)
+	if err != nil && !process.Gone(err) {
+		h.errs.Add("", err)
 	}
 }
 

@@ -55,21 +55,5 @@ func readingOf(source string) reading {
 	return 0
 }
 
-// readings returns what the chosen parameters of the host need.
-func (c Choice) readings() (need reading) {
-	if c == nil {
-		return ^reading(0)
-	}
-	rows := systemRows()
-	for i := range rows {
-		if r := &rows[i]; need&r.reads != r.reads {
-			if on, _ := c(r.Option); on {
-				need |= r.reads
-			}
-		}
-	}
-	return need
-}
-
 // has reports whether any of these sources is read.
 func (r reading) has(any reading) bool { return r&any != 0 }

@@ -43,7 +43,7 @@ type System struct {
 	}
 
 	Processes     Value
-	ProcessStates [len(process.States)]Value // in the order "DRSTZI"
+	ProcessStates processStates // in the order "DRSTZI"
 
 	Uptime Value // s
 
@@ -55,6 +55,9 @@ type System struct {
 
 	DiskRead, DiskWrite Value // KiB/s, of the physical devices
 }
+
+// processStates are numbers of processes by state.
+type processStates = [len(process.States)]Value
 
 // Interface is a network interface.
 type Interface struct {
@@ -160,6 +163,22 @@ func (s *System) setTCP(states *kernel.TCPStates) {
 // Append appends the parameters that are known and chosen.
 func (s *System) Append(params []xdr.Param, choose Choice) []xdr.Param {
 	return appendRows(systemRows(), s, params, choose)
+}
+
+// readings returns the files that the chosen parameters of a host need; all if c is nil.
+func (c Choice) readings() (need reading) {
+	if c == nil {
+		return ^reading(0)
+	}
+	rows := systemRows()
+	for i := range rows {
+		if r := &rows[i]; need&r.reads != r.reads {
+			if on, _ := c(r.Option); on {
+				need |= r.reads
+			}
+		}
+	}
+	return need
 }
 
 var systemRows = sync.OnceValue(func() []row[System] {
