@@ -20,9 +20,9 @@ import (
 // package documentation lists the values that are missing on each system. It is not safe
 // for concurrent use.
 type Host struct {
-	// System is the last sample. It is overwritten by the next.
+	// System is the last sample. The next sample overwrites it.
 	System System
-	// Factors are passed on by General.
+	// Factors are copied to the result of General.
 	Factors   Factors
 	Processes *Processes // for Linux
 
@@ -34,7 +34,7 @@ type Host struct {
 	disks devices[disk]
 }
 
-// NewHost returns a sampler of this host. The trees have no meaning here.
+// NewHost returns a sampler of this host. The trees are ignored.
 func NewHost(FS) *Host {
 	start := time.Now()
 	return &Host{
@@ -42,7 +42,7 @@ func NewHost(FS) *Host {
 	}
 }
 
-// Close frees what the host holds.
+// Close does nothing.
 func (h *Host) Close() error { return nil }
 
 // Sample takes a sample of the chosen parameters, nil for all. A value that cannot be read

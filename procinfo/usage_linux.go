@@ -10,7 +10,7 @@ import (
 	"github.com/apmon-go/apmon/internal/process"
 )
 
-// ReadUsage reads what this process uses from /proc/self.
+// ReadUsage reads the resource usage of this process from /proc/self.
 func ReadUsage() Usage { return readUsage("/proc") }
 
 // readUsage reads the directory self of a proc file system. A value that cannot be read
@@ -25,14 +25,13 @@ func readUsage(proc string) (u Usage) {
 		u.setStat(b, boot)
 	}
 	if rss := readRSS(dir); rss.OK {
-		u.RSS = rss // exact: that of stat is some 100 KiB too low in current kernels
+		u.RSS = rss // exact: stat is some 100 KiB too low in current kernels
 	}
 	u.OpenFiles = openFiles(proc)
 	return u
 }
 
-// setStat sets the values that /proc/PID/stat has. sinceBoot is negative if it is
-// unknown.
+// setStat sets the values of /proc/PID/stat. sinceBoot is negative if it is unknown.
 func (u *Usage) setStat(b []byte, sinceBoot time.Duration) {
 	st, ok := kernel.ParsePIDStat(b)
 	if !ok {
