@@ -2,7 +2,6 @@ package procinfo
 
 import (
 	"io"
-	"math"
 	"net"
 	"os"
 	"os/exec"
@@ -40,13 +39,6 @@ func sample(t testing.TB, h *Host) *System {
 	return &h.System
 }
 
-func near(t testing.TB, name string, got Value, want, tolerance float64) {
-	t.Helper()
-	if !got.OK || math.Abs(got.V-want) > tolerance {
-		t.Errorf("%s: %v, want %v ± %v", name, got, want, tolerance)
-	}
-}
-
 // Against sysinfo(2), which owes nothing to /proc.
 func TestLiveAgreesWithSysinfo(t *testing.T) {
 	testkit.Retry(t, func(t testing.TB) {
@@ -57,19 +49,19 @@ func TestLiveAgreesWithSysinfo(t *testing.T) {
 			t.Fatal(err)
 		}
 		mib := float64(i.Unit) / (1 << 20)
-		near(t, "mem_free", s.Memory.Free, float64(i.Freeram)*mib, 512)
-		near(t, "mem_buffers", s.Memory.Buffers, float64(i.Bufferram)*mib, 64)
-		near(t, "swap_free", s.Memory.SwapFree, float64(i.Freeswap)*mib, 64)
-		near(t, "uptime", s.Uptime, float64(i.Uptime), 2)
+		testkit.Near(t, "mem_free", s.Memory.Free, float64(i.Freeram)*mib, 512)
+		testkit.Near(t, "mem_buffers", s.Memory.Buffers, float64(i.Bufferram)*mib, 64)
+		testkit.Near(t, "swap_free", s.Memory.SwapFree, float64(i.Freeswap)*mib, 64)
+		testkit.Near(t, "uptime", s.Uptime, float64(i.Uptime), 2)
 		for n := range s.Load {
-			near(t, "load", s.Load[n], float64(i.Loads[n])/65536, .5)
+			testkit.Near(t, "load", s.Load[n], float64(i.Loads[n])/65536, .5)
 		}
 		g, err := h.General()
 		if err != nil {
 			t.Error(err)
 		}
-		near(t, "total_mem", g.TotalMem, float64(i.Totalram)*mib, 1)
-		near(t, "total_swap", g.TotalSwap, float64(i.Totalswap)*mib, 1)
+		testkit.Near(t, "total_mem", g.TotalMem, float64(i.Totalram)*mib, 1)
+		testkit.Near(t, "total_swap", g.TotalSwap, float64(i.Totalswap)*mib, 1)
 		if g.CPUsAllowed.V > float64(runtime.NumCPU()) || g.CPU.Logical.V < float64(runtime.NumCPU()) {
 			t.Errorf("CPUs: allowed %v, logical %v, of %d", g.CPUsAllowed, g.CPU.Logical, runtime.NumCPU())
 		}
@@ -103,12 +95,12 @@ func TestLiveProcesses(t *testing.T) {
 		h := live(t)
 		s := sample(t, h)
 		dirs, _ := filepath.Glob("/proc/[0-9]*")
-		near(t, "processes", s.Processes, float64(len(dirs)), 30)
+		testkit.Near(t, "processes", s.Processes, float64(len(dirs)), 30)
 		sum := 0.
 		for _, v := range s.ProcessStates {
 			sum += v.V
 		}
-		near(t, "sum of states", s.Processes, sum, 5)
+		testkit.Near(t, "sum of states", s.Processes, sum, 5)
 	})
 }
 
@@ -127,12 +119,12 @@ func TestLiveProcessesStartedAndStopped(t *testing.T) {
 			defer c.Process.Kill()
 			all = append(all, c)
 		}
-		near(t, "started", sample(t, h).Processes, before.Processes.V+n, n/2)
+		testkit.Near(t, "started", sample(t, h).Processes, before.Processes.V+n, n/2)
 		for _, c := range all {
 			c.Process.Kill()
 			c.Wait()
 		}
-		near(t, "stopped", sample(t, h).Processes, before.Processes.V, n/2)
+		testkit.Near(t, "stopped", sample(t, h).Processes, before.Processes.V, n/2)
 	})
 }
 
@@ -176,7 +168,7 @@ func liveSockets(t testing.TB) {
 			t.Errorf("%s: unknown", name)
 			return
 		}
-		near(t, name, Known(b.V-a.V), want, tolerance)
+		testkit.Near(t, name, Known(b.V-a.V), want, tolerance)
 	}
 	if h.diagRefused {
 		t.Log("sock_diag is refused here")
@@ -272,7 +264,7 @@ func TestLiveCPU(t *testing.T) {
 	for _, v := range []Value{c.User, c.Nice, c.System, c.Idle, c.IOWait, c.IRQ, c.SoftIRQ, c.Steal} {
 		sum += v.V
 	}
-	near(t, "sum of shares", Known(sum), 100, 1e-6)
+	testkit.Near(t, "sum of shares", Known(sum), 100, 1e-6)
 	if !s.Interrupts.OK || !s.ContextSwitches.OK || s.ContextSwitches.V <= 0 {
 		t.Errorf("interrupts %v, switches %v", s.Interrupts, s.ContextSwitches)
 	}

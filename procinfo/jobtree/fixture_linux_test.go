@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/apmon-go/apmon/internal/kernel"
+	"github.com/apmon-go/apmon/internal/testkit"
 	"github.com/apmon-go/apmon/procinfo"
 	"github.com/apmon-go/apmon/xdr"
 )
@@ -217,9 +218,9 @@ func TestJobTree(t *testing.T) {
 					j = addJob(t, s, Options{PIDs: []int{10}})
 				}
 				got := sampleNow(t, j, nil)
-				near(t, fmt.Sprintf("step %d: CPU time", i), got.CPUTime, st.ticks/100, 1e-9)
+				testkit.Near(t, fmt.Sprintf("step %d: CPU time", i), got.CPUTime, st.ticks/100, 1e-9)
 				if got.Processes.OK || st.processes > 0 { // unknown once all have ended
-					near(t, fmt.Sprintf("step %d: processes", i), got.Processes, st.processes, 0)
+					testkit.Near(t, fmt.Sprintf("step %d: processes", i), got.Processes, st.processes, 0)
 				}
 				if got.LowerBound != st.lower {
 					t.Errorf("step %d: lower bound: %v", i, got.LowerBound)
@@ -270,11 +271,11 @@ func TestJobSampleValues(t *testing.T) {
 		t.Fatal(err)
 	}
 	second.Rates(&first)
-	near(t, "instant_cpu_usage", second.InstantCPUUsage, 50, 1e-9)
-	near(t, "CS_rate_voluntary", second.CSRateVoluntary, 5, 1e-9)
-	near(t, "CS_rate_nonvoluntary", second.CSRateNonvoluntary, 0, 1e-9)
-	near(t, "samples", second.Samples, 2, 0)
-	near(t, "ProcessesTotal", second.ProcessesTotal, 2, 0)
+	testkit.Near(t, "instant_cpu_usage", second.InstantCPUUsage, 50, 1e-9)
+	testkit.Near(t, "CS_rate_voluntary", second.CSRateVoluntary, 5, 1e-9)
+	testkit.Near(t, "CS_rate_nonvoluntary", second.CSRateNonvoluntary, 0, 1e-9)
+	testkit.Near(t, "samples", second.Samples, 2, 0)
+	testkit.Near(t, "ProcessesTotal", second.ProcessesTotal, 2, 0)
 	again := second
 	again.Rates(&second) // no time between
 	if again.InstantCPUUsage.OK {
@@ -335,11 +336,11 @@ func TestJobThatHasEnded(t *testing.T) {
 		if without := lacks(got, append(peaks, "cpu_time", "run_time")...); len(without) > 0 {
 			t.Errorf("root reaped: %v: without %v", gone, without)
 		}
-		near(t, "max_rss", got.MaxRSS, 920, 0)
-		near(t, "max_virtualmem", got.MaxVirtualMem, 2048, 0)
-		near(t, "max_open_files", got.MaxOpenFiles, 4, 0)
-		near(t, "max_processes", got.MaxProcesses, 2, 0)
-		near(t, "max_threads", got.MaxThreads, 2, 0)
+		testkit.Near(t, "max_rss", got.MaxRSS, 920, 0)
+		testkit.Near(t, "max_virtualmem", got.MaxVirtualMem, 2048, 0)
+		testkit.Near(t, "max_open_files", got.MaxOpenFiles, 4, 0)
+		testkit.Near(t, "max_processes", got.MaxProcesses, 2, 0)
+		testkit.Near(t, "max_threads", got.MaxThreads, 2, 0)
 	}
 }
 
@@ -352,21 +353,21 @@ func TestJobStartedLaterThanItsRoot(t *testing.T) {
 	j := addJob(t, s, Options{PIDs: []int{10}, Start: time.Now().Add(-20 * time.Second)})
 	k := addJob(t, s, Options{PIDs: []int{10}})
 	got := sampleNow(t, j, nil)
-	near(t, "cpu_time", got.CPUTime, .1, 1e-9)
-	near(t, "run_time", got.RunTime, 20, 1)
-	near(t, "rchar", got.RChar, 0, 0)
+	testkit.Near(t, "cpu_time", got.CPUTime, .1, 1e-9)
+	testkit.Near(t, "run_time", got.RunTime, 20, 1)
+	testkit.Near(t, "rchar", got.RChar, 0, 0)
 	got = sampleNow(t, k, nil)
-	near(t, "cpu_time of the whole", got.CPUTime, 50.1, 1e-9)
-	near(t, "run_time of the whole", got.RunTime, 990, 1e-6)
+	testkit.Near(t, "cpu_time of the whole", got.CPUTime, 50.1, 1e-9)
+	testkit.Near(t, "run_time of the whole", got.RunTime, 990, 1e-6)
 	f.put(fake{pid: 10, ppid: 1, session: 5, start: 1000, utime: 10, cutime: 5100, rchar: 150})
 	got = sampleNow(t, j, nil)
-	near(t, "cpu_time", got.CPUTime, 1.1, 1e-9)
-	near(t, "rchar", got.RChar, 50, 0)
+	testkit.Near(t, "cpu_time", got.CPUTime, 1.1, 1e-9)
+	testkit.Near(t, "rchar", got.RChar, 50, 0)
 	// The next payload of the same pilot.
 	l := addJob(t, s, Options{PIDs: []int{10}, Start: time.Now()})
 	got = sampleNow(t, l, nil)
-	near(t, "cpu_time of the next", got.CPUTime, .1, 1e-9)
-	near(t, "rchar of the next", got.RChar, 0, 0)
+	testkit.Near(t, "cpu_time of the next", got.CPUTime, .1, 1e-9)
+	testkit.Near(t, "rchar of the next", got.RChar, 0, 0)
 }
 
 // A pid that is used again may become a root before a scan has noticed.
@@ -376,13 +377,13 @@ func TestJobRootWithAPidUsedAgain(t *testing.T) {
 	f.put(fake{pid: 10, ppid: 1, start: 1000, utime: 1}, fake{pid: 20, ppid: 10, start: 2000, utime: 10})
 	s := f.jobs()
 	j := addJob(t, s, Options{PIDs: []int{10}})
-	near(t, "before", sampleNow(t, j, nil).CPUTime, .11, 1e-9)
+	testkit.Near(t, "before", sampleNow(t, j, nil).CPUTime, .11, 1e-9)
 	f.put(fake{pid: 20, ppid: 1, start: 5000, utime: 100})
 	k := addJob(t, s, Options{PIDs: []int{20}})
 	got := sampleNow(t, j, nil)
-	near(t, "after", got.CPUTime, .11, 1e-9)
-	near(t, "processes", got.Processes, 1, 0)
-	near(t, "the other", sampleNow(t, k, nil).CPUTime, 1, 1e-9)
+	testkit.Near(t, "after", got.CPUTime, .11, 1e-9)
+	testkit.Near(t, "processes", got.Processes, 1, 0)
+	testkit.Near(t, "the other", sampleNow(t, k, nil).CPUTime, 1, 1e-9)
 }
 
 // A job inside another has its own account.
@@ -392,15 +393,15 @@ func TestJobInsideAnother(t *testing.T) {
 	f.put(fake{pid: 10, ppid: 1, start: 1000, utime: 1}, fake{pid: 20, ppid: 10, start: 2000, utime: 10}, fake{pid: 30, ppid: 20, start: 3000, utime: 100})
 	s := f.jobs()
 	outer := addJob(t, s, Options{PIDs: []int{10}})
-	near(t, "outer", sampleNow(t, outer, nil).CPUTime, 1.11, 1e-9)
+	testkit.Near(t, "outer", sampleNow(t, outer, nil).CPUTime, 1.11, 1e-9)
 	inner := addJob(t, s, Options{PIDs: []int{20}})
 	got := sampleNow(t, inner, nil)
-	near(t, "inner", got.CPUTime, 1.10, 1e-9)
-	near(t, "processes of the inner", got.Processes, 2, 0)
+	testkit.Near(t, "inner", got.CPUTime, 1.10, 1e-9)
+	testkit.Near(t, "processes of the inner", got.Processes, 2, 0)
 	f.kill(20, 30)
 	f.put(fake{pid: 10, ppid: 1, start: 1000, utime: 1, cutime: 110})
-	near(t, "inner, ended", sampleNow(t, inner, nil).CPUTime, 1.10, 1e-9)
-	near(t, "outer, after it", sampleNow(t, outer, nil).CPUTime, 1.11, 1e-9)
+	testkit.Near(t, "inner, ended", sampleNow(t, inner, nil).CPUTime, 1.10, 1e-9)
+	testkit.Near(t, "outer, after it", sampleNow(t, outer, nil).CPUTime, 1.11, 1e-9)
 	outer.Remove()
 	outer.Remove()
 	if _, err := outer.Sample(nil); err == nil {
@@ -513,8 +514,8 @@ func TestJobsShareAScan(t *testing.T) {
 	if err := h.Sample(nil); err != nil {
 		t.Error(err)
 	}
-	near(t, "processes", h.System.Processes, 1000, 0)
-	near(t, "processes_S", h.System.ProcessStates[2], 1000, 0)
+	testkit.Near(t, "processes", h.System.Processes, 1000, 0)
+	testkit.Near(t, "processes_S", h.System.ProcessStates[2], 1000, 0)
 	if s.generation != 1 {
 		t.Errorf("%d scans", s.generation)
 	}
@@ -582,20 +583,20 @@ func TestJobCgroupFiles(t *testing.T) {
 			}
 			j := addJob(t, s, o)
 			got := sampleNow(t, j, nil)
-			near(t, "mem", got.CgroupMem, 2000, 0)
-			near(t, "peak", got.CgroupMemPeak, 4000, 0)
-			near(t, "anon", got.CgroupMemAnon, 1000, 0)
-			near(t, "throttled", got.CgroupThrottled, 1.5, 1e-9)
-			near(t, "oom_kill", got.CgroupOOMKills, 2, 0)
-			near(t, "procs", got.CgroupProcs, 2, 0)
+			testkit.Near(t, "mem", got.CgroupMem, 2000, 0)
+			testkit.Near(t, "peak", got.CgroupMemPeak, 4000, 0)
+			testkit.Near(t, "anon", got.CgroupMemAnon, 1000, 0)
+			testkit.Near(t, "throttled", got.CgroupThrottled, 1.5, 1e-9)
+			testkit.Near(t, "oom_kill", got.CgroupOOMKills, 2, 0)
+			testkit.Near(t, "procs", got.CgroupProcs, 2, 0)
 			if test.given != "" {
-				near(t, "cpu of a cgroup that was given", got.CPUTime, 9, 1e-9)
+				testkit.Near(t, "cpu of a cgroup that was given", got.CPUTime, 9, 1e-9)
 				// All in it is the job's.
 				test.lay(f, "10\n11\n12\n0\n")
-				near(t, "processes", sampleNow(t, j, nil).Processes, 3, 0)
+				testkit.Near(t, "processes", sampleNow(t, j, nil).Processes, 3, 0)
 				return
 			}
-			near(t, "cpu", got.CPUTime, 1, 1e-9) // 9 s may be another's, from before
+			testkit.Near(t, "cpu", got.CPUTime, 1, 1e-9) // 9 s may be another's, from before
 			bump := func(a, b string) {
 				filepath.WalkDir(filepath.Join(f.dir, "sys"), func(path string, d os.DirEntry, err error) error {
 					if base := filepath.Base(path); base == "cpu.stat" || base == "cpuacct.usage" {
@@ -607,7 +608,7 @@ func TestJobCgroupFiles(t *testing.T) {
 			}
 			bump("9000000", "9700000")
 			got = sampleNow(t, j, nil)
-			near(t, "cpu, later", got.CPUTime, 1.7, 1e-9)
+			testkit.Near(t, "cpu, later", got.CPUTime, 1.7, 1e-9)
 			if got.LowerBound {
 				t.Error("a lower bound")
 			}
@@ -617,8 +618,8 @@ func TestJobCgroupFiles(t *testing.T) {
 				t.Fatal(err)
 			}
 			got = sampleNow(t, j, nil)
-			near(t, "mem, gone", got.CgroupMem, 2000, 0)
-			near(t, "cpu, gone", got.CPUTime, 1.7, 1e-9)
+			testkit.Near(t, "mem, gone", got.CgroupMem, 2000, 0)
+			testkit.Near(t, "cpu, gone", got.CPUTime, 1.7, 1e-9)
 			if err := os.Rename(gone+".gone", gone); err != nil {
 				t.Fatal(err)
 			}
@@ -628,7 +629,7 @@ func TestJobCgroupFiles(t *testing.T) {
 			if got.CgroupMem.OK || got.CgroupProcs.OK {
 				t.Errorf("with a stranger: mem %v, procs %v", got.CgroupMem, got.CgroupProcs)
 			}
-			near(t, "cpu, with a stranger", got.CPUTime, 1.7, 1e-9)
+			testkit.Near(t, "cpu, with a stranger", got.CPUTime, 1.7, 1e-9)
 		})
 	}
 	// Never: the root of a hierarchy, one with a process of another namespace.

@@ -53,18 +53,32 @@ type burning struct {
 	out *os.File
 }
 
+// burn starts a burner with these arguments.
 func burn(t testing.TB, attr *syscall.SysProcAttr, args ...string) *burning {
+	t.Helper()
+	c := exec.Command(burnerProgram(t), args...)
+	c.SysProcAttr = attr
+	return start(t, c)
+}
+
+// burnerProgram returns the path of the burner, and skips the test without Go.
+func burnerProgram(t testing.TB) string {
 	t.Helper()
 	path, err := burnerPath()
 	if err != nil {
 		t.Skip(err)
 	}
+	return path
+}
+
+// start starts a command that is, or executes, a burner.
+func start(t testing.TB, c *exec.Cmd) *burning {
+	t.Helper()
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := exec.Command(path, args...)
-	c.Stdout, c.Stderr, c.SysProcAttr = w, os.Stderr, attr
+	c.Stdout, c.Stderr = w, os.Stderr
 	in, err := c.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -75,8 +89,9 @@ func burn(t testing.TB, attr *syscall.SysProcAttr, args ...string) *burning {
 	w.Close()
 	b := &burning{t, c, in, r}
 	t.Cleanup(func() {
+		c.Process.Signal(syscall.SIGCONT)
 		b.end()
-		// All processes have ended when nobody can write any more.
+		// The end of the pipe is the end of the last process.
 		b.out.SetReadDeadline(time.Now().Add(30 * time.Second))
 		if _, err := io.Copy(io.Discard, b.out); err != nil {
 			t.Errorf("processes left behind: %v", err)
@@ -560,8 +575,8 @@ func TestJobMemoryFilesThreadsSwitches(t *testing.T) {
 		if !got.PSS.OK {
 			t.Skip("no smaps_rollup here")
 		}
-		near(t, "pss", got.PSS, empty.PSS.V+(mib-1)*1024, .02*mib*1024)
-		near(t, "rss", got.RSS, empty.RSS.V+5*(mib-1)*1024, .02*5*mib*1024)
+		testkit.Near(t, "pss", got.PSS, empty.PSS.V+(mib-1)*1024, .02*mib*1024)
+		testkit.Near(t, "rss", got.RSS, empty.RSS.V+5*(mib-1)*1024, .02*5*mib*1024)
 		if got.MaxRSS.V < got.RSS.V || got.MaxPSS != got.PSS || got.MemUsage.V <= 0 || got.VirtualMem.V < got.RSS.V {
 			t.Errorf("max_rss %v, max_pss %v, mem_usage %v, virtualmem %v", got.MaxRSS, got.MaxPSS, got.MemUsage, got.VirtualMem)
 		}
@@ -596,7 +611,7 @@ func TestJobMemoryFilesThreadsSwitches(t *testing.T) {
 			if sum("smaps_rollup", "Rss:") != rollup || sum("status", "VmRSS:") != status {
 				continue
 			}
-			near(t, "rss", got.RSS, float64(status), 0)
+			testkit.Near(t, "rss", got.RSS, float64(status), 0)
 			if got.MaxRSS.V < got.RSS.V {
 				t.Errorf("max_rss %v, rss %v", got.MaxRSS, got.RSS)
 			}
@@ -617,7 +632,7 @@ func TestJobMemoryFilesThreadsSwitches(t *testing.T) {
 		if err != nil || len(want) < 103 {
 			t.Fatal(len(want), err)
 		}
-		near(t, "open_files", sampleNow(t, j, nil).OpenFiles, float64(len(want)), 0)
+		testkit.Near(t, "open_files", sampleNow(t, j, nil).OpenFiles, float64(len(want)), 0)
 	})
 	t.Run("threads", func(t *testing.T) {
 		t.Parallel()
@@ -639,8 +654,8 @@ func TestJobMemoryFilesThreadsSwitches(t *testing.T) {
 			}
 			before = after
 		}
-		near(t, "threads", got.Threads, float64(len(after)), 0)
-		near(t, "processes", got.Processes, 1, 0)
+		testkit.Near(t, "threads", got.Threads, float64(len(after)), 0)
+		testkit.Near(t, "processes", got.Processes, 1, 0)
 	})
 	t.Run("switches", func(t *testing.T) {
 		t.Parallel()
@@ -649,7 +664,7 @@ func TestJobMemoryFilesThreadsSwitches(t *testing.T) {
 		b.reports(1)
 		j := addJob(t, liveJobs(t), Options{PIDs: []int{b.cmd.Process.Pid}})
 		got := sampleNow(t, j, nil)
-		near(t, "CS_voluntary_total", got.CSVoluntary, n+100, 300) // the runtime has its own
+		testkit.Near(t, "CS_voluntary_total", got.CSVoluntary, n+100, 300) // the runtime has its own
 		if !got.CSNonvoluntary.OK {
 			t.Error("nonvoluntary unknown")
 		}
@@ -671,16 +686,16 @@ func TestJobMemoryFilesThreadsSwitches(t *testing.T) {
 		if !got.RChar.OK {
 			t.Skip("/proc/PID/io cannot be read here")
 		}
-		near(t, "wchar", got.WChar, n, .01*n)
-		near(t, "rchar", got.RChar, n, .02*n)
+		testkit.Near(t, "wchar", got.WChar, n, .01*n)
+		testkit.Near(t, "rchar", got.RChar, n, .02*n)
 		if got.WriteBytes.V != 0 { // on a tmpfs nothing is
-			near(t, "write_bytes", got.WriteBytes, n, .01*n)
+			testkit.Near(t, "write_bytes", got.WriteBytes, n, .01*n)
 		}
 		b.release()
 		b.reports(1)
 		after := sampleNow(t, j, nil)
-		near(t, "wchar, reaped", after.WChar, n, .01*n)
-		near(t, "rchar, reaped", after.RChar, n, .02*n)
+		testkit.Near(t, "wchar, reaped", after.WChar, n, .01*n)
+		testkit.Near(t, "rchar, reaped", after.RChar, n, .02*n)
 	})
 }
 
@@ -711,26 +726,8 @@ func testCgroup(t testing.TB, controller string) (dir string) {
 // go on.
 func inCgroup(t testing.TB, dir string, args ...string) (b *burning, cont func()) {
 	t.Helper()
-	path, err := burnerPath()
-	if err != nil {
-		t.Skip(err)
-	}
-	r, w, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := exec.Command("sh", append([]string{"-c", `echo $$ >"$0/cgroup.procs" && kill -STOP $$ && exec "$@"`, dir, path}, args...)...)
-	c.Stdout, c.Stderr = w, os.Stderr
-	in, err := c.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := c.Start(); err != nil {
-		t.Skip(err)
-	}
-	w.Close()
-	b = &burning{t, c, in, r}
-	t.Cleanup(func() { c.Process.Signal(syscall.SIGCONT); b.end(); r.Close() })
+	c := exec.Command("sh", append([]string{"-c", `echo $$ >"$0/cgroup.procs" && kill -STOP $$ && exec "$@"`, dir, burnerProgram(t)}, args...)...)
+	b = start(t, c)
 	var ws syscall.WaitStatus
 	for { // until it has stopped
 		if _, err := syscall.Wait4(c.Process.Pid, &ws, syscall.WUNTRACED, nil); err != syscall.EINTR {

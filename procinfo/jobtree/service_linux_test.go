@@ -124,19 +124,19 @@ func TestServiceTree(t *testing.T) {
 				f.putLines(st.put...)
 				got := serviceNow(t, j)
 				what := func(s string) string { return fmt.Sprintf("step %d: %s", i, s) }
-				near(t, what("up"), got.Up, st.up, 0)
-				near(t, what("restarts"), got.Restarts, st.restarts, 0)
+				testkit.Near(t, what("up"), got.Up, st.up, 0)
+				testkit.Near(t, what("restarts"), got.Restarts, st.restarts, 0)
 				if st.processes < 0 {
 					if got.CPUTime.OK || got.RunTime.OK || got.Processes.OK {
 						t.Errorf("step %d: %+v is known of a service that never ran", i, got)
 					}
 					continue
 				}
-				near(t, what("CPU time"), got.CPUTime, st.ticks/100, 1e-9)
+				testkit.Near(t, what("CPU time"), got.CPUTime, st.ticks/100, 1e-9)
 				if got.Processes.OK || st.up > 0 { // unknown once it has ended
-					near(t, what("processes"), got.Processes, st.processes, 0)
+					testkit.Near(t, what("processes"), got.Processes, st.processes, 0)
 				}
-				near(t, what("run time"), got.RunTime, st.runFor, 1e-9)
+				testkit.Near(t, what("run time"), got.RunTime, st.runFor, 1e-9)
 				got.Rates(prev)
 				prev = &got
 			}
@@ -151,12 +151,12 @@ func TestServiceUsageBeginsAgain(t *testing.T) {
 	s := f.jobs()
 	f.putLines(fake{pid: 10, ppid: 1, start: 90000, utime: 9000, comm: "svc"})
 	j := addJob(t, s, Options{Service: &Service{Match: word("svc")}})
-	near(t, "cpu_usage", serviceNow(t, j).CPUUsage, 90, 1e-9)
+	testkit.Near(t, "cpu_usage", serviceNow(t, j).CPUUsage, 90, 1e-9)
 	f.kill(10)
 	f.putLines(fake{pid: 11, ppid: 1, start: 99000, utime: 100, comm: "svc"})
 	got := serviceNow(t, j)
-	near(t, "cpu_time", got.CPUTime, 91, 1e-9)
-	near(t, "cpu_usage", got.CPUUsage, 10, 1e-9)
+	testkit.Near(t, "cpu_time", got.CPUTime, 91, 1e-9)
+	testkit.Near(t, "cpu_usage", got.CPUUsage, 10, 1e-9)
 }
 
 // A process id is that of one process: another that has it later is a stranger,
@@ -171,8 +171,8 @@ func TestServiceByPID(t *testing.T) {
 	check := func(what string, j *Job, up, restarts float64) {
 		t.Helper()
 		got := serviceNow(t, j)
-		near(t, what+": up", got.Up, up, 0)
-		near(t, what+": restarts", got.Restarts, restarts, 0)
+		testkit.Near(t, what+": up", got.Up, up, 0)
+		testkit.Near(t, what+": restarts", got.Restarts, restarts, 0)
 	}
 	check("file, before", byFile, 0, 0)
 	check("pid, before", byPID, 0, 0)
@@ -213,7 +213,7 @@ func TestServiceInSeveralCgroups(t *testing.T) {
 	f.putLines(fake{pid: 11, ppid: 1, start: 91000, utime: 100, comm: "svc"})
 	cgroup("b", 1000000, 11)
 	got := serviceNow(t, j)
-	near(t, "CPU time", got.CPUTime, 2, 1e-9)
+	testkit.Near(t, "CPU time", got.CPUTime, 2, 1e-9)
 	if got.CgroupMem.OK || got.CgroupProcs.OK {
 		t.Errorf("the cgroup of one of two roots counts: %v, %v", got.CgroupMem, got.CgroupProcs)
 	}
@@ -231,26 +231,26 @@ func TestServiceEndIsNoticed(t *testing.T) {
 	}
 	ended := make(chan struct{}, 10)
 	j := addJob(t, s, Options{Service: &Service{Match: word(w)}, Exited: func() { ended <- struct{}{} }})
-	near(t, "up", serviceNow(t, j).Up, 0, 0)
+	testkit.Near(t, "up", serviceNow(t, j).Up, 0, 0)
 	for round := range 2 {
 		_, end1 := testkit.Sleeper(t, w)
 		_, end2 := testkit.Sleeper(t, w)
 		got := serviceNow(t, j)
-		near(t, "up", got.Up, 1, 0)
-		near(t, "restarts", got.Restarts, float64(round), 0)
-		near(t, "processes", got.Processes, 2, 0)
+		testkit.Near(t, "up", got.Up, 1, 0)
+		testkit.Near(t, "restarts", got.Restarts, float64(round), 0)
+		testkit.Near(t, "processes", got.Processes, 2, 0)
 		end1()
 		s.mu.Lock()
 		j.service.endLook = time.Time{} // a second has passed
 		s.mu.Unlock()
-		near(t, "up, with one", serviceNow(t, j).Up, 1, 0)
+		testkit.Near(t, "up, with one", serviceNow(t, j).Up, 1, 0)
 		end2()
 		select {
 		case <-ended:
 		case <-time.After(time.Minute):
 			t.Fatal("not noticed")
 		}
-		near(t, "up, after the end", serviceNow(t, j).Up, 0, 0)
+		testkit.Near(t, "up, after the end", serviceNow(t, j).Up, 0, 0)
 	}
 }
 
@@ -313,7 +313,7 @@ func TestServiceLookThatHangs(t *testing.T) {
 		}
 		return []int{pid}, nil
 	}}})
-	near(t, "up", serviceNow(t, j).Up, 1, 0)
+	testkit.Near(t, "up", serviceNow(t, j).Up, 1, 0)
 	hangs.Store(true)
 	s.mu.Lock()
 	s.look, s.scanned = nil, time.Time{}
@@ -324,7 +324,7 @@ func TestServiceLookThatHangs(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), errLookHangs.Error()) {
 		t.Errorf("error %v", err)
 	}
-	near(t, "processes", got.Processes, 1, 0)
+	testkit.Near(t, "processes", got.Processes, 1, 0)
 	if took := time.Since(begin); took < lookTime {
 		t.Errorf("took %v", took)
 	}
@@ -357,7 +357,7 @@ func TestServiceLookIsSlow(t *testing.T) {
 		return []int{pid}, nil
 	}}})
 	looks.Store(0)
-	near(t, "up", serviceNow(t, j).Up, 1, 0)
+	testkit.Near(t, "up", serviceNow(t, j).Up, 1, 0)
 	if n := looks.Load(); n != 1 {
 		t.Errorf("%d looks for a sample", n)
 	}

@@ -483,10 +483,10 @@ func TestWorkDirDisk(t *testing.T) {
 	must(t, syscall.Statfs(dir, &st))
 	unit := float64(st.Frsize) / (1 << 20)
 	used, free := float64(st.Blocks-st.Bfree)*unit, float64(st.Bavail)*unit
-	near(t, "total", u.Total, float64(st.Blocks)*unit, 0)
-	near(t, "used", u.Used, used, 256) // others write, too
-	near(t, "free", u.Free, free, 256)
-	near(t, "usage", u.Usage, 100*used/(used+free), 1)
+	testkit.Near(t, "total", u.Total, float64(st.Blocks)*unit, 0)
+	testkit.Near(t, "used", u.Used, used, 256) // others write, too
+	testkit.Near(t, "free", u.Free, free, 256)
+	testkit.Near(t, "usage", u.Usage, 100*used/(used+free), 1)
 	if u.DiskTime.IsZero() || u.Err != nil || u.SizeMB.OK {
 		t.Errorf("%+v", u)
 	}
