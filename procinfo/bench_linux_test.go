@@ -23,7 +23,7 @@ func BenchmarkHostSample(b *testing.B) {
 	}
 }
 
-// BenchmarkHostFloor is the bare reads of the same files into one buffer.
+// BenchmarkHostFloor reads the same files into one buffer, without parsing them.
 func BenchmarkHostFloor(b *testing.B) {
 	buf := make([]byte, 64<<10)
 	open := func(path string) int {
@@ -93,7 +93,7 @@ func BenchmarkHostFloor(b *testing.B) {
 	}
 }
 
-// TestSampleAllocates at most 20 times, and starts no process.
+// A sample allocates at most 20 times, and starts no process.
 func TestSampleAllocates(t *testing.T) {
 	h := live(t)
 	var params []xdr.Param

@@ -18,7 +18,7 @@ func TestTicks(t *testing.T) {
 	}
 }
 
-// times are CPU times in seconds as a system tells that has only these.
+// times returns CPU times, given in seconds, of a system that has no others.
 func times(user, system, idle float64) (c [kernel.CPUColumns]kernel.Count) {
 	c[kernel.CPUUser], c[kernel.CPUSystem], c[kernel.CPUIdle] = microseconds(user), microseconds(system), microseconds(idle)
 	return c

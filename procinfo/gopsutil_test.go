@@ -11,9 +11,9 @@ import (
 	"testing"
 )
 
-// Much of gopsutil starts processes, and differently much on each system. What
-// is used of it was read, for the files' systems, and starts none; what is added
-// here has to be read first, the files with nocgo in their names too.
+// Many functions of gopsutil start processes, which depends on the system. The source of
+// those listed here was read, for the systems of each file, and starts none. Before you
+// add one, read its source, including files with nocgo in their names.
 func TestGopsutilIsUsedWhereItStartsNoProcess(t *testing.T) {
 	read := map[string][]string{
 		"host_gopsutil.go":   {"cpu.Times", "host.Uptime", "host.KernelArch"},

@@ -20,7 +20,7 @@ func machless() bool {
 	return err != nil && err.Error() == notImplemented
 }
 
-// twoSamples takes a second one as soon as CPU time has passed.
+// twoSamples takes a sample, and a second one as soon as CPU time has passed.
 func twoSamples(t *testing.T) *Host {
 	h := NewHost(FS{})
 	t.Cleanup(func() { h.Close() })

@@ -39,7 +39,7 @@ func sample(t testing.TB, h *Host) *System {
 	return &h.System
 }
 
-// Against sysinfo(2), which owes nothing to /proc.
+// sysinfo(2) does not read /proc.
 func TestLiveAgreesWithSysinfo(t *testing.T) {
 	testkit.Retry(t, func(t testing.TB) {
 		h := live(t)
@@ -188,7 +188,7 @@ func liveSockets(t testing.TB) {
 	wait := func(s *System) Value { return plus(s.Sockets.TCPStates[4], s.Sockets.TCPStates[5]) } // 1 until it is acknowledged
 	diff("FIN_WAIT", wait(&after), wait(&half), n, n/2)
 
-	// The other way of counting agrees.
+	// /proc/net/tcp gives the same counts.
 	h.diagRefused = true
 	slow := *sample(t, h)
 	diff("tcp by /proc/net", half.Sockets.TCP, slow.Sockets.TCP, 0, n/2)
@@ -201,7 +201,7 @@ func liveSockets(t testing.TB) {
 	}
 }
 
-// The loopback is no physical interface; here it is told to be one.
+// The loopback interface is not physical; this test marks it as physical.
 func TestLiveBytes(t *testing.T) {
 	tree := t.TempDir()
 	if err := os.MkdirAll(filepath.Join(tree, "class/net/lo/device"), 0o755); err != nil {
@@ -241,7 +241,7 @@ func TestLiveBytes(t *testing.T) {
 	c.Close()
 	s := sample(t, h)
 	kib := s.NetOut.V * time.Since(start).Seconds()
-	// Others may use the loopback too.
+	// Other programs may use the loopback interface, too.
 	if kib < size/1024*.9 || s.NetIn.V < s.NetOut.V*.9 {
 		t.Errorf("%v KiB of %v went out at %v, in at %v", kib, size/1024, s.NetOut, s.NetIn)
 	}

@@ -63,7 +63,7 @@ func TestWithoutProc(t *testing.T) {
 	}
 }
 
-// The memory of statm is exact, that of stat is too low.
+// The resident memory of statm is exact, that of stat is too low.
 func TestProcessRSS(t *testing.T) {
 	t.Parallel()
 	proc := t.TempDir()

@@ -43,7 +43,7 @@ func BenchmarkJobSample(b *testing.B) {
 	}
 }
 
-// BenchmarkJobFloor is the bare reads of the same files into one buffer.
+// BenchmarkJobFloor reads the same files into one buffer, without parsing them.
 func BenchmarkJobFloor(b *testing.B) {
 	for _, n := range []int{1, 100, 2000} {
 		b.Run(fmt.Sprintf("procs=%d", n), func(b *testing.B) {

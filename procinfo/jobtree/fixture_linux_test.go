@@ -18,8 +18,7 @@ import (
 	"github.com/apmon-go/apmon/xdr"
 )
 
-// fakeProc is a tree of processes to be laid out; times are in clock ticks, of
-// 10 ms.
+// A fakeProc is a copy of /proc. Times are in clock ticks of 10 ms.
 type fakeProc struct {
 	t   *testing.T
 	dir string
@@ -91,8 +90,7 @@ func (f *fakeProc) jobs() *Set {
 	return s
 }
 
-// A step changes the tree; then the job has so many processes and ticks of CPU
-// time.
+// A step changes the tree. Then the job has the given processes and ticks of CPU time.
 type step struct {
 	put       []fake
 	kill      []int
@@ -122,7 +120,7 @@ func TestJobTree(t *testing.T) {
 			{put: []fake{root, child}, processes: 2, ticks: 160},
 			{kill: []int{20}, processes: 1, ticks: 160},
 			{processes: 1, ticks: 160, lower: true},
-			// Those that are waited for again come on top, but for two ticks.
+			// Children that are waited for later are added, except two ticks.
 			{put: []fake{rootAfter(1000)}, processes: 1, ticks: 1158, lower: true},
 		},
 		"children never seen": {
@@ -184,10 +182,10 @@ func TestJobTree(t *testing.T) {
 		"a session of the root": {
 			{put: []fake{with(root, func(f *fake) { f.session = 10 }), with(child, func(f *fake) { f.session = 10 }),
 				{pid: 40, ppid: 1, session: 10, start: 1100, utime: 5}, {pid: 41, ppid: 1, session: 11, start: 1100, utime: 5000}}, processes: 3, ticks: 165},
-			// Its number stays while anyone is in it,
+			// The number of a session is in use while a process is in it,
 			{kill: []int{10}, put: []fake{with(child, func(f *fake) { f.session, f.ppid = 10, 1 }), {pid: 42, ppid: 1, session: 10, start: 6000, utime: 6}},
 				processes: 3, ticks: 171, lower: true},
-			// and is another's then.
+			// and is reused afterwards.
 			{kill: []int{20, 40, 42}, put: []fake{{pid: 43, ppid: 1, session: 10, start: 7000, utime: 500}}, processes: 0, ticks: 171, lower: true},
 		},
 		"a name that looks like a stat file": {
@@ -294,8 +292,8 @@ func TestJobSampleValues(t *testing.T) {
 	}
 }
 
-// The last report of a job has no values of what only a living process has: the
-// peaks tell. While an orphan lives, it has them.
+// The last report of a job has no values that only living processes have, but their peaks.
+// While an orphan is alive, it has them.
 func TestJobThatHasEnded(t *testing.T) {
 	t.Parallel()
 	f := newFakeProc(t)
@@ -344,7 +342,7 @@ func TestJobThatHasEnded(t *testing.T) {
 	}
 }
 
-// A root older than the job is not billed for what its children used before.
+// If a root is older than the job, CPU time of its earlier children does not count.
 func TestJobStartedLaterThanItsRoot(t *testing.T) {
 	t.Parallel()
 	f := newFakeProc(t)
@@ -370,7 +368,7 @@ func TestJobStartedLaterThanItsRoot(t *testing.T) {
 	testkit.Near(t, "rchar of the next", got.RChar, 0, 0)
 }
 
-// A pid that is used again may become a root before a scan has noticed.
+// A pid that is reused may become a root before a scan has noticed the reuse.
 func TestJobRootWithAPidUsedAgain(t *testing.T) {
 	t.Parallel()
 	f := newFakeProc(t)
@@ -386,7 +384,7 @@ func TestJobRootWithAPidUsedAgain(t *testing.T) {
 	testkit.Near(t, "the other", sampleNow(t, k, nil).CPUTime, 1, 1e-9)
 }
 
-// A job inside another has its own account.
+// A job inside another job is counted by itself.
 func TestJobInsideAnother(t *testing.T) {
 	t.Parallel()
 	f := newFakeProc(t)
@@ -442,8 +440,8 @@ func TestJobErrors(t *testing.T) {
 	}
 	f.kill(12)
 	j := addJob(t, s, Options{PIDs: []int{10}})
-	// One that cannot be read makes the sum unknown, while it lives; the
-	// cause is told once.
+	// A process that cannot be read makes the sum unknown while it is alive. The cause is
+	// reported once.
 	io := filepath.Join(f.dir, "proc/11/io")
 	os.Remove(io)
 	if err := os.Mkdir(io, 0o755); err != nil {
@@ -467,7 +465,7 @@ func TestJobErrors(t *testing.T) {
 	if got := sampleNow(t, j, nil); got.Processes.V != 1 || !got.CPUTime.OK {
 		t.Errorf("half a stat file: %v processes, CPU time %v", got.Processes, got.CPUTime)
 	}
-	// /proc itself fails: nobody has ended.
+	// If /proc itself cannot be read, no process has ended.
 	if err := os.Rename(filepath.Join(f.dir, "proc"), filepath.Join(f.dir, "corp")); err != nil {
 		t.Fatal(err)
 	}
@@ -490,7 +488,7 @@ func TestJobErrors(t *testing.T) {
 	}
 }
 
-// One scan serves all.
+// One scan serves all jobs.
 func TestJobsShareAScan(t *testing.T) {
 	t.Parallel()
 	f := newFakeProc(t)
@@ -591,7 +589,7 @@ func TestJobCgroupFiles(t *testing.T) {
 			testkit.Near(t, "procs", got.CgroupProcs, 2, 0)
 			if test.given != "" {
 				testkit.Near(t, "cpu of a cgroup that was given", got.CPUTime, 9, 1e-9)
-				// All in it is the job's.
+				// All its processes belong to the job.
 				test.lay(f, "10\n11\n12\n0\n")
 				testkit.Near(t, "processes", sampleNow(t, j, nil).Processes, 3, 0)
 				return
@@ -612,7 +610,7 @@ func TestJobCgroupFiles(t *testing.T) {
 			if got.LowerBound {
 				t.Error("a lower bound")
 			}
-			// Its last values outlive it.
+			// Its last values stay after its removal.
 			gone := filepath.Join(f.dir, "sys/fs/cgroup")
 			if err := os.Rename(gone, gone+".gone"); err != nil {
 				t.Fatal(err)
@@ -623,7 +621,7 @@ func TestJobCgroupFiles(t *testing.T) {
 			if err := os.Rename(gone+".gone", gone); err != nil {
 				t.Fatal(err)
 			}
-			// A stranger in it: it is not the job's any more.
+			// With another process in it, it does not belong to the job any more.
 			test.lay(f, "10\n11\n12\n")
 			got = sampleNow(t, j, nil)
 			if got.CgroupMem.OK || got.CgroupProcs.OK {
@@ -632,7 +630,8 @@ func TestJobCgroupFiles(t *testing.T) {
 			testkit.Near(t, "cpu, with a stranger", got.CPUTime, 1.7, 1e-9)
 		})
 	}
-	// Never: the root of a hierarchy, one with a process of another namespace.
+	// The root of a hierarchy, and a cgroup with a process of another namespace, never
+	// belong to a job.
 	for name, text := range map[string]string{"root": "0::/\n", "namespace": "0::/slot\n", "outside": "0::/../slot\n"} {
 		f := newFakeProc(t)
 		f.write("proc/self/mountinfo", mount2(v2))
@@ -649,7 +648,7 @@ func TestJobCgroupFiles(t *testing.T) {
 	}
 }
 
-// The kernel's files never look like these, but an overlay may.
+// The kernel's files never have such content, but files mounted over them may.
 func FuzzJob(f *testing.F) {
 	f.Add([]byte("10 (a) R 1 10 10 0 -1 4194560 10 9 2 0 1 2 3 4 20 0 1 0 1000 1048576 100 18446744073709551615\n"))
 	f.Add([]byte("10 (a) R 1 (b) Z 10 10 10 0 -1 4194560 10 9 2 0 1 2 3 4 20 0 1 0 1000 1048576 100 1\n"))

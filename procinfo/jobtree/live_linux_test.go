@@ -25,7 +25,7 @@ import (
 	"github.com/apmon-go/apmon/xdr"
 )
 
-// burnerDir holds the burner, built when a test first wants it.
+// burnerDir contains the burner, which the first test that needs it builds.
 var (
 	burnerDir  string
 	burnerPath = sync.OnceValues(func() (string, error) { return burner.Build(burnerDir) })
@@ -45,7 +45,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// burning is a burner that runs.
+// burning is a running burner.
 type burning struct {
 	t   testing.TB
 	cmd *exec.Cmd
@@ -115,7 +115,7 @@ func (b *burning) reports(n int) (sum time.Duration) {
 	return sum
 }
 
-// release lets all that hold go on to their end.
+// release ends all processes that hold.
 func (b *burning) release() { b.in.Close() }
 
 // end waits for the root.
@@ -124,7 +124,7 @@ func (b *burning) end() {
 	b.cmd.Wait()
 }
 
-// liveFS are the trees of this machine.
+// liveFS holds the trees of this machine.
 var liveFS = procinfo.DefaultFS(func(string) string { return "" })
 
 func liveJobs(t testing.TB) *Set {
@@ -166,7 +166,7 @@ func lives(j *Job) bool {
 	return j.alive()
 }
 
-// cpuNear asserts the promise: 1 % and 2 ms per process.
+// cpuNear asserts the documented accuracy: 1 % and 2 ms per process.
 func cpuNear(t testing.TB, what string, got procinfo.Value, want time.Duration, processes int) {
 	t.Helper()
 	tolerance := want.Seconds()*.01 + .002*float64(processes)
@@ -233,8 +233,8 @@ func TestJobCPUTimeAttached(t *testing.T) {
 	}
 }
 
-// Sampled at any moment, nothing is counted twice, and nothing goes down: what
-// the root's parent is told by the kernel is never exceeded.
+// Whenever a sample is taken, no time is counted twice, and no counter decreases: the sum
+// never exceeds the time that the kernel adds to the root's parent.
 func TestJobAttachedNeverCountsTwice(t *testing.T) {
 	t.Parallel()
 	for _, args := range []string{"seq 60 3", "par 60 3", "tree 60 3", "exec 20"} {
@@ -287,7 +287,7 @@ func TestJobIgnoredSIGCHLDIsALowerBound(t *testing.T) {
 	if !got.LowerBound || got.CPUTime.V > want.Seconds() {
 		t.Errorf("CPU time %v of %v, lower bound %v", got.CPUTime, want, got.LowerBound)
 	}
-	// A counter sees them.
+	// A Counter includes them.
 	o.Counter = func() (time.Duration, bool) { return measured, true }
 	k := addJob(t, s, o)
 	measured = want
@@ -296,7 +296,7 @@ func TestJobIgnoredSIGCHLDIsALowerBound(t *testing.T) {
 	}
 }
 
-// What was seen of children that end without being waited for is not lost.
+// The CPU time that was seen of children that no process waits for is not lost.
 func TestJobKeepsWhatNobodyInherits(t *testing.T) {
 	t.Parallel()
 	for _, args := range []string{"orphans 5 20", "daemon 60"} {
@@ -334,7 +334,7 @@ func TestJobKeepsWhatNobodyInherits(t *testing.T) {
 	}
 }
 
-// A root that dies before its children, and is reaped, leaves them in the job.
+// If a root ends before its children and is reaped, the children stay in the job.
 func TestJobOutlivesItsRoot(t *testing.T) {
 	t.Parallel()
 	b := burn(t, &syscall.SysProcAttr{Setsid: true}, "rootdies", "5", "20")
@@ -354,7 +354,7 @@ func TestJobOutlivesItsRoot(t *testing.T) {
 
 const startedArg = "-started-job"
 
-// startedResult is what a process tells that started a job.
+// startedResult is the report of a process that started a job.
 type startedResult struct {
 	CPU, Usage, Reported time.Duration // as sampled, as the kernel says, as the processes say
 	LowerBound           bool
@@ -362,8 +362,8 @@ type startedResult struct {
 	Down                 string
 }
 
-// startedMain is a process that starts a job: a child subreaper that takes
-// samples at random moments until nothing is left, and reaps all.
+// startedMain is the main function of a process that starts a job: a child subreaper that
+// takes samples at random moments until no process is left, and reaps all processes.
 func startedMain(args []string) int {
 	fail := func(err error) int {
 		fmt.Fprintln(os.Stderr, err)
@@ -469,8 +469,8 @@ func started(t testing.TB, reports int, args ...string) (r startedResult) {
 	return r
 }
 
-// A job that this process started is exact whatever its processes do, but for
-// SIGCHLD ignored, and never goes down.
+// The CPU time of a job that this process started is exact unless processes ignore
+// SIGCHLD, and never decreases.
 func TestJobCPUTimeStarted(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -495,7 +495,7 @@ func TestJobCPUTimeStarted(t *testing.T) {
 			if d := r.CPU - r.Usage; d.Abs() > 100*time.Microsecond {
 				t.Errorf("CPU time %v, the kernel says %v", r.CPU, r.Usage)
 			}
-			// The root is a Go program, which has something to do to end.
+			// The root is a Go program, which uses some CPU time to end.
 			cpuNear(t, test.args, procinfo.Known(r.CPU.Seconds()), r.Reported, test.processes+test.silent+5)
 			if r.LowerBound {
 				t.Error("marked as a lower bound")
@@ -545,7 +545,7 @@ func TestLongJobTree(t *testing.T) {
 	}
 }
 
-// Every kind of load, ten times as much of it.
+// Every kind of load, ten times as heavy.
 func TestLongJobLoads(t *testing.T) {
 	testkit.SkipLong(t)
 	for _, args := range []string{"201 seq 200 50", "201 par 200 50", "201 held 200 50", "1 threads 8 500", "201 orphans 200 50", "200 rootdies 200 50"} {
@@ -603,8 +603,8 @@ func TestJobMemoryFilesThreadsSwitches(t *testing.T) {
 			}
 			return kib
 		}
-		// The runtime of the root may touch a page at any time: the measurement
-		// counts if all was the same before and behind it.
+		// The runtime of the root may touch a page at any time: the measurement counts
+		// if the values before and after it are equal.
 		for range 1000 {
 			rollup, status := sum("smaps_rollup", "Rss:"), sum("status", "VmRSS:")
 			got := sampleNow(t, j, nil)
@@ -643,8 +643,8 @@ func TestJobMemoryFilesThreadsSwitches(t *testing.T) {
 			tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", b.cmd.Process.Pid))
 			return tasks
 		}
-		// The burner's runtime may start a thread at any time: the measurement
-		// counts if there were the same before and behind it.
+		// The burner's runtime may start a thread at any time: the measurement counts if
+		// the threads before and after it are the same.
 		var got procinfo.JobSample
 		before, after := tasks(), []string(nil)
 		for range 1000 {
@@ -670,7 +670,7 @@ func TestJobMemoryFilesThreadsSwitches(t *testing.T) {
 		}
 		b.release()
 		b.reports(1)
-		// The child is reaped: what was seen of it stays.
+		// The child is reaped: its last counters stay.
 		after := sampleNow(t, j, nil)
 		if after.CSVoluntary.V < got.CSVoluntary.V {
 			t.Errorf("from %v to %v", got.CSVoluntary, after.CSVoluntary)
@@ -699,7 +699,8 @@ func TestJobMemoryFilesThreadsSwitches(t *testing.T) {
 	})
 }
 
-// cgroupMounts are the hierarchies in which tests may make cgroups.
+// testCgroup creates a cgroup of a controller of version 1, or of version 2 if controller is
+// empty. It skips the test if that is not possible.
 func testCgroup(t testing.TB, controller string) (dir string) {
 	t.Helper()
 	b, _ := os.ReadFile("/proc/self/mountinfo")
@@ -722,8 +723,7 @@ func testCgroup(t testing.TB, controller string) (dir string) {
 	return ""
 }
 
-// inCgroup starts a burner in a cgroup. It stops before it begins: cont lets it
-// go on.
+// inCgroup starts a burner in a cgroup. It is stopped until cont is called.
 func inCgroup(t testing.TB, dir string, args ...string) (b *burning, cont func()) {
 	t.Helper()
 	c := exec.Command("sh", append([]string{"-c", `echo $$ >"$0/cgroup.procs" && kill -STOP $$ && exec "$@"`, dir, burnerProgram(t)}, args...)...)
@@ -788,7 +788,7 @@ func TestJobOwnCgroup(t *testing.T) {
 		if got.LowerBound {
 			t.Error("a lower bound")
 		}
-		// Two jobs in one cgroup: it is neither's.
+		// A cgroup with two jobs belongs to neither.
 		c, cont := inCgroup(t, dir, "self", "20")
 		k := addJob(t, s, Options{PIDs: []int{c.cmd.Process.Pid}})
 		cont()
@@ -802,7 +802,7 @@ func TestJobOwnCgroup(t *testing.T) {
 	})
 }
 
-// Exits are told at once, of many jobs, without a sample.
+// The exits of many jobs are reported at once, without a sample.
 func TestJobExits(t *testing.T) {
 	t.Parallel()
 	s := liveJobs(t)
@@ -841,7 +841,7 @@ func TestJobExits(t *testing.T) {
 	}
 }
 
-// The processes of another pid namespace have no clocks and no pidfds for us.
+// Processes of another pid namespace have no CPU clocks and no pidfds here.
 func TestJobByTicks(t *testing.T) {
 	t.Parallel()
 	b := burn(t, nil, "held", "5", "40")
@@ -871,7 +871,7 @@ func TestJobByTicks(t *testing.T) {
 	}
 }
 
-// Samples, jobs and the host at once.
+// Samples of jobs and of the host may run at the same time.
 func TestJobsConcurrently(t *testing.T) {
 	t.Parallel()
 	s := liveJobs(t)
@@ -910,7 +910,7 @@ func TestJobsConcurrently(t *testing.T) {
 	}
 }
 
-// A sample allocates nothing that grows.
+// A sample of 51 processes allocates at most 20 times.
 func TestJobSampleAllocates(t *testing.T) {
 	b := burn(t, nil, "held", "50", "0")
 	b.reports(51)

@@ -21,7 +21,7 @@ import (
 	"github.com/apmon-go/apmon/procinfo"
 )
 
-// word matches command lines that hold it.
+// word matches command lines that contain a word.
 func word(w string) func(int, []byte) bool {
 	return func(_ int, line []byte) bool { return bytes.Contains(line, []byte(w)) }
 }
@@ -94,7 +94,7 @@ func TestServiceTree(t *testing.T) {
 		"workers that match too are waited for": {
 			{put: []fake{svc(10, 90000, 10), as(child(10, 20, 91000, 100), "svc")}, up: 1, processes: 2, ticks: 110, runFor: 100},
 			{kill: []int{20}, put: []fake{waited(svc(10, 90000, 10), 105), as(child(10, 21, 92000, 7), "svc")}, up: 1, processes: 2, ticks: 122, runFor: 100},
-			// The master ends, its worker goes on.
+			// The master ends, its worker continues.
 			{kill: []int{10}, put: []fake{as(child(1, 21, 92000, 8), "svc")}, up: 1, processes: 1, ticks: 123, runFor: 100},
 		},
 		"one that is no longer found goes on as a member": {
@@ -144,7 +144,7 @@ func TestServiceTree(t *testing.T) {
 	}
 }
 
-// cpu_usage is that of the service since it has restarted, though cpu_time goes on.
+// After a restart, cpu_usage is that since the restart, but cpu_time continues.
 func TestServiceUsageBeginsAgain(t *testing.T) {
 	t.Parallel()
 	f := newFakeProc(t)
@@ -159,8 +159,8 @@ func TestServiceUsageBeginsAgain(t *testing.T) {
 	testkit.Near(t, "cpu_usage", got.CPUUsage, 10, 1e-9)
 }
 
-// A process id is that of one process: another that has it later is a stranger,
-// but one that a pid file names is the service again.
+// A process id stands for one process: a later process with this id does not belong to the
+// service, unless a pid file names it.
 func TestServiceByPID(t *testing.T) {
 	t.Parallel()
 	f := newFakeProc(t)
@@ -188,7 +188,7 @@ func TestServiceByPID(t *testing.T) {
 	check("file, empty", byFile, 0, 1)
 }
 
-// Roots in cgroups of their own: none of these is the job's.
+// If the roots are in different cgroups, none of these belongs to the job.
 func TestServiceInSeveralCgroups(t *testing.T) {
 	t.Parallel()
 	f := newFakeProc(t)
@@ -219,7 +219,7 @@ func TestServiceInSeveralCgroups(t *testing.T) {
 	}
 }
 
-// The end of the last process is noticed at once, and each time.
+// The end of the last process is noticed at once, each time.
 func TestServiceEndIsNoticed(t *testing.T) {
 	t.Parallel()
 	w := fmt.Sprintf("noticed-%d", os.Getpid())
@@ -254,8 +254,7 @@ func TestServiceEndIsNoticed(t *testing.T) {
 	}
 }
 
-// Short-lived processes that match come and go; whatever a sample has seen of them
-// stays in the counters.
+// Short-lived processes match. The counters keep the values that a sample saw of them.
 func TestServiceOfShortLivedProcesses(t *testing.T) {
 	t.Parallel()
 	w := fmt.Sprintf("shortlived-%d", os.Getpid())
@@ -296,7 +295,7 @@ func TestServiceOfShortLivedProcesses(t *testing.T) {
 	}
 }
 
-// A process whose command line cannot be read keeps nobody from the rest.
+// A process whose command line cannot be read does not affect other services for long.
 func TestServiceLookThatHangs(t *testing.T) {
 	t.Parallel()
 	w := fmt.Sprintf("hangs-%d", os.Getpid())
@@ -363,7 +362,7 @@ func TestServiceLookIsSlow(t *testing.T) {
 	}
 }
 
-// The command line of a program that was just executed is that of the program.
+// A process that just executed a program has the command line of that program.
 func TestServiceCmdline(t *testing.T) {
 	t.Parallel()
 	w := strings.Repeat("long ", 5000) + "end-" + strconv.Itoa(os.Getpid())
