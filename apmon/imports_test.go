@@ -25,15 +25,16 @@ func TestImportsPointOneWay(t *testing.T) {
 		"internal/safetext": {},
 		"internal/backoff":  {},
 		"internal/kernel":   {},
+		"internal/causes":   {},
 		"internal/process":  {"internal/kernel"},
 
 		"xdr":      {"internal/safetext"},
 		"conf":     {"xdr", "internal/backoff", "internal/safetext"},
-		"procinfo": {"xdr", "internal/kernel", "internal/process"},
+		"procinfo": {"xdr", "internal/causes", "internal/kernel", "internal/process"},
 		"apmon":    {"xdr", "conf", "procinfo", "procinfo/jobtree", "procinfo/workdir", "apmon/internal/schedule", "internal/backoff", "internal/safetext"},
 
-		"procinfo/jobtree": {"procinfo", "internal/kernel", "internal/process"},
-		"procinfo/workdir": {"procinfo", "internal/kernel", "internal/process"},
+		"procinfo/jobtree": {"procinfo", "internal/causes", "internal/kernel", "internal/process"},
+		"procinfo/workdir": {"procinfo", "internal/causes", "internal/kernel", "internal/process"},
 
 		"apmon/internal/schedule": {},
 

@@ -155,7 +155,7 @@ func (js *jobs) add(j Job) (*MonitoredJob, error) {
 	mj := &MonitoredJob{jobs: js, job: j, finished: make(chan struct{})}
 	mj.proc, err = js.procs.Add(jobtree.Options{
 		PIDs: j.PIDs, Service: j.Service, Cgroup: j.Cgroup, NumCPUs: j.NumCPUs, Start: j.Start,
-		Started: j.Launcher.ChildOfThisProcess, Not: j.Launcher.Exclude, Counter: j.Launcher.Counter,
+		ChildOfThisProcess: j.Launcher.ChildOfThisProcess, Exclude: j.Launcher.Exclude, Counter: j.Launcher.Counter,
 		Exited: func() { go mj.ended() },
 	})
 	if err != nil {

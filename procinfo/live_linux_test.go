@@ -2,7 +2,6 @@ package procinfo
 
 import (
 	"io"
-	"math"
 	"net"
 	"os"
 	"os/exec"
@@ -40,13 +39,6 @@ func sample(t testing.TB, h *Host) *System {
 	return &h.System
 }
 
-func near(t testing.TB, name string, got Value, want, tolerance float64) {
-	t.Helper()
-	if !got.OK || math.Abs(got.V-want) > tolerance {
-		t.Errorf("%s: %v, want %v ± %v", name, got, want, tolerance)
-	}
-}
-
 // sysinfo is sysinfo(2), which does not read /proc, and its unit in MiB.
 func sysinfo(t testing.TB) (i syscall.Sysinfo_t, mib float64) {
 	t.Helper()
@@ -61,12 +53,12 @@ func TestLiveAgreesWithSysinfo(t *testing.T) {
 	testkit.Retry(t, func(t testing.TB) {
 		s := sample(t, live(t))
 		i, mib := sysinfo(t)
-		near(t, "mem_free", s.Memory.Free, float64(i.Freeram)*mib, 512)
-		near(t, "mem_buffers", s.Memory.Buffers, float64(i.Bufferram)*mib, 64)
-		near(t, "swap_free", s.Memory.SwapFree, float64(i.Freeswap)*mib, 64)
-		near(t, "uptime", s.Uptime, float64(i.Uptime), 2)
+		testkit.Near(t, "mem_free", s.Memory.Free, float64(i.Freeram)*mib, 512)
+		testkit.Near(t, "mem_buffers", s.Memory.Buffers, float64(i.Bufferram)*mib, 64)
+		testkit.Near(t, "swap_free", s.Memory.SwapFree, float64(i.Freeswap)*mib, 64)
+		testkit.Near(t, "uptime", s.Uptime, float64(i.Uptime), 2)
 		for n := range s.Load {
-			near(t, "load", s.Load[n], float64(i.Loads[n])/65536, .5)
+			testkit.Near(t, "load", s.Load[n], float64(i.Loads[n])/65536, .5)
 		}
 	})
 }
@@ -77,8 +69,8 @@ func TestLiveGeneral(t *testing.T) {
 	if err != nil {
 		t.Error(err)
 	}
-	near(t, "total_mem", g.TotalMem, float64(i.Totalram)*mib, 1)
-	near(t, "total_swap", g.TotalSwap, float64(i.Totalswap)*mib, 1)
+	testkit.Near(t, "total_mem", g.TotalMem, float64(i.Totalram)*mib, 1)
+	testkit.Near(t, "total_swap", g.TotalSwap, float64(i.Totalswap)*mib, 1)
 	if g.CPUsAllowed.V > float64(runtime.NumCPU()) || g.CPU.Logical.V < float64(runtime.NumCPU()) {
 		t.Errorf("CPUs: allowed %v, logical %v, of %d", g.CPUsAllowed, g.CPU.Logical, runtime.NumCPU())
 	}
@@ -112,12 +104,12 @@ func TestLiveProcesses(t *testing.T) {
 		h := live(t)
 		s := sample(t, h)
 		dirs, _ := filepath.Glob("/proc/[0-9]*")
-		near(t, "processes", s.Processes, float64(len(dirs)), 30)
+		testkit.Near(t, "processes", s.Processes, float64(len(dirs)), 30)
 		sum := 0.
 		for _, v := range s.ProcessStates {
 			sum += v.V
 		}
-		near(t, "sum of states", s.Processes, sum, 5)
+		testkit.Near(t, "sum of states", s.Processes, sum, 5)
 	})
 }
 
@@ -137,12 +129,12 @@ func TestLiveProcessesStartedAndStopped(t *testing.T) {
 			defer c.Process.Kill()
 			all = append(all, c)
 		}
-		near(t, "started", sample(t, h).Processes, before.Processes.V+n, n/2)
+		testkit.Near(t, "started", sample(t, h).Processes, before.Processes.V+n, n/2)
 		for _, c := range all {
 			c.Process.Kill()
 			c.Wait()
 		}
-		near(t, "stopped", sample(t, h).Processes, before.Processes.V, n/2)
+		testkit.Near(t, "stopped", sample(t, h).Processes, before.Processes.V, n/2)
 	})
 }
 
@@ -187,7 +179,7 @@ func liveSockets(t testing.TB) {
 			t.Errorf("%s: unknown", name)
 			return
 		}
-		near(t, name, Known(b.V-a.V), want, tolerance)
+		testkit.Near(t, name, Known(b.V-a.V), want, tolerance)
 	}
 	if h.diagRefused {
 		t.Log("sock_diag is refused here")
@@ -207,7 +199,7 @@ func liveSockets(t testing.TB) {
 	wait := func(s *System) Value { return plus(s.Sockets.TCPStates[4], s.Sockets.TCPStates[5]) } // 1 until it is acknowledged
 	diff("FIN_WAIT", wait(&after), wait(&half), n, n/2)
 
-	// The other way of counting agrees.
+	// /proc/net/tcp gives the same counts.
 	h.diagRefused = true
 	slow := *sample(t, h)
 	diff("tcp by /proc/net", half.Sockets.TCP, slow.Sockets.TCP, 0, n/2)
@@ -220,7 +212,7 @@ func liveSockets(t testing.TB) {
 	}
 }
 
-// The loopback is no physical interface; here it is told to be one.
+// The loopback interface is not physical; this test marks it as physical.
 func TestLiveBytes(t *testing.T) {
 	tree := t.TempDir()
 	if err := os.MkdirAll(filepath.Join(tree, "class/net/lo/device"), 0o755); err != nil {
@@ -260,7 +252,7 @@ func TestLiveBytes(t *testing.T) {
 	c.Close()
 	s := sample(t, h)
 	kib := s.NetOut.V * time.Since(start).Seconds()
-	// Others may use the loopback too.
+	// Other programs may use the loopback interface, too.
 	if kib < size/1024*.9 || s.NetIn.V < s.NetOut.V*.9 {
 		t.Errorf("%v KiB of %v went out at %v, in at %v", kib, size/1024, s.NetOut, s.NetIn)
 	}
@@ -283,7 +275,7 @@ func TestLiveCPU(t *testing.T) {
 	for _, v := range []Value{c.User, c.Nice, c.System, c.Idle, c.IOWait, c.IRQ, c.SoftIRQ, c.Steal} {
 		sum += v.V
 	}
-	near(t, "sum of shares", Known(sum), 100, 1e-6)
+	testkit.Near(t, "sum of shares", Known(sum), 100, 1e-6)
 	if !s.Interrupts.OK || !s.ContextSwitches.OK || s.ContextSwitches.V <= 0 {
 		t.Errorf("interrupts %v, switches %v", s.Interrupts, s.ContextSwitches)
 	}

@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// FuzzParsers gives every parser the same bytes.
+// FuzzParsers calls every parser with the same bytes.
 func FuzzParsers(f *testing.F) {
 	for _, tree := range []string{"x86", "arm", "container"} {
 		err := filepath.WalkDir(filepath.Join("../../procinfo/testdata", tree), func(path string, d os.DirEntry, err error) error {

@@ -5,6 +5,7 @@ package testkit
 
 import (
 	"bytes"
+	"math"
 	"os"
 	"strings"
 	"sync"
@@ -58,3 +59,23 @@ func (l *Log) String() string {
 
 // Count returns how often s occurs in the output.
 func (l *Log) Count(s string) int { return strings.Count(l.String(), s) }
+
+// A Value is a number that may be unknown, such as a procinfo.Value.
+type Value interface {
+	~struct {
+		V  float64
+		OK bool
+	}
+}
+
+// Near fails the test if a value is unknown, or differs from want by more than tolerance.
+func Near[T Value](t testing.TB, name string, got T, want, tolerance float64) {
+	t.Helper()
+	v := struct {
+		V  float64
+		OK bool
+	}(got)
+	if !v.OK || math.Abs(v.V-want) > tolerance {
+		t.Errorf("%s: %v, want %v ± %v", name, got, want, tolerance)
+	}
+}

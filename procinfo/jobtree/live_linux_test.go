@@ -25,7 +25,7 @@ import (
 	"github.com/apmon-go/apmon/xdr"
 )
 
-// burnerDir holds the burner, built when a test first wants it.
+// burnerDir contains the burner, which the first test that needs it builds.
 var (
 	burnerDir  string
 	burnerPath = sync.OnceValues(func() (string, error) { return burner.Build(burnerDir) })
@@ -45,7 +45,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// burning is a burner that runs.
+// burning is a running burner.
 type burning struct {
 	t   testing.TB
 	cmd *exec.Cmd
@@ -53,18 +53,32 @@ type burning struct {
 	out *os.File
 }
 
+// burn starts a burner with these arguments.
 func burn(t testing.TB, attr *syscall.SysProcAttr, args ...string) *burning {
+	t.Helper()
+	c := exec.Command(burnerProgram(t), args...)
+	c.SysProcAttr = attr
+	return start(t, c)
+}
+
+// burnerProgram returns the path of the burner, and skips the test without Go.
+func burnerProgram(t testing.TB) string {
 	t.Helper()
 	path, err := burnerPath()
 	if err != nil {
 		t.Skip(err)
 	}
+	return path
+}
+
+// start starts a command that is, or executes, a burner.
+func start(t testing.TB, c *exec.Cmd) *burning {
+	t.Helper()
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	c := exec.Command(path, args...)
-	c.Stdout, c.Stderr, c.SysProcAttr = w, os.Stderr, attr
+	c.Stdout, c.Stderr = w, os.Stderr
 	in, err := c.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -75,8 +89,9 @@ func burn(t testing.TB, attr *syscall.SysProcAttr, args ...string) *burning {
 	w.Close()
 	b := &burning{t, c, in, r}
 	t.Cleanup(func() {
+		c.Process.Signal(syscall.SIGCONT)
 		b.end()
-		// All processes have ended when nobody can write any more.
+		// The end of the pipe is the end of the last process.
 		b.out.SetReadDeadline(time.Now().Add(30 * time.Second))
 		if _, err := io.Copy(io.Discard, b.out); err != nil {
 			t.Errorf("processes left behind: %v", err)
@@ -100,7 +115,7 @@ func (b *burning) reports(n int) (sum time.Duration) {
 	return sum
 }
 
-// release lets all that hold go on to their end.
+// release ends all processes that hold.
 func (b *burning) release() { b.in.Close() }
 
 // end waits for the root.
@@ -109,7 +124,7 @@ func (b *burning) end() {
 	b.cmd.Wait()
 }
 
-// liveFS are the trees of this machine.
+// liveFS holds the trees of this machine.
 var liveFS = procinfo.DefaultFS(func(string) string { return "" })
 
 func liveJobs(t testing.TB) *Set {
@@ -151,7 +166,7 @@ func lives(j *Job) bool {
 	return j.alive()
 }
 
-// cpuNear asserts the promise: 1 % and 2 ms per process.
+// cpuNear asserts the documented accuracy: 1 % and 2 ms per process.
 func cpuNear(t testing.TB, what string, got procinfo.Value, want time.Duration, processes int) {
 	t.Helper()
 	tolerance := want.Seconds()*.01 + .002*float64(processes)
@@ -217,8 +232,8 @@ func TestJobCPUTimeAttached(t *testing.T) {
 	}
 }
 
-// Sampled at any moment, nothing is counted twice, and nothing goes down: what
-// the root's parent is told by the kernel is never exceeded.
+// Whenever a sample is taken, no time is counted twice, and no counter decreases: the sum
+// never exceeds the time that the kernel adds to the root's parent.
 func TestJobAttachedNeverCountsTwice(t *testing.T) {
 	t.Parallel()
 	for _, args := range []string{"seq 60 3", "par 60 3", "tree 60 3", "exec 20"} {
@@ -271,7 +286,7 @@ func TestJobIgnoredSIGCHLDIsALowerBound(t *testing.T) {
 	if !got.LowerBound || got.CPUTime.V > want.Seconds() {
 		t.Errorf("CPU time %v of %v, lower bound %v", got.CPUTime, want, got.LowerBound)
 	}
-	// A counter sees them.
+	// A Counter includes them.
 	o.Counter = func() (time.Duration, bool) { return measured, true }
 	k := addJob(t, s, o)
 	measured = want
@@ -280,7 +295,7 @@ func TestJobIgnoredSIGCHLDIsALowerBound(t *testing.T) {
 	}
 }
 
-// What was seen of children that end without being waited for is not lost.
+// The CPU time that was seen of children that no process waits for is not lost.
 func TestJobKeepsWhatNobodyInherits(t *testing.T) {
 	t.Parallel()
 	for _, args := range []string{"orphans 5 20", "daemon 60"} {
@@ -318,7 +333,7 @@ func TestJobKeepsWhatNobodyInherits(t *testing.T) {
 	}
 }
 
-// A root that dies before its children, and is reaped, leaves them in the job.
+// If a root ends before its children and is reaped, the children stay in the job.
 func TestJobOutlivesItsRoot(t *testing.T) {
 	t.Parallel()
 	b := burn(t, &syscall.SysProcAttr{Setsid: true}, "rootdies", "5", "20")
@@ -338,7 +353,7 @@ func TestJobOutlivesItsRoot(t *testing.T) {
 
 const startedArg = "-started-job"
 
-// startedResult is what a process tells that started a job.
+// startedResult is the report of a process that started a job.
 type startedResult struct {
 	CPU, Usage, Reported time.Duration // as sampled, as the kernel says, as the processes say
 	LowerBound           bool
@@ -346,8 +361,8 @@ type startedResult struct {
 	Down                 string
 }
 
-// startedMain is a process that starts a job: a child subreaper that takes
-// samples at random moments until nothing is left, and reaps all.
+// startedMain is the main function of a process that starts a job: a child subreaper that
+// takes samples at random moments until no process is left, and reaps all processes.
 func startedMain(args []string) int {
 	fail := func(err error) int {
 		fmt.Fprintln(os.Stderr, err)
@@ -374,7 +389,7 @@ func startedMain(args []string) int {
 	r0.Close()
 	s := New(liveFS, procinfo.NewProcesses(liveFS))
 	defer s.Close()
-	j, err := s.Add(Options{PIDs: []int{p.Pid}, Started: true})
+	j, err := s.Add(Options{PIDs: []int{p.Pid}, ChildOfThisProcess: true})
 	if err != nil {
 		return fail(err)
 	}
@@ -453,8 +468,8 @@ func started(t testing.TB, reports int, args ...string) (r startedResult) {
 	return r
 }
 
-// A job that this process started is exact whatever its processes do, but for
-// SIGCHLD ignored, and never goes down.
+// The CPU time of a job that this process started is exact unless processes ignore
+// SIGCHLD, and never decreases.
 func TestJobCPUTimeStarted(t *testing.T) {
 	t.Parallel()
 	for _, test := range []struct {
@@ -528,7 +543,7 @@ func TestLongJobTree(t *testing.T) {
 	}
 }
 
-// Every kind of load, ten times as much of it.
+// Every kind of load, ten times as heavy.
 func TestLongJobLoads(t *testing.T) {
 	testkit.SkipLong(t)
 	for _, args := range []string{"201 seq 200 50", "201 par 200 50", "201 held 200 50", "1 threads 8 500", "201 orphans 200 50", "201 rootdies 200 50"} {
@@ -558,8 +573,8 @@ func TestJobMemoryFilesThreadsSwitches(t *testing.T) {
 		if !got.PSS.OK {
 			t.Skip("no smaps_rollup here")
 		}
-		near(t, "pss", got.PSS, empty.PSS.V+(mib-1)*1024, .02*mib*1024)
-		near(t, "rss", got.RSS, empty.RSS.V+5*(mib-1)*1024, .02*5*mib*1024)
+		testkit.Near(t, "pss", got.PSS, empty.PSS.V+(mib-1)*1024, .02*mib*1024)
+		testkit.Near(t, "rss", got.RSS, empty.RSS.V+5*(mib-1)*1024, .02*5*mib*1024)
 		if got.MaxRSS.V < got.RSS.V || got.MaxPSS != got.PSS || got.MemUsage.V <= 0 || got.VirtualMem.V < got.RSS.V {
 			t.Errorf("max_rss %v, max_pss %v, mem_usage %v, virtualmem %v", got.MaxRSS, got.MaxPSS, got.MemUsage, got.VirtualMem)
 		}
@@ -586,15 +601,15 @@ func TestJobMemoryFilesThreadsSwitches(t *testing.T) {
 			}
 			return kib
 		}
-		// The runtime of the root may touch a page at any time: the measurement
-		// counts if all was the same before and behind it.
+		// The runtime of the root may touch a page at any time: the measurement counts
+		// if the values before and after it are equal.
 		for range 1000 {
 			rollup, status := sum("smaps_rollup", "Rss:"), sum("status", "VmRSS:")
 			got := sampleNow(t, j, nil)
 			if sum("smaps_rollup", "Rss:") != rollup || sum("status", "VmRSS:") != status {
 				continue
 			}
-			near(t, "rss", got.RSS, float64(status), 0)
+			testkit.Near(t, "rss", got.RSS, float64(status), 0)
 			if got.MaxRSS.V < got.RSS.V {
 				t.Errorf("max_rss %v, rss %v", got.MaxRSS, got.RSS)
 			}
@@ -615,9 +630,7 @@ func TestJobMemoryFilesThreadsSwitches(t *testing.T) {
 		if err != nil || len(want) < 103 {
 			t.Fatal(len(want), err)
 		}
-		near(t, "open_files", sampleNow(t, j, nil).OpenFiles, float64(len(want)), 0)
-		s.sizedFD = false // as before Linux 6.2
-		near(t, "open_files, entries", sampleNow(t, j, nil).OpenFiles, float64(len(want)), 0)
+		testkit.Near(t, "open_files", sampleNow(t, j, nil).OpenFiles, float64(len(want)), 0)
 	})
 	t.Run("threads", func(t *testing.T) {
 		t.Parallel()
@@ -628,8 +641,8 @@ func TestJobMemoryFilesThreadsSwitches(t *testing.T) {
 			tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", b.cmd.Process.Pid))
 			return tasks
 		}
-		// The burner's runtime may start a thread at any time: the measurement
-		// counts if there were the same before and behind it.
+		// The burner's runtime may start a thread at any time: the measurement counts if
+		// the threads before and after it are the same.
 		var got procinfo.JobSample
 		before, after := tasks(), []string(nil)
 		for range 1000 {
@@ -639,8 +652,8 @@ func TestJobMemoryFilesThreadsSwitches(t *testing.T) {
 			}
 			before = after
 		}
-		near(t, "threads", got.Threads, float64(len(after)), 0)
-		near(t, "processes", got.Processes, 1, 0)
+		testkit.Near(t, "threads", got.Threads, float64(len(after)), 0)
+		testkit.Near(t, "processes", got.Processes, 1, 0)
 	})
 	t.Run("switches", func(t *testing.T) {
 		t.Parallel()
@@ -649,13 +662,13 @@ func TestJobMemoryFilesThreadsSwitches(t *testing.T) {
 		b.reports(1)
 		j := addJob(t, liveJobs(t), Options{PIDs: []int{b.cmd.Process.Pid}})
 		got := sampleNow(t, j, nil)
-		near(t, "CS_voluntary_total", got.CSVoluntary, n+100, 300) // the runtime has its own
+		testkit.Near(t, "CS_voluntary_total", got.CSVoluntary, n+100, 300) // the runtime has its own
 		if !got.CSNonvoluntary.OK {
 			t.Error("nonvoluntary unknown")
 		}
 		b.release()
 		b.reports(1)
-		// The child is reaped: what was seen of it stays.
+		// The child is reaped: its last counters stay.
 		after := sampleNow(t, j, nil)
 		if after.CSVoluntary.V < got.CSVoluntary.V {
 			t.Errorf("from %v to %v", got.CSVoluntary, after.CSVoluntary)
@@ -671,20 +684,21 @@ func TestJobMemoryFilesThreadsSwitches(t *testing.T) {
 		if !got.RChar.OK {
 			t.Skip("/proc/PID/io cannot be read here")
 		}
-		near(t, "wchar", got.WChar, n, .01*n)
-		near(t, "rchar", got.RChar, n, .02*n)
+		testkit.Near(t, "wchar", got.WChar, n, .01*n)
+		testkit.Near(t, "rchar", got.RChar, n, .02*n)
 		if got.WriteBytes.V != 0 { // on a tmpfs nothing is
-			near(t, "write_bytes", got.WriteBytes, n, .01*n)
+			testkit.Near(t, "write_bytes", got.WriteBytes, n, .01*n)
 		}
 		b.release()
 		b.reports(1)
 		after := sampleNow(t, j, nil)
-		near(t, "wchar, reaped", after.WChar, n, .01*n)
-		near(t, "rchar, reaped", after.RChar, n, .02*n)
+		testkit.Near(t, "wchar, reaped", after.WChar, n, .01*n)
+		testkit.Near(t, "rchar, reaped", after.RChar, n, .02*n)
 	})
 }
 
-// cgroupMounts are the hierarchies in which tests may make cgroups.
+// testCgroup creates a cgroup of a controller of version 1, or of version 2 if controller is
+// empty. It skips the test if that is not possible.
 func testCgroup(t testing.TB, controller string) (dir string) {
 	t.Helper()
 	b, _ := os.ReadFile("/proc/self/mountinfo")
@@ -707,30 +721,11 @@ func testCgroup(t testing.TB, controller string) (dir string) {
 	return ""
 }
 
-// inCgroup starts a burner in a cgroup. It stops before it begins: cont lets it
-// go on.
+// inCgroup starts a burner in a cgroup. It is stopped until cont is called.
 func inCgroup(t testing.TB, dir string, args ...string) (b *burning, cont func()) {
 	t.Helper()
-	path, err := burnerPath()
-	if err != nil {
-		t.Skip(err)
-	}
-	r, w, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	c := exec.Command("sh", append([]string{"-c", `echo $$ >"$0/cgroup.procs" && kill -STOP $$ && exec "$@"`, dir, path}, args...)...)
-	c.Stdout, c.Stderr = w, os.Stderr
-	in, err := c.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := c.Start(); err != nil {
-		t.Skip(err)
-	}
-	w.Close()
-	b = &burning{t, c, in, r}
-	t.Cleanup(func() { c.Process.Signal(syscall.SIGCONT); b.end(); r.Close() })
+	c := exec.Command("sh", append([]string{"-c", `echo $$ >"$0/cgroup.procs" && kill -STOP $$ && exec "$@"`, dir, burnerProgram(t)}, args...)...)
+	b = start(t, c)
 	var ws syscall.WaitStatus
 	for { // until it has stopped
 		if _, err := syscall.Wait4(c.Process.Pid, &ws, syscall.WUNTRACED, nil); err != syscall.EINTR {
@@ -775,7 +770,7 @@ func TestJobOwnCgroup(t *testing.T) {
 		t.Parallel()
 		s := liveJobs(t)
 		controller := ""
-		for _, m := range s.cgroupMounts() {
+		for _, m := range s.cgroups.all() {
 			if kernel.HasController(m.Controllers, "cpuacct") {
 				controller = "cpuacct"
 			}
@@ -791,7 +786,7 @@ func TestJobOwnCgroup(t *testing.T) {
 		if got.LowerBound {
 			t.Error("a lower bound")
 		}
-		// Two jobs in one cgroup: it is neither's.
+		// A cgroup with two jobs belongs to neither.
 		c, cont := inCgroup(t, dir, "self", "20")
 		k := addJob(t, s, Options{PIDs: []int{c.cmd.Process.Pid}})
 		cont()
@@ -805,7 +800,7 @@ func TestJobOwnCgroup(t *testing.T) {
 	})
 }
 
-// Exits are told at once, of many jobs, without a sample.
+// The exits of many jobs are reported at once, without a sample.
 func TestJobExits(t *testing.T) {
 	t.Parallel()
 	s := liveJobs(t)
@@ -844,7 +839,7 @@ func TestJobExits(t *testing.T) {
 	}
 }
 
-// The processes of another pid namespace have no clocks and no pidfds for us.
+// Processes of another pid namespace have no CPU clocks and no pidfds here.
 func TestJobByTicks(t *testing.T) {
 	t.Parallel()
 	b := burn(t, nil, "held", "5", "40")
@@ -874,7 +869,7 @@ func TestJobByTicks(t *testing.T) {
 	}
 }
 
-// Samples, jobs and the host at once.
+// Samples of jobs and of the host may run at the same time.
 func TestJobsConcurrently(t *testing.T) {
 	t.Parallel()
 	s := liveJobs(t)
@@ -913,7 +908,7 @@ func TestJobsConcurrently(t *testing.T) {
 	}
 }
 
-// A sample allocates nothing that grows.
+// A sample of 51 processes allocates at most 20 times.
 func TestJobSampleAllocates(t *testing.T) {
 	b := burn(t, nil, "held", "50", "0")
 	b.reports(51)

@@ -1,9 +1,8 @@
 //go:build linux
 
-// Command burn is the burner of package burner. Its processes are made by fork
-// alone, as those of shells and C programs are; what a forked process of a Go
-// program may do is what package syscall does between fork and exec: system
-// calls, and no more than fits on the stack it has.
+// Command burn is the burner of package burner. It creates processes by fork alone, as
+// shells and C programs do. A forked process of a Go program may do no more than package
+// syscall does between fork and exec: make system calls, within the stack that it has.
 //
 //	burn self MS          burns, then holds (waits for the end of standard input)
 //	burn seq N MS         N children, one after the other, each waited for
@@ -42,40 +41,25 @@ import (
 func main() {
 	debug.SetGCPercent(-1)
 	runtime.LockOSThread()
-	arg := func(i int) int {
-		if i+1 >= len(os.Args) {
-			fail("too few arguments")
-		}
-		n, err := strconv.Atoi(os.Args[i+1])
-		if err != nil || n < 0 {
-			fail("argument " + os.Args[i+1])
-		}
-		return n
-	}
 	if len(os.Args) < 2 {
-		fail("what?")
+		fail("too few arguments")
 	}
-	switch what := os.Args[1]; what {
+	switch mode := os.Args[1]; mode {
 	case "self":
 		burn(arg(1))
 	case "seq":
 		for range arg(1) {
 			wait(child(arg(2), false))
 		}
-	case "par", "held":
-		for range arg(1) {
-			child(arg(2), what == "held")
-		}
-		if what == "held" {
-			report()
-			holdRoot()
-		}
-		for range arg(1) {
-			wait(anyChild)
-		}
-		if what == "held" {
-			return
-		}
+	case "par":
+		children(arg(1), arg(2), false)
+		waitAll(arg(1))
+	case "held":
+		children(arg(1), arg(2), true)
+		report()
+		holdRoot()
+		waitAll(arg(1))
+		return
 	case "tree":
 		tree(arg(1), arg(2))
 	case "orphans":
@@ -88,46 +72,25 @@ func main() {
 		signal.Ignore(syscall.SIGCHLD)
 		for range arg(1) {
 			child(arg(2), false)
-			wait(anyChild) // until there is none: its status is nobody's
+			wait(anyChild) // until there is none: no process gets its status
 		}
 	case "threads":
-		var all sync.WaitGroup
-		for range arg(1) {
-			all.Go(func() {
-				runtime.LockOSThread()
-				burnThread(arg(2))
-			})
-		}
-		all.Wait()
+		burnThreads(arg(1), arg(2))
 	case "exec":
 		burn(arg(1))
 		err := syscall.Exec("/proc/self/exe", []string{"burn", "again", os.Args[2]}, os.Environ())
 		fail(err.Error())
-	case "again": // the clock goes on
+	case "again": // the clock continues
 		burn(2 * arg(1))
 	case "rootdies":
-		for range arg(1) {
-			child(arg(2), true)
-		}
+		children(arg(1), arg(2), true)
 		report()
 		os.Exit(0)
 	case "mem":
-		b, err := syscall.Mmap(-1, 0, arg(1)<<20, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_PRIVATE|syscall.MAP_ANONYMOUS)
-		if err != nil {
-			fail(err.Error())
-		}
-		for i := 0; i < len(b); i += 4096 {
-			b[i] = 1
-		}
-		for range arg(2) {
-			child(0, true)
-		}
+		allocate(arg(1))
+		children(arg(2), 0, true)
 	case "files":
-		for range arg(1) {
-			if _, err := syscall.Open("/dev/null", syscall.O_RDONLY, 0); err != nil {
-				fail(err.Error())
-			}
-		}
+		openFiles(arg(1))
 	case "io":
 		transfer(arg(1), os.Args[3])
 	case "switch":
@@ -137,10 +100,68 @@ func main() {
 	case "exit":
 		os.Exit(arg(1))
 	default:
-		fail(what + "?")
+		fail("unknown mode " + mode)
 	}
 	report()
 	holdRoot()
+}
+
+// arg returns a number after the mode.
+func arg(i int) int {
+	if i+1 >= len(os.Args) {
+		fail("too few arguments")
+	}
+	n, err := strconv.Atoi(os.Args[i+1])
+	if err != nil || n < 0 {
+		fail("argument " + os.Args[i+1])
+	}
+	return n
+}
+
+// children makes n children at once.
+func children(n, ms int, hold bool) {
+	for range n {
+		child(ms, hold)
+	}
+}
+
+// waitAll waits for n children.
+func waitAll(n int) {
+	for range n {
+		wait(anyChild)
+	}
+}
+
+// burnThreads burns in n threads at once.
+func burnThreads(n, ms int) {
+	var all sync.WaitGroup
+	for range n {
+		all.Go(func() {
+			runtime.LockOSThread()
+			burnThread(ms)
+		})
+	}
+	all.Wait()
+}
+
+// allocate maps memory, and writes to each of its pages.
+func allocate(mib int) {
+	b, err := syscall.Mmap(-1, 0, mib<<20, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_PRIVATE|syscall.MAP_ANONYMOUS)
+	if err != nil {
+		fail(err.Error())
+	}
+	for i := 0; i < len(b); i += 4096 {
+		b[i] = 1
+	}
+}
+
+// openFiles opens n more files.
+func openFiles(n int) {
+	for range n {
+		if _, err := syscall.Open("/dev/null", syscall.O_RDONLY, 0); err != nil {
+			fail(err.Error())
+		}
+	}
 }
 
 func fail(s string) {
@@ -161,8 +182,8 @@ func holdRoot() {
 	}
 }
 
-// What follows runs in forked processes, too: no stack is grown, nothing
-// allocated, and no signal for the runtime's threads comes.
+// The functions below run in forked processes, too: they neither grow the stack nor
+// allocate, and receive no signal for the runtime's threads.
 
 //go:nosplit
 func clock(id uintptr) int64 {
@@ -171,12 +192,12 @@ func clock(id uintptr) int64 {
 	return int64(ts.Sec)*1e9 + int64(ts.Nsec)
 }
 
-// burn burns until the process has used so many ms.
+// burn burns until the process has used ms milliseconds of CPU time.
 //
 //go:nosplit
 func burn(ms int) { burnClock(2, ms) }
 
-// burnThread does for a thread.
+// burnThread does the same for a thread.
 //
 //go:nosplit
 func burnThread(ms int) { burnClock(3, ms) }
@@ -274,8 +295,8 @@ func wait(pid uintptr) {
 	}
 }
 
-// tree makes n processes below this one, each of which has made, and waited
-// for, its own part of them.
+// tree creates n processes below this one. Each creates, and waits for, its own part of
+// them.
 //
 //go:nosplit
 func tree(n, ms int) {
@@ -317,7 +338,7 @@ func root() bool {
 	return int(pid) == rootPID
 }
 
-// transfer lets a child write and read so many bytes.
+// transfer lets a child write and read n bytes.
 func transfer(n int, file string) {
 	b := make([]byte, 1<<16)
 	fd, err := syscall.Open(file, syscall.O_RDWR|syscall.O_CREAT|syscall.O_TRUNC, 0o600)
