@@ -152,7 +152,6 @@ func (p *proc) surplus(i int) int64 {
 	return max(0, p.c[i]+p.lost[i]-p.base[i]-p.seen[i])
 }
 
-
 // setStat takes the values of a stat file. It reports whether the kernel's sum over the
 // children lacks some that were seen.
 func (p *proc) setStat(s *kernel.PIDStat) (lost bool) {
