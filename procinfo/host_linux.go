@@ -115,7 +115,7 @@ func (h *Host) Sample(choose Choice) error {
 	h.System = System{Interfaces: ifs}
 	need := choose.readings()
 	if need.has(readLoad) {
-		for i, v := range kernel.ParseLoadavg(h.read(&h.loadavg)) {
+		for i, v := range kernel.ParseLoadavg(h.read(&h.loadavg)).Load {
 			h.System.Load[i] = KnownIf(v.Float())
 		}
 	}

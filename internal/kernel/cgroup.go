@@ -51,6 +51,13 @@ func ParseKeyed(b []byte, name string) Count {
 	}
 }
 
+// ParseNumber returns the number of a file that holds nothing else, such as
+// memory.current. It is unknown in a pids.max that holds "max".
+func ParseNumber(b []byte) Count {
+	line, _ := NextLine(b)
+	return ParseUint(line)
+}
+
 // ParsePIDs parses cgroup.procs. It calls visit with each process id, until visit returns
 // false. The id is 0 for a process outside of the pid namespace of this process.
 //
