@@ -351,10 +351,7 @@ func (s *forest) walkCgroup(dir string, visit func(pid int) bool) error {
 }
 
 // readNumber reads a file that holds one number.
-func readNumber(name string) kernel.Count {
-	line, _ := kernel.NextLine(readSmall(name))
-	return kernel.ParseUint(line)
-}
+func readNumber(name string) kernel.Count { return kernel.ParseNumber(readSmall(name)) }
 
 // readMemory reads the memory of the job's cgroup and the events of its shortage.
 func (c *jobCgroup) readMemory(d *cgroupDir) {
