@@ -24,8 +24,8 @@ import (
 	"github.com/apmon-go/apmon/xdr"
 )
 
-// process is a running apmon-bg.
-type process struct {
+// running is a process of apmon-bg.
+type running struct {
 	*exec.Cmd
 	t      *testing.T
 	stdout bytes.Buffer // valid when the process has ended
@@ -70,15 +70,15 @@ func fullPipe(t *testing.T) *os.File {
 }
 
 // start starts apmon-bg.
-func start(t *testing.T, env []string, args ...string) *process {
+func start(t *testing.T, env []string, args ...string) *running {
 	t.Helper()
 	return startWith(t, nil, env, args...)
 }
 
 // startWith starts apmon-bg with a standard input, nil for none.
-func startWith(t *testing.T, stdin *os.File, env []string, args ...string) *process {
+func startWith(t *testing.T, stdin *os.File, env []string, args ...string) *running {
 	t.Helper()
-	p := &process{Cmd: bg(t, args...), t: t, ended: make(chan struct{}), changed: make(chan struct{})}
+	p := &running{Cmd: bg(t, args...), t: t, ended: make(chan struct{}), changed: make(chan struct{})}
 	p.Env = append([]string{"HOME=/nonexistent", "PATH=" + os.Getenv("PATH")}, env...)
 	if stdin != nil {
 		p.Stdin = stdin
@@ -102,7 +102,7 @@ type writer func([]byte) (int, error)
 
 func (w writer) Write(b []byte) (int, error) { return w(b) }
 
-func (p *process) log(b []byte) (int, error) {
+func (p *running) log(b []byte) (int, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	close(p.changed)
@@ -113,7 +113,7 @@ func (p *process) log(b []byte) (int, error) {
 const patience = 20 * time.Second
 
 // says waits until standard error contains a text.
-func (p *process) says(text string) {
+func (p *running) says(text string) {
 	p.t.Helper()
 	timeout := time.After(patience)
 	for {
@@ -131,7 +131,7 @@ func (p *process) says(text string) {
 	}
 }
 
-func (p *process) signal(sig os.Signal) {
+func (p *running) signal(sig os.Signal) {
 	p.t.Helper()
 	if err := p.Process.Signal(sig); err != nil {
 		p.t.Fatal(err)
@@ -139,7 +139,7 @@ func (p *process) signal(sig os.Signal) {
 }
 
 // exits waits for the end of the process and checks its exit code.
-func (p *process) exits(code int) {
+func (p *running) exits(code int) {
 	p.t.Helper()
 	select {
 	case <-p.ended:
@@ -527,7 +527,7 @@ func TestPidfile(t *testing.T) {
 	t.Parallel()
 	recv := apmontest.New(t)
 	file := filepath.Join(t.TempDir(), "pid")
-	up := func(args ...string) *process {
+	up := func(args ...string) *running {
 		t.Helper()
 		socket, notified := manager(t)
 		p := start(t, []string{"NOTIFY_SOCKET=" + socket}, append([]string{"-d", recv.Addr(), "--pidfile", file}, args...)...)
@@ -556,11 +556,11 @@ func TestPidfile(t *testing.T) {
 	start(t, nil, "--pidfile", file+".none", "--stop").exits(0)
 
 	// Of many started at once exactly one remains, and it holds the file.
-	var all []*process
+	var all []*running
 	for range 5 {
 		all = append(all, start(t, nil, "-d", recv.Addr(), "--pidfile", file, "--replace"))
 	}
-	var left *process
+	var left *running
 	deadline := time.Now().Add(patience)
 	for holds := false; !holds; {
 		if time.Now().After(deadline) {

@@ -23,7 +23,7 @@ import (
 )
 
 // wrapped runs apmon-bg exec with a shell script to its end.
-func wrapped(t *testing.T, env []string, args ...string) *process {
+func wrapped(t *testing.T, env []string, args ...string) *running {
 	t.Helper()
 	p := start(t, env, append([]string{"exec"}, args...)...)
 	select {

@@ -18,7 +18,7 @@ import (
 	"time"
 
 	"github.com/apmon-go/apmon/apmon/apmontest"
-	"github.com/apmon-go/apmon/cmd/apmon-bg/internal/launch"
+	"github.com/apmon-go/apmon/internal/process"
 	"github.com/apmon-go/apmon/internal/testkit"
 	"github.com/apmon-go/apmon/xdr"
 )
@@ -291,10 +291,11 @@ func TestRemoveStale(t *testing.T) {
 		t.Fatal(err)
 	}
 	pid := os.Getpid()
-	start, ok := launch.StartTime(pid)
+	self, ok := process.Stat(pid)
 	if !ok {
 		t.Fatal("no start time")
 	}
+	start := self.Start
 	keep := []string{fmt.Sprintf(cgroupName, pid, start), "apmon-job-1234567", "other", fmt.Sprintf(cgroupName, ended.Process.Pid, 1) + "/of a job"}
 	for _, dir := range append(keep, fmt.Sprintf(cgroupName, pid, start+1), fmt.Sprintf(cgroupName, ended.Process.Pid, 2)) {
 		if err := os.MkdirAll(filepath.Join(parent, dir), 0o755); err != nil {

@@ -4,13 +4,12 @@ import (
 	"encoding/binary"
 	"fmt"
 	"os"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/apmon-go/apmon/internal/kernel"
 	"github.com/apmon-go/apmon/internal/process"
 )
 
@@ -100,24 +99,23 @@ func (c *counter) add(pid int) bool {
 		return false
 	}
 	c.before += time.Duration(used)
-	dir := fmt.Sprintf("/proc/%d/task/", pid)
-	tasks, _ := os.ReadDir(dir)
-	var children []string
-	for _, task := range tasks {
-		b, _ := os.ReadFile(dir + task.Name() + "/children") // not in every kernel
-		children = append(children, strings.Fields(string(b))...)
+	tasks := fmt.Sprintf("/proc/%d/task", pid)
+	var threads, children []int
+	_ = process.Numbers(tasks, func(tid int) { threads = append(threads, tid) })
+	for _, tid := range threads {
+		b, _ := process.ReadFile(fmt.Sprintf("%s/%d/children", tasks, tid)) // not in every kernel
+		kernel.ParseChildren(b, func(pid int) { children = append(children, pid) })
 	}
-	for _, task := range tasks {
-		if tid, err := strconv.Atoi(task.Name()); err == nil && len(c.events) < maxEvents() {
-			if f, err := openEvent(tid, 0); err == nil {
-				c.events = append(c.events, f)
-			}
+	for _, tid := range threads {
+		if len(c.events) >= maxEvents() {
+			break
+		}
+		if f, err := openEvent(tid, 0); err == nil {
+			c.events = append(c.events, f)
 		}
 	}
 	for _, child := range children {
-		if pid, err := strconv.Atoi(child); err == nil {
-			c.add(pid)
-		}
+		c.add(child)
 	}
 	return len(c.events) > 0
 }

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"github.com/apmon-go/apmon/internal/testkit"
 	"io"
 	"os"
 	"os/exec"
@@ -22,10 +21,10 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
-)
 
-// deadline bounds every wait of a test.
-const deadline = 20 * time.Second
+	"github.com/apmon-go/apmon/internal/process"
+	"github.com/apmon-go/apmon/internal/testkit"
+)
 
 // TestMain makes the test binary also the wrapper and the command: Run reaps every child,
 // so it needs a process of its own.
@@ -100,8 +99,7 @@ func wrapper(args []string) {
 				select {}
 			}
 			t.Ended = r
-			state := stateOf(command.PID)
-			t.Zombie = state == 'Z'
+			t.Zombie = state(command.PID) == 'Z'
 			t.InCgroup = command.Cgroup
 			t.CPU, t.Counted = command.CPUTime()
 		},
@@ -225,7 +223,7 @@ func (w *wrapped) start() {
 	if err := w.Start(); err != nil {
 		w.t.Fatal(err)
 	}
-	timer := time.AfterFunc(deadline, w.killAll)
+	timer := time.AfterFunc(testkit.Patience, w.killAll)
 	w.t.Cleanup(func() {
 		timer.Stop()
 		w.killAll()
@@ -254,7 +252,7 @@ func exists(path string) bool {
 // ready waits until the command count runs, and returns its pid.
 func (w *wrapped) ready() int {
 	w.t.Helper()
-	eventually(w.t, "started", func() bool { return exists(w.settings.StartedFile) })
+	testkit.Eventually(w.t, "started", func() bool { return exists(w.settings.StartedFile) })
 	var pid int
 	if _, err := fmt.Sscanf(w.line(), "ready %d", &pid); err != nil {
 		w.t.Fatal(err)
@@ -289,20 +287,10 @@ func (w *wrapped) told() (r told) {
 	return r
 }
 
-// eventually waits for a condition.
-func eventually(t testing.TB, what string, ok func() bool) {
-	t.Helper()
-	for end := time.Now().Add(deadline); !ok(); time.Sleep(2 * time.Millisecond) {
-		if time.Now().After(end) {
-			t.Fatalf("never: %s", what)
-		}
-	}
-}
-
 // state returns the state of a process, 0 for none.
 func state(pid int) byte {
-	s := stateOf(pid)
-	return s
+	st, _ := process.Stat(pid)
+	return st.State
 }
 
 // gone reports whether a process has ended, reaped or not.
@@ -311,8 +299,8 @@ func gone(pid int) bool { return state(pid) == 0 || state(pid) == 'Z' }
 // witnessOf finds the witness of a wrapper.
 func witnessOf(t testing.TB, wrapper int) (pid int) {
 	t.Helper()
-	eventually(t, "a witness", func() bool {
-		for _, pid = range childrenOf(wrapper) {
+	testkit.Eventually(t, "a witness", func() bool {
+		for _, pid = range process.Children(wrapper) {
 			b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
 			if string(b) == "signal-witness\n" {
 				return true
@@ -559,7 +547,7 @@ func runAlarm(t *testing.T, every time.Duration) int {
 	w.Stdin = r
 	w.Args = append([]string{self(t), "role=alarm", every.String(), w.Path}, w.Args[1:]...)
 	w.start()
-	timeout := time.AfterFunc(deadline, func() { stdin.Close() })
+	timeout := time.AfterFunc(testkit.Patience, func() { stdin.Close() })
 	defer timeout.Stop()
 	_, code := w.rest()
 	return code
@@ -589,7 +577,7 @@ func TestSignalOfSlowSender(t *testing.T) {
 		}
 		t.Cleanup(func() { burner.Process.Kill(); burner.Wait() })
 	}
-	eventually(t, "a busy machine", func() bool { return !quiet() })
+	testkit.Eventually(t, "a busy machine", func() bool { return !quiet() })
 	for name, order := range map[string]func(wrapper, command, witness int) []int{
 		"the wrapper first": func(wrapper, command, witness int) []int { return []int{wrapper, command, witness} },
 		"the wrapper last":  func(wrapper, command, witness int) []int { return []int{witness, command, wrapper} },
@@ -646,7 +634,7 @@ func TestSignalForwardedInDoubt(t *testing.T) {
 			w.ready()
 			witness := witnessOf(t, w.Process.Pid)
 			kill(t, witness, sig)
-			eventually(t, name, func() bool { return state(witness) == 'Z' || state(witness) == 'T' })
+			testkit.Eventually(t, name, func() bool { return state(witness) == 'Z' || state(witness) == 'T' })
 			kill(t, w.Process.Pid, syscall.SIGTERM)
 			if got := w.line(); got != "SIGTERM" {
 				t.Errorf("got %s", got)
@@ -699,7 +687,7 @@ func TestWitness(t *testing.T) {
 	command := w.ready()
 	witness := witnessOf(t, w.Process.Pid)
 	var fds []os.DirEntry
-	eventually(t, "one descriptor", func() bool {
+	testkit.Eventually(t, "one descriptor", func() bool {
 		fds, _ = os.ReadDir(fmt.Sprintf("/proc/%d/fd", witness))
 		return len(fds) == 1
 	})
@@ -711,7 +699,7 @@ func TestWitness(t *testing.T) {
 	if err := w.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the witness ends", func() bool { return gone(witness) })
+	testkit.Eventually(t, "the witness ends", func() bool { return gone(witness) })
 	kill(t, command, syscall.SIGUSR1)
 	if got := w.line(); got != "SIGUSR1" {
 		t.Errorf("got %s", got)
@@ -731,18 +719,18 @@ func TestStop(t *testing.T) {
 	}
 
 	kill(t, wrapper, syscall.SIGTSTP)
-	eventually(t, "both stop", both(true))
+	testkit.Eventually(t, "both stop", both(true))
 	kill(t, wrapper, syscall.SIGCONT)
-	eventually(t, "both go on", both(false))
+	testkit.Eventually(t, "both go on", both(false))
 	kill(t, -wrapper, syscall.SIGTSTP)
-	eventually(t, "both stop", both(true))
+	testkit.Eventually(t, "both stop", both(true))
 	kill(t, -wrapper, syscall.SIGCONT)
-	eventually(t, "both go on", both(false))
+	testkit.Eventually(t, "both go on", both(false))
 
 	kill(t, command, syscall.SIGSTOP)
-	eventually(t, "the command stops", func() bool { return state(command) == 'T' })
+	testkit.Eventually(t, "the command stops", func() bool { return state(command) == 'T' })
 	kill(t, wrapper, syscall.SIGTERM) // pending, forwarded by a running wrapper
-	eventually(t, "TERM is forwarded", func() bool { return pending(command)&bit(syscall.SIGTERM) != 0 })
+	testkit.Eventually(t, "TERM is forwarded", func() bool { return pending(command)&bit(syscall.SIGTERM) != 0 })
 	if s := state(wrapper); s == 'T' {
 		t.Error("the wrapper stopped too")
 	}
@@ -766,7 +754,7 @@ func TestOrphans(t *testing.T) {
 	burner := self(t) + " role=burn 100ms user"
 
 	t.Run("are waited for and counted", func(t *testing.T) {
-		w := wrap(t, settings{OrphanWait: deadline, ResultFile: file}, "sh", "-c", "("+burner+" &) ; ("+burner+" &) ; exit 3")
+		w := wrap(t, settings{OrphanWait: testkit.Patience, ResultFile: file}, "sh", "-c", "("+burner+" &) ; ("+burner+" &) ; exit 3")
 		w.start()
 		out, code := w.rest()
 		r := w.told()
@@ -797,7 +785,7 @@ func TestOrphans(t *testing.T) {
 		w.start()
 		command, _ := strconv.Atoi(w.line())
 		pid, _ := strconv.Atoi(w.line())
-		eventually(t, "the command is reaped", func() bool { return state(command) == 0 })
+		testkit.Eventually(t, "the command is reaped", func() bool { return state(command) == 0 })
 		kill(t, w.Process.Pid, syscall.SIGTERM)
 		if _, code := w.rest(); code != 0 || gone(pid) {
 			t.Errorf("exit code %d, state %c", code, state(pid))
@@ -874,7 +862,7 @@ func TestForeignChildren(t *testing.T) {
 // The memory of a command excludes that of the wrapper, even for a small command.
 func TestMaxRSS(t *testing.T) {
 	t.Parallel()
-	if raceDetector {
+	if testkit.Race {
 		t.Skip("the race detector adds to the memory")
 	}
 	file := filepath.Join(t.TempDir(), "told")
@@ -1008,12 +996,7 @@ func TestNoCgroup(t *testing.T) {
 	}
 }
 
-func stateOf(pid int) byte {
-	st, _ := stat(pid)
-	return st.State
-}
-
 func parentOf(pid int) int {
-	st, _ := stat(pid)
+	st, _ := process.Stat(pid)
 	return st.PPID
 }

@@ -14,6 +14,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/apmon-go/apmon/internal/process"
 )
 
 // forwarded returns the signals that are forwarded. The runtime ends a program for
@@ -70,8 +72,9 @@ func Run(o Options) (Result, error) {
 	j.pause.Stop()
 	if _, _, err := peek(unix.P_ALL, 0); err == nil {
 		j.before = map[int]uint64{}
-		for _, pid := range descendants(os.Getpid(), true) {
-			j.before[pid], _ = StartTime(pid)
+		for _, pid := range process.Descendants(os.Getpid()) {
+			st, _ := process.Stat(pid)
+			j.before[pid] = st.Start
 		}
 	}
 	ignored := j.catch()
@@ -355,7 +358,7 @@ func (j *job) stopToo() {
 	if j.stopped == 0 || !asked && !foreground() {
 		return
 	}
-	if st, ok := stat(j.root); ok && st.State == 'T' {
+	if st, ok := process.Stat(j.root); ok && st.State == 'T' {
 		syscall.Kill(os.Getpid(), syscall.SIGSTOP)
 	}
 }
@@ -429,13 +432,13 @@ func (j *job) next() (info childInfo, usage syscall.Rusage, left bool) {
 
 // ownChildren returns the children except those from before the start.
 func (j *job) ownChildren() []int {
-	return slices.DeleteFunc(childrenOf(os.Getpid()), func(pid int) bool {
+	return slices.DeleteFunc(process.Children(os.Getpid()), func(pid int) bool {
 		start, was := j.before[pid]
 		if !was {
 			return false
 		}
-		now, ok := StartTime(pid)
-		return ok && now == start
+		st, ok := process.Stat(pid)
+		return ok && st.Start == start
 	})
 }
 

@@ -5,13 +5,15 @@ import (
 	"fmt"
 	"os"
 	"runtime"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/apmon-go/apmon/internal/kernel"
+	"github.com/apmon-go/apmon/internal/process"
 )
 
 // shell runs files of unknown format, as in execvp(3).
@@ -308,22 +310,17 @@ var fileLimit = sync.OnceValue(func() (limit unix.Rlimit) {
 // kept is in the data segment of the program, which must not be released.
 var kept byte
 
-// ownMemory returns the memory that the child does not need: the heap of Go and of C.
+// ownMemory returns the memory that the child does not need: the heap of Go and of C,
+// which is private, writable and not part of a file.
 func ownMemory() (spans []span) {
-	maps, _ := os.ReadFile("/proc/self/maps")
-	for line := range bytes.Lines(maps) {
-		f := bytes.Fields(line)
-		if len(f) < 5 || string(f[1]) != "rw-p" || string(f[4]) != "0" || len(f) > 5 && !bytes.HasPrefix(f[5], []byte("[anon")) {
-			continue
+	maps, _ := process.ReadFile("/proc/self/maps")
+	data := uint64(uintptr(unsafe.Pointer(&kept)))
+	kernel.ParseMaps(maps, func(m kernel.Mapping) {
+		anonymous := len(m.Path) == 0 || bytes.HasPrefix(m.Path, []byte("[anon"))
+		if string(m.Perms) == "rw-p" && m.Inode == 0 && anonymous && (data < m.Start || data >= m.End) {
+			spans = append(spans, span{uintptr(m.Start), uintptr(m.End)})
 		}
-		low, high, _ := strings.Cut(string(f[0]), "-")
-		start, err1 := strconv.ParseUint(low, 16, 64)
-		end, err2 := strconv.ParseUint(high, 16, 64)
-		s := span{uintptr(start), uintptr(end)}
-		if data := uintptr(unsafe.Pointer(&kept)); err1 == nil && err2 == nil && (data < s.start || data >= s.end) {
-			spans = append(spans, s)
-		}
-	}
+	})
 	return spans
 }
 

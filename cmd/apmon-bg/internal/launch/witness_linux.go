@@ -3,11 +3,12 @@ package launch
 import (
 	"os"
 	"runtime"
-	"strconv"
 	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/apmon-go/apmon/internal/process"
 )
 
 // A witness is a child in the process group that starts the command, and then blocks all
@@ -226,18 +227,9 @@ func lastDescriptor() int {
 	if _, _, errno := syscall.RawSyscall(unix.SYS_CLOSE_RANGE, none, none, 0); errno == 0 {
 		return -1
 	}
-	last := 1023
-	if dir, err := os.Open("/proc/self/fd"); err == nil {
-		names, _ := dir.Readdirnames(-1)
-		dir.Close()
-		if len(names) > 0 {
-			last = 0
-		}
-		for _, name := range names {
-			if fd, err := strconv.Atoi(name); err == nil {
-				last = max(last, fd)
-			}
-		}
+	last := 0
+	if err := process.Numbers("/proc/self/fd", func(fd int) { last = max(last, fd) }); err != nil {
+		return 1023
 	}
 	return last
 }
