@@ -1,7 +1,6 @@
 package procinfo
 
 import (
-	"bytes"
 	"errors"
 	"os"
 
@@ -20,20 +19,15 @@ func OwnCgroup(fs FS) (dir string, err error) {
 	if err != nil {
 		return "", err
 	}
-	for line := range bytes.Lines(text) {
-		path, ok := bytes.CutPrefix(bytes.TrimSuffix(line, []byte("\n")), []byte("0::"))
-		if !ok {
+	path, ok := kernel.ParseCgroup(text, "")
+	for _, m := range kernel.CgroupMounts(kernel.ParseMountinfo(mountinfo)) {
+		if !ok || m.Controllers != "" {
 			continue
 		}
-		for _, m := range kernel.CgroupMounts(kernel.ParseMountinfo(mountinfo)) {
-			if m.Controllers != "" {
-				continue
-			}
-			if rel, ok := m.Below(string(path)); ok && rel != "/" {
-				return fs.CgroupPath(m.Point) + rel, nil
-			}
-			return "", errors.New("the process is in the root of the mounted cgroup v2 hierarchy")
+		if rel, ok := m.Below(path); ok && rel != "/" {
+			return fs.CgroupPath(m.Point) + rel, nil
 		}
+		return "", errors.New("it is the root of the mounted cgroup v2")
 	}
 	return "", errors.New("cgroup v2 is not mounted")
 }
