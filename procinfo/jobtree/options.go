@@ -46,8 +46,8 @@ type Service struct {
 	// PIDs, if not nil, returns the ids of more root processes, for example from a pid
 	// file. Ids of processes that do not exist are ignored.
 	PIDs func() ([]int, error)
-	// Match, if not nil, reports whether a process is a root, from its command line:
-	// arguments, each ended by a zero byte, cut at 64 KiB. It is not called for processes
-	// without a command line (kernel threads and zombies). It must not keep cmdline.
-	Match func(pid int, cmdline []byte) bool
+	// Match reports whether a process is a root by the arguments of its command
+	// line, which is cut at 64 KiB. Match is not called for processes without
+	// any: kernel threads and zombies. Nil for none.
+	Match func(pid int, args []string) bool
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/apmon-go/apmon/internal/kernel"
 	"github.com/apmon-go/apmon/internal/process"
 	"github.com/apmon-go/apmon/procinfo"
 )
@@ -117,11 +118,11 @@ const maxCmdline = 64 << 10
 func match(s *process.Scanner, jobs []*Job, found [][]identity) error {
 	buf := make([]byte, maxCmdline)
 	return s.Each(func(pid int) {
-		line := s.Cmdline(pid, buf)
+		args := kernel.ParseCmdline(s.Cmdline(pid, buf))
 		var start uint64
 		for i, j := range jobs {
 			match := j.options.Service.Match
-			if match == nil || len(line) == 0 || !match(pid, line) {
+			if match == nil || len(args) == 0 || !match(pid, args) {
 				continue
 			}
 			if start == 0 {
@@ -131,7 +132,7 @@ func match(s *process.Scanner, jobs []*Job, found [][]identity) error {
 				}
 				start = st.Start
 				// The first line may have been another process's with this pid.
-				if line = s.Cmdline(pid, buf); len(line) == 0 || !match(pid, line) {
+				if args = kernel.ParseCmdline(s.Cmdline(pid, buf)); len(args) == 0 || !match(pid, args) {
 					continue
 				}
 			}

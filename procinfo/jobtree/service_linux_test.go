@@ -21,9 +21,9 @@ import (
 	"github.com/apmon-go/apmon/procinfo"
 )
 
-// word matches command lines that contain a word.
-func word(w string) func(int, []byte) bool {
-	return func(_ int, line []byte) bool { return bytes.Contains(line, []byte(w)) }
+// word matches command lines that contain it.
+func word(w string) func(int, []string) bool {
+	return func(_ int, args []string) bool { return strings.Contains(strings.Join(args, " "), w) }
 }
 
 // serviceNow takes a sample of a service with a look and a scan of its own.
