@@ -18,6 +18,7 @@ import (
 	"github.com/apmon-go/apmon/apmon/accesslog"
 	"github.com/apmon-go/apmon/apmon/apmontest"
 	"github.com/apmon-go/apmon/conf"
+	"github.com/apmon-go/apmon/internal/testkit"
 )
 
 // nginx is a server of a folder that writes access logs of all formats.
@@ -39,27 +40,59 @@ func startNginx(t *testing.T, socket string) *nginx {
 		}
 	}
 	dir := t.TempDir()
-	do := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	do(os.Chmod(dir, 0o755))
-	do(os.MkdirAll(filepath.Join(dir, "www/live/hls/film-720p"), 0o755))
-	do(os.WriteFile(filepath.Join(dir, "www/live/hls/film-720p/1.ts"), make([]byte, 1000), 0o644))
+	must(t, os.Chmod(dir, 0o755))
+	must(t, os.MkdirAll(filepath.Join(dir, "www/live/hls/film-720p"), 0o755))
+	must(t, os.WriteFile(filepath.Join(dir, "www/live/hls/film-720p/1.ts"), make([]byte, 1000), 0o644))
 	// The port is free now. If another process binds it, nginx retries for a while.
 	l, err := net.Listen("tcp", "127.0.0.1:0")
-	do(err)
+	must(t, err)
 	n := &nginx{t: t, dir: dir, addr: l.Addr().String()}
 	l.Close()
 	user := ""
 	if os.Getuid() == 0 {
 		user = "user root;" // so that it can read the files of the test
 	}
+	must(t, os.WriteFile(filepath.Join(dir, "nginx.conf"), nginxConfig(user, dir, n.addr, socket), 0o644))
+	n.Cmd = exec.Command(exe, "-p", dir, "-c", filepath.Join(dir, "nginx.conf"), "-e", filepath.Join(dir, "error.log"))
+	var out bytes.Buffer
+	n.Stdout, n.Stderr = &out, &out
+	must(t, n.Start())
+	ended := make(chan struct{})
+	go func() { _ = n.Wait(); close(ended) }()
+	t.Cleanup(func() {
+		_ = n.Process.Signal(syscall.SIGTERM) // nginx ends its workers
+		select {
+		case <-ended:
+		case <-time.After(testkit.Patience):
+			_ = n.Process.Kill()
+			<-ended
+		}
+		if t.Failed() {
+			b, _ := os.ReadFile(filepath.Join(dir, "error.log"))
+			t.Logf("nginx: %s\n%s", out.String(), b)
+		}
+	})
+	testkit.Eventually(t, "nginx", func() bool {
+		conn, err := net.Dial("tcp", n.addr)
+		if err == nil {
+			conn.Close()
+			return true
+		}
+		select {
+		case <-ended:
+			t.Fatal("nginx does not start")
+		default:
+		}
+		return false
+	})
+	return n
+}
+
+// nginxConfig returns a configuration with the log format of the help.
+func nginxConfig(user, dir, addr, socket string) []byte {
 	_, help, _ := strings.Cut(accessLogTopic.Text, "log_format")
 	format, _, _ := strings.Cut(help, ";\n")
-	do(os.WriteFile(filepath.Join(dir, "nginx.conf"), fmt.Appendf(nil, `
+	return fmt.Appendf(nil, `
 %s
 daemon off;
 worker_processes 2;
@@ -77,41 +110,7 @@ http {
 		access_log syslog:server=unix:%[5]s,nohostname apmon;
 	}
 }
-`, user, dir, format, n.addr, socket), 0o644))
-	n.Cmd = exec.Command(exe, "-p", dir, "-c", filepath.Join(dir, "nginx.conf"), "-e", filepath.Join(dir, "error.log"))
-	var out bytes.Buffer
-	n.Stdout, n.Stderr = &out, &out
-	do(n.Start())
-	ended := make(chan struct{})
-	go func() { _ = n.Wait(); close(ended) }()
-	t.Cleanup(func() {
-		_ = n.Process.Signal(syscall.SIGTERM) // nginx ends its workers
-		select {
-		case <-ended:
-		case <-time.After(patience):
-			_ = n.Process.Kill()
-			<-ended
-		}
-		if t.Failed() {
-			b, _ := os.ReadFile(filepath.Join(dir, "error.log"))
-			t.Logf("nginx: %s\n%s", out.String(), b)
-		}
-	})
-	for deadline := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
-		conn, err := net.Dial("tcp", n.addr)
-		if err == nil {
-			conn.Close()
-			return n
-		}
-		select {
-		case <-ended:
-			t.Fatal("nginx does not start")
-		default:
-		}
-		if time.Now().After(deadline) {
-			t.Fatal(err)
-		}
-	}
+`, user, dir, format, addr, socket)
 }
 
 // get requests a path as a client.
@@ -141,16 +140,11 @@ func (n *nginx) rotate() {
 	if err := n.Process.Signal(syscall.SIGUSR1); err != nil {
 		n.t.Fatal(err)
 	}
-	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+	testkit.Eventually(n.t, "new logs of nginx", func() bool {
 		_, err1 := os.Stat(filepath.Join(n.dir, "access.json"))
 		_, err2 := os.Stat(filepath.Join(n.dir, "access.combined"))
-		if err1 == nil && err2 == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			n.t.Fatal("nginx does not reopen its logs")
-		}
-	}
+		return err1 == nil && err2 == nil
+	})
 }
 
 const film = "/live/hls/film-720p/1.ts"
@@ -198,13 +192,7 @@ func TestAccessLogOfNginx(t *testing.T) {
 	reported := func(requests float64) {
 		t.Helper()
 		for name, recv := range agents {
-			deadline := time.Now().Add(patience)
-			for counted(recv) < requests {
-				if time.Now().After(deadline) {
-					t.Fatalf("%s: %v, %v", name, logTotals(recv, "me_film_hls_720p"), logTotals(recv, "me"))
-				}
-				time.Sleep(10 * time.Millisecond)
-			}
+			testkit.Eventually(t, fmt.Sprintf("%v requests by %s", requests, name), func() bool { return counted(recv) >= requests })
 		}
 	}
 	// At most 10 lines at a time: the kernel keeps 10 datagrams of a socket whose
@@ -269,7 +257,7 @@ func TestAccessLogConfigured(t *testing.T) {
 	// Write lines until one is reported: the first may be before the start of the reader.
 	counted := func(name string) {
 		t.Helper()
-		for deadline := time.Now().Add(patience); recv.Params("C", name)["requests"] == nil; time.Sleep(50 * time.Millisecond) {
+		for deadline := time.Now().Add(testkit.Patience); recv.Params("C", name)["requests"] == nil; time.Sleep(50 * time.Millisecond) {
 			if time.Now().After(deadline) {
 				t.Fatalf("nothing of %s", name)
 			}
@@ -291,11 +279,7 @@ func TestAccessLogConfigured(t *testing.T) {
 // An access log that hangs does not delay the end of the agent.
 func TestAccessLogEndsInTime(t *testing.T) {
 	t.Parallel()
-	l, err := net.Listen("tcp", "127.0.0.1:0") // accepts connections and sends nothing
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
+	l := silentServer(t)
 	read, write, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)

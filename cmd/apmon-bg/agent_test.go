@@ -15,12 +15,12 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/apmon-go/apmon/apmon/apmontest"
+	"github.com/apmon-go/apmon/internal/testkit"
 	"github.com/apmon-go/apmon/xdr"
 )
 
@@ -29,11 +29,8 @@ type running struct {
 	*exec.Cmd
 	t      *testing.T
 	stdout bytes.Buffer // valid when the process has ended
+	stderr testkit.Log
 	ended  chan struct{}
-
-	mu      sync.Mutex
-	stderr  bytes.Buffer
-	changed chan struct{}
 }
 
 // bg is a call of apmon-bg: this test binary, which TestMain lets be that.
@@ -78,12 +75,12 @@ func start(t *testing.T, env []string, args ...string) *running {
 // startWith starts apmon-bg with a standard input, nil for none.
 func startWith(t *testing.T, stdin *os.File, env []string, args ...string) *running {
 	t.Helper()
-	p := &running{Cmd: bg(t, args...), t: t, ended: make(chan struct{}), changed: make(chan struct{})}
+	p := &running{Cmd: bg(t, args...), t: t, ended: make(chan struct{})}
 	p.Env = append([]string{"HOME=/nonexistent", "PATH=" + os.Getenv("PATH")}, env...)
 	if stdin != nil {
 		p.Stdin = stdin
 	}
-	p.Stdout, p.Stderr = &p.stdout, writer(p.log)
+	p.Stdout, p.Stderr = &p.stdout, &p.stderr
 	if err := p.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -98,37 +95,12 @@ func startWith(t *testing.T, stdin *os.File, env []string, args ...string) *runn
 	return p
 }
 
-type writer func([]byte) (int, error)
-
-func (w writer) Write(b []byte) (int, error) { return w(b) }
-
-func (p *running) log(b []byte) (int, error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	close(p.changed)
-	p.changed = make(chan struct{})
-	return p.stderr.Write(b)
-}
-
-const patience = 20 * time.Second
+const patience = testkit.Patience
 
 // says waits until standard error contains a text.
 func (p *running) says(text string) {
 	p.t.Helper()
-	timeout := time.After(patience)
-	for {
-		p.mu.Lock()
-		said, changed := strings.Contains(p.stderr.String(), text), p.changed
-		p.mu.Unlock()
-		if said {
-			return
-		}
-		select {
-		case <-changed:
-		case <-timeout:
-			p.t.Fatalf("has not said %q", text)
-		}
-	}
+	testkit.Eventually(p.t, fmt.Sprintf("standard error with %q", text), func() bool { return p.stderr.Count(text) > 0 })
 }
 
 func (p *running) signal(sig os.Signal) {
@@ -138,17 +110,54 @@ func (p *running) signal(sig os.Signal) {
 	}
 }
 
-// exits waits for the end of the process and checks its exit code.
-func (p *running) exits(code int) {
+// wait waits for the end.
+func (p *running) wait() {
 	p.t.Helper()
 	select {
 	case <-p.ended:
-	case <-time.After(patience):
+	case <-time.After(testkit.Patience):
 		p.t.Fatal("does not end")
 	}
+}
+
+// exits waits for the end and checks the exit code.
+func (p *running) exits(code int) {
+	p.t.Helper()
+	p.wait()
 	if got := p.ProcessState.ExitCode(); got != code {
 		p.t.Errorf("exit code %d, want %d", got, code)
 	}
+}
+
+// exitCode runs a command, kills it if it does not end, and returns its exit code: -1
+// after a signal.
+func exitCode(t testing.TB, cmd *exec.Cmd) int {
+	t.Helper()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer time.AfterFunc(testkit.Patience, func() { cmd.Process.Kill() }).Stop()
+	_ = cmd.Wait()
+	return cmd.ProcessState.ExitCode()
+}
+
+// must fails the test if there is an error.
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// silentServer accepts connections and never answers.
+func silentServer(t *testing.T) net.Listener {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	return l
 }
 
 func has(d *xdr.Datagram, name string) bool {
@@ -211,11 +220,7 @@ func TestAgentSendsLastReport(t *testing.T) {
 // No call that hangs delays the end of the agent.
 func TestAgentEndsInTime(t *testing.T) {
 	t.Parallel()
-	l, err := net.Listen("tcp", "127.0.0.1:0") // accepts connections and sends nothing
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
+	l := silentServer(t)
 	p := start(t, nil, "-d", "no-such-host.invalid", "-f", "http://"+l.Addr().String()+"/conf", "--interval", "1s")
 	conn, err := l.Accept()
 	if err != nil {
@@ -287,7 +292,7 @@ func manager(t *testing.T) (path string, says func(text string)) {
 	t.Cleanup(func() { conn.Close() })
 	return path, func(text string) {
 		t.Helper()
-		conn.SetReadDeadline(time.Now().Add(patience))
+		conn.SetReadDeadline(time.Now().Add(testkit.Patience))
 		b := make([]byte, 4096)
 		for {
 			n, err := conn.Read(b)
@@ -417,14 +422,7 @@ func TestPrintToWhoDoesNotRead(t *testing.T) {
 		for _, args := range [][]string{{"--print", "--once"}, {"--print", "--interval", "1"}} {
 			cmd := bg(t, args...)
 			cmd.Stdout = tt.to
-			kill := time.AfterFunc(patience, func() { cmd.Process.Kill() })
-			err := cmd.Run()
-			kill.Stop()
-			code := 0
-			if e := (*exec.ExitError)(nil); errors.As(err, &e) {
-				code = e.ExitCode()
-			}
-			if code != tt.code {
+			if code := exitCode(t, cmd); code != tt.code {
 				t.Errorf("%v to %s: exit code %d, want %d", args, tt.to.Name(), code, tt.code)
 			}
 		}
@@ -451,9 +449,7 @@ func TestAgentEndsThoughItsOutputIsStuck(t *testing.T) {
 		if which == "stdout" {
 			recv.Wait(1) // it runs, and is stuck with the next report
 		} else {
-			for !stuckInPipe(t, cmd.Process.Pid) {
-				runtime.Gosched()
-			}
+			testkit.Eventually(t, "a write to standard error that hangs", func() bool { return stuckInPipe(t, cmd.Process.Pid) })
 		}
 		began := time.Now()
 		cmd.Process.Signal(syscall.SIGTERM)
@@ -462,7 +458,7 @@ func TestAgentEndsThoughItsOutputIsStuck(t *testing.T) {
 			if took := time.Since(began); err != nil || took > 5*time.Second { // 1.9 s on an idle machine
 				t.Errorf("%s is stuck: ended after %v, %v", which, took, err)
 			}
-		case <-time.After(patience):
+		case <-time.After(testkit.Patience):
 			cmd.Process.Kill()
 			t.Fatalf("%s is stuck: it does not end", which)
 		}
@@ -489,11 +485,7 @@ func stuckInPipe(t *testing.T, pid int) bool {
 func TestReloadDuringReload(t *testing.T) {
 	t.Parallel()
 	skipUnlessSampled(t)
-	l, err := net.Listen("tcp", "127.0.0.1:0") // accepts connections and sends nothing
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
+	l := silentServer(t)
 	a, b := apmontest.New(t), apmontest.New(t)
 	file := filepath.Join(t.TempDir(), "f.conf")
 	write := func(text string) {
@@ -561,11 +553,7 @@ func TestPidfile(t *testing.T) {
 		all = append(all, start(t, nil, "-d", recv.Addr(), "--pidfile", file, "--replace"))
 	}
 	var left *running
-	deadline := time.Now().Add(patience)
-	for holds := false; !holds; {
-		if time.Now().After(deadline) {
-			t.Fatal("the pid file keeps changing")
-		}
+	testkit.Eventually(t, "one process that holds the pid file", func() bool {
 		left = nil
 		n := 0
 		for _, p := range all {
@@ -576,9 +564,8 @@ func TestPidfile(t *testing.T) {
 			}
 		}
 		b, _ := os.ReadFile(file)
-		holds = n == 1 && strings.TrimSpace(string(b)) == strconv.Itoa(left.Process.Pid)
-		runtime.Gosched()
-	}
+		return n == 1 && strings.TrimSpace(string(b)) == strconv.Itoa(left.Process.Pid)
+	})
 	start(t, nil, "--pidfile", file, "--stop").exits(0)
 	for _, p := range all {
 		p.exits(0)

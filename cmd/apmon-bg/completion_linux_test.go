@@ -44,16 +44,10 @@ func TestCompletion(t *testing.T) {
 				t.Skip("bash-completion is not installed: ", err)
 			}
 			dir := t.TempDir()
-			do := func(err error) {
-				t.Helper()
-				if err != nil {
-					t.Fatal(err)
-				}
-			}
 			ran := filepath.Join(dir, "ran")
-			do(os.WriteFile(filepath.Join(dir, "job.sh"), []byte("#!/bin/sh\necho \"$@\" >>"+ran+"\n"), 0o755))
-			do(os.WriteFile(filepath.Join(dir, "usage-file.json"), nil, 0o644))
-			do(os.Mkdir(filepath.Join(dir, "work-folder"), 0o755))
+			must(t, os.WriteFile(filepath.Join(dir, "job.sh"), []byte("#!/bin/sh\necho \"$@\" >>"+ran+"\n"), 0o755))
+			must(t, os.WriteFile(filepath.Join(dir, "usage-file.json"), nil, 0o644))
+			must(t, os.Mkdir(filepath.Join(dir, "work-folder"), 0o755))
 
 			term := commandtest.OpenTerminal(t, append([]string{"env", "HOME=" + dir, "XDG_CONFIG_HOME=" + dir, "XDG_DATA_HOME=" + dir, "DATA=" + data}, c.shell...)...)
 			// Input is echoed, so it must not match the expected output.

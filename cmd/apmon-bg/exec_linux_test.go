@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -26,11 +25,7 @@ import (
 func wrapped(t *testing.T, env []string, args ...string) *running {
 	t.Helper()
 	p := start(t, env, append([]string{"exec"}, args...)...)
-	select {
-	case <-p.ended:
-	case <-time.After(patience):
-		t.Fatal("does not end")
-	}
+	p.wait()
 	return p
 }
 
@@ -105,14 +100,7 @@ func TestExecReports(t *testing.T) {
 		return d.Cluster == "alice" && d.Node == "#acc_jane" && text(d, "jobid") == "4711" && has(d, "utime")
 	})
 
-	var s map[string]any
-	b, err := os.ReadFile(file)
-	if err == nil {
-		err = json.Unmarshal(b, &s)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := readSummary(t, file)
 	for _, name := range []string{"command", "pid", "exit_code", "signal", "start", "run_time", "cpu_time", "cpu_user", "cpu_sys", "cpu_time_lower_bound",
 		"max_rss_kb", "max_pss_kb", "read_bytes", "write_bytes", "processes_total", "samples", "last"} {
 		if _, ok := s[name]; !ok {
@@ -120,7 +108,7 @@ func TestExecReports(t *testing.T) {
 		}
 	}
 	if s["exit_code"] != 3. || s["signal"] != nil || s["processes_total"] != 1. || s["max_pss_kb"] != nil {
-		t.Errorf("summary %s", b)
+		t.Errorf("summary %v", s)
 	}
 	if left, _ := filepath.Glob(filepath.Join(dir, ".*")); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
@@ -267,12 +255,7 @@ func TestExecSummaryToStandardOutput(t *testing.T) {
 	cmd.Stdout = fullPipe(t)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	kill := time.AfterFunc(patience, func() { cmd.Process.Kill() })
-	defer kill.Stop()
-	if _ = cmd.Wait(); cmd.ProcessState.ExitCode() != 6 || !strings.Contains(stderr.String(), "summary not written") {
+	if exitCode(t, cmd) != 6 || !strings.Contains(stderr.String(), "summary not written") {
 		t.Errorf("with a full standard output: %v, standard error %q", cmd.ProcessState, stderr.String())
 	}
 }
@@ -410,7 +393,7 @@ func TestExecWithoutDestination(t *testing.T) {
 		t.Helper()
 		p := wrapped(t, nil, append(args, "--accounting", "G/U", "--summary", file, "--", "sh", "-c", "exit 3")...)
 		p.exits(3)
-		if p.stderr.Len() > 0 {
+		if p.stderr.String() != "" {
 			t.Errorf("%v: said %q", args, p.stderr.String())
 		}
 		if s := readSummary(t, file); s["exit_code"] != 3. || s["samples"] == nil || s["run_time"] == nil {
@@ -456,7 +439,7 @@ func TestExecWorkDirAppears(t *testing.T) {
 	recv.WaitFor(func(d *xdr.Datagram) bool {
 		return text(d, "status") == "ended" && has(d, "workdir_size") && has(d, "disk_free")
 	})
-	if n := strings.Count(p.stderr.String(), "\n"); n != 1 {
+	if n := p.stderr.Count("\n"); n != 1 {
 		t.Errorf("said %d lines: %s", n, p.stderr.String())
 	}
 }
@@ -472,12 +455,7 @@ func TestExecDoesNotWaitForPipes(t *testing.T) {
 
 	cmd := bg(t, "exec", "-f", "/nonexistent", "--interval", "0", "--summary", "/nonexistent/x", "--", "sh", "-c", "exit 5")
 	cmd.Stderr = fullPipe(t)
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	kill := time.AfterFunc(patience, func() { cmd.Process.Kill() })
-	defer kill.Stop()
-	if _ = cmd.Wait(); cmd.ProcessState.ExitCode() != 5 {
+	if exitCode(t, cmd) != 5 {
 		t.Errorf("with a full standard error: %v", cmd.ProcessState)
 	}
 }
@@ -485,11 +463,7 @@ func TestExecDoesNotWaitForPipes(t *testing.T) {
 // If monitoring fails, the job still runs, and its end is delayed by at most 2 s.
 func TestExecNeverFailsTheJob(t *testing.T) {
 	t.Parallel()
-	l, err := net.Listen("tcp", "127.0.0.1:0") // takes connections, and says nothing
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
+	l := silentServer(t)
 	full := "/dev/full"
 	for _, tt := range []struct {
 		env  []string

@@ -30,13 +30,7 @@ func TestAgentReportsJobs(t *testing.T) {
 	p := start(t, nil, "-d", recv.Addr(), "--interval", "24h", "--no-host", "--host-group", "Site", "--benchmark", "hs23=15",
 		"--job", fmt.Sprintf("%d,%s,C,N,with comma", one, t.TempDir()), "--job", fmt.Sprint(two), "--job-cluster", "D",
 		"--pidfile", filepath.Join(t.TempDir(), "pid"))
-	deadline := time.Now().Add(patience)
-	for !followsJobs(p.Process.Pid) {
-		if time.Now().After(deadline) {
-			t.Fatal("not up")
-		}
-		time.Sleep(time.Millisecond)
-	}
+	testkit.Eventually(t, "an agent that follows jobs", func() bool { return followsJobs(p.Process.Pid) })
 	end()
 	recv.WaitFor(func(d *xdr.Datagram) bool {
 		return d.Cluster == "C" && d.Node == "N,with comma" && has(d, "cpu_time") && has(d, "workdir_size") && has(d, "cpu_hs23")
@@ -122,7 +116,7 @@ func TestServiceIsReported(t *testing.T) {
 	report := func(what string, want map[string][3]float64) {
 		t.Helper()
 		var got map[string][3]float64
-		for deadline := time.Now().Add(patience); !maps.Equal(got, want); {
+		for deadline := time.Now().Add(testkit.Patience); !maps.Equal(got, want); {
 			if time.Now().After(deadline) {
 				t.Fatalf("%s: up, restarts and processes are %v, want %v", what, got, want)
 			}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -153,7 +152,7 @@ func TestExecManyProcesses(t *testing.T) {
 				}
 				return n
 			}
-			for deadline, before := time.Now().Add(patience), reports(); err == nil && reports() < before+2; time.Sleep(5 * time.Millisecond) {
+			for deadline, before := time.Now().Add(testkit.Patience), reports(); err == nil && reports() < before+2; time.Sleep(5 * time.Millisecond) {
 				if time.Now().After(deadline) {
 					err = errors.New("no reports")
 				}
@@ -193,11 +192,7 @@ func TestExecNoProcesses(t *testing.T) {
 // The work after the end of a job has a time limit as a whole.
 func TestExecEndsInTime(t *testing.T) {
 	t.Parallel()
-	l, err := net.Listen("tcp", "127.0.0.1:0") // accepts connections and sends nothing
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
+	l := silentServer(t)
 	for _, tt := range []struct {
 		wait  string
 		limit time.Duration
@@ -233,11 +228,7 @@ func TestExecEndsInTime(t *testing.T) {
 // extend the time after the end.
 func TestExecEndsInTimeUnread(t *testing.T) {
 	t.Parallel()
-	l, err := net.Listen("tcp", "127.0.0.1:0") // accepts connections and sends nothing
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
+	l := silentServer(t)
 	var took []time.Duration
 	for range 5 {
 		cmd := bg(t, "exec", "-f", "http://"+l.Addr().String()+"/conf", "--summary", "/dev/stderr", "--", "sh", "-c", "sleep 1000 >/dev/null 2>&1 & echo $!; date +%s%N; exit 4")

@@ -275,6 +275,16 @@ func (w *wrapped) rest() ([]string, int) {
 	return strings.Fields(string(b)), status.ExitStatus()
 }
 
+// endCount sends USR2, which ends the command that counts. The command receives nothing
+// else.
+func (w *wrapped) endCount() {
+	w.t.Helper()
+	kill(w.t, w.Process.Pid, syscall.SIGUSR2)
+	if rest, code := w.rest(); !slices.Equal(rest, []string{"SIGUSR2"}) || code != 0 {
+		w.t.Errorf("then got %v, exit code %d", rest, code)
+	}
+}
+
 func (w *wrapped) told() (r told) {
 	w.t.Helper()
 	b, err := os.ReadFile(w.settings.ResultFile)
@@ -488,10 +498,7 @@ func TestSignalOnce(t *testing.T) {
 				}
 			}
 			// It is forwarded after all earlier signals.
-			kill(t, w.Process.Pid, syscall.SIGUSR2)
-			if rest, code := w.rest(); !slices.Equal(rest, []string{"SIGUSR2"}) || code != 0 {
-				t.Errorf("then got %v, exit code %d", rest, code)
-			}
+			w.endCount()
 		})
 	}
 }
@@ -514,10 +521,7 @@ func TestFatalSignal(t *testing.T) {
 			}
 		}
 	}
-	kill(t, w.Process.Pid, syscall.SIGUSR2)
-	if rest, code := w.rest(); !slices.Equal(rest, []string{"SIGUSR2"}) || code != 0 {
-		t.Errorf("then got %v, exit code %d", rest, code)
-	}
+	w.endCount()
 }
 
 // A timer that is set before exec, as in perl -e 'alarm 5; exec ...', ends the command.
@@ -596,10 +600,7 @@ func TestSignalOfSlowSender(t *testing.T) {
 			if got := w.line(); got != "SIGTERM" {
 				t.Errorf("got %s", got)
 			}
-			kill(t, w.Process.Pid, syscall.SIGUSR2)
-			if rest, code := w.rest(); !slices.Equal(rest, []string{"SIGUSR2"}) || code != 0 {
-				t.Errorf("then got %v, exit code %d", rest, code)
-			}
+			w.endCount()
 		})
 	}
 }
@@ -639,10 +640,7 @@ func TestSignalForwardedInDoubt(t *testing.T) {
 			if got := w.line(); got != "SIGTERM" {
 				t.Errorf("got %s", got)
 			}
-			kill(t, w.Process.Pid, syscall.SIGUSR2)
-			if rest, code := w.rest(); !slices.Equal(rest, []string{"SIGUSR2"}) || code != 0 {
-				t.Errorf("then got %v, exit code %d", rest, code)
-			}
+			w.endCount()
 		})
 	}
 	t.Run("command in another session", func(t *testing.T) {
