@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -219,21 +220,37 @@ func TestExecSummaryMountPoint(t *testing.T) {
 	if err := errors.Join(os.WriteFile(source, bytes.Repeat([]byte("x"), 9999), 0o600), os.WriteFile(file, nil, 0o600)); err != nil {
 		t.Fatal(err)
 	}
-	const mount = `mount --make-rprivate / && mount --bind "$1" "$2" && shift 2 && exec "$@"`
-	if out, err := exec.Command("unshare", "-m", "sh", "-c", mount, "sh", source, file, "true").CombinedOutput(); err != nil {
-		t.Skipf("cannot mount: %v\n%s", err, out)
-	}
-	cmd := bg(t, "exec", "--no-send", "--summary", file, "--", "true")
-	unshare, err := exec.LookPath("unshare")
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd.Args = append([]string{"unshare", "-m", "sh", "-c", mount, "sh", source, file, named(t)}, cmd.Args[1:]...)
-	cmd.Path = unshare
+	cmd := unshared(t, fmt.Sprintf("mount --bind '%s' '%s'", source, file), "exec", "--no-send", "--summary", file, "--", "true")
 	if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
 		t.Errorf("%v, said %q", err, out)
 	}
 	if s := readSummary(t, source); s["exit_code"] != 0. {
+		t.Errorf("summary %v", s)
+	}
+}
+
+// unshared returns a call of apmon-bg in a mount namespace of its own, after a shell
+// command that mounts. It skips the test if that is not permitted.
+func unshared(t *testing.T, mount string, args ...string) *exec.Cmd {
+	t.Helper()
+	shell := []string{"-m", "sh", "-c", "mount --make-rprivate / && " + mount + ` && exec "$@"`, "sh"}
+	if out, err := exec.Command("unshare", append(shell, "true")...).CombinedOutput(); err != nil {
+		t.Skipf("cannot mount: %v\n%s", err, out)
+	}
+	return exec.Command("unshare", slices.Concat(shell, []string{named(t)}, args)...)
+}
+
+// Without /proc the job runs, and the summary has what wait4(2) returns.
+func TestExecWithoutProc(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "summary")
+	cmd := unshared(t, "mount -t tmpfs none /proc", "exec", "--no-send", "--summary", file, "--", "sh", "-c", "sleep 0.05; test ! -e /proc/self && exit 3")
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	if code := exitCode(t, cmd); code != 3 {
+		t.Errorf("exit code %d\n%s", code, stderr.String())
+	}
+	if s := readSummary(t, file); s["exit_code"] != 3. || s["max_rss_kb"] == nil || s["max_pss_kb"] != nil {
 		t.Errorf("summary %v", s)
 	}
 }
