@@ -373,11 +373,15 @@ func TestServiceCmdline(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer s.Dir.Close()
+	var want []byte
+	testkit.Eventually(t, "the command line of a process that has just executed a program", func() bool {
+		var err error
+		if want, err = os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "cmdline")); err != nil {
+			t.Fatal(err)
+		}
+		return len(want) > 0
+	})
 	line := s.Cmdline(pid, make([]byte, maxCmdline))
-	want, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "cmdline"))
-	if err != nil {
-		t.Fatal(err)
-	}
 	if !bytes.Equal(line, want) || !bytes.Contains(line, []byte(w)) {
 		t.Errorf("%d bytes read, want %d", len(line), len(want))
 	}
