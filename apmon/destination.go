@@ -11,6 +11,7 @@ import (
 
 	"github.com/apmon-go/apmon/conf"
 	"github.com/apmon-go/apmon/internal/backoff"
+	"github.com/apmon-go/apmon/xdr"
 )
 
 // maxSeq is the highest sequence number; 0 follows it. The first number is 1.
@@ -85,6 +86,18 @@ type destination struct {
 	lookupDue atomic.Bool // the next message starts a look-up
 }
 
+// tag marks the destinations that get the same reports; 0 stands for all.
+type tag uint64
+
+// target is a destination with the prefix of its datagrams: header, instance
+// id, and room for the sequence number.
+type target struct {
+	*destination
+	tag    tag
+	prefix []byte
+	twin   string // an earlier target with the same address, which gets the datagrams
+}
+
 // cause is the reason why a datagram was not sent, or another reason for a log line.
 type cause int
 
@@ -118,7 +131,7 @@ type event struct {
 
 // common holds the fields that all destinations of a network share.
 type common struct {
-	clock
+	start   time.Time       // of the clock of limits and intervals
 	ctx     context.Context // ends with the network
 	dialer  dialer          // nil for UDP
 	resolve func(ctx context.Context, host string) ([]netip.Addr, error)
@@ -129,6 +142,9 @@ type common struct {
 	// failed look-ups.
 	sent, unsent, refused atomic.Uint64
 }
+
+// now returns the time since the start, which steps of the wall clock do not change.
+func (c *common) now() time.Duration { return time.Since(c.start) }
 
 // note adds an event to evs, unless its cause was logged less than logInterval ago. The caller
 // holds d.mu.
@@ -159,6 +175,49 @@ func newDestination(cd conf.Destination, c *common) *destination {
 		d.lookupDue.Store(true)
 	}
 	return d
+}
+
+// send writes the datagrams from … to−1 of a message. It counts and reports failures.
+func (t *target) send(enc *xdr.Encoder, from, to int) {
+	if t.twin != "" {
+		return
+	}
+	d := t.destination
+	var evs []event
+	d.mu.Lock()
+	sent, unsent := d.stats.Sent, d.stats.Unsent
+	if d.sock == nil && !d.closed {
+		d.dial(&evs)
+	}
+	if d.sock == nil {
+		d.stats.Unsent += uint64(to - from)
+	} else {
+		for i := from; i < to; i++ {
+			b := enc.Datagram(i, t.prefix)
+			// A datagram that is lost here uses its number, so that the receiver
+			// notices the loss.
+			d.seq = number(b[:len(t.prefix)], d.seq)
+			err := d.sock.write(b)
+			if err != nil {
+				err = d.again(b, err, &evs)
+			}
+			if err != nil {
+				d.stats.Unsent++
+				continue
+			}
+			d.stats.Sent++
+			d.stats.Bytes += uint64(len(b))
+		}
+	}
+	sent, unsent = d.stats.Sent-sent, d.stats.Unsent-unsent
+	d.mu.Unlock()
+	d.common.sent.Add(sent)
+	if unsent > 0 {
+		d.common.unsent.Add(unsent)
+	}
+	if len(evs) > 0 {
+		d.reportAll(evs)
+	}
 }
 
 // number puts a sequence number into a prefix and returns the next.

@@ -36,22 +36,10 @@ type network struct {
 	resolving chan struct{} // a token for each look-up under way
 }
 
-// tag marks the destinations that get the same reports; 0 stands for all.
-type tag uint64
-
 // set is the destinations of one moment.
 type set struct {
 	targets []target
 	room    int // bytes of the longest prefix
-}
-
-// target is a destination with the prefix of its datagrams: header, instance
-// id, and room for the sequence number.
-type target struct {
-	*destination
-	tag    tag
-	prefix []byte
-	twin   string // an earlier target with the same address, which gets the datagrams
 }
 
 // init prepares a network without destinations, which lasts until ctx ends. All sets
@@ -226,49 +214,6 @@ func (n *network) stats() []DestinationStats {
 		all = append(all, ds)
 	}
 	return all
-}
-
-// send writes the datagrams from … to−1 of a message. It counts and reports failures.
-func (t *target) send(enc *xdr.Encoder, from, to int) {
-	if t.twin != "" {
-		return
-	}
-	d := t.destination
-	var evs []event
-	d.mu.Lock()
-	sent, unsent := d.stats.Sent, d.stats.Unsent
-	if d.sock == nil && !d.closed {
-		d.dial(&evs)
-	}
-	if d.sock == nil {
-		d.stats.Unsent += uint64(to - from)
-	} else {
-		for i := from; i < to; i++ {
-			b := enc.Datagram(i, t.prefix)
-			// A datagram that is lost here uses its number, so that the receiver
-			// notices the loss.
-			d.seq = number(b[:len(t.prefix)], d.seq)
-			err := d.sock.write(b)
-			if err != nil {
-				err = d.again(b, err, &evs)
-			}
-			if err != nil {
-				d.stats.Unsent++
-				continue
-			}
-			d.stats.Sent++
-			d.stats.Bytes += uint64(len(b))
-		}
-	}
-	sent, unsent = d.stats.Sent-sent, d.stats.Unsent-unsent
-	d.mu.Unlock()
-	d.common.sent.Add(sent)
-	if unsent > 0 {
-		d.common.unsent.Add(unsent)
-	}
-	if len(evs) > 0 {
-		d.reportAll(evs)
-	}
 }
 
 // resolved reports whether any target has an address.
