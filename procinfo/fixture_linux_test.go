@@ -236,7 +236,7 @@ func TestDefaultFS(t *testing.T) {
 	}
 }
 
-func TestCausesAreToldOnce(t *testing.T) {
+func TestCausesAreReportedOnce(t *testing.T) {
 	h := NewHost(DirFS(t.TempDir()))
 	defer h.Close()
 	if err := os.MkdirAll(filepath.Join(h.fs.Proc, "loadavg"), 0o755); err != nil { // reads as EISDIR, even by root

@@ -47,10 +47,7 @@ func readSystem(g *General) (err error) {
 
 func readCPU(g *General) error {
 	c := &g.CPU
-	c.Logical = readLogicalCPUs()
-	if n, err := cpu.Counts(false); err == nil {
-		c.Cores = positive(float64(n))
-	}
+	c.Logical, c.Cores = knownCount(cpu.Counts(true)), knownCount(cpu.Counts(false))
 	all, err := cpu.Info()
 	if err != nil || len(all) == 0 {
 		return err

@@ -3,7 +3,6 @@
 package procinfo
 
 import (
-	"github.com/shirou/gopsutil/v3/cpu"
 	psdisk "github.com/shirou/gopsutil/v3/disk"
 	"github.com/shirou/gopsutil/v3/process"
 )
@@ -29,13 +28,4 @@ func processCounts() (n Value, states processStates, err error) {
 		return Value{}, states, err
 	}
 	return positive(float64(len(pids))), states, nil
-}
-
-// readLogicalCPUs returns the number of logical CPUs.
-func readLogicalCPUs() Value {
-	n, err := cpu.Counts(true)
-	if err != nil {
-		return Value{}
-	}
-	return positive(float64(n))
 }

@@ -4,6 +4,7 @@ import (
 	"net"
 	"unsafe"
 
+	"github.com/shirou/gopsutil/v3/cpu"
 	"github.com/shirou/gopsutil/v3/host"
 	"github.com/shirou/gopsutil/v3/mem"
 
@@ -98,7 +99,7 @@ func readSystem(g *General) (err error) {
 // has other numbers for families. The registry does not have the cores.
 func readCPU(g *General) error {
 	c := &g.CPU
-	c.Logical = readLogicalCPUs()
+	c.Logical = knownCount(cpu.Counts(true))
 	key, err := registry.OpenKey(registry.LOCAL_MACHINE, `HARDWARE\DESCRIPTION\System\CentralProcessor\0`, registry.QUERY_VALUE)
 	if err != nil {
 		return err

@@ -677,10 +677,8 @@ func FuzzJob(f *testing.F) {
 			now := procinfo.JobSample{At: time.Unix(int64(2+i), 0), PSS: procinfo.KnownIf(pss.Float()), SwapPSS: procinfo.KnownIf(swap.Float())}
 			j.sum(&now, details{true, true, true})
 			now.Rates(&before)
-			for _, v := range [][2]procinfo.Value{{before.CPUTime, now.CPUTime}, {before.RChar, now.RChar}, {before.CSVoluntary, now.CSVoluntary}, {before.PageFaultsMin, now.PageFaultsMin}} {
-				if v[0].OK && v[1].OK && v[1].V < v[0].V {
-					t.Errorf("from %v to %v", v[0], v[1])
-				}
+			if text := decreases(&before, &now); text != "" {
+				t.Error(text)
 			}
 			for _, param := range now.Append(nil, func(string) (bool, string) { return true, "" }) {
 				if err := param.Check(); err != nil {

@@ -251,10 +251,8 @@ func TestJobAttachedNeverCountsTwice(t *testing.T) {
 				default:
 				}
 				now := sampleNow(t, j, nil)
-				for _, v := range [][2]procinfo.Value{{last.CPUTime, now.CPUTime}, {last.RChar, now.RChar}, {last.PageFaultsMin, now.PageFaultsMin}, {last.CSVoluntary, now.CSVoluntary}} {
-					if v[1].V < v[0].V {
-						t.Errorf("from %v to %v", v[0], v[1])
-					}
+				if text := decreases(&last, &now); text != "" {
+					t.Error(text)
 				}
 				last = now
 			}
@@ -353,6 +351,25 @@ func TestJobOutlivesItsRoot(t *testing.T) {
 
 const startedArg = "-started-job"
 
+// decreases returns a text that names the counters of a job that are lower in now than in
+// last, empty if there are none.
+func decreases(last, now *procinfo.JobSample) (text string) {
+	for _, v := range []struct {
+		name      string
+		last, now procinfo.Value
+	}{
+		{"cpu_time", last.CPUTime, now.CPUTime}, {"user", last.CPUUser, now.CPUUser}, {"system", last.CPUSystem, now.CPUSystem},
+		{"page_faults_min", last.PageFaultsMin, now.PageFaultsMin}, {"CS_voluntary_total", last.CSVoluntary, now.CSVoluntary},
+		{"rchar", last.RChar, now.RChar}, {"run_time", last.RunTime, now.RunTime}, {"restarts", last.Restarts, now.Restarts},
+		{"processes_total", last.ProcessesTotal, now.ProcessesTotal},
+	} {
+		if v.last.OK && v.now.OK && v.now.V < v.last.V {
+			text += fmt.Sprintf("%s decreased from %v to %v\n", v.name, v.last.V, v.now.V)
+		}
+	}
+	return text
+}
+
 // startedResult is the report of a process that started a job.
 type startedResult struct {
 	CPU, Usage, Reported time.Duration // as sampled, as the kernel says, as the processes say
@@ -419,24 +436,13 @@ func startedMain(args []string) int {
 		if err != nil {
 			down += err.Error() + "\n"
 		}
-		for _, v := range [][2]procinfo.Value{{last.CPUTime, now.CPUTime}, {last.CPUUser, now.CPUUser}, {last.CPUSystem, now.CPUSystem},
-			{last.PageFaultsMin, now.PageFaultsMin}, {last.CSVoluntary, now.CSVoluntary}, {last.RChar, now.RChar},
-			{last.RunTime, now.RunTime}} {
-			if v[1].V < v[0].V {
-				down += fmt.Sprintf("from %v to %v\n", v[0], v[1])
-			}
-		}
+		down += decreases(&last, &now)
 		last = now
 	}
 	for {
 		sample()
 		time.Sleep(rand.N(20 * time.Millisecond)) // any moment will do
-		var ws syscall.WaitStatus
-		pid, err := 1, error(nil)
-		for pid > 0 {
-			pid, err = syscall.Wait4(-1, &ws, syscall.WNOHANG, nil)
-		}
-		if err == syscall.ECHILD {
+		if !reap() {
 			break
 		}
 	}
@@ -450,13 +456,20 @@ func startedMain(args []string) int {
 	return 0
 }
 
+// reap waits for all children that have ended. It reports whether others are left.
+func reap() (left bool) {
+	var ws syscall.WaitStatus
+	pid, err := 1, error(nil)
+	for pid > 0 {
+		pid, err = syscall.Wait4(-1, &ws, syscall.WNOHANG, nil)
+	}
+	return err != syscall.ECHILD
+}
+
+// started runs startedMain in a process of its own. args are those of the burner.
 func started(t testing.TB, reports int, args ...string) (r startedResult) {
 	t.Helper()
-	path, err := burnerPath()
-	if err != nil {
-		t.Skip(err)
-	}
-	c := exec.Command(os.Args[0], append([]string{startedArg, strconv.Itoa(reports), path}, args...)...)
+	c := exec.Command(os.Args[0], append([]string{startedArg, strconv.Itoa(reports), burnerProgram(t)}, args...)...)
 	c.Stderr = os.Stderr
 	out, err := c.Output()
 	if err == nil {
@@ -557,144 +570,146 @@ func TestLongJobLoads(t *testing.T) {
 	}
 }
 
-func TestJobMemoryFilesThreadsSwitches(t *testing.T) {
+func TestJobMemory(t *testing.T) {
 	t.Parallel()
 	all := func(string) (bool, string) { return true, "" }
-	t.Run("memory", func(t *testing.T) {
-		t.Parallel()
-		const mib = 200
-		base := burn(t, nil, "mem", "1", "4")
-		base.reports(5)
-		b := burn(t, nil, "mem", strconv.Itoa(mib), "4")
-		b.reports(5)
-		s := liveJobs(t)
-		empty := sampleNow(t, addJob(t, s, Options{PIDs: []int{base.cmd.Process.Pid}}), all)
-		got := sampleNow(t, addJob(t, s, Options{PIDs: []int{b.cmd.Process.Pid}}), all)
-		if !got.PSS.OK {
-			t.Skip("no smaps_rollup here")
-		}
-		testkit.Near(t, "pss", got.PSS, empty.PSS.V+(mib-1)*1024, .02*mib*1024)
-		testkit.Near(t, "rss", got.RSS, empty.RSS.V+5*(mib-1)*1024, .02*5*mib*1024)
-		if got.MaxRSS.V < got.RSS.V || got.MaxPSS != got.PSS || got.MemUsage.V <= 0 || got.VirtualMem.V < got.RSS.V {
-			t.Errorf("max_rss %v, max_pss %v, mem_usage %v, virtualmem %v", got.MaxRSS, got.MaxPSS, got.MemUsage, got.VirtualMem)
-		}
-	})
-	t.Run("rss", func(t *testing.T) {
-		t.Parallel()
-		b := burn(t, nil, "mem", "8", "20")
-		b.reports(21)
-		j := addJob(t, liveJobs(t), Options{PIDs: []int{b.cmd.Process.Pid}})
-		if n := sampleNow(t, j, nil).Processes.V; n != 21 {
-			t.Fatalf("%v processes", n)
-		}
-		pids := []int{}
-		for _, p := range j.members {
-			pids = append(pids, p.pid)
-		}
-		sum := func(file, key string) (kib uint64) {
-			for _, pid := range pids {
-				b, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", pid, file))
-				if err != nil {
-					t.Skip(err)
-				}
-				kib += kernel.ParseKeyed(b, key).N
+	const mib = 200
+	base := burn(t, nil, "mem", "1", "4")
+	base.reports(5)
+	b := burn(t, nil, "mem", strconv.Itoa(mib), "4")
+	b.reports(5)
+	s := liveJobs(t)
+	empty := sampleNow(t, addJob(t, s, Options{PIDs: []int{base.cmd.Process.Pid}}), all)
+	got := sampleNow(t, addJob(t, s, Options{PIDs: []int{b.cmd.Process.Pid}}), all)
+	if !got.PSS.OK {
+		t.Skip("no smaps_rollup here")
+	}
+	testkit.Near(t, "pss", got.PSS, empty.PSS.V+(mib-1)*1024, .02*mib*1024)
+	testkit.Near(t, "rss", got.RSS, empty.RSS.V+5*(mib-1)*1024, .02*5*mib*1024)
+	if got.MaxRSS.V < got.RSS.V || got.MaxPSS != got.PSS || got.MemUsage.V <= 0 || got.VirtualMem.V < got.RSS.V {
+		t.Errorf("max_rss %v, max_pss %v, mem_usage %v, virtualmem %v", got.MaxRSS, got.MaxPSS, got.MemUsage, got.VirtualMem)
+	}
+}
+
+func TestJobRSS(t *testing.T) {
+	t.Parallel()
+	b := burn(t, nil, "mem", "8", "20")
+	b.reports(21)
+	j := addJob(t, liveJobs(t), Options{PIDs: []int{b.cmd.Process.Pid}})
+	if n := sampleNow(t, j, nil).Processes.V; n != 21 {
+		t.Fatalf("%v processes", n)
+	}
+	pids := []int{}
+	for _, p := range j.members {
+		pids = append(pids, p.pid)
+	}
+	sum := func(file, key string) (kib uint64) {
+		for _, pid := range pids {
+			b, err := os.ReadFile(fmt.Sprintf("/proc/%d/%s", pid, file))
+			if err != nil {
+				t.Skip(err)
 			}
-			return kib
+			kib += kernel.ParseKeyed(b, key).N
 		}
-		// The runtime of the root may touch a page at any time: the measurement counts
-		// if the values before and after it are equal.
-		for range 1000 {
-			rollup, status := sum("smaps_rollup", "Rss:"), sum("status", "VmRSS:")
-			got := sampleNow(t, j, nil)
-			if sum("smaps_rollup", "Rss:") != rollup || sum("status", "VmRSS:") != status {
-				continue
-			}
-			testkit.Near(t, "rss", got.RSS, float64(status), 0)
-			if got.MaxRSS.V < got.RSS.V {
-				t.Errorf("max_rss %v, rss %v", got.MaxRSS, got.RSS)
-			}
-			if status != rollup {
-				t.Logf("in this kernel VmRSS is not exact: %d KB, and %d KB in smaps_rollup", status, rollup)
-			}
-			return
-		}
-		t.Fatal("never the same twice")
-	})
-	t.Run("files", func(t *testing.T) {
-		t.Parallel()
-		b := burn(t, nil, "files", "100")
-		b.reports(1)
-		s := liveJobs(t)
-		j := addJob(t, s, Options{PIDs: []int{b.cmd.Process.Pid}})
-		want, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", b.cmd.Process.Pid))
-		if err != nil || len(want) < 103 {
-			t.Fatal(len(want), err)
-		}
-		testkit.Near(t, "open_files", sampleNow(t, j, nil).OpenFiles, float64(len(want)), 0)
-	})
-	t.Run("threads", func(t *testing.T) {
-		t.Parallel()
-		b := burn(t, nil, "threads", "8", "5")
-		b.reports(1)
-		j := addJob(t, liveJobs(t), Options{PIDs: []int{b.cmd.Process.Pid}})
-		tasks := func() []string {
-			tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", b.cmd.Process.Pid))
-			return tasks
-		}
-		// The burner's runtime may start a thread at any time: the measurement counts if
-		// the threads before and after it are the same.
-		var got procinfo.JobSample
-		before, after := tasks(), []string(nil)
-		for range 1000 {
-			got = sampleNow(t, j, nil)
-			if after = tasks(); slices.Equal(before, after) {
-				break
-			}
-			before = after
-		}
-		testkit.Near(t, "threads", got.Threads, float64(len(after)), 0)
-		testkit.Near(t, "processes", got.Processes, 1, 0)
-	})
-	t.Run("switches", func(t *testing.T) {
-		t.Parallel()
-		const n = 2000
-		b := burn(t, nil, "switch", strconv.Itoa(n))
-		b.reports(1)
-		j := addJob(t, liveJobs(t), Options{PIDs: []int{b.cmd.Process.Pid}})
+		return kib
+	}
+	// The runtime of the root may touch a page at any time: the measurement counts
+	// if the values before and after it are equal.
+	for range 1000 {
+		rollup, status := sum("smaps_rollup", "Rss:"), sum("status", "VmRSS:")
 		got := sampleNow(t, j, nil)
-		testkit.Near(t, "CS_voluntary_total", got.CSVoluntary, n+100, 300) // the runtime has its own
-		if !got.CSNonvoluntary.OK {
-			t.Error("nonvoluntary unknown")
+		if sum("smaps_rollup", "Rss:") != rollup || sum("status", "VmRSS:") != status {
+			continue
 		}
-		b.release()
-		b.reports(1)
-		// The child is reaped: its last counters stay.
-		after := sampleNow(t, j, nil)
-		if after.CSVoluntary.V < got.CSVoluntary.V {
-			t.Errorf("from %v to %v", got.CSVoluntary, after.CSVoluntary)
+		testkit.Near(t, "rss", got.RSS, float64(status), 0)
+		if got.MaxRSS.V < got.RSS.V {
+			t.Errorf("max_rss %v, rss %v", got.MaxRSS, got.RSS)
 		}
-	})
-	t.Run("io", func(t *testing.T) {
-		t.Parallel()
-		const n = 4 << 20
-		b := burn(t, nil, "io", strconv.Itoa(n), filepath.Join(t.TempDir(), "f"))
-		b.reports(1)
-		j := addJob(t, liveJobs(t), Options{PIDs: []int{b.cmd.Process.Pid}})
-		got := sampleNow(t, j, nil)
-		if !got.RChar.OK {
-			t.Skip("/proc/PID/io cannot be read here")
+		if status != rollup {
+			t.Logf("in this kernel VmRSS is not exact: %d KB, and %d KB in smaps_rollup", status, rollup)
 		}
-		testkit.Near(t, "wchar", got.WChar, n, .01*n)
-		testkit.Near(t, "rchar", got.RChar, n, .02*n)
-		if got.WriteBytes.V != 0 { // on a tmpfs nothing is
-			testkit.Near(t, "write_bytes", got.WriteBytes, n, .01*n)
+		return
+	}
+	t.Fatal("never the same twice")
+}
+
+func TestJobOpenFiles(t *testing.T) {
+	t.Parallel()
+	b := burn(t, nil, "files", "100")
+	b.reports(1)
+	s := liveJobs(t)
+	j := addJob(t, s, Options{PIDs: []int{b.cmd.Process.Pid}})
+	want, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", b.cmd.Process.Pid))
+	if err != nil || len(want) < 103 {
+		t.Fatal(len(want), err)
+	}
+	testkit.Near(t, "open_files", sampleNow(t, j, nil).OpenFiles, float64(len(want)), 0)
+}
+
+func TestJobThreads(t *testing.T) {
+	t.Parallel()
+	b := burn(t, nil, "threads", "8", "5")
+	b.reports(1)
+	j := addJob(t, liveJobs(t), Options{PIDs: []int{b.cmd.Process.Pid}})
+	tasks := func() []string {
+		tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*", b.cmd.Process.Pid))
+		return tasks
+	}
+	// The burner's runtime may start a thread at any time: the measurement counts if
+	// the threads before and after it are the same.
+	var got procinfo.JobSample
+	before, after := tasks(), []string(nil)
+	for range 1000 {
+		got = sampleNow(t, j, nil)
+		if after = tasks(); slices.Equal(before, after) {
+			break
 		}
-		b.release()
-		b.reports(1)
-		after := sampleNow(t, j, nil)
-		testkit.Near(t, "wchar, reaped", after.WChar, n, .01*n)
-		testkit.Near(t, "rchar, reaped", after.RChar, n, .02*n)
-	})
+		before = after
+	}
+	testkit.Near(t, "threads", got.Threads, float64(len(after)), 0)
+	testkit.Near(t, "processes", got.Processes, 1, 0)
+}
+
+func TestJobContextSwitches(t *testing.T) {
+	t.Parallel()
+	const n = 2000
+	b := burn(t, nil, "switch", strconv.Itoa(n))
+	b.reports(1)
+	j := addJob(t, liveJobs(t), Options{PIDs: []int{b.cmd.Process.Pid}})
+	got := sampleNow(t, j, nil)
+	testkit.Near(t, "CS_voluntary_total", got.CSVoluntary, n+100, 300) // the runtime has its own
+	if !got.CSNonvoluntary.OK {
+		t.Error("nonvoluntary unknown")
+	}
+	b.release()
+	b.reports(1)
+	// The child is reaped: its last counters stay.
+	after := sampleNow(t, j, nil)
+	if after.CSVoluntary.V < got.CSVoluntary.V {
+		t.Errorf("from %v to %v", got.CSVoluntary, after.CSVoluntary)
+	}
+}
+
+func TestJobIO(t *testing.T) {
+	t.Parallel()
+	const n = 4 << 20
+	b := burn(t, nil, "io", strconv.Itoa(n), filepath.Join(t.TempDir(), "f"))
+	b.reports(1)
+	j := addJob(t, liveJobs(t), Options{PIDs: []int{b.cmd.Process.Pid}})
+	got := sampleNow(t, j, nil)
+	if !got.RChar.OK {
+		t.Skip("/proc/PID/io cannot be read here")
+	}
+	testkit.Near(t, "wchar", got.WChar, n, .01*n)
+	testkit.Near(t, "rchar", got.RChar, n, .02*n)
+	if got.WriteBytes.V != 0 { // on a tmpfs nothing is
+		testkit.Near(t, "write_bytes", got.WriteBytes, n, .01*n)
+	}
+	b.release()
+	b.reports(1)
+	after := sampleNow(t, j, nil)
+	testkit.Near(t, "wchar, reaped", after.WChar, n, .01*n)
+	testkit.Near(t, "rchar, reaped", after.RChar, n, .02*n)
 }
 
 // testCgroup creates a cgroup of a controller of version 1, or of version 2 if controller is
