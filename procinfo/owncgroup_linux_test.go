@@ -22,8 +22,8 @@ func TestOwnCgroup(t *testing.T) {
 		"the root of a mount":   {"0::/docker/7\n", part, "", "root"},
 		"the root":              {"0::/\n", v2, "", "root"},
 		"outside of the mount":  {"0::/other\n", part, "", "root"},
-		"version 1":             {"3:memory:/m\n1:name=systemd:/s\n", memory, "", "no cgroup v2"},
-		"version 2 not mounted": {"3:memory:/m\n0::/u\n", memory, "", "no cgroup v2"},
+		"version 1":             {"3:memory:/m\n1:name=systemd:/s\n", memory, "", "cgroup v2 is not mounted"},
+		"version 2 not mounted": {"3:memory:/m\n0::/u\n", memory, "", "cgroup v2 is not mounted"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
