@@ -11,9 +11,9 @@ import (
 	"github.com/apmon-go/apmon/procinfo"
 )
 
-// Accounting is a record of the resources that a job has used, to be charged to
-// a user of a group. It is sent as a message to the node "#acc_USER", with the
-// units of jobs' parameters, and times in Unix seconds.
+// Accounting is a record of the resources that a job has used, which are charged to
+// a user of a group. It is sent as a message to the node "#acc_USER", with times in
+// Unix seconds and other values in the units of the parameters of jobs.
 type Accounting struct {
 	Group, User, JobID string    // all are required
 	Start, Stop        time.Time // both are required
@@ -53,10 +53,10 @@ func (s *sender) account(ctx context.Context, a Accounting) error {
 	return s.report(ctx, 0, Message{Cluster: a.Group, Node: "#acc_" + a.User, Params: params})
 }
 
-// Account sends the job's accounting record. Group and user are required. Other
-// fields that are zero are filled in: the job id with the job's node name, times
-// and CPU times from a sample that is taken now, memory with its maximum, and the
-// clock rate with this host's.
+// Account sends the job's accounting record. Group and user are required. Account
+// fills in other fields that are zero: the job id is the job's node name, times and
+// CPU times come from a sample that it takes, memory is the maximum, and the clock
+// rate is that of this host.
 func (j *MonitoredJob) Account(ctx context.Context, a Accounting) error {
 	s, err := j.Sample()
 	if !s.CPUTime.OK || !s.RunTime.OK {
@@ -74,7 +74,7 @@ func (j *MonitoredJob) Account(ctx context.Context, a Accounting) error {
 	if a.CPUMHz == 0 {
 		host := procinfo.NewHost(procinfo.DefaultFS(os.Getenv))
 		defer host.Close()
-		if info, _ := host.General(); info != nil { // it holds what could be read, whatever the error
+		if info, _ := host.General(); info != nil { // after an error, info holds the values that could be read
 			a.CPUMHz = info.CPU.MHz.V
 		}
 	}

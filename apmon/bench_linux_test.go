@@ -17,8 +17,8 @@ import (
 // BenchmarkSendOverSyscall compares Send with its floor, one system call with
 // the same bytes on a connected socket, and with a write through package net.
 // The three run in turn, in short blocks, and the medians of the blocks are
-// compared: so the ratios hold on a busy machine, where separate benchmarks
-// differ by more than what is measured.
+// compared. On a busy machine this is more precise than separate benchmarks,
+// which differ by more than the values to be compared.
 func BenchmarkSendOverSyscall(b *testing.B) {
 	for _, n := range []int{1, 10, 50} {
 		b.Run(fmt.Sprint("params=", n), func(b *testing.B) {
@@ -97,7 +97,7 @@ func BenchmarkRawSyscall(b *testing.B) {
 	}
 }
 
-// rawSendto writes to a connected socket with one system call, and nothing else.
+// rawSendto writes to a connected socket with a single system call.
 func rawSendto(fd int, b []byte) syscall.Errno {
 	_, _, errno := syscall.RawSyscall6(syscall.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(b))),
 		uintptr(len(b)), syscall.MSG_DONTWAIT|syscall.MSG_NOSIGNAL, 0, 0)

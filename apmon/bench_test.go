@@ -12,8 +12,8 @@ import (
 )
 
 // BenchmarkSend sends a message through a client; BenchmarkRawWrite writes the
-// very same bytes to a connected UDP socket through package net. In both the receiver's socket is
-// bound and never read, and each message is one datagram.
+// same bytes to a connected UDP socket through package net. In both, the receiver's
+// socket is bound and never read, and each message is one datagram.
 func BenchmarkSend(b *testing.B) {
 	for _, n := range []int{1, 10, 50} {
 		b.Run(fmt.Sprint("params=", n), func(b *testing.B) {
@@ -28,7 +28,7 @@ func BenchmarkSend(b *testing.B) {
 			}
 			s := c.Stats().Destinations[0]
 			if s.Sent != uint64(b.N) || s.Refused > 0 || s.Bytes/s.Sent > xdr.DefaultLimit {
-				b.Fatalf("not one datagram each, or not sent: %+v", s)
+				b.Fatalf("a message is not one datagram, or was not sent: %+v", s)
 			}
 			b.ReportMetric(float64(s.Bytes/s.Sent), "B/datagram")
 		})
@@ -69,8 +69,8 @@ func sentBytes(b *testing.B, l *testkit.Listener, c *Client, params []Param) []b
 	return buf[:n]
 }
 
-// BenchmarkSendDuringReload is BenchmarkSend while a source of the client's
-// configuration is being fetched, from a server that does not answer.
+// BenchmarkSendDuringReload is BenchmarkSend while the client fetches its
+// configuration from a server that does not answer.
 func BenchmarkSendDuringReload(b *testing.B) {
 	for _, n := range []int{1, 10, 50} {
 		b.Run(fmt.Sprint("params=", n), func(b *testing.B) {

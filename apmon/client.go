@@ -3,10 +3,10 @@ package apmon
 import (
 	"cmp"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"os"
 	"slices"
 	"sync"
@@ -29,19 +29,20 @@ type Client struct {
 
 	benchmarks benchmarks
 	configs    atomic.Pointer[[]conf.Config] // in force
-	groups     *groups                       // in force; only apply uses it, which is never called concurrently
+	groups     *groups                       // in force; used only by apply, which is never called concurrently
 	cancel     context.CancelCauseFunc       // ends look-ups, reports and the wait for the rate limit
 	close      sync.Once
 }
 
 // New makes a client of a configuration. It looks all names up, in parallel
 // and for 5 s at most (or until the context of [WithContext] ends), so that
-// messages sent right afterwards have an address to go to. A name that is not
-// found by then is looked up again later.
+// the first messages already have addresses. A name that is not found by then is
+// looked up again later.
 //
 // The error names the destination or the setting that cannot be used; it wraps
-// [ErrNoDestination] if there is no destination. It is no error of New if a name
-// does not resolve or nobody listens: see [Client.Send] and [Client.Stats].
+// [ErrNoDestination] if there is no destination. A name that does not resolve and a
+// host that refuses datagrams are not errors of New: see [Client.Send] and
+// [Client.Stats].
 func New(cfg conf.Config, opts ...Option) (*Client, error) {
 	opt, err := newSettings(opts)
 	if err != nil {
@@ -125,13 +126,9 @@ func OpenSources(ctx context.Context, sources []conf.Source, opts ...Option) (*C
 
 // newClient makes a client without destinations.
 func newClient(opt *settings, sources []conf.Source) (*Client, error) {
-	instance, err := newInstance()
-	if err != nil {
-		return nil, err
-	}
 	ctx, cancel := context.WithCancelCause(context.Background())
 	c := &Client{opt: opt, cancel: cancel, groups: new(groups)}
-	c.sender.init(ctx, opt, instance)
+	c.sender.init(ctx, opt, newInstance())
 	c.schedule = schedule.New(ctx, func(e schedule.Event) { logRun(opt.logger, e) })
 	c.reporter = reporter{&c.sender, c.schedule, opt.logger}
 	c.jobs.reporter, c.jobs.benchmarks = &c.reporter, &c.benchmarks
@@ -157,16 +154,11 @@ func newClient(opt *settings, sources []conf.Source) (*Client, error) {
 }
 
 // newInstance returns a random 31-bit id. Receivers distinguish senders by it,
-// IPv6 ones by almost nothing else, so that each client has one of its own. It
-// comes from the kernel's generator, since it must differ after a fork and
-// between programs started in the same second.
-func newInstance() (int32, error) {
-	var b [4]byte
-	if err := readRandom(b[:]); err != nil {
-		return 0, fmt.Errorf("apmon: no random instance id: %w", err)
-	}
-	return int32(binary.BigEndian.Uint32(b[:]) &^ (1 << 31)), nil
-}
+// IPv6 ones by almost nothing else, so that each client has one of its own. The
+// runtime seeds the generator with random bytes of the kernel, so that programs
+// started at the same time differ. It makes no system call, unlike crypto/rand,
+// the first call of which takes as long as the rest of sending one message.
+func newInstance() int32 { return rand.Int32() }
 
 // checked returns a copy of a configuration made by a program, after checking
 // it.
@@ -177,22 +169,23 @@ func checked(cfg conf.Config) (conf.Config, error) {
 	if err := checkContent(cfg); err != nil {
 		return cfg, fmt.Errorf("apmon: %w", err)
 	}
-	cfg.Destinations, cfg.Params = slices.Clone(cfg.Destinations), maps.Clone(cfg.Params)
+	cfg.Destinations, cfg.Switches = slices.Clone(cfg.Destinations), maps.Clone(cfg.Switches)
 	return cfg, nil
 }
 
-// unresolvedError: none of the new destinations, which it names, has an address.
+// unresolvedError is the error if none of the new destinations has an address. It
+// holds their names.
 type unresolvedError string
 
 func (e unresolvedError) Error() string {
-	return "no new destination resolves, the old ones stay: " + string(e)
+	return "no new destination resolves, so the old ones stay: " + string(e)
 }
 
 func (unresolvedError) Is(target error) bool { return target == conf.ErrRetrySoon }
 
 // apply puts configurations in force: destinations, rate and reports. Look-ups
-// take 5 s at most, or until ctx ends. The error is an unresolvedError, or is about
-// what Adjust or AdjustSource has set; then nothing changes.
+// take 5 s at most, or until ctx ends. The error is an unresolvedError, or names a
+// setting of Adjust or AdjustSource; then nothing changes.
 func (c *Client) apply(ctx context.Context, configs []conf.Config) error {
 	if c.sender.closed.Load() {
 		return ErrClosed
@@ -212,7 +205,7 @@ func (c *Client) apply(ctx context.Context, configs []conf.Config) error {
 		return err
 	}
 	next := newGroups(configs, options, c.groups)
-	tags := map[string]tag{} // that of the first source that names the destination
+	tags := map[string]tag{} // the tag of the first source that names the destination
 	for i, cfg := range configs {
 		for _, cd := range cfg.Destinations {
 			if name := cd.Name(); tags[name] == 0 {
@@ -222,7 +215,7 @@ func (c *Client) apply(ctx context.Context, configs []conf.Config) error {
 	}
 	tagOf := func(name string) tag {
 		if tags[name] == 0 && len(next.all) > 0 {
-			tags[name] = next.all[0].tag // Adjust has added the destination
+			tags[name] = next.all[0].tag // added by Adjust
 		}
 		return tags[name]
 	}
@@ -247,7 +240,8 @@ func (c *Client) regroup(next *groups) {
 	c.jobs.follow(next)
 }
 
-// self returns the sender's own statistics; a sample of the host took ms.
+// self returns the sender's own statistics; ms is the duration of the last sample
+// of the host.
 func (c *Client) self(ms float64) *procinfo.Self {
 	skipped, failures := c.schedule.Totals()
 	n, count := &c.sender.network, &c.sender.counters
@@ -265,11 +259,11 @@ func (c *Client) self(ms float64) *procinfo.Self {
 	}
 }
 
-// Close reports the jobs a last time, except those reported in the second
-// before, for half a second at most. It ends monitoring, closes the sockets, and
-// waits for look-ups, which it ends, and for reports under way, for half a second
-// at most. A later Send returns [ErrClosed]. Close may be called more than once;
-// it returns nil.
+// Close makes the last reports of the jobs, for half a second at most; it skips jobs
+// that were reported less than a second ago. It then ends monitoring and look-ups,
+// closes the sockets, and waits for look-ups and reports under way, for half a
+// second at most. A later Send returns [ErrClosed]. Close may be called more than
+// once; it returns nil.
 func (c *Client) Close() error {
 	c.close.Do(func() {
 		c.jobs.lastReports(c.sender.network.ctx)
@@ -285,14 +279,14 @@ func (c *Client) Close() error {
 	return nil
 }
 
-// Probe asks every socket, without waiting, whether the datagrams sent before
-// have been refused by now, and counts it in [DestinationStats.Refused].
-// Otherwise only the next Send notices a refusal.
+// Probe checks every socket, without waiting, for a refusal of earlier datagrams,
+// and counts it in [DestinationStats.Refused]. Without Probe only the next Send
+// notices a refusal.
 func (c *Client) Probe() { c.sender.network.probe() }
 
-// Ready waits until the sources have been read for the first time, and names
-// looked up, whether that succeeded or not: with OpenInBackground that may still
-// be under way. The error is [ErrClosed], or the context's.
+// Ready waits until the sources have been read for the first time and their names
+// looked up, whether that succeeded or not. With OpenInBackground this may still be
+// under way after Open. The error is [ErrClosed] or that of the context.
 func (c *Client) Ready(ctx context.Context) error {
 	select {
 	case <-c.follower.Ready():
@@ -307,7 +301,7 @@ func (c *Client) Ready(ctx context.Context) error {
 // Reload reads all sources of [Open] at once, whether they are due or not, and
 // returns when their configurations are in force. The error joins those of the
 // sources that failed, which keep their last good destinations. A client of
-// [New] has no sources, and neither has one after [Client.SetDestinations].
+// [New] has no sources, nor has a client after [Client.SetDestinations].
 func (c *Client) Reload(ctx context.Context) error {
 	return c.changed(ctx, func(ctx context.Context) error {
 		err := c.follower.Reload(ctx)
@@ -335,11 +329,10 @@ func (c *Client) changed(ctx context.Context, f func(ctx context.Context) error)
 // not be changed.
 func (c *Client) Configs() []conf.Config { return *c.configs.Load() }
 
-// SetDestinations replaces the configuration in force, as if the client had been
-// made of cfg by [New]: destinations, rate, intervals and switches. Destinations
-// that stay keep sequence numbers, sockets and counters, and the client its
-// instance id; no message is lost or sent twice. Sources of [Open] are no longer
-// followed.
+// SetDestinations replaces the configuration in force by cfg: destinations, rate,
+// intervals and switches. Destinations that stay keep sequence numbers, sockets and
+// counters, and the client keeps its instance id; no message is lost or sent twice.
+// Sources of [Open] are no longer followed.
 //
 // It returns when new names have been looked up, after 5 s at most. The error is
 // that of New, [ErrClosed], or wraps [ErrNoDestination] if none of the new names
@@ -364,8 +357,8 @@ func (c *Client) SetDestinations(cfg conf.Config) error {
 }
 
 // SetMaxMsgRate sets the rate limit in datagrams a second. It overrides that of
-// configurations, also after a reload; 0 removes the override. Messages that wait
-// for the limit follow it. A rate that is negative, infinite or NaN is an error.
+// configurations, also after a reload; 0 removes the override. It also applies to
+// messages that wait for the limit. A rate that is negative, infinite or NaN is an error.
 func (c *Client) SetMaxMsgRate(rate float64) error {
 	if err := checkRate(rate); err != nil {
 		return fmt.Errorf("apmon: %w", err)
@@ -374,11 +367,11 @@ func (c *Client) SetMaxMsgRate(rate float64) error {
 	return nil
 }
 
-// SetMonitorNames sets the cluster and the node of the reports on this host from
-// the next report on. An empty argument stands for the default, see
-// [Options.HostCluster]. The error is about a name that cannot be sent.
-func (c *Client) SetMonitorNames(cluster, node string) error {
-	to := nodeName{cmp.Or(cluster, DefaultMonitorCluster), node}
+// SetHostReportNames sets the cluster and the node of the reports on this host from
+// the next report on. An empty argument means the default, see
+// [Options.HostCluster]. The error names a name that cannot be sent.
+func (c *Client) SetHostReportNames(cluster, node string) error {
+	to := nodeName{cmp.Or(cluster, DefaultHostCluster), node}
 	if err := c.sender.check(&Message{Cluster: to.cluster, Node: to.node}); err != nil {
 		return err
 	}
@@ -386,8 +379,8 @@ func (c *Client) SetMonitorNames(cluster, node string) error {
 	return nil
 }
 
-// SetBenchmark sets the result of a benchmark, for one CPU: "ksi2k", "db12",
-// "hep06" or "hs23". It is reported, and multiplies the time of jobs.
+// SetBenchmark sets the result of a benchmark for one CPU: "ksi2k", "db12", "hep06"
+// or "hs23". The client reports it, and the times of jobs multiplied by it.
 func (c *Client) SetBenchmark(name string, factor float64) error {
 	return c.benchmarks.set(name, factor)
 }

@@ -18,10 +18,10 @@ const (
 	// resolveTimeout bounds each name look-up.
 	resolveTimeout = 5 * time.Second
 	// lookupInterval is the time between two look-ups of a name that resolves,
-	// and retryInterval the least time after one that failed, see package backoff.
+	// and retryInterval the shortest time after one that failed, see package backoff.
 	lookupInterval = 600 * time.Second
 	retryInterval  = 30 * time.Second
-	// redialInterval is the least time between two attempts to make a socket
+	// redialInterval is the shortest time between two attempts to make a socket
 	// for one destination.
 	redialInterval = time.Second
 )
@@ -29,8 +29,8 @@ const (
 // errExited: a resolver has ended the goroutine in which it was called.
 var errExited = errors.New("ended its goroutine with runtime.Goexit")
 
-// DestinationStats is what is known of one destination. Sent and Unsent add up to
-// all datagrams meant for it.
+// DestinationStats holds the state and the counters of one destination. Sent and
+// Unsent add up to all datagrams for it.
 type DestinationStats struct {
 	Name string         // host:port as written
 	Addr netip.AddrPort // in use; the zero value while the name is not resolved
@@ -38,15 +38,15 @@ type DestinationStats struct {
 	// datagrams instead of this one.
 	Twin string
 
-	Sent  uint64 // datagrams that the kernel took
+	Sent  uint64 // datagrams that the kernel accepted
 	Bytes uint64 // in them
 
 	Unsent  uint64 // datagrams that could not be sent, for the causes below or others
 	Full    uint64 // of these: the socket or device had no room (EAGAIN, ENOBUFS)
 	TooLong uint64 // of these: longer than the network allows (EMSGSIZE)
 
-	// Refused counts error messages of the network (nobody listens, host
-	// unreachable): each stands for at least one of the Sent datagrams.
+	// Refused counts error messages of the network (port unreachable, host
+	// unreachable). Each is caused by at least one of the Sent datagrams.
 	Refused uint64
 
 	Redials        uint64 // sockets made in place of one that had failed
@@ -56,7 +56,7 @@ type DestinationStats struct {
 }
 
 // destination is one receiver: its address, its socket, and its sequence number
-// and counters, which last as long as the network, whatever the address.
+// and counters, which last as long as the network, even if the address changes.
 type destination struct {
 	*common
 	name    string // host:port as written, its identity
@@ -64,9 +64,9 @@ type destination struct {
 	port    uint16
 	literal bool // the host is an address: nothing to look up
 
-	// mu keeps the sequence numbers in order. Nothing waits while it is held.
+	// mu keeps the sequence numbers in order. Its holder never waits.
 	mu       sync.Mutex
-	seq      int32 // the number to come
+	seq      int32 // of the next datagram
 	addr     netip.AddrPort
 	sock     *socket
 	closed   bool
@@ -83,7 +83,19 @@ type destination struct {
 	lookupDue atomic.Bool // the next message starts a look-up
 }
 
-// cause is why a datagram was not sent, or another reason for a log line.
+// tag marks the destinations that get the same reports; 0 stands for all.
+type tag uint64
+
+// target is a destination with the prefix of its datagrams: header, instance
+// id, and room for the sequence number.
+type target struct {
+	*destination
+	tag    tag
+	prefix []byte
+	twin   string // an earlier target with the same address, which gets the datagrams
+}
+
+// cause is the reason why a datagram was not sent, or another reason for a log line.
 type cause int
 
 const (
@@ -114,21 +126,24 @@ type event struct {
 	more  int // lines of this cause left out since the last one
 }
 
-// common is what all destinations of a network share.
+// common holds the fields that all destinations of a network share.
 type common struct {
-	clock
+	start   time.Time       // of the clock of limits and intervals
 	ctx     context.Context // ends with the network
 	dialer  dialer          // nil for UDP
 	resolve func(ctx context.Context, host string) ([]netip.Addr, error)
 	report  func(destination string, e event)
 	wg      sync.WaitGroup // look-ups under way
 
-	// Datagrams of all destinations that there have been; refused includes failed
-	// look-ups.
+	// The sums over all destinations, also over former ones; refused includes
+	// failed look-ups.
 	sent, unsent, refused atomic.Uint64
 }
 
-// note adds an event to evs, unless its cause has been logged lately. The caller
+// now returns the time since the start, which steps of the wall clock do not change.
+func (c *common) now() time.Duration { return time.Since(c.start) }
+
+// note adds an event to evs, unless its cause was logged less than logInterval ago. The caller
 // holds d.mu.
 func (d *destination) note(evs *[]event, c cause, err error, now time.Duration) {
 	d.stats.LastError = err.Error()
@@ -157,6 +172,49 @@ func newDestination(cd conf.Destination, c *common) *destination {
 		d.lookupDue.Store(true)
 	}
 	return d
+}
+
+// send writes the datagrams from … to−1 of a message. It counts and reports failures.
+func (t *target) send(enc *xdr.Encoder, from, to int) {
+	if t.twin != "" {
+		return
+	}
+	d := t.destination
+	var evs []event
+	d.mu.Lock()
+	sent, unsent := d.stats.Sent, d.stats.Unsent
+	if d.sock == nil && !d.closed {
+		d.dial(&evs)
+	}
+	if d.sock == nil {
+		d.stats.Unsent += uint64(to - from)
+	} else {
+		for i := from; i < to; i++ {
+			b := enc.Datagram(i, t.prefix)
+			// A datagram that is lost here uses its number, so that the receiver
+			// notices the loss.
+			d.seq = number(b[:len(t.prefix)], d.seq)
+			err := d.sock.write(b)
+			if err != nil {
+				err = d.again(b, err, &evs)
+			}
+			if err != nil {
+				d.stats.Unsent++
+				continue
+			}
+			d.stats.Sent++
+			d.stats.Bytes += uint64(len(b))
+		}
+	}
+	sent, unsent = d.stats.Sent-sent, d.stats.Unsent-unsent
+	d.mu.Unlock()
+	d.common.sent.Add(sent)
+	if unsent > 0 {
+		d.common.unsent.Add(unsent)
+	}
+	if len(evs) > 0 {
+		d.reportAll(evs)
+	}
 }
 
 // number puts a sequence number into a prefix and returns the next.
@@ -194,7 +252,7 @@ func (d *destination) again(b []byte, err error, evs *[]event) error {
 	// After a change of the local address every write on the old socket fails.
 	d.note(evs, causeError, err, now)
 	d.dial(evs)
-	// Try again on the old socket, too: the error may be the network's answer to
+	// Try again, also on the old socket: the error may be the network's answer to
 	// an earlier datagram.
 	return d.sock.write(b)
 }
@@ -220,7 +278,7 @@ func (d *destination) dial(evs *[]event) {
 	d.sock = sock
 }
 
-// probe asks the socket whether the last datagram has been refused already.
+// probe checks the socket for a refusal of the last datagram.
 func (d *destination) probe() {
 	now := d.now()
 	var evs []event
@@ -252,7 +310,7 @@ func (d *destination) ready() (resolved, due bool) {
 	return d.resolved.Load(), due
 }
 
-// takeLookup reports whether a look-up is due, to one caller only.
+// takeLookup reports whether a look-up is due. It returns true to one caller only.
 func (d *destination) takeLookup() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -275,8 +333,8 @@ func (d *destination) lookupIn(wait time.Duration) {
 }
 
 // lookAgain makes a look-up due now, unless the host is an address or the last
-// look-up is recent. A name that fails to resolve is left to its own schedule
-// unless failed is true.
+// look-up is recent. A name that failed to resolve keeps its own schedule unless
+// failed is true.
 func (d *destination) lookAgain(failed bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -290,14 +348,14 @@ func (d *destination) lookAgain(failed bool) {
 func (d *destination) lookup(ctx context.Context) (moved bool) {
 	var ips []netip.Addr
 	err := errExited
-	// Deferred, since a resolver may end the goroutine.
+	// Deferred, since the resolver may end the goroutine.
 	defer func() { moved = d.lookupEnded(ips, err) }()
 	ips, err = d.resolve(ctx, d.host)
 	return false // the deferred function sets the result
 }
 
-// lookupEnded notes the result of a look-up: it replaces the address, drops the
-// socket of the old one, and reports whether there is a new one.
+// lookupEnded handles the result of a look-up: it replaces the address, drops the
+// socket of the old one, and reports whether the address has changed.
 func (d *destination) lookupEnded(ips []netip.Addr, err error) (moved bool) {
 	if err == nil && len(ips) == 0 {
 		err = errors.New("the name has no address")
@@ -331,9 +389,9 @@ func (d *destination) lookupEnded(ips []netip.Addr, err error) (moved bool) {
 	return moved
 }
 
-// choose returns the present address if it is still among ips, so that a
-// rotating answer changes nothing; else the first IPv4 one, on which every
-// receiver listens; else the first.
+// choose returns the present address if it is still among ips, since the order of
+// an answer may rotate; else the first IPv4 address, on which every receiver
+// listens; else the first address.
 func choose(ips []netip.Addr, present netip.Addr) netip.Addr {
 	var first4 netip.Addr
 	for _, ip := range ips {
@@ -358,7 +416,7 @@ func (d *destination) address() netip.AddrPort {
 	return d.addr
 }
 
-// use puts a destination, which may have been retired, into use.
+// use puts a destination into use. It may have been retired before.
 func (d *destination) use() {
 	d.mu.Lock()
 	defer d.mu.Unlock()

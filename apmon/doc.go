@@ -12,7 +12,7 @@
 //
 // # How it works
 //
-// There is one pass and one buffer, without a queue or a goroutine: [Client.Send]
+// [Client.Send] works in one pass and one buffer, without a queue or a goroutine. It
 // encodes the message once, split into datagrams below a limit, asks the rate
 // limiter once for the whole message, and writes the datagrams to the socket of
 // each destination, with its own header and sequence number. Sending does not
@@ -26,14 +26,14 @@
 //
 // Names are looked up in parallel by [New], and again from time to time, off the
 // sending path; a failed look-up keeps the last good address. Sequence numbers
-// belong to a destination as it is written (host:port), and outlast a changed
-// address.
+// belong to a destination as it is written (host:port), and continue when its
+// address changes.
 //
-// [Client.Monitor] reports in the background: on this host, as the configurations
-// say, and on every [Source] and [Job] that was added. One goroutine waits until
+// [Client.Monitor] reports in the background: on this host, as configured, and on
+// every [Source] and [Job] that was added. One goroutine waits until
 // something is due: a report, or reading a configuration again. Each source
-// collects in a goroutine of its own, so that one that hangs or panics is skipped
-// and counted, and the others go on. Destinations whose configurations ask for the
+// collects in a goroutine of its own, so that a source that hangs or panics is skipped
+// and counted, and the others continue. Destinations whose configurations ask for the
 // same reports share one collection.
 //
 // A Client is safe for concurrent use.

@@ -10,7 +10,7 @@ import (
 	"github.com/apmon-go/apmon/xdr"
 )
 
-// queue is something that is worth a report now and then.
+// queue is a source of reports.
 type queue struct{ waiting int }
 
 func (q *queue) Collect(_ context.Context, params []apmon.Param) ([]apmon.Param, error) {
@@ -35,10 +35,10 @@ func ExampleClient_AddSource() {
 		return
 	}
 	defer source.Remove()
-	if err := c.Monitor(context.Background()); err != nil { // reports every minute from now on
+	if err := c.Monitor(context.Background()); err != nil { // report every minute from now on
 		fmt.Println(err)
 	}
-	if err := c.Report(context.Background(), apmon.ReportNow); err != nil { // and once right now
+	if err := c.Report(context.Background(), apmon.ReportNow); err != nil { // and once now
 		fmt.Println(err)
 	}
 	// Output: MySite_Queues batch waiting 3

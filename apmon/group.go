@@ -8,23 +8,23 @@ import (
 	"github.com/apmon-go/apmon/procinfo"
 )
 
-// group is the destinations whose sources ask for the same reports, so that one
-// collection serves them all. Reloads keep groups whose options do not change.
+// group stands for the destinations whose sources ask for the same reports, so that
+// one collection serves them all. Reloads keep groups whose options do not change.
 type group struct {
 	opts   conf.Options
 	source string // the first with these options
 	tag    tag    // of its destinations
 }
 
-// groups are those of one configuration.
+// groups are the groups of one configuration.
 type groups struct {
 	all    []*group // one for each source; sources may share one
 	wanted []*group // those with a destination or a tap, each once
 	last   tag      // the highest tag that has been given
 }
 
-// newGroups returns the groups of sources with the given options. Groups of the
-// old configuration are kept where the options are the same.
+// newGroups returns the groups of sources with the given options. It keeps a group
+// of the old configuration if the options are the same.
 func newGroups(configs []conf.Config, options []conf.Options, old *groups) *groups {
 	gs := &groups{last: old.last}
 	for i, o := range options {
@@ -62,11 +62,11 @@ var optIn = sync.OnceValue(func() map[string]bool {
 	return off
 })
 
-// choose is the [procinfo.Choice] of the group's options. That of no group, nil,
-// is the default.
+// choose is the [procinfo.Choice] of the group's options, the default one if g is
+// nil.
 func (g *group) choose(option string) (on bool, spelled string) {
 	if g != nil {
-		if p, ok := g.opts.Params[option]; ok {
+		if p, ok := g.opts.Switches[option]; ok {
 			return p.On, p.Name
 		}
 	}

@@ -13,12 +13,11 @@ import (
 	"github.com/apmon-go/apmon/xdr"
 )
 
-// fakeNet stands in for the resolver and the sockets, so that time can be
-// simulated around the client.
+// fakeNet replaces the resolver and the sockets, so that a test can simulate time.
 type fakeNet struct {
 	mu      sync.Mutex
 	hosts   map[string]func(context.Context) ([]netip.Addr, error)
-	write   func(addr netip.AddrPort, b []byte) error // nil takes all
+	write   func(addr netip.AddrPort, b []byte) error // nil accepts all
 	dialErr error
 	dials   []netip.AddrPort
 	closed  int
@@ -57,7 +56,7 @@ func (n *fakeNet) set(host string, f func(context.Context) ([]netip.Addr, error)
 	n.hosts[host] = f
 }
 
-// hang never answers before the context ends.
+// hang is a resolver that returns only when the context ends.
 func hang(ctx context.Context) ([]netip.Addr, error) {
 	<-ctx.Done()
 	return nil, ctx.Err()

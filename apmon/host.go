@@ -21,7 +21,7 @@ type host struct {
 	reporter   *reporter
 	benchmarks *benchmarks
 	processes  *procinfo.Processes             // shared with the jobs
-	self       func(ms float64) *procinfo.Self // the sender's own statistics; a sample took ms
+	self       func(ms float64) *procinfo.Self // the sender's own statistics; ms is the duration of a sample
 	names      atomic.Pointer[nodeName]        // of the reports
 
 	mu    sync.Mutex
@@ -36,8 +36,8 @@ func (h *host) init(r *reporter, b *benchmarks, names nodeName) {
 	h.names.Store(&names)
 }
 
-// begin starts the reports. The first samples are taken now. It returns whether
-// this is the first call.
+// begin starts the reports and takes the first samples. It returns whether this is
+// the first call.
 func (h *host) begin() (first bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -46,7 +46,7 @@ func (h *host) begin() (first bool) {
 	return first
 }
 
-// follow makes the tasks those of a new configuration.
+// follow changes the tasks to those of a new configuration.
 func (h *host) follow(gs *groups) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -115,7 +115,7 @@ func (r *hostReport) Messages(ctx context.Context, send func(Message) error) err
 			params = r.host.self(ms).Append(params, g.choose)
 		}
 	}
-	// Values that seldom change go with every second report.
+	// General values, which seldom change, are in every second report.
 	if g.opts.GeneralInfo.Or(true) && (r.reports%2 == 0 || schedule.OnDemand(ctx)) {
 		r.info.Factors = r.host.benchmarks.get()
 		general, err := r.info.General()

@@ -16,8 +16,8 @@ import (
 
 // TestImportsPointOneWay: imports go cmd → apmon → {procinfo, conf} → xdr →
 // standard library. Packages below apmon do not import it, procinfo and conf do
-// not import each other, and apmon imports none of its public sub-packages. Those
-// that a program uses on itself import apmon and the packages below it.
+// not import each other, and apmon imports none of its public sub-packages, which may
+// import apmon and the packages below it.
 func TestImportsPointOneWay(t *testing.T) {
 	t.Parallel()
 	const module = "github.com/apmon-go/apmon/"
@@ -27,15 +27,16 @@ func TestImportsPointOneWay(t *testing.T) {
 		"internal/queue":    {},
 		"internal/history":  {"xdr"},
 		"internal/kernel":   {},
+		"internal/causes":   {},
 		"internal/process":  {"internal/kernel"},
 
 		"xdr":      {"internal/safetext"},
 		"conf":     {"xdr", "internal/backoff", "internal/safetext"},
-		"procinfo": {"xdr", "internal/kernel", "internal/process"},
+		"procinfo": {"xdr", "internal/causes", "internal/kernel", "internal/process"},
 		"apmon":    {"xdr", "conf", "procinfo", "procinfo/jobtree", "procinfo/workdir", "apmon/internal/schedule", "internal/backoff", "internal/safetext"},
 
-		"procinfo/jobtree": {"procinfo", "internal/kernel", "internal/process"},
-		"procinfo/workdir": {"procinfo", "internal/kernel", "internal/process"},
+		"procinfo/jobtree": {"procinfo", "internal/causes", "internal/kernel", "internal/process"},
+		"procinfo/workdir": {"procinfo", "internal/causes", "internal/kernel", "internal/process"},
 
 		"apmon/internal/schedule": {},
 
@@ -49,13 +50,13 @@ func TestImportsPointOneWay(t *testing.T) {
 
 		"apmon/internal/loopback": {},
 	}
-	// What is on top, or serves tests alone: it may import anything. A folder
-	// that is neither here nor above is an error.
+	// Packages at the top and helpers of tests may import anything. A folder that
+	// is in neither list is an error.
 	free := []string{"cmd/", "examples/", "internal/burner", "internal/testkit", "packaging/completions"}
-	// Beyond the standard library; other systems' packages stand behind build
-	// tags in files of their own.
+	// Modules other than the standard library. Those of other systems are in files
+	// with build tags.
 	others := []string{"golang.org/x/sys/"}
-	const gopsutil = "github.com/shirou/gopsutil/v3/" // procinfo's, not on Linux
+	const gopsutil = "github.com/shirou/gopsutil/v3/" // only in procinfo, not on Linux
 	linux := build.Default
 	linux.GOOS = "linux"
 	checked := 0
@@ -67,7 +68,7 @@ func TestImportsPointOneWay(t *testing.T) {
 		allowed, ok := may[dir]
 		if !ok {
 			if !slices.ContainsFunc(free, func(f string) bool { return strings.HasPrefix(dir+"/", strings.TrimSuffix(f, "/")+"/") }) {
-				t.Errorf("%s: no rule says what %s may import", path, dir)
+				t.Errorf("%s: no rule for the imports of %s", path, dir)
 			}
 			return nil
 		}

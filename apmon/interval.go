@@ -17,7 +17,7 @@ func checkInterval(d time.Duration) error {
 	}
 	err := fmt.Errorf("interval of %v is not within %v … %v", d, conf.MinInterval, maxInterval)
 	if d > 0 && d < time.Millisecond {
-		// Probably a number that was meant with another unit.
+		// Probably a number in another unit.
 		err = fmt.Errorf("%w: a bare number is nanoseconds, write %d*time.Second for %d seconds", err, d, d)
 	}
 	return err

@@ -18,31 +18,32 @@ import (
 	"github.com/apmon-go/apmon/procinfo/workdir"
 )
 
-// Job is a job to be monitored: fill in what is known and pass it to
-// [Client.AddJob].
+// Job describes a job to be monitored, see [Client.AddJob]. Fields that are not
+// known stay zero.
 type Job struct {
-	// PID is the root process; PIDs are more of them. A job has a process, a
-	// Cgroup, or both, or is a Service.
+	// PID is the root process; PIDs are further root processes. A job has a root
+	// process, a Cgroup, or both, or is a Service.
 	PID  int
 	PIDs []int
-	// Service, if not nil, makes the job a service, whose processes are found
-	// anew for each report: see [jobtree.Service]. It is reported with "up" and
-	// "restarts", whether it runs or not, until it is removed.
+	// Service, if not nil, makes the job a service: its processes are looked up
+	// for each report, see [jobtree.Service]. The reports have "up" and "restarts".
+	// They continue until the job is removed, whether the service runs or not.
 	Service *jobtree.Service
-	// Cgroup is the directory of a cgroup, all processes of which belong to the
-	// job.
+	// Cgroup is the directory of a cgroup. All its processes belong to the job.
 	Cgroup string
 	// WorkDir is the directory whose size and file system are reported; empty
 	// for none.
 	WorkDir string
-	// Cluster is by default [DefaultJobCluster], Node HOST_PID.
+	// Cluster and Node are the names of the reports, by default
+	// [DefaultJobCluster] and HOST_PID.
 	Cluster, Node string
 	// NumCPUs is the number of CPUs that the job was given; 0 for unknown.
 	NumCPUs float64
 	// Interval is the time between two reports; 0 for that of the configuration,
 	// which may differ between sources.
 	Interval time.Duration
-	// Start is when the job started, if that was before its root process.
+	// Start is the start time of the job, if that is before the start of its root
+	// process; zero for the latter.
 	Start time.Time
 	// Switches select parameters by the name of their option, such as "pss".
 	// They override the configuration. See docs/parameters.md.
@@ -54,31 +55,32 @@ type Job struct {
 	Launcher JobLauncher
 }
 
-// JobLauncher describes a job to the program that started it.
+// JobLauncher holds the fields of a [Job] that only the program that starts the job
+// sets.
 type JobLauncher struct {
 	// ChildOfThisProcess: this process started the root process, is its parent
 	// and a child subreaper (prctl(2)), and calls [MonitoredJob.End]. All
-	// processes that it reaps from AddJob on belong to the job, so that a process
-	// can have only one such job, and cannot be in another job meanwhile.
+	// processes that it reaps from AddJob on belong to the job. Therefore a process
+	// can have only one such job at a time, and must not be part of another job.
 	ChildOfThisProcess bool
 	// Exclude are other children of this process, which do not belong to the job.
 	Exclude []int
-	// Counter, if not nil, measures the CPU time of the whole job in another way,
-	// such as with an inherited perf counter; false if it cannot. It is called for
-	// each sample.
+	// Counter, if not nil, returns the CPU time of the whole job from another
+	// source, such as an inherited perf counter; ok is false if it is unknown. It
+	// is called for each sample.
 	Counter func() (cpu time.Duration, ok bool)
 }
 
-// JobExit is how a job ended.
+// JobExit describes the end of a job.
 type JobExit struct {
-	Code   int // if Signal is 0
-	Signal int // that ended the job, or 0
-	// MaxRSS is the most memory that one process of the job had, in KB, as
-	// wait4(2) returns it; 0 for unknown.
+	Code   int // exit code, if Signal is 0
+	Signal int // the signal that ended the job, or 0
+	// MaxRSS is the maximum resident memory of a single process of the job, in
+	// KB, as wait4(2) returns it; 0 for unknown.
 	MaxRSS int64
 }
 
-// AddTo adds how the job ended to a sample, as the last report does.
+// AddTo adds the exit code or signal and MaxRSS to a sample, as in the last report.
 func (e JobExit) AddTo(s *procinfo.JobSample) {
 	if e.Signal != 0 {
 		s.ExitSignal = procinfo.Known(float64(e.Signal))
@@ -91,7 +93,7 @@ func (e JobExit) AddTo(s *procinfo.JobSample) {
 }
 
 // jobsPerSecond is the number of jobs that share a slot: their reports, one or
-// two datagrams each, must leave most of the rate limit to others.
+// two datagrams each, must leave most of the rate limit to other messages.
 const jobsPerSecond = 15
 
 // jobs reports on jobs: for each job, one task for each group of report options.
@@ -120,9 +122,9 @@ type MonitoredJob struct {
 	shift   time.Duration // of its slots
 	reports []*jobReport  // one for each group; the mutex of jobs guards it
 
-	finishing atomic.Bool   // the last report is under way, or made
+	finishing atomic.Bool   // the last report is under way or was made
 	finished  chan struct{} // closed when it has been made
-	lastErr   error         // of it
+	lastErr   error         // of the last report
 }
 
 // jobReport is the [Messenger] that reports on a job to one group.
@@ -153,7 +155,7 @@ func (js *jobs) add(j Job) (*MonitoredJob, error) {
 	mj := &MonitoredJob{jobs: js, job: j, finished: make(chan struct{})}
 	mj.proc, err = js.procs.Add(jobtree.Options{
 		PIDs: j.PIDs, Service: j.Service, Cgroup: j.Cgroup, NumCPUs: j.NumCPUs, Start: j.Start,
-		Started: j.Launcher.ChildOfThisProcess, Not: j.Launcher.Exclude, Counter: j.Launcher.Counter,
+		ChildOfThisProcess: j.Launcher.ChildOfThisProcess, Exclude: j.Launcher.Exclude, Counter: j.Launcher.Counter,
 		Exited: func() { go mj.ended() },
 	})
 	if err != nil {
@@ -204,7 +206,7 @@ func (js *jobs) complete(j Job) (Job, error) {
 	return j, nil
 }
 
-// follow makes the tasks those of a new configuration.
+// follow changes the tasks to those of a new configuration.
 func (js *jobs) follow(gs *groups) {
 	js.mu.Lock()
 	defer js.mu.Unlock()
@@ -280,7 +282,7 @@ func (js *jobs) lastReports(ctx context.Context) {
 	_ = js.reporter.schedule.RunNow(ctx, runs...) // failures are counted and logged
 }
 
-// close releases what the jobs have open.
+// close closes the files of the jobs.
 func (js *jobs) close() {
 	js.mu.Lock()
 	procs, dirs := js.procs, js.dirs
@@ -291,8 +293,8 @@ func (js *jobs) close() {
 	}
 }
 
-// logLost logs that the last report of a job was not sent: one line a minute,
-// as many jobs may end together.
+// logLost logs that the last report of a job was not sent. Many jobs may end
+// together, so it logs at most one line a minute.
 func (js *jobs) logLost(node string, err error) {
 	js.mu.Lock()
 	more, pass := js.lost.pass(js.reporter.sender.network.now())
@@ -300,7 +302,7 @@ func (js *jobs) logLost(node string, err error) {
 	if !pass {
 		return
 	}
-	js.reporter.logger.LogAttrs(context.Background(), slog.LevelWarn, "last report of a job not sent, or not whole",
+	js.reporter.logger.LogAttrs(context.Background(), slog.LevelWarn, "last report of a job not sent, or incomplete",
 		append([]slog.Attr{slog.String("node", node), slog.String("error", err.Error())}, repeated(more)...)...)
 }
 
@@ -365,10 +367,9 @@ func (j *MonitoredJob) message(params []Param, s *procinfo.JobSample, choose pro
 	return Message{Cluster: j.job.Cluster, Node: j.job.Node, Params: params}
 }
 
-// Sample returns the job's numbers, and sends nothing. It reads the parameters
-// that the job's Switches and any source of configuration choose. Rates are
-// unknown. A value that cannot be read is unknown, and the error is returned
-// once.
+// Sample takes a sample of the job and sends nothing. It reads the parameters that
+// the job's Switches or any source of configuration choose. Rates are unknown. A
+// value that cannot be read is unknown, and the error is returned once.
 func (j *MonitoredJob) Sample() (procinfo.JobSample, error) {
 	var choices []procinfo.Choice
 	for _, g := range j.jobs.inForce().all {
@@ -406,8 +407,8 @@ func (j *MonitoredJob) sample(choose procinfo.Choice) (procinfo.JobSample, error
 	return s, err
 }
 
-// A service may come and go all the time: its first stateLines changes of state
-// are logged at once, and later ones every stateEvery.
+// A service may start and stop frequently: its first stateLines changes of state
+// are logged at once, and later ones at most every stateEvery.
 const (
 	stateLines = 10
 	stateEvery = 6 * time.Minute
@@ -417,7 +418,7 @@ const (
 type stateLog struct {
 	mu  sync.Mutex
 	up  procinfo.Value // as logged last
-	due time.Time      // when a line would be due if they came every stateEvery
+	due time.Time      // the time of the next line if lines are logged every stateEvery
 }
 
 // pass reports whether a state must be logged now. A state that does not pass is
@@ -457,7 +458,7 @@ func (j *MonitoredJob) Report(ctx context.Context, more ...Param) error {
 	}
 	err = j.jobs.reporter.schedule.RunNow(ctx, runs(reports, more)...)
 	if j.finishing.Load() {
-		return j.awaitLast(ctx) // it takes the place of this report
+		return j.awaitLast(ctx) // it replaces this report
 	}
 	return err
 }
@@ -488,16 +489,16 @@ func runs(reports []*jobReport, more []Param) []schedule.Run {
 	return all
 }
 
-// End is [MonitoredJob.Finish] with how the job ended.
+// End is [MonitoredJob.Finish] for a job whose exit code or signal is known.
 func (j *MonitoredJob) End(ctx context.Context, e JobExit, more ...Param) error {
 	j.exit.Store(&e)
 	return j.Finish(ctx, more...)
 }
 
-// Finish reports the job a last time, with more parameters if any are given, and
-// removes it. It waits for its turn if the rate limit is reached, however long that
-// takes, or until ctx ends. There is one last report: if it is under way, because the
-// processes of the job have ended, Finish waits for it and returns its error.
+// Finish makes the last report of the job, with more parameters if any are given, and
+// removes the job. If the rate limit is reached, it waits without a time limit or
+// until ctx ends. There is only one last report: if it is already under way because
+// the processes of the job have ended, Finish waits for it and returns its error.
 func (j *MonitoredJob) Finish(ctx context.Context, more ...Param) error {
 	if j.finishing.Swap(true) {
 		return j.awaitLast(ctx)
@@ -518,8 +519,8 @@ func (j *MonitoredJob) awaitLast(ctx context.Context) error {
 	}
 }
 
-// last makes the last report: to every group that there is now, and to those
-// that a reload adds while the report waits for its turn.
+// last makes the last report, to every present group and to those that a reload adds
+// while the report waits for the rate limit.
 func (j *MonitoredJob) last(ctx context.Context, more []Param) error {
 	if _, err := j.current(); err != nil {
 		return err
@@ -531,8 +532,8 @@ func (j *MonitoredJob) last(ctx context.Context, more []Param) error {
 	return errors.Join(errs...)
 }
 
-// reserve reserves the tasks of the job for the last report, and returns those
-// that it has not returned before.
+// reserve reserves the tasks of the job for the last report. It returns each task
+// only once.
 func (j *MonitoredJob) reserve() (reports []*jobReport) {
 	j.jobs.mu.Lock()
 	defer j.jobs.mu.Unlock()
@@ -570,8 +571,9 @@ func (j *MonitoredJob) Remove() {
 	}
 }
 
-// ended reports a job whose root processes have ended, unless its launcher does.
-// A service may start again and stays monitored; any other job is removed.
+// ended is called when the root processes have ended. It reports the job, unless its
+// launcher does. A service may start again and stays monitored; any other job is
+// removed.
 func (j *MonitoredJob) ended() {
 	sender := j.jobs.reporter.sender
 	switch {

@@ -16,7 +16,7 @@ import (
 	"github.com/apmon-go/apmon/xdr"
 )
 
-// child is a process that does nothing until it is let go.
+// child is a process that waits until it is released.
 type child struct {
 	*exec.Cmd
 	in io.Closer
@@ -51,7 +51,7 @@ func addJob(t *testing.T, c *Client, j Job) *MonitoredJob {
 	return mj
 }
 
-// tapped makes a client that shows what it sends, and sends nothing.
+// tapped makes a client that passes its datagrams to a channel and sends nothing.
 func tapped(t *testing.T, opts ...Option) (*Client, <-chan *xdr.Datagram) {
 	t.Helper()
 	got := make(chan *xdr.Datagram, 10_000)
@@ -125,12 +125,12 @@ func TestJobIsReported(t *testing.T) {
 	_, params = next(t, got)
 	equal(t, "exit_code", params["exit_code"].Float(), 3)
 	if params["max_rss"] == nil || params["CS_rate_voluntary"] == nil {
-		t.Error("max_rss or CS_rate_voluntary was not sent in the end")
+		t.Error("max_rss or CS_rate_voluntary was not sent in the last report")
 	}
 	equal(t, "jobs left", len(c.Stats().Reports), 0)
 }
 
-// A job that ends is reported a last time, however short it was, whether or not
+// A job that ends has a last report, even if it was short, and whether or not
 // monitoring runs.
 func TestJobEnds(t *testing.T) {
 	t.Parallel()
@@ -174,7 +174,7 @@ func TestJobParams(t *testing.T) {
 	t.Parallel()
 	c, got := tapped(t, Options{AdjustSource: func(o *conf.Options) {
 		o.SysMonitoring, o.GeneralInfo = conf.Off, conf.Off
-		o.Params = map[string]conf.ParamSwitch{"job_rss": {On: false}, "job_threads": {On: false}}
+		o.Switches = map[string]conf.ParamSwitch{"job_rss": {On: false}, "job_threads": {On: false}}
 	}})
 	p := startChild(t)
 	j := addJob(t, c, Job{PID: p.Process.Pid, Switches: map[string]bool{"pss": true, "job_total_threads": true, "io": false}})
@@ -218,7 +218,7 @@ func TestAddJobRefuses(t *testing.T) {
 	}
 	for name, v := range map[string]float64{"db13": 1, "db12": 0, "hs23": -1} {
 		if err := c.SetBenchmark(name, v); err == nil {
-			t.Errorf("SetBenchmark(%q, %v) is taken", name, v)
+			t.Errorf("SetBenchmark(%q, %v) is accepted", name, v)
 		}
 	}
 }
@@ -282,7 +282,8 @@ func TestManyJobsAreSpread(t *testing.T) {
 	}
 }
 
-// whole asserts that an accounting record has all that the receiver requires.
+// whole asserts that an accounting record has all parameters that the receiver
+// requires.
 func whole(t *testing.T, params map[string]*Param) {
 	t.Helper()
 	for _, name := range []string{"jobid", "start", "stop", "cpu_MHz", "utime", "stime", "virtualmem", "rss"} {
@@ -317,7 +318,7 @@ func TestReportJob(t *testing.T) {
 	}
 }
 
-// Sample reads what the configuration chooses.
+// Sample reads the parameters that the configuration chooses.
 func TestJobSampleFollowsTheConfiguration(t *testing.T) {
 	t.Parallel()
 	if _, err := os.Stat("/proc/self/smaps_rollup"); err != nil {
@@ -326,7 +327,7 @@ func TestJobSampleFollowsTheConfiguration(t *testing.T) {
 	for _, pss := range []bool{false, true} {
 		c, _ := tapped(t, Options{AdjustSource: func(o *conf.Options) {
 			o.SysMonitoring, o.GeneralInfo = conf.Off, conf.Off
-			o.Params = map[string]conf.ParamSwitch{"job_pss": {On: pss}, "job_io": {On: false}}
+			o.Switches = map[string]conf.ParamSwitch{"job_pss": {On: pss}, "job_io": {On: false}}
 		}})
 		p := startChild(t)
 		j := addJob(t, c, Job{PID: p.Process.Pid})
@@ -364,7 +365,7 @@ func TestAccounting(t *testing.T) {
 	if params["rss"].Float() <= 0 || params["virtualmem"].Float() <= 0 {
 		t.Errorf("rss %v, virtualmem %v", params["rss"].Float(), params["virtualmem"].Float())
 	}
-	// One of which nothing is known.
+	// A record with unknown values.
 	if err := c.SendAccounting(t.Context(), Accounting{Group: "g", User: "u", JobID: "j", Start: began, Stop: time.Now()}); err != nil {
 		t.Fatal(err)
 	}

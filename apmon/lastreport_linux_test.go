@@ -17,8 +17,8 @@ import (
 )
 
 // fakeProc makes the client follow jobs on a host whose only process is 77, and
-// returns how to end that. (The exit of a real process would not be noticed in
-// simulated time.)
+// returns a function that ends this process. (The client would not notice the exit
+// of a real process in simulated time.)
 func fakeProc(t *testing.T, c *Client) (end func()) {
 	t.Helper()
 	dir := t.TempDir()
@@ -53,8 +53,8 @@ func perNode(n *fakeNet) map[string]int {
 	return count
 }
 
-// Jobs that end together have no report but the last, and each of them is sent,
-// however long the queue is: also where a reload changes what reports hold.
+// Jobs that end together have only a last report each. All of them are sent, however
+// long the queue is, also if a reload changes the content of reports.
 func TestJobsThatEndTogether(t *testing.T) {
 	t.Parallel()
 	for _, reload := range []bool{false, true} {
@@ -76,10 +76,10 @@ func TestJobsThatEndTogether(t *testing.T) {
 			synctest.Wait()
 			end()
 			time.Sleep(time.Second)
-			_, _ = first.Sample() // notices that they have ended
+			_, _ = first.Sample() // notices the end of the processes
 			synctest.Wait()
 			if reload {
-				time.Sleep(10*time.Second + time.Second/2) // between two turns
+				time.Sleep(10*time.Second + time.Second/2) // between two reports
 				w.set(u1, here+"\nxApMon_maxMsgRate = 4\nxApMon_job_interval = 60\n")
 				if err := c.Reload(t.Context()); err != nil {
 					t.Fatal(err)
@@ -120,7 +120,7 @@ func TestFinishWaitsForTheLastReport(t *testing.T) {
 		synctest.Wait()
 		end()
 		time.Sleep(time.Second)
-		_, _ = all[0].Sample() // notices that they have ended
+		_, _ = all[0].Sample() // notices the end of the processes
 		for i, j := range all {
 			go func() {
 				report := j.Finish
@@ -148,7 +148,7 @@ func TestFinishWaitsForTheLastReport(t *testing.T) {
 	})
 }
 
-// Reports that cannot be sent fill the log no more than one.
+// Many reports that cannot be sent cause only one line in the log.
 func TestLastReportsThatFailAreLoggedOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -170,15 +170,15 @@ func TestLastReportsThatFailAreLoggedOnce(t *testing.T) {
 		synctest.Wait()
 		equal(t, "jobs left", len(c.Stats().Reports), 0)
 		equal(t, "lines about them", strings.Count(log.String(), "last report of a job"), 1)
-		if lines := strings.Count(log.String(), "\n"); lines > 3 { // with that of the look-up
+		if lines := strings.Count(log.String(), "\n"); lines > 3 { // one is about the look-up
 			t.Errorf("%d lines in the log:\n%.1000s", lines, log.String())
 		}
 	})
 }
 
-// The last report takes the place of one that still waits for the rate limit,
-// and waits longer than its job's interval.
-func TestLastReportTakesThePlace(t *testing.T) {
+// The last report replaces a report that still waits for the rate limit, and may
+// wait longer than the interval of its job.
+func TestLastReportReplacesAnother(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var n fakeNet
@@ -190,7 +190,7 @@ func TestLastReportTakesThePlace(t *testing.T) {
 		synctest.Wait()
 		for c.sender.limiter.allow(c.sender.network.now(), 1) {
 		}
-		c.sender.limiter.sent = 200 // it takes half a minute until any may pass
+		c.sender.limiter.sent = 200 // no message passes for half a minute
 		before := make(chan error, 1)
 		go func() { before <- j.Report(t.Context()) }()
 		time.Sleep(3 * time.Second)
@@ -215,7 +215,7 @@ func TestLastReportTakesThePlace(t *testing.T) {
 	})
 }
 
-// A service whose processes are short-lived comes and goes at every report.
+// A service whose processes are short-lived changes its state at every report.
 func TestServiceStateLogIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var log bytes.Buffer

@@ -11,8 +11,8 @@ import (
 
 // limiterWeight is h of the formula below. With 0.92 and 40 per second the
 // flood control of the receivers (the same formula with 0.92 and 50) never drops
-// a datagram that the limiter has admitted; with 0.95 it drops an eighth of a
-// burst of 1000 after idle time. TestLimiterAgainstReceiver shows both.
+// a datagram that the limiter admitted. With 0.95 it drops an eighth of a burst of
+// 1000 after idle time. TestLimiterAgainstReceiver shows both.
 const limiterWeight = 0.92
 
 // limiter is the exponentially weighted moving average that all ApMon clients
@@ -22,10 +22,10 @@ const limiterWeight = 0.92
 //	rate = h·prev + (1−h)·sent
 //	over if rate > max/10 and random(0 … max/10) ≥ max − rate
 //
-// so that below 0.9·max every message passes, above max none does, and in between
-// fewer and fewer do. During idle time prev decays every second. A message of
-// several datagrams is checked against the rate that it would lead to: otherwise
-// one of a thousand datagrams would pass, and receivers would drop most of it.
+// Below 0.9·max every message passes, above max none, and between the two the
+// probability decreases. During idle time prev decays every second. A message of
+// several datagrams is checked against the rate that it would cause. Otherwise a
+// message of a thousand datagrams would pass, and receivers would drop most of it.
 type limiter struct {
 	h      float64
 	random func() float64 // in [0, 1)
@@ -49,7 +49,7 @@ func newLimiter(max float64) *limiter {
 // setMax changes the configured limit. The measured rate stays.
 func (l *limiter) setMax(max float64) { l.change(func() { l.configured = max }) }
 
-// setOverride replaces the configured limit by another; 0 ends that.
+// setOverride replaces the configured limit; 0 restores it.
 func (l *limiter) setOverride(max float64) { l.change(func() { l.override = max }) }
 
 func (l *limiter) change(set func()) {

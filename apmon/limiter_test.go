@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-// flood is the receiver's flood control for one address: the family's formula
+// flood is the receiver's flood control for one address: the formula of the limiter
 // with a weight of 0.92 and 50 datagrams a second, on a clock whose seconds
-// begin at another moment than the sender's. Its behavior in idle seconds has not
+// begin at another moment than those of the sender. Its behavior in idle seconds has not
 // been observed; the test assumes that it decays in each of them. (A receiver
 // that decays by one step after any pause would drop datagrams after the pause.)
 type flood struct {
@@ -67,8 +67,8 @@ func burst(n int, at time.Duration) (times []time.Duration) {
 	return times
 }
 
-// The figures with which the receiver has been observed, and those on which
-// the choice of 0.92 and 40 rests.
+// The model of the receiver agrees with its observed behavior, and 0.92 and 40 lose
+// no datagram.
 func TestLimiterAgainstReceiver(t *testing.T) {
 	t.Parallel()
 	rng := rand.New(rand.NewPCG(1, 2)).Float64
@@ -91,7 +91,7 @@ func TestLimiterAgainstReceiver(t *testing.T) {
 	})
 
 	t.Run("a cold burst of 1000", func(t *testing.T) {
-		// Ours: about 450 pass, and none is lost.
+		// With 0.92 about 450 pass, and none is lost.
 		for range 100 {
 			passed, lost := offer(newLimiter(40, limiterWeight), newFlood(), burst(1000, time.Second/2))
 			if passed < 445 || passed > 500 || lost > 0 {
@@ -112,7 +112,7 @@ func TestLimiterAgainstReceiver(t *testing.T) {
 		}
 	})
 
-	t.Run("nothing is lost whatever the load", func(t *testing.T) {
+	t.Run("nothing is lost at any load", func(t *testing.T) {
 		// Bursts and pauses at random, for an hour.
 		for seed := range uint64(50) {
 			r := rand.New(rand.NewPCG(seed, 7))
@@ -138,7 +138,7 @@ func TestLimiterAgainstReceiver(t *testing.T) {
 	})
 }
 
-// The family's table of protocol.md, section 3: h = 0.95, true drops.
+// The fractions of messages that old clients send, with h = 0.95.
 func TestLimiterSteadyFractions(t *testing.T) {
 	t.Parallel()
 	rng := rand.New(rand.NewPCG(3, 4)).Float64
@@ -224,7 +224,7 @@ func TestPolicyDrop(t *testing.T) {
 		if s.Messages < 440 || s.Messages > 510 {
 			t.Errorf("%d sent", s.Messages)
 		}
-		// What was dropped used up no numbers: no receiver sees a loss.
+		// Dropped messages use no sequence numbers, so no receiver sees a loss.
 		seqs := n.seqs("1.2.3.4:8884")
 		equal(t, "last number", seqs[len(seqs)-1], int32(s.Messages))
 	})
@@ -251,7 +251,7 @@ func TestPolicyWait(t *testing.T) {
 			t.Errorf("2000 messages at 40 a second took %v", d)
 		}
 
-		// A message that would never pass as a whole goes in parts.
+		// A message that would never pass as a whole is sent in parts.
 		start = time.Now()
 		params := make([]Param, 100_000)
 		for i := range params {
@@ -291,8 +291,8 @@ func TestPolicyWait(t *testing.T) {
 	})
 }
 
-// A message that goes in parts goes on in smaller ones when the rate is lowered
-// meanwhile, also where it waits for its first part.
+// A message that is sent in parts continues in smaller parts if the rate is lowered
+// while it waits, also if it waits for its first part.
 func TestPolicyWaitFollowsTheRate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, after := range []time.Duration{0, 3 * time.Second} {

@@ -9,9 +9,9 @@ import (
 // Param is one parameter of a message.
 type Param = xdr.Param
 
-// Int returns an integer parameter; it travels as int32 where it fits, else as
-// real64, in which integers beyond ±2^53 lose precision: the receiver turns
-// every number into a double.
+// Int returns an integer parameter. It is sent as int32 if the value fits, else as
+// real64, in which integers beyond ±2^53 lose precision: the receiver converts
+// every number to a double.
 func Int[T xdr.Integer](name string, v T) Param { return xdr.Int(name, v) }
 
 // Float returns a real64 parameter. NaN and infinities are [ErrBadValue].

@@ -22,7 +22,7 @@ import (
 	"github.com/apmon-go/apmon/xdr"
 )
 
-// ticker is a source that notes when it is asked.
+// ticker is a source that records the times of its calls.
 type ticker struct {
 	mu      sync.Mutex
 	times   []time.Time
@@ -61,7 +61,7 @@ func monitored(t *testing.T, opts ...Option) (*Client, *fakeNet) {
 }
 
 // add adds a source.
-func add(t *testing.T, c *Client, s Source, o ReportOptions) *Monitored {
+func add(t *testing.T, c *Client, s Source, o ReportOptions) *MonitoredSource {
 	t.Helper()
 	m, err := c.AddSource(s, o)
 	if err != nil {
@@ -136,7 +136,7 @@ func TestHungSourceHarmsNobody(t *testing.T) {
 		c, n := monitored(t, noHost, WithLogger(slog.New(slog.NewTextHandler(&log, nil))))
 		release := make(chan struct{})
 		hung := &ticker{collect: func(_ context.Context, p []Param) ([]Param, error) {
-			<-release // as a file of a server that is dead: the context means nothing to it
+			<-release // like a read from a dead file server, which ignores the context
 			return append(p, Int("late", 1)), nil
 		}}
 		good := &ticker{}
@@ -166,7 +166,7 @@ func TestHungSourceHarmsNobody(t *testing.T) {
 		time.Sleep(2 * time.Minute)
 		synctest.Wait()
 		if got := len(n.reports(here, "H")); got < 2 {
-			t.Errorf("%d reports of the source that hangs no more", got)
+			t.Errorf("%d reports of the source that no longer hangs", got)
 		}
 	})
 }
@@ -233,7 +233,7 @@ func TestPanickingSourceIsCounted(t *testing.T) {
 	})
 }
 
-// A source that ends its goroutine is one that has failed.
+// A source that ends its goroutine has failed.
 func TestGoexitIsAFailure(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -266,7 +266,7 @@ func TestGoexitIsAFailure(t *testing.T) {
 	})
 }
 
-// A resolver that ends its goroutine is one that has failed.
+// A resolver that ends its goroutine has failed.
 func TestGoexitOfAResolver(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -315,7 +315,7 @@ func TestSourcesComeAndGo(t *testing.T) {
 		time.Sleep(5 * time.Minute)
 		synctest.Wait()
 		ma.Remove()
-		ma.Remove() // once more does no harm
+		ma.Remove() // a second call has no effect
 		was := a.asked()
 		time.Sleep(5 * time.Minute)
 		synctest.Wait()
@@ -328,7 +328,7 @@ func TestSourcesComeAndGo(t *testing.T) {
 		}
 		equal(t, "sources", len(c.Stats().Reports), 1)
 
-		// What is being collected while the source is removed is not sent.
+		// Parameters that a source collects while it is removed are not sent.
 		started, release := make(chan struct{}), make(chan struct{})
 		mc := add(t, c, &ticker{collect: func(_ context.Context, p []Param) ([]Param, error) {
 			close(started)
@@ -341,7 +341,7 @@ func TestSourcesComeAndGo(t *testing.T) {
 		mb.Remove()
 		time.Sleep(time.Hour)
 		synctest.Wait()
-		equal(t, "reports of what was removed", len(n.reports(here, "Removed")), 0)
+		equal(t, "reports of the removed source", len(n.reports(here, "Removed")), 0)
 	})
 }
 
@@ -398,17 +398,17 @@ func TestReportInTheForeground(t *testing.T) {
 		equal(t, "asked at once", s.asked(), was+1)
 		equal(t, "arrived", len(n.reports(here, "C")), was+1)
 
-		// A long pause, as of a suspended machine, is not made up for.
+		// Reports missed during a long pause, as of a suspended machine, are not made later.
 		time.Sleep(time.Hour)
 		was = s.asked()
 		c.Report(t.Context(), ReportDue)
 		c.Report(t.Context(), ReportDue)
 		equal(t, "asked after a pause", s.asked(), was+1)
-		equal(t, "skipped by who calls seldom", c.Stats().Reports[0].Skipped, 0)
+		equal(t, "skipped by a caller that seldom reports", c.Stats().Reports[0].Skipped, 0)
 	})
 }
 
-// handler is a logger that has a mind of its own.
+// handler is a logger that calls the client, hangs or panics.
 type handler struct {
 	slog.Handler
 	handle func()
@@ -417,7 +417,7 @@ type handler struct {
 func (h handler) Enabled(_ context.Context, l slog.Level) bool  { return l >= slog.LevelInfo }
 func (h handler) Handle(_ context.Context, _ slog.Record) error { h.handle(); return nil }
 
-// TestLoggerMayAskAndHang: nothing is held while something is logged.
+// TestLoggerMayAskAndHang: the client holds no lock while it logs.
 func TestLoggerMayAskAndHang(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -463,7 +463,7 @@ func TestMonitorAgainAtOnce(t *testing.T) {
 	})
 }
 
-// TestSelfCountersNeverGoDown, whatever a reload takes away.
+// TestSelfCountersNeverGoDown: also if a reload removes destinations or jobs.
 func TestSelfCountersNeverGoDown(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -494,8 +494,8 @@ func TestSelfCountersNeverGoDown(t *testing.T) {
 	})
 }
 
-// TestReportsOfGroups: one that nobody gets is not made, one that could not be
-// sent is an error.
+// TestReportsOfGroups: a report without a destination is not made; a report that
+// could not be sent is an error.
 func TestReportsOfGroups(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -549,7 +549,7 @@ func (s twoNodes) Messages(_ context.Context, send func(Message) error) error {
 	return errors.Join(
 		send(Message{Node: "one", Params: []Param{Int("x", 1)}}),
 		send(Message{Cluster: "Other", Time: s.at, Params: []Param{Int("x", 2)}}),
-		send(Message{}), // nothing to say
+		send(Message{}), // without parameters
 	)
 }
 
@@ -579,7 +579,7 @@ func TestAddSourceRefuses(t *testing.T) {
 	c := client(t, config(t, here))
 	for _, o := range []ReportOptions{{Interval: -1}, {Interval: 60}, {Interval: math.MaxInt64}, {Cluster: " "}, {Node: strings.Repeat("n", 100_000)}} {
 		if _, err := c.AddSource(&ticker{}, o); err == nil {
-			t.Errorf("AddSource(%.20v…) is taken", o)
+			t.Errorf("AddSource(%.20v…) is accepted", o)
 		}
 	}
 	if _, err := c.AddSource(nil, ReportOptions{}); err == nil {
@@ -595,7 +595,7 @@ func TestHostReport(t *testing.T) {
 		c.Monitor(t.Context())
 		time.Sleep(20 * time.Minute)
 		synctest.Wait()
-		// A report is more than one datagram; names tell where the next begins.
+		// A report has more than one datagram; its first parameter marks the next one.
 		reports, load, rates, model, self := 0, 0, 0, 0, 0
 		for _, d := range n.reports(here, "Nodes") {
 			equal(t, "node", d.Node, "host.example")
@@ -651,8 +651,7 @@ func TestReportIsSplit(t *testing.T) {
 	})
 }
 
-// TestReportWaitsForTheLimit: what is reported in the background comes late
-// rather than never.
+// TestReportWaitsForTheLimit: a background report over the rate limit is sent later.
 func TestReportWaitsForTheLimit(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -673,8 +672,8 @@ func TestReportWaitsForTheLimit(t *testing.T) {
 	})
 }
 
-// TestMonitoringOptionsPerSource: each source of configuration says for its own
-// destinations what they get.
+// TestMonitoringOptionsPerSource: the options of a source of configuration apply to
+// its own destinations.
 func TestMonitoringOptionsPerSource(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -709,12 +708,12 @@ func TestMonitoringOptionsPerSource(t *testing.T) {
 		equal(t, "general where it is off", count("10.0.0.1", "no_CPUs"), 0)
 		equal(t, "self where it is off", count("10.0.0.1", "apmon_sent"), 0)
 		within("general", count("10.0.0.2", "no_CPUs"), 3, 3)
-		equal(t, "the old name where it is asked for", count("10.0.0.2", "blocks_in_R"), count("10.0.0.2", "load5"))
+		equal(t, "the old name if it is configured", count("10.0.0.2", "blocks_in_R"), count("10.0.0.2", "load5"))
 		equal(t, "the new name there", count("10.0.0.2", "pages_in"), 0)
 		equal(t, "host collections", len(c.Stats().Reports), 3)
 
-		// A reload changes what is reported, and where options are the same,
-		// one collection serves all.
+		// A reload changes the reports. Sources with the same options share one
+		// collection.
 		w.set(u1, "10.0.0.1\n")
 		w.set(u2, "10.0.0.2\n")
 		if err := c.Reload(t.Context()); err != nil {
@@ -729,7 +728,7 @@ func TestMonitoringOptionsPerSource(t *testing.T) {
 	})
 }
 
-// TestTap: datagrams are shown though there is no destination.
+// TestTap: the tap gets datagrams even without a destination.
 func TestTap(t *testing.T) {
 	t.Parallel()
 	var seen []*xdr.Datagram
@@ -756,11 +755,11 @@ func TestTap(t *testing.T) {
 	for i, d := range seen {
 		equal(t, "sequence number", d.Seq, int32(i+1))
 	}
-	if len(seen) < 4 || seen[3].Cluster != DefaultMonitorCluster {
+	if len(seen) < 4 || seen[3].Cluster != DefaultHostCluster {
 		t.Fatalf("%d datagrams", len(seen))
 	}
 
-	// It sees each once beside destinations, and no password.
+	// It gets each datagram once, however many destinations there are, and no password.
 	l := testkit.Listen(t)
 	seen = nil
 	c = client(t, config(t, l.Name()+" secret"), tap)
@@ -794,7 +793,7 @@ func TestReportOneSource(t *testing.T) {
 		equal(t, "reports of the one", len(n.reports(here, "A")), 2)
 		equal(t, "of the other", b.asked(), 0)
 
-		// One under way is waited for, and another made.
+		// A call waits for a report under way, and then makes another.
 		both := make(chan error, 2)
 		go func() { both <- ms.Report(t.Context()) }()
 		<-started
@@ -820,7 +819,7 @@ func TestReportOneSource(t *testing.T) {
 	})
 }
 
-// Reports that wait for the one under way are all made.
+// All reports that wait for the one under way are made.
 func TestReportsThatWaitAreMade(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

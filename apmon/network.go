@@ -16,27 +16,25 @@ import (
 const (
 	// maxLookups is the number of look-ups under way at once.
 	maxLookups = 32
-	// maxForgotten is the number of destinations no longer in use that are
-	// remembered, so that their sequence numbers go on if they come back.
+	// maxForgotten is the number of former destinations that are kept, so that their
+	// sequence numbers continue if they are used again.
 	maxForgotten = 10_000
 )
 
-// network is the set of destinations: it looks names up, makes sockets, and
-// swaps the set. It reports what fails through a func.
+// network is the set of destinations: it looks names up, makes sockets, and swaps the
+// set. It reports failures through a func.
 type network struct {
 	common
 	instance int32
-	// set is what senders see. A reload swaps it as a whole; it is never changed.
+	// set is the set that senders use. A reload swaps it as a whole; it is never
+	// changed.
 	set atomic.Pointer[set]
 	mu  sync.Mutex // held while the set is replaced
-	// all holds every destination that has been in the set, by name. It belongs
-	// to the caller of change and close, one at a time.
+	// all holds every destination that has been in the set, by name. Only change
+	// and close use it, and they are never called concurrently.
 	all       map[string]*destination
 	resolving chan struct{} // a token for each look-up under way
 }
-
-// tag marks the destinations that get the same reports; 0 stands for all.
-type tag uint64
 
 // set is the destinations of one moment.
 type set struct {
@@ -44,17 +42,8 @@ type set struct {
 	room    int // bytes of the longest prefix
 }
 
-// target is a destination with the prefix of its datagrams: header, instance
-// id, and room for the sequence number.
-type target struct {
-	*destination
-	tag    tag
-	prefix []byte
-	twin   string // an earlier target with the same address, which gets the datagrams
-}
-
-// init prepares a network without destinations, which lasts until ctx ends. Each
-// set leaves room for a prefix of the given length.
+// init prepares a network without destinations, which lasts until ctx ends. All sets
+// leave room for a prefix of the given length.
 func (n *network) init(ctx context.Context, instance int32, room int) {
 	n.ctx, n.instance = ctx, instance
 	n.all, n.resolving = map[string]*destination{}, make(chan struct{}, maxLookups)
@@ -62,7 +51,7 @@ func (n *network) init(ctx context.Context, instance int32, room int) {
 	n.set.Store(&set{room: room})
 }
 
-// close closes the sockets and waits for look-ups, whose context has ended.
+// close closes the sockets and waits for look-ups; their context has ended.
 func (n *network) close() {
 	for _, d := range n.all {
 		d.close()
@@ -72,10 +61,10 @@ func (n *network) close() {
 
 // change replaces the set by the given destinations, each with the tag that
 // tagOf returns for its name. First it looks up the names that are due, for 5 s
-// at most or until ctx ends. A message that is being sent goes to the old set
-// or to the new one. Destinations that stay keep everything but their password.
+// at most or until ctx ends. A message that is being sent goes to either the old
+// set or the new one. Destinations that stay keep everything but their password.
 //
-// If no new destination has an address, but an old one has, change does nothing
+// If no new destination has an address, but an old one does, change changes nothing
 // and returns the new names and false.
 func (n *network) change(ctx context.Context, to []conf.Destination, room int, tagOf func(name string) tag) (names string, ok bool) {
 	next := &set{room: room}
@@ -110,7 +99,7 @@ func (n *network) change(ctx context.Context, to []conf.Destination, room int, t
 	return "", true
 }
 
-// forget removes destinations that are not in use once there are too many.
+// forget removes former destinations if there are too many.
 func (n *network) forget(in map[string]bool) {
 	if len(n.all) <= len(in)+maxForgotten {
 		return
@@ -123,7 +112,7 @@ func (n *network) forget(in map[string]bool) {
 }
 
 // lookupAll starts the look-ups that are due, and returns when they have ended,
-// after 5 s, or when ctx ends. Late look-ups go on in the background.
+// after 5 s, or when ctx ends. Late look-ups continue in the background.
 func (n *network) lookupAll(ctx context.Context, s *set) {
 	done := make(chan struct{}, len(s.targets))
 	started := 0
@@ -148,11 +137,11 @@ func (n *network) lookupAll(ctx context.Context, s *set) {
 }
 
 // lookup resolves one destination's name in a goroutine of its own, after
-// [destination.ready] has reported that this is due. Done may be nil.
+// [destination.ready] has reported that a look-up is due. Done may be nil.
 func (n *network) lookup(d *destination, done chan<- struct{}) {
 	go func() {
 		defer n.wg.Done()
-		// Deferred, since a resolver may end the goroutine.
+		// Deferred, since the resolver may end the goroutine.
 		defer func() {
 			if done != nil {
 				done <- struct{}{}
@@ -185,9 +174,8 @@ func (n *network) startLookups(s *set, only tag) (resolved bool) {
 	return resolved
 }
 
-// lookAgain looks up the names that were not looked up recently. Names that
-// fail to resolve have a schedule of their own, which failed overrides. It does
-// not wait.
+// lookAgain looks up the names that were not looked up recently. Names that failed to
+// resolve keep their own schedule unless failed is true. It does not wait.
 func (n *network) lookAgain(failed bool) {
 	s := n.set.Load()
 	for _, t := range s.targets {
@@ -208,14 +196,14 @@ func (n *network) findTwins() {
 	}
 }
 
-// probe asks every socket whether earlier datagrams have been refused.
+// probe checks every socket for refusals of earlier datagrams.
 func (n *network) probe() {
 	for _, t := range n.set.Load().targets {
 		t.probe()
 	}
 }
 
-// stats returns what is known of each destination in the set.
+// stats returns the state and the counters of each destination in the set.
 func (n *network) stats() []DestinationStats {
 	var all []DestinationStats
 	for _, t := range n.set.Load().targets {
@@ -228,57 +216,13 @@ func (n *network) stats() []DestinationStats {
 	return all
 }
 
-// send writes the datagrams from … to−1 of a message. Failures are counted and
-// reported.
-func (t *target) send(enc *xdr.Encoder, from, to int) {
-	if t.twin != "" {
-		return
-	}
-	d := t.destination
-	var evs []event
-	d.mu.Lock()
-	sent, unsent := d.stats.Sent, d.stats.Unsent
-	if d.sock == nil && !d.closed {
-		d.dial(&evs)
-	}
-	if d.sock == nil {
-		d.stats.Unsent += uint64(to - from)
-	} else {
-		for i := from; i < to; i++ {
-			b := enc.Datagram(i, t.prefix)
-			// A datagram that is lost here uses up its number, so that the
-			// receiver notices the loss.
-			d.seq = number(b[:len(t.prefix)], d.seq)
-			err := d.sock.write(b)
-			if err != nil {
-				err = d.again(b, err, &evs)
-			}
-			if err != nil {
-				d.stats.Unsent++
-				continue
-			}
-			d.stats.Sent++
-			d.stats.Bytes += uint64(len(b))
-		}
-	}
-	sent, unsent = d.stats.Sent-sent, d.stats.Unsent-unsent
-	d.mu.Unlock()
-	d.common.sent.Add(sent)
-	if unsent > 0 {
-		d.common.unsent.Add(unsent)
-	}
-	if len(evs) > 0 {
-		d.reportAll(evs)
-	}
-}
-
 // resolved reports whether any target has an address.
 func (s *set) resolved() bool {
 	return slices.ContainsFunc(s.targets, func(t target) bool { return t.destination.resolved.Load() })
 }
 
-// findTwins marks targets whose address an earlier target has: each address gets
-// a datagram once. It reports whether a mark has changed.
+// findTwins marks targets with the address of an earlier target, so that each address
+// gets a datagram once. It reports whether a mark has changed.
 func (s *set) findTwins() (changed bool) {
 	first := map[netip.AddrPort]string{}
 	for i := range s.targets {

@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// logInterval is the least time between two log lines of one kind.
+// logInterval is the shortest time between two log lines of one kind.
 const logInterval = time.Minute
 
 // noted bounds the number of log lines of one kind.
@@ -15,7 +15,7 @@ type noted struct {
 	more int           // lines left out since
 }
 
-// pass reports whether a line may be logged now, and how many were left out
+// pass reports whether a line may be logged now, and how many lines were left out
 // since the last one.
 func (n *noted) pass(now time.Duration) (more int, ok bool) {
 	if n.ever && now-n.at < logInterval {

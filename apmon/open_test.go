@@ -23,7 +23,7 @@ import (
 	"github.com/apmon-go/apmon/internal/testkit"
 )
 
-// web stands in for the servers of configurations.
+// web replaces the servers of configurations.
 type web struct {
 	mu    sync.Mutex
 	pages map[string]string // by URL
@@ -110,11 +110,11 @@ func TestOpenMergesSources(t *testing.T) {
 		t.Errorf("file: %+v", s[0])
 	}
 	if s[2].Failures != 1 || !strings.Contains(s[2].LastError, "404") || s[2].Destinations != 0 {
-		t.Errorf("URL that is not there: %+v", s[2])
+		t.Errorf("URL that does not exist: %+v", s[2])
 	}
 	// Options belong to their source.
-	equal(t, "option", c.Configs()[1].Params["sys_load1"].On, false)
-	equal(t, "option of another source", len(c.Configs()[0].Params), 0)
+	equal(t, "option", c.Configs()[1].Switches["sys_load1"].On, false)
+	equal(t, "option of another source", len(c.Configs()[0].Switches), 0)
 }
 
 func TestOpenWithNothing(t *testing.T) {
@@ -155,8 +155,7 @@ func TestOpenStartsEmpty(t *testing.T) {
 	})
 }
 
-// Sources are asked neither too often nor in step, and more seldom while they
-// fail.
+// Sources are read neither too often nor all at once, and less often while they fail.
 func TestRecheckTimes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var n fakeNet
@@ -202,7 +201,7 @@ func TestRecheckTimes(t *testing.T) {
 	})
 }
 
-func TestReloadKeepsWhatStays(t *testing.T) {
+func TestReloadKeepsUnchangedDestinations(t *testing.T) {
 	t.Parallel()
 	var n fakeNet
 	var w web
@@ -235,7 +234,7 @@ func TestReloadKeepsWhatStays(t *testing.T) {
 	equal(t, "new password", got[1].Password, "a-much-longer-password")
 	equal(t, "instance", got[1].Instance, got[0].Instance)
 
-	// Whatever is wrong with the source, nothing changes but Stats.
+	// A source that fails changes only Stats.
 	for range 3 {
 		if err := reload(""); err == nil || !strings.Contains(err.Error(), u1) {
 			t.Errorf("got %v", err)
@@ -250,7 +249,7 @@ func TestReloadKeepsWhatStays(t *testing.T) {
 		t.Errorf("%d lines in the log:\n%s", lines, log.String())
 	}
 
-	// What comes back goes on with its numbers.
+	// A destination that is used again continues its sequence numbers.
 	if err := reload("10.0.0.1"); err != nil {
 		t.Fatal(err)
 	}
@@ -259,8 +258,8 @@ func TestReloadKeepsWhatStays(t *testing.T) {
 	equal(t, "failures", c.Stats().Configs[0].Failures, 4)
 }
 
-// While the configuration changes as fast as it can, senders lose nothing and
-// send nothing twice to the destination that stays.
+// While the configuration changes continuously, the destination that stays gets
+// every message exactly once.
 func TestReloadLosesNothing(t *testing.T) {
 	t.Parallel()
 	var n fakeNet
@@ -318,7 +317,7 @@ func TestAdjust(t *testing.T) {
 	var n fakeNet
 	var w web
 	w.set(u1, "10.0.0.1\n10.0.0.2 own\n")
-	c := open(t, &n, &w, []string{u1}, Options{Adjust: func(cfg *conf.Config) { cfg.DefaultPassword("common"); cfg.MaxMsgRate = 9 }})
+	c := open(t, &n, &w, []string{u1}, Options{Adjust: func(cfg *conf.Config) { cfg.SetDefaultPassword("common"); cfg.MaxMsgRate = 9 }})
 	w.set(u1, "10.0.0.1\n10.0.0.2 own\n10.0.0.3\nxApMon_maxMsgRate = 5\n")
 	if err := c.Reload(context.Background()); err != nil {
 		t.Fatal(err)
@@ -330,25 +329,25 @@ func TestAdjust(t *testing.T) {
 	rate, _ := c.sender.limiter.limit()
 	equal(t, "rate", rate, 9)
 
-	// A password that another source has counts, whatever the order.
+	// The password of another source is used, in any order of the sources.
 	w.set(u2, "10.0.0.1 theirs\n")
-	c = open(t, &n, &w, []string{u1, u2}, Options{Adjust: func(cfg *conf.Config) { cfg.DefaultPassword("common") }})
+	c = open(t, &n, &w, []string{u1, u2}, Options{Adjust: func(cfg *conf.Config) { cfg.SetDefaultPassword("common") }})
 	c.Send("C", "N", Int("x", 1))
 	got := n.got[netip.MustParseAddrPort("10.0.0.1:8884")]
 	equal(t, "password of another source", got[len(got)-1].Password, "theirs")
 
-	// Whoever answers for a plain-http source must not be told a password.
+	// A server that answers for a plain-http source must not get a password.
 	w.set(plain, "10.0.0.1\n10.0.0.4\n")
 	c = open(t, &n, &w, []string{plain, u1}, Options{Adjust: func(cfg *conf.Config) {
-		equal(t, "sources", strings.Join(cfg.DefaultPassword("common"), " "), plain)
+		equal(t, "sources", strings.Join(cfg.SetDefaultPassword("common"), " "), plain)
 	}})
 	c.Send("C", "N", Int("x", 1))
 	got = n.got[netip.MustParseAddrPort("10.0.0.1:8884")]
-	equal(t, "password of a destination that https names, too", got[len(got)-1].Password, "common")
-	equal(t, "password of one that only http names", n.got[netip.MustParseAddrPort("10.0.0.4:8884")][0].Password, "")
+	equal(t, "password of a destination that an https source names too", got[len(got)-1].Password, "common")
+	equal(t, "password of a destination that only an http source names", n.got[netip.MustParseAddrPort("10.0.0.4:8884")][0].Password, "")
 }
 
-// TestOpenMissingFile: the name of a file that is not there is no host.
+// TestOpenMissingFile: the name of a missing file is not used as a host.
 func TestOpenMissingFile(t *testing.T) {
 	t.Parallel()
 	c, err := Open(t.Context(), "no_such_destinations.conf")
@@ -361,8 +360,8 @@ func TestOpenMissingFile(t *testing.T) {
 }
 
 // TestOpenRefusesIntervals: a bad interval that a program sets is an error when
-// the client is made, also if that needs no configuration; later it is an error
-// of the reload, which changes nothing.
+// the client is made, even if no configuration can be read. Later it is an error of
+// the reload, which changes nothing.
 func TestOpenRefusesIntervals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, opt := range []Options{{StartEmpty: true}, {OpenInBackground: true}} {
@@ -385,14 +384,14 @@ func TestOpenRefusesIntervals(t *testing.T) {
 		equal(t, "destinations", names(c), "10.0.0.1:8884")
 		time.Sleep(time.Hour)
 		equal(t, "destinations later", names(c), "10.0.0.1:8884")
-		if lines := strings.Count(log.String(), "\n"); lines < 2 || lines > 8 { // once for each reading
+		if lines := strings.Count(log.String(), "\n"); lines < 2 || lines > 8 { // one for each read
 			t.Errorf("log:\n%s", log.String())
 		}
 		w.set(u1, "10.0.0.3\n")
 		if err := c.Reload(t.Context()); err != nil {
 			t.Error(err)
 		}
-		equal(t, "destinations in the end", names(c), "10.0.0.3:8884")
+		equal(t, "destinations at the end", names(c), "10.0.0.3:8884")
 	})
 }
 
@@ -423,7 +422,7 @@ func TestFallback(t *testing.T) {
 	}
 }
 
-// Once a fallback is in use, the others are left alone.
+// While one fallback source is in use, the others are not read.
 func TestFallbackTimes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for range 10 {
@@ -452,8 +451,8 @@ func TestFallbackTimes(t *testing.T) {
 	})
 }
 
-// Messages under way when all destinations are replaced go to the old ones or
-// to the new ones, each once; and so where two names of one address change
+// A message under way while all destinations are replaced goes to either the old
+// ones or the new ones, once. The same holds if two names of one address change
 // their order.
 func TestReplacingAllLosesNothing(t *testing.T) {
 	t.Parallel()
@@ -531,8 +530,7 @@ func TestWaitingMessageFollows(t *testing.T) {
 	})
 }
 
-// A message that waited, and for which the new configuration leaves no room, is
-// told so.
+// A message that waited, and has no room with the new configuration, is an error.
 func TestWaitingMessageFindsNoRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var n fakeNet
@@ -556,8 +554,8 @@ func TestWaitingMessageFindsNoRoom(t *testing.T) {
 	})
 }
 
-// A destination that goes away during its first look-up, and comes back, is
-// looked up again.
+// A destination that is removed during its first look-up, and added again, is looked
+// up again.
 func TestReturnBeforeTheFirstAddress(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var n fakeNet
@@ -583,8 +581,8 @@ func TestReturnBeforeTheFirstAddress(t *testing.T) {
 	})
 }
 
-// New destinations that do not resolve do not displace old ones that do, until
-// one of them resolves.
+// New destinations replace old ones with an address only when one of the new ones
+// resolves.
 func TestUnresolvableDestinationsWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var n fakeNet
@@ -609,7 +607,7 @@ func TestUnresolvableDestinationsWait(t *testing.T) {
 	})
 }
 
-// A caller that gives up is not the source's failure.
+// A caller that gives up is not a failure of the source.
 func TestReloadGivenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var n fakeNet
@@ -629,7 +627,7 @@ func TestReloadGivenUp(t *testing.T) {
 	})
 }
 
-// One malformed source does not take the others with it.
+// A malformed source does not affect the others.
 func TestMalformedSource(t *testing.T) {
 	t.Parallel()
 	var n fakeNet
@@ -640,7 +638,7 @@ func TestMalformedSource(t *testing.T) {
 	}
 }
 
-// A fetch that hangs delays neither senders nor Close.
+// A fetch that hangs does not delay senders or Close.
 func TestHangingSource(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var n fakeNet
@@ -678,8 +676,8 @@ func TestHangingSource(t *testing.T) {
 	})
 }
 
-// Names are looked up again at each recheck; a failed look-up, or one that
-// hangs, keeps the address.
+// Names are looked up again at each recheck. A look-up that fails or hangs keeps the
+// address.
 func TestRecheckLooksNamesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var n fakeNet
@@ -700,7 +698,7 @@ func TestRecheckLooksNamesUp(t *testing.T) {
 		time.Sleep(10 * time.Minute)
 		equal(t, "hanging", addr(), "10.0.0.2:8884")
 		c.Send("C", "N", Int("x", 1))
-		equalSlices(t, "numbers go on", n.seqs("10.0.0.2:8884"), []int32{2})
+		equalSlices(t, "numbers continue", n.seqs("10.0.0.2:8884"), []int32{2})
 	})
 }
 
@@ -776,7 +774,7 @@ func TestKnownOption(t *testing.T) {
 	}
 }
 
-// The sample documents no option that is not there, and leaves none out.
+// The sample documents exactly the options that exist.
 func TestSampleKnowsEveryOption(t *testing.T) {
 	t.Parallel()
 	text := strings.ReplaceAll(conf.Sample, "#xApMon_", "xApMon_")
@@ -812,7 +810,7 @@ func TestOpenInBackground(t *testing.T) {
 			t.Errorf("Ready while a source hangs: %v", err)
 		}
 		w.hang(false)
-		if err := c.Ready(t.Context()); err != nil { // the look that hangs has failed
+		if err := c.Ready(t.Context()); err != nil { // the read that hangs has failed
 			t.Fatal(err)
 		}
 		time.Sleep(2 * time.Minute)

@@ -22,87 +22,86 @@ import (
 
 // Defaults of a Client.
 const (
-	// DefaultCluster is the cluster of a message that names none.
+	// DefaultCluster is the cluster of a message without one.
 	DefaultCluster = "ApMon_UserSend"
-	// DefaultMonitorCluster is the cluster of the reports on the host.
-	DefaultMonitorCluster = "ApMon_SysMon"
-	// DefaultJobCluster is the cluster of jobs that name none.
+	// DefaultHostCluster is the cluster of the reports on the host.
+	DefaultHostCluster = "ApMon_SysMon"
+	// DefaultJobCluster is the cluster of jobs without one.
 	DefaultJobCluster = "ApMon_JobMon"
-	// DefaultRate is the rate limit in datagrams a second: receivers silently
-	// drop what exceeds 50 from one address.
+	// DefaultRate is the rate limit in datagrams a second. Receivers silently drop
+	// datagrams over 50 a second from one address.
 	DefaultRate = conf.DefaultMaxMsgRate
 )
 
-// RatePolicy is what happens to a message over the rate limit.
+// RatePolicy selects how Send handles a message over the rate limit.
 type RatePolicy int
 
 const (
-	// RateDrop returns [ErrRateLimited] at once, and counts the message. It is
-	// the default.
+	// RateDrop drops and counts the message, and returns [ErrRateLimited] at once.
+	// It is the default.
 	RateDrop RatePolicy = iota
-	// RateWait waits until the message may be sent. No lock is held; the wait
-	// ends with the context of [Client.SendMessage], or with [ErrClosed] when
-	// the client is closed. A message of very many datagrams is sent in parts.
+	// RateWait waits until the message may be sent, without holding a lock. The wait
+	// ends with the context of [Client.SendMessage], or with [ErrClosed] when the
+	// client is closed. A message of very many datagrams is sent in parts.
 	RateWait
-	// RateOff sends every message at once.
+	// RateOff sends every message at once, without a limit.
 	RateOff
 )
 
 // Options are the settings of a client that do not come from a configuration.
-// The zero value of every field is its default. Pass them to [New] or [Open] as
-// an [Option], once:
+// The zero value of every field is its default. Pass them to [New] or [OpenSources]
+// as an [Option], once:
 //
 //	c, err := apmon.New(cfg, apmon.Options{RatePolicy: apmon.RateWait}, apmon.WithLogger(logger))
 type Options struct {
-	// RatePolicy is what happens to a message over the rate limit.
+	// RatePolicy selects how a message over the rate limit is handled.
 	RatePolicy RatePolicy
 	// DatagramLimit is the size in bytes at which a message is split into
-	// datagrams: 1432 by default, so that one fits an Ethernet frame with IPv6
-	// or a tunnel; 8192 at most, the smaller of the receivers' buffers.
+	// datagrams. The default is 1432, so that a datagram fits an Ethernet frame
+	// with IPv6 or a tunnel. The maximum is 8192, the smaller one of the buffer
+	// sizes of receivers.
 	DatagramLimit int
-	// Cluster and Node are those of messages that name none. The defaults are
+	// Cluster and Node are the names of messages without one. The defaults are
 	// [DefaultCluster] and the fully qualified host name.
 	Cluster, Node string
-	// HostCluster and HostNode are those of the reports on this host, until
-	// [Client.SetMonitorNames]. The defaults are [DefaultMonitorCluster] and
-	// Node.
+	// HostCluster and HostNode are the names of the reports on this host, until
+	// [Client.SetHostReportNames] changes them. The defaults are
+	// [DefaultHostCluster] and Node.
 	HostCluster, HostNode string
-	// WithoutHost leaves this host, and the sender's own statistics, out of the
-	// reports, whatever the configurations say. It is for programs that report
-	// their own sources or jobs, on hosts on which apmon-bg reports the host.
+	// WithoutHost switches off the reports on this host and the sender's own
+	// statistics. It overrides the configurations. Use it in programs that report
+	// their own sources or jobs while apmon-bg reports the host.
 	WithoutHost bool
-	// Adjust changes the merged configuration before it is used, now and at
-	// every reload: to add a password that is kept elsewhere, or to change the
-	// rate.
+	// Adjust changes the merged configuration before it is used, at the start and
+	// at every reload, for example to set a password or the rate.
 	Adjust func(*conf.Config)
 	// AdjustSource changes the monitoring options of each source before they are
-	// used, now and at every reload; see [Client.Monitor]. It is also called with
-	// the defaults: New and Open return an error for an interval that is neither
-	// 0 nor at least 1 s. If it sets such an interval later, a reload changes
-	// nothing and returns the error.
+	// used, at the start and at every reload; see [Client.Monitor]. An interval must
+	// be 0 or at least 1 s. New and Open also call AdjustSource with the default
+	// options and return an error for any other interval; so does a later reload,
+	// which then changes nothing.
 	AdjustSource func(*conf.Options)
 
 	// The fields below are for Open; with New they are an error.
 
-	// Directives are directives of the program, which a configuration may hold.
-	// They are returned in [conf.Options].Settings; Adjust gets those of all
-	// sources.
+	// Directives are the program's own directives. Their values are in
+	// [conf.Options].Settings; Adjust gets those of all sources.
 	Directives []conf.Directive
 
 	// Fallback tries the sources one by one, in random order, until one yields a
 	// destination, and uses only that one. By default all are merged.
 	Fallback bool
-	// StartEmpty lets Open succeed without any destination and keep trying: for
-	// programs that may start before the network is up. Until a source yields a
-	// destination, Send returns [ErrNoDestination].
+	// StartEmpty lets Open succeed without any destination and try again in the
+	// background. Use it in programs that may start before the network is up. Until
+	// a source yields a destination, Send returns [ErrNoDestination].
 	StartEmpty bool
 	// OpenInBackground implies StartEmpty: Open returns at once, and the sources
 	// are read in the background. See [Client.Ready].
 	OpenInBackground bool
 }
 
-// Option is an argument of [New] and [Open]: [Options], or a replacement for a
-// part of the client such as [WithLogger].
+// Option is an argument of [New] and [OpenSources]: [Options], or a replacement for
+// a part of the client such as [WithLogger].
 type Option interface{ set(*settings) }
 
 type optionFunc func(*settings)
@@ -126,8 +125,8 @@ type settings struct {
 	tap       func(datagram []byte)
 	// defaultNode returns Node, or else the host name.
 	defaultNode func() string
-	forOpen     []string // options given that only Open heeds
-	forNew      []string // likewise New
+	forOpen     []string // options given that only Open uses
+	forNew      []string // options given that only New uses
 	bad         error    // an option's argument
 }
 
@@ -174,10 +173,10 @@ func WithTransport(t http.RoundTripper) Option {
 	})
 }
 
-// WithTap calls tap for every datagram when it is sent, once for all
-// destinations, without a password and with sequence numbers of its own. With a
-// tap there need be no destination. The bytes are valid only during the call;
-// calls come one at a time, and hold up the sender.
+// WithTap calls tap with every datagram that is sent, once for all destinations,
+// without a password and with its own sequence numbers. A client with a tap needs no
+// destination. The bytes are valid only during the call. Calls are never concurrent,
+// and delay the sender.
 func WithTap(tap func(datagram []byte)) Option {
 	return optionFunc(func(s *settings) { s.tap = tap })
 }
@@ -205,12 +204,12 @@ func newSettings(opts []Option) (*settings, error) {
 	}
 	s.DatagramLimit = cmp.Or(s.DatagramLimit, xdr.DefaultLimit)
 	s.Cluster = cmp.Or(s.Cluster, DefaultCluster)
-	s.HostCluster = cmp.Or(s.HostCluster, DefaultMonitorCluster)
+	s.HostCluster = cmp.Or(s.HostCluster, DefaultHostCluster)
 	for _, n := range []struct{ what, name string }{
 		{"default cluster", s.Cluster}, {"default node", s.Node}, {"cluster of the host", s.HostCluster}, {"node of the host", s.HostNode},
 	} {
 		if n.name == "" {
-			continue // a node: the host's name
+			continue // the host name is the default node
 		}
 		if err := xdr.CheckName(n.name); err != nil {
 			return nil, fmt.Errorf("apmon: %s: %w", n.what, err)
@@ -250,7 +249,7 @@ func (s *settings) monitoring(configs []conf.Config) ([]conf.Options, error) {
 	for _, cfg := range configs {
 		o := cfg.Options
 		if s.AdjustSource != nil {
-			o.Params = maps.Clone(o.Params)
+			o.Switches = maps.Clone(o.Switches)
 			s.AdjustSource(&o)
 			if err := checkOptions(o); err != nil {
 				return nil, err

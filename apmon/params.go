@@ -12,11 +12,11 @@ import (
 	"github.com/apmon-go/apmon/internal/safetext"
 )
 
-// Params converts a map to parameters, sorted by name: integers as [Int] does,
-// floats as [Float], strings as [String], booleans to 1 and 0, and a
-// [json.Number] to its number; likewise types with these underlying types. No
-// other type can be sent: neither nil, pointers, slices and structs, nor a
-// [time.Duration], whose unit would not be known (use its Seconds method).
+// Params converts a map to parameters, sorted by name. It converts integers like
+// [Int], floats like [Float], strings like [String], booleans to 1 and 0, a
+// [json.Number] to its number, and types with these underlying types alike. Values of
+// other types cannot be sent: nil, pointers, slices, structs, and a [time.Duration],
+// which has no unit (use its Seconds method).
 //
 // The error joins those of all values that cannot be sent, and wraps
 // [ErrBadValue]; the other values are returned as parameters.
@@ -44,7 +44,8 @@ func fromMap(values map[string]any) (params []Param, bad *badParams) {
 	return params, bad
 }
 
-// paramOf converts a value to a parameter. The error is why it cannot be sent.
+// paramOf converts a value to a parameter. The error is the reason why it cannot be
+// sent.
 func paramOf(name string, value any) (Param, error) {
 	switch v := value.(type) {
 	case nil:
@@ -59,7 +60,7 @@ func paramOf(name string, value any) (Param, error) {
 		}
 		return Float(name, n), nil
 	case time.Duration:
-		return Param{}, errors.New("a time.Duration does not say its unit: give its Seconds()")
+		return Param{}, errors.New("a time.Duration has no unit: use its Seconds()")
 	}
 	switch v := reflect.ValueOf(value); {
 	case v.CanInt():

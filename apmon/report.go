@@ -13,10 +13,9 @@ import (
 
 // Source adds parameters to a report, see [Client.AddSource].
 //
-// Collect appends to params and returns the result; what it has appended is
-// sent even if it returns an error. It is never called concurrently. The
-// context ends when the next report is due: a source that does not return by
-// then misses that report.
+// Collect appends to params and returns the result, which is sent even if Collect
+// returns an error. It is never called concurrently. The context ends when the next
+// report is due; a source that does not return by then misses that report.
 type Source interface {
 	Collect(ctx context.Context, params []Param) ([]Param, error)
 }
@@ -24,9 +23,9 @@ type Source interface {
 // Messenger is a source that reports on more than one node, or with times of its
 // own, see [Client.AddMessenger].
 //
-// Messages calls send for each message; empty names stand for those of the
-// [ReportOptions]. An error of send is about that message only, and need not
-// end the report. The rest is as for [Source].
+// Messages calls send for each message. Empty names mean those of the
+// [ReportOptions]. An error of send concerns that message only; the others may still
+// be sent. Calls and contexts are as for [Source].
 type Messenger interface {
 	Messages(ctx context.Context, send func(Message) error) error
 }
@@ -39,13 +38,13 @@ type ReportOptions struct {
 	Interval time.Duration // between two reports, at least 1 s; 0 for 120 s
 }
 
-// ReportStats is what is known of the reports of one source.
+// ReportStats holds the state and the counters of the reports of one source.
 type ReportStats struct {
 	Name      string        // "host …", "job …", or the source's name
 	Interval  time.Duration // between two reports
-	Next      time.Time     // when the next is due, while the monitor runs
-	Reports   uint64        // made
-	Skipped   uint64        // not made, as the previous one was still under way
+	Next      time.Time     // when the next report is due, while the monitor runs
+	Reports   uint64        // reports made
+	Skipped   uint64        // reports not made, as the previous one was under way
 	Failures  uint64        // reports made with an error of collecting or sending
 	LastError string        // of the last report; empty if it succeeded
 	Took      time.Duration // to collect and send the last report
@@ -65,8 +64,8 @@ type route struct {
 	cluster, node string // of messages that name none
 }
 
-// run returns a run of a task that sends what a messenger reports. Once the task
-// is removed nothing is sent.
+// run returns a run of a task that sends the messages of a messenger. It sends
+// nothing once the task is removed.
 func (r *reporter) run(t *schedule.Task, to route, m Messenger) func(context.Context) error {
 	return func(ctx context.Context) error {
 		return m.Messages(ctx, func(msg Message) error {
@@ -93,10 +92,10 @@ func (r *reporter) add(m Messenger, o ReportOptions) (*schedule.Task, error) {
 	return t, nil
 }
 
-// notRead logs what cannot be read. Package procinfo reports each cause once.
+// notRead logs values that cannot be read. Package procinfo reports each cause once.
 func (r *reporter) notRead(err error) {
 	if err != nil {
-		r.logger.LogAttrs(context.Background(), slog.LevelWarn, "not everything can be read, reports lack it", slog.String("error", err.Error()))
+		r.logger.LogAttrs(context.Background(), slog.LevelWarn, "some values cannot be read and are not reported", slog.String("error", err.Error()))
 	}
 }
 
@@ -107,15 +106,15 @@ func logRun(logger *slog.Logger, e schedule.Event) {
 	case schedule.Recovered:
 		level, message, attr = slog.LevelInfo, "report made again", slog.Int("failed", e.Failures)
 	case schedule.Failed:
-		level, message, attr = slog.LevelWarn, "report not made, or not whole", slog.String("error", e.Err.Error())
+		level, message, attr = slog.LevelWarn, "report not made, or incomplete", slog.String("error", e.Err.Error())
 	case schedule.Skipped:
-		logger.LogAttrs(context.Background(), slog.LevelWarn, "report skipped, the one before is still under way", slog.String("source", e.Task))
+		logger.LogAttrs(context.Background(), slog.LevelWarn, "report skipped, the previous one is still under way", slog.String("source", e.Task))
 		return
 	}
 	logger.LogAttrs(context.Background(), level, message, slog.String("source", e.Task), attr)
 }
 
-// collected is a [Source] as a [Messenger].
+// collected makes a [Messenger] of a [Source].
 type collected struct {
 	source Source
 	params []Param
@@ -127,20 +126,20 @@ func (c *collected) Messages(ctx context.Context, send func(Message) error) erro
 	return errors.Join(err, send(Message{Params: c.params}))
 }
 
-// Monitored is a source that is reported in the background.
-type Monitored struct {
+// MonitoredSource is a source that is reported in the background.
+type MonitoredSource struct {
 	r *reporter
 	t *schedule.Task
 }
 
-// Remove ends the reports. It does not wait for one under way, of which nothing
-// more is sent.
-func (s *Monitored) Remove() { s.r.schedule.Remove(s.t) }
+// Remove ends the reports. It does not wait for a report under way; the rest of that
+// report is not sent.
+func (s *MonitoredSource) Remove() { s.r.schedule.Remove(s.t) }
 
-// Report reports the source now, and returns when that is done or ctx has ended.
-// The errors are those of [Client.Report]. A source that was removed is not
-// reported.
-func (s *Monitored) Report(ctx context.Context) error {
+// Report reports the source now, and returns when the report is sent or ctx has
+// ended. The errors are those of [Client.Report]. It does not report a source that
+// was removed.
+func (s *MonitoredSource) Report(ctx context.Context) error {
 	if s.r.sender.closed.Load() {
 		return ErrClosed
 	}

@@ -74,7 +74,7 @@ func TestNamesDefaultAndScope(t *testing.T) {
 	c.Send("", "", Int("x", 1))
 	d := l.Next()
 	equal(t, "names", d.Cluster+"/"+d.Node, "ApMon_UserSend/my node")
-	// A name given once does not stick.
+	// The names of one message do not affect the next.
 	c.Send("A?/b", "", Int("x", 1))
 	d = l.Next()
 	equal(t, "names", d.Cluster+"/"+d.Node, "A?/b/my node")
@@ -90,9 +90,9 @@ func TestInstanceIDsDiffer(t *testing.T) {
 	t.Parallel()
 	seen := map[int32]bool{}
 	for range 100 {
-		id, err := newInstance()
-		if err != nil || id < 0 || seen[id] {
-			t.Fatalf("instance id %d, %v", id, err)
+		id := newInstance()
+		if id < 0 || seen[id] {
+			t.Fatalf("instance id %d", id)
 		}
 		seen[id] = true
 	}
@@ -161,7 +161,7 @@ func TestBadParameterLeavesTheOthers(t *testing.T) {
 				t.Errorf("got %v", got)
 			}
 			equal(t, "bad parameters", c.Stats().BadParameters, 1)
-			// Alone, nothing is sent at all.
+			// Without another parameter, nothing is sent.
 			if err := c.Send("C", "N", tt.bad); !errors.Is(err, tt.want) {
 				t.Errorf("alone: %v", err)
 			}
@@ -179,7 +179,7 @@ func TestManyBadParametersMakeAShortError(t *testing.T) {
 		params[i] = Float(fmt.Sprint("p", i), math.NaN())
 	}
 	err := c.Send("C", "N", params...)
-	if !errors.Is(err, ErrBadValue) || len(err.Error()) > 2000 || !strings.Contains(err.Error(), "99990 parameters more") {
+	if !errors.Is(err, ErrBadValue) || len(err.Error()) > 2000 || !strings.Contains(err.Error(), "99990 more parameters") {
 		t.Errorf("got %v", err)
 	}
 	equal(t, "counted", c.Stats().BadParameters, 100_000)
@@ -221,7 +221,7 @@ func TestHundredThousandParameters(t *testing.T) {
 	for i := range params {
 		params[i] = Int(fmt.Sprint("p", i), i)
 	}
-	// That many datagrams at once would be lost at the receiver.
+	// The receiver would drop so many datagrams at once.
 	c := client(t, config(t, "1.2.3.4"), n.options()...)
 	if err := c.Send("C", "N", params...); !errors.Is(err, ErrRateLimited) || !strings.Contains(err.Error(), "message of 1447 datagrams") {
 		t.Errorf("got %v", err)
@@ -245,7 +245,7 @@ func TestHundredThousandParameters(t *testing.T) {
 	equal(t, "arrived", i, len(params))
 }
 
-// The last of many bad parameters is bad in another way than the others.
+// The last of many bad parameters has another kind of error than the others.
 func TestEveryKindOfErrorIsFound(t *testing.T) {
 	t.Parallel()
 	var n fakeNet
@@ -359,8 +359,8 @@ func TestNewRefuses(t *testing.T) {
 	}
 }
 
-// A destination where nobody listens is counted, costs the others nothing, and
-// gets every datagram once somebody does.
+// Refusals of a destination are counted and do not affect other destinations. Once a
+// receiver listens, it gets every datagram.
 func TestRefusedDestination(t *testing.T) {
 	t.Parallel()
 	good := testkit.Listen(t)
@@ -381,9 +381,9 @@ func TestRefusedDestination(t *testing.T) {
 	equal(t, "last error", s[0].LastError, "connection refused")
 	equal(t, "refused by the good one", s[1].Refused, 0)
 
-	c.Send("C", "N", Int("i", 4)) // refused as well; the answer waits in the socket
+	c.Send("C", "N", Int("i", 4)) // refused too; the answer waits in the socket
 	again := testkit.ListenAt(t, name)
-	c.Send("C", "N", Int("i", 5)) // meets that answer, and is sent all the same
+	c.Send("C", "N", Int("i", 5)) // gets that answer, and is sent again
 	d := again.Next()
 	equal(t, "seq", d.Seq, 6)
 	equal(t, "i", d.Params[0].Int(), 5)
@@ -406,7 +406,7 @@ func TestSocketIsMadeAfresh(t *testing.T) {
 			}
 			time.Sleep(50 * time.Millisecond)
 		}
-		// 5 s of failures: a new socket a second, not one for each datagram.
+		// 5 s of failures: one new socket a second, not one for each datagram.
 		if len(n.dials) < 4 || len(n.dials) > 6 {
 			t.Errorf("%d sockets made", len(n.dials))
 		}
@@ -482,8 +482,8 @@ func TestLookups(t *testing.T) {
 			t.Errorf("gone.example: %+v", s)
 		}
 
-		// Found later, off the sending path. (An answer that takes no time may be
-		// there before the message goes.)
+		// Look-ups later, off the sending path. (An immediate answer might arrive
+		// before the message is sent.)
 		later := func(addr string) func(context.Context) ([]netip.Addr, error) {
 			return func(context.Context) ([]netip.Addr, error) {
 				time.Sleep(time.Second)
@@ -499,7 +499,7 @@ func TestLookups(t *testing.T) {
 		c.Send("C", "N", Int("x", 1))
 		equalSlices(t, "numbers", n.seqs("10.0.0.5:8884"), []int32{1})
 
-		// A changed address is noticed, and the numbers go on.
+		// A changed address is noticed, and the sequence numbers continue.
 		n.set("slow.example", later("10.0.0.33"))
 		n.set("both.example", func(context.Context) ([]netip.Addr, error) { return nil, errors.New("server failure") })
 		time.Sleep(lookupInterval)
@@ -514,8 +514,8 @@ func TestLookups(t *testing.T) {
 	})
 }
 
-// A name that cannot be looked up is tried ever more seldom, as a source of
-// configuration is, however often something is sent and the sources are read.
+// A name that fails to resolve is looked up at growing intervals, like a source of
+// configuration, no matter how often messages are sent and sources are read.
 func TestLookupsBackOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var n fakeNet
@@ -552,9 +552,9 @@ func TestLookupsBackOff(t *testing.T) {
 			t.Errorf("%d look-ups in a day", asked)
 		}
 
-		// Who asks for it does not wait.
+		// An explicit Reload looks the name up at once.
 		n.answer("gone.example", "10.0.0.2")
-		time.Sleep(retryInterval) // one may just have failed
+		time.Sleep(retryInterval) // a look-up may just have failed
 		if err := c.Reload(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -563,7 +563,7 @@ func TestLookupsBackOff(t *testing.T) {
 			t.Error("not looked up by Reload")
 		}
 
-		// After a success it begins again.
+		// After a success the intervals start again.
 		n.set("gone.example", func(context.Context) ([]netip.Addr, error) {
 			mu.Lock()
 			defer mu.Unlock()
@@ -705,7 +705,7 @@ func TestManyClose(t *testing.T) {
 	}
 }
 
-// Logs are bounded, and hold no password.
+// The log is bounded and holds no password.
 func TestLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var buf bytes.Buffer
@@ -757,7 +757,7 @@ func TestSendAllocatesNothing(t *testing.T) {
 			}
 		}
 	}
-	// Over the limit, nothing either.
+	// A message over the limit does not allocate either.
 	cfg := config(t, a.Name())
 	cfg.MaxMsgRate = 1e-9
 	c := client(t, cfg)
@@ -770,7 +770,7 @@ func TestSendAllocatesNothing(t *testing.T) {
 
 var mixed50 = mixed(50)
 
-// mixed returns parameters such as a job sends, under 1432 bytes for 50.
+// mixed returns parameters like those of a job, under 1432 bytes for 50.
 func mixed(n int) []Param {
 	params := make([]Param, n)
 	for i := range params {
@@ -807,7 +807,7 @@ func TestIgnoredOptions(t *testing.T) {
 	}
 }
 
-// TestOpenFixed: a configuration made by hand is a source like others.
+// TestOpenFixed: a configuration that the program built is a source like others.
 func TestOpenFixed(t *testing.T) {
 	t.Parallel()
 	var n fakeNet

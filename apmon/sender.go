@@ -14,8 +14,8 @@ import (
 	"github.com/apmon-go/apmon/xdr"
 )
 
-// sender sends messages: it encodes them, keeps to the rate limit, and hands
-// the datagrams to the network and to the tap.
+// sender sends messages: it encodes them, applies the rate limit, and passes the
+// datagrams to the network and to the tap.
 type sender struct {
 	network  network
 	limiter  *limiter
@@ -27,8 +27,8 @@ type sender struct {
 	// Settings.
 	policy      RatePolicy
 	size        int           // limit of a datagram in bytes
-	cluster     string        // of messages that name none
-	defaultNode func() string // likewise
+	cluster     string        // of messages without one
+	defaultNode func() string // node of messages without one
 }
 
 // counters count messages.
@@ -43,7 +43,7 @@ type outgoing struct {
 	policy RatePolicy
 }
 
-// init prepares a sender without destinations, which lasts until ctx ends.
+// init prepares a sender without destinations. The sender lasts until ctx ends.
 func (s *sender) init(ctx context.Context, opt *settings, instance int32) {
 	s.policy, s.size, s.cluster, s.defaultNode = opt.RatePolicy, opt.DatagramLimit, opt.Cluster, opt.defaultNode
 	s.limiter = newLimiter(DefaultRate)
@@ -88,8 +88,8 @@ func (s *sender) send(ctx context.Context, m *outgoing) error {
 	return err
 }
 
-// report sends a report. No caller is held up by it, so that it waits for its
-// turn if the rate limit is reached.
+// report sends a report. If the rate limit is reached, it waits, since no caller
+// waits for it.
 func (s *sender) report(ctx context.Context, to tag, m Message) error {
 	if len(m.Params) == 0 {
 		return nil
@@ -101,8 +101,8 @@ func (s *sender) report(ctx context.Context, to tag, m Message) error {
 	return s.send(ctx, &outgoing{m, to, policy})
 }
 
-// check returns the error of sending the message that is due to its own names,
-// time and parameters.
+// check returns the error that sending the message would return for its names, time
+// and parameters.
 func (s *sender) check(m *Message) error {
 	enc := s.encoders.get()
 	_, err := s.encode(s.network.set.Load(), enc, m)
@@ -110,8 +110,8 @@ func (s *sender) check(m *Message) error {
 	return err
 }
 
-// admit returns when a message of n datagrams may be written, with the number
-// that may be written at once.
+// admit waits until a message of n datagrams may be written, as the policy allows,
+// and returns the number of datagrams that may be written at once.
 func (s *sender) admit(ctx context.Context, set *set, m *outgoing, n int) (int, error) {
 	err := s.reachable(set, m.to)
 	if err == nil && m.policy != RateOff {
@@ -120,9 +120,9 @@ func (s *sender) admit(ctx context.Context, set *set, m *outgoing, n int) (int, 
 	return n, err
 }
 
-// encodeAgain encodes a message for the set now in force, after the
-// configuration has changed while the message waited. The second result is about
-// the parameters that cannot be sent.
+// encodeAgain encodes a message for the current set, after the configuration has
+// changed while the message waited. The second result names the parameters that
+// cannot be sent.
 func (s *sender) encodeAgain(enc *xdr.Encoder, m *outgoing) (*set, error, error) {
 	set := s.network.set.Load()
 	n, bad := s.encode(set, enc, &m.Message)
@@ -140,7 +140,7 @@ func (s *sender) countBad(err error) {
 	}
 }
 
-// withBad adds the error about bad parameters to that of sending the others.
+// withBad joins the error about bad parameters with that of sending the others.
 func withBad(err, bad error) error {
 	if err == nil {
 		return bad
@@ -148,8 +148,8 @@ func withBad(err, bad error) error {
 	return fmt.Errorf("%w; %w", err, bad)
 }
 
-// encoders keeps encoders for later messages. One is kept outside the pool, since
-// a pool's calls take a quarter of the time of encoding a short message.
+// encoders keeps encoders for later messages. One encoder is kept outside the pool,
+// since the calls of a pool take a quarter of the time of encoding a short message.
 type encoders struct {
 	spare atomic.Pointer[xdr.Encoder]
 	pool  sync.Pool
@@ -175,8 +175,8 @@ func (e *encoders) put(enc *xdr.Encoder) {
 	}
 }
 
-// encode makes the datagrams of a message, and returns their number. The error is
-// about the parameters that are left out.
+// encode encodes a message and returns the number of datagrams. The error names the
+// parameters that are left out.
 func (s *sender) encode(set *set, enc *xdr.Encoder, m *Message) (int, error) {
 	if err := s.begin(set, enc, m); err != nil {
 		return 0, err
@@ -188,8 +188,8 @@ func (s *sender) encode(set *set, enc *xdr.Encoder, m *Message) (int, error) {
 	return enc.End(), err
 }
 
-// addRest adds the parameters that [xdr.Encoder.AddPlain] has left, of which the
-// first is not plain. The error is about those that cannot be sent.
+// addRest adds the parameters that [xdr.Encoder.AddPlain] has not added; the first of
+// them is not plain. The error names those that cannot be sent.
 func addRest(enc *xdr.Encoder, params []Param) error {
 	var bad *badParams
 	for i := 0; i < len(params); i += 1 + enc.AddPlain(params[i+1:]) {
@@ -246,9 +246,9 @@ func nameError(what, name string, err error) error {
 	return fmt.Errorf("apmon: %s %s: %w", what, safetext.Quote(name), err)
 }
 
-// limit asks the limiter whether a message of n datagrams may be sent, and
-// returns how many of them at once. With RateWait it waits for the first part;
-// write waits for the others.
+// limit asks the limiter whether a message of n datagrams may be sent, and returns
+// how many of them may be sent at once. With RateWait it waits for the first part,
+// and write waits for the others.
 func (s *sender) limit(ctx context.Context, policy RatePolicy, n int) (int, error) {
 	switch policy {
 	case RateDrop:
@@ -266,8 +266,8 @@ func (s *sender) limit(ctx context.Context, policy RatePolicy, n int) (int, erro
 	return n, nil
 }
 
-// write hands the datagrams to the destinations: the first ones at once, the
-// others as the limiter admits them.
+// write passes the datagrams to the destinations: the first ones at once, the others
+// as the limiter admits them.
 func (s *sender) write(ctx context.Context, set *set, m *outgoing, enc *xdr.Encoder, first int) error {
 	n := enc.Len()
 	for from, to := 0, min(first, n); ; {
@@ -301,12 +301,12 @@ func (s *sender) reachable(set *set, to tag) error {
 	return fmt.Errorf("%w has been resolved: %s", ErrNoDestination, set.names(to))
 }
 
-// errNotLoaded: there is no destination at all.
+// errNotLoaded is the error of a client that has no destination at all.
 var errNotLoaded = fmt.Errorf("%w: no configuration has been loaded", ErrNoDestination)
 
-// wait waits until the limiter admits some of the datagrams, and returns how
-// many: a message of more datagrams than the rate would never be admitted as a
-// whole. It asks for the rate each time, which may change meanwhile.
+// wait waits until the limiter admits some of the datagrams, and returns their
+// number: a message of more datagrams than the rate is never admitted as a whole. It
+// reads the rate each time, since the rate may change.
 func (s *sender) wait(ctx context.Context, datagrams int) (int, error) {
 	for {
 		now := s.network.now()

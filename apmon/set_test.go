@@ -43,7 +43,7 @@ func TestSetDestinations(t *testing.T) {
 		equal(t, "instance", got[1].Instance, got[0].Instance)
 		equal(t, "sent to what stays", c.Stats().Destinations[0].Sent, 2)
 
-		// What is wrong changes nothing.
+		// A bad configuration changes nothing.
 		for _, tt := range []struct {
 			cfg  conf.Config
 			says string
@@ -62,22 +62,22 @@ func TestSetDestinations(t *testing.T) {
 		}
 		equal(t, "destinations", names(c), "10.0.0.2:8884 10.0.0.3:8884 h.example:8884")
 
-		// What comes back goes on with its numbers.
+		// A destination that is used again continues its sequence numbers.
 		if err := set("10.0.0.1"); err != nil {
 			t.Fatal(err)
 		}
 		send()
 		equalSlices(t, "back", n.seqs("10.0.0.1:8884"), []int32{1, 2})
 
-		// The caller's value stays the caller's.
+		// Later changes of the caller's value have no effect.
 		cfg := config(t, "10.0.0.5")
-		cfg.Params = map[string]conf.ParamSwitch{"sys_load1": {On: false}}
+		cfg.Switches = map[string]conf.ParamSwitch{"sys_load1": {On: false}}
 		if err := c.SetDestinations(cfg); err != nil {
 			t.Fatal(err)
 		}
 		cfg.Destinations[0].Host = "10.0.0.6"
-		cfg.Params["sys_load1"] = conf.ParamSwitch{On: true}
-		if got := c.Configs()[0]; got.Destinations[0].Host != "10.0.0.5" || got.Params["sys_load1"].On {
+		cfg.Switches["sys_load1"] = conf.ParamSwitch{On: true}
+		if got := c.Configs()[0]; got.Destinations[0].Host != "10.0.0.5" || got.Switches["sys_load1"].On {
 			t.Errorf("in force: %+v", got)
 		}
 
@@ -88,8 +88,8 @@ func TestSetDestinations(t *testing.T) {
 	})
 }
 
-// A program that sets destinations is no longer told them by the sources, not
-// even by one that is being read.
+// After SetDestinations the sources have no effect, not even a source that is being
+// read.
 func TestSetDestinationsEndsSources(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -118,8 +118,8 @@ func TestSetDestinationsEndsSources(t *testing.T) {
 	})
 }
 
-// While destinations change as fast as they can, senders lose nothing and send
-// nothing twice to the one that stays.
+// While destinations change continuously, the one that stays gets every message
+// exactly once.
 func TestSetDestinationsLosesNothing(t *testing.T) {
 	t.Parallel()
 	var n fakeNet
@@ -192,7 +192,7 @@ func TestSetMaxMsgRate(t *testing.T) {
 	})
 }
 
-func TestSetMonitorNames(t *testing.T) {
+func TestSetHostReportNames(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		c, n := monitored(t, Options{Node: "host", HostCluster: "A"}, WithLogger(slog.New(slog.DiscardHandler)))
@@ -200,19 +200,19 @@ func TestSetMonitorNames(t *testing.T) {
 			t.Fatal(err)
 		}
 		time.Sleep(10 * time.Minute)
-		if err := c.SetMonitorNames(" ", "N"); !errors.Is(err, ErrBadName) {
+		if err := c.SetHostReportNames(" ", "N"); !errors.Is(err, ErrBadName) {
 			t.Errorf("got %v", err)
 		}
-		if err := c.SetMonitorNames("B", "N"); err != nil {
+		if err := c.SetHostReportNames("B", "N"); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(10 * time.Minute)
-		if err := c.SetMonitorNames("", ""); err != nil {
+		if err := c.SetHostReportNames("", ""); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
-		for _, want := range []nodeName{{"A", "host"}, {"B", "N"}, {DefaultMonitorCluster, "host"}} {
+		for _, want := range []nodeName{{"A", "host"}, {"B", "N"}, {DefaultHostCluster, "host"}} {
 			got := n.reports(here, want.cluster)
 			if len(got) < 4 {
 				t.Errorf("%d reports of %s", len(got), want.cluster)
@@ -224,8 +224,8 @@ func TestSetMonitorNames(t *testing.T) {
 	})
 }
 
-// Without the host, sources are reported alone, also after a reload that asks
-// for the host.
+// With WithoutHost only sources are reported, also after a reload that switches the
+// host on.
 func TestWithoutHost(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -247,7 +247,7 @@ func TestWithoutHost(t *testing.T) {
 		}
 		time.Sleep(time.Hour)
 		synctest.Wait()
-		equal(t, "host reports", len(n.reports(here, DefaultMonitorCluster)), 0)
+		equal(t, "host reports", len(n.reports(here, DefaultHostCluster)), 0)
 		if got := len(n.reports(here, DefaultCluster)); got < 119 {
 			t.Errorf("%d reports of the source in two hours", got)
 		}

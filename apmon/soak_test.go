@@ -26,10 +26,9 @@ func TestLongSoak(t *testing.T) {
 		rss                     float64
 		goroutines, descriptors int
 	}
-	// Resident memory is that without files behind it, after a collection that
-	// returns what is free: on a busy machine the collector comes late, the heap
-	// outgrows its goal by MBs in the meantime and keeps that for a while; and
-	// pages of the program itself are read when they are first used.
+	// Measure anonymous resident memory after a collection that returns free memory.
+	// On a busy machine the collector runs late, and the heap exceeds its goal by
+	// MBs for a while. File pages of the program are loaded when first used.
 	now := func() use {
 		debug.FreeOSMemory()
 		var m runtime.MemStats
@@ -49,7 +48,7 @@ func TestLongSoak(t *testing.T) {
 		}
 		return use{m.HeapAlloc, rss, runtime.NumGoroutine(), len(fds)}
 	}
-	l := testkit.Listen(t) // nobody reads: the kernel drops
+	l := testkit.Listen(t) // never read: the kernel drops the datagrams
 	synctest.Test(t, func(t *testing.T) {
 		c := client(t, config(t, l.Name()))
 		if err := c.Monitor(t.Context()); err != nil {

@@ -6,10 +6,10 @@ import (
 	"net/netip"
 )
 
-// socket writes datagrams without waiting and without allocating. The lock of
-// its destination guards it, so that it is never used once closed.
+// socket writes datagrams without waiting and without allocating. The lock of its
+// destination guards it, so that it is not used after close.
 type socket struct {
-	fd   int      // to be written to directly; -1 to write to conn
+	fd   int      // written to directly; -1 to write to conn
 	conn net.Conn // nil if the socket was made by system calls, as on Linux
 }
 
@@ -37,7 +37,7 @@ func (s *socket) writeConn(b []byte) error {
 }
 
 // pending returns and clears the error that the kernel holds for earlier
-// datagrams: ECONNREFUSED if the host has answered that nobody listens.
+// datagrams: ECONNREFUSED if the host has answered that the port is closed.
 func (s *socket) pending() error {
 	if s.fd < 0 {
 		return nil

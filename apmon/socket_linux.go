@@ -9,9 +9,9 @@ import (
 	"syscall"
 )
 
-// dialUDP makes a socket that is not registered with the runtime's poller. If it
-// were, each datagram sent would wake the thread that waits in epoll (which every
-// program with a timer has), at half the cost of the write.
+// dialUDP makes a socket that is not registered with the runtime's poller. With a
+// registered socket, each datagram sent wakes the thread that waits in epoll (every
+// program with a timer has one), which costs half as much as the write.
 func dialUDP(addr netip.AddrPort) (*socket, error) {
 	domain, sa, err := sockaddr(addr)
 	if err != nil {

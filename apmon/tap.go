@@ -6,7 +6,7 @@ import (
 	"github.com/apmon-go/apmon/xdr"
 )
 
-// tap shows datagrams to the function of [WithTap]. Without one it does nothing.
+// tap passes datagrams to the function of [WithTap], if there is one.
 type tap struct {
 	see    func(datagram []byte)
 	prefix []byte // empty without a tap
@@ -21,7 +21,7 @@ func (t *tap) init(see func(datagram []byte), instance int32) {
 	}
 }
 
-// send shows the datagrams from … to−1 of a message. It is small enough to be
+// send passes the datagrams from … to−1 of a message. It is small enough to be
 // inlined: most clients have no tap.
 func (t *tap) send(enc *xdr.Encoder, from, to int) {
 	if t.see != nil {

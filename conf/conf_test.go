@@ -96,8 +96,8 @@ func TestParseDestination(t *testing.T) {
 		{line: "h : secret", err: `"h": more than a password`},
 		{line: "h: secret", err: `port ""`},
 		{line: "h secret #comment", err: `"h": more than a password`},
-		{line: "h 'secret'# comment", err: "behind the quoted password"},
-		{line: "h 'secret'more", err: "behind the quoted password"},
+		{line: "h 'secret'# comment", err: "after the quoted password"},
+		{line: "h 'secret'more", err: "after the quoted password"},
 		{line: "h " + strings.Repeat("s", 513), err: "at most 512"},
 	} {
 		got, err := ParseDestination(tt.line)
@@ -111,7 +111,7 @@ func TestParseDestination(t *testing.T) {
 			t.Errorf("%q: got error %v, want one with %s", tt.line, err, tt.err)
 		}
 		if err != nil && (strings.Contains(err.Error(), "secret") || len(err.Error()) > 250) {
-			t.Errorf("%q: the error tells too much: %v", tt.line, err)
+			t.Errorf("%q: the error shows too much: %v", tt.line, err)
 		}
 	}
 }
@@ -144,7 +144,7 @@ func TestParse(t *testing.T) {
 		lines = append(lines, p.Error())
 	}
 	wantProblems := []string{
-		`f.conf:7: destination "bad": more than a password behind it (quote a password with blanks)`,
+		`f.conf:7: destination "bad": more than a password after it (quote a password with blanks)`,
 		`f.conf:9: destination "h:99999": port "99999" is not a number from 1 to 65535`,
 		`f.conf:10: xApMon_maxMsgRate: "lots" is not a positive number of messages a second`,
 		`f.conf:11: directive "xApMon_loglevel" has no '='`,
@@ -167,11 +167,11 @@ func TestParseList(t *testing.T) {
 	}
 }
 
-// TestListWithCommaInPassword: what stands behind the comma is neither shown nor
+// TestListWithCommaInPassword: the text after the comma is neither shown nor
 // looked up.
 func TestListWithCommaInPassword(t *testing.T) {
 	t.Parallel()
-	const entry = ": a name without a dot behind a password (quote a password with commas)"
+	const entry = ": a name without a dot after a password (quote a password with commas)"
 	for list, want := range map[string]string{
 		"h p,HUNTER2":           "h:8884=p; entry 2" + entry,
 		"h p,HUNTER2,HUNTER3":   "h:8884=p; entry 2" + entry + "; entry 3" + entry,
@@ -196,8 +196,8 @@ func TestListWithCommaInPassword(t *testing.T) {
 	}
 }
 
-// TestTwoPasswords: the first of two passwords of a destination is used, and the
-// second reported, and neither shown.
+// TestTwoPasswords: of two passwords of a destination the first is used, the second
+// is reported, and neither is shown.
 func TestTwoPasswords(t *testing.T) {
 	t.Parallel()
 	c, problems := Parse("f", []byte("h one\nh:8884\nh one\nh:8884 two\nh:1 two\n"), nil)
@@ -283,7 +283,7 @@ func FuzzParse(f *testing.F) {
 		if c.RecheckInterval != 0 && c.RecheckInterval < MinRecheck || c.SysInterval < 0 || c.JobInterval < 0 {
 			t.Errorf("intervals %v %v %v", c.RecheckInterval, c.SysInterval, c.JobInterval)
 		}
-		roundTrip(t, c) // what was accepted is read back as the same
+		roundTrip(t, c) // an accepted configuration reads back as the same
 		if _, problems := Parse("redacted", c.Format(false), knownOption); len(problems) > 0 {
 			t.Error(problems)
 		}

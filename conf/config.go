@@ -43,7 +43,7 @@ func (c Config) Equal(other Config) bool {
 // Merge adds another configuration: its destinations that c does not have, and its
 // options where those of c are at the default. Of two rates the lower counts.
 func (c *Config) Merge(other Config) {
-	c.Destinations, c.Params = slices.Clone(c.Destinations), maps.Clone(c.Params) // copies of c may share them
+	c.Destinations, c.Switches = slices.Clone(c.Destinations), maps.Clone(c.Switches) // copies of c may share them
 	a := adder{c: c}
 	c.plain = maps.Clone(c.plain)
 	for _, d := range other.Destinations {
@@ -55,12 +55,12 @@ func (c *Config) Merge(other Config) {
 		}
 		_ = a.add(d)
 	}
-	for _, d := range directives() {
+	for _, d := range directives {
 		d.merge(&c.Options, &other.Options)
 	}
 	c.Settings = append(slices.Clip(c.Settings), other.Settings...)
-	for name, p := range other.Params {
-		if _, ok := c.Params[name]; !ok {
+	for name, p := range other.Switches {
+		if _, ok := c.Switches[name]; !ok {
 			c.setParam(name, p)
 		}
 	}
@@ -73,10 +73,10 @@ func first[T comparable](to *T, v T) {
 	}
 }
 
-// DefaultPassword sets the password of the destinations that have none, except those
+// SetDefaultPassword sets the password of the destinations that have none, except those
 // that only plain-http sources name: anyone on the path to the server could have
 // added them. It returns the sources of these.
-func (c *Config) DefaultPassword(password string) (plain []string) {
+func (c *Config) SetDefaultPassword(password string) (plain []string) {
 	c.Destinations = slices.Clone(c.Destinations)
 	for i := range c.Destinations {
 		d := &c.Destinations[i]
@@ -92,9 +92,9 @@ func (c *Config) DefaultPassword(password string) (plain []string) {
 	return plain
 }
 
-// AddLine adds the destination of a line as [ParseDestination] reads it, unless it is
-// there already. If it is there with another password, that password stays and
-// AddLine returns an error.
+// AddLine adds the destination of a line, see [ParseDestination], unless c has it
+// already. If c has it with another password, that password stays and AddLine
+// returns an error.
 func (c *Config) AddLine(line string) error { return (&adder{c: c}).line(line) }
 
 // Format prints the configuration as a file that parses to an equal one. Options at
@@ -105,14 +105,11 @@ func (c Config) Format(secrets bool) []byte {
 	if c.Source != "" {
 		fmt.Fprintf(&b, "# %s\n", strings.Map(printable, c.Source))
 	}
-	for _, d := range directives() {
-		if d.format == nil {
-			continue
-		}
+	for _, d := range directives {
 		if v := d.format(&c.Options); v != "" {
 			fmt.Fprintf(&b, prefix+"%s = %s\n", d.name, v)
-		} else {
-			fmt.Fprintf(&b, "# "+prefix+"%s = %s\n", d.name, d.byDefault)
+		} else if v := d.byDefault(); v != "" {
+			fmt.Fprintf(&b, "# "+prefix+"%s = %s\n", d.name, v)
 		}
 	}
 	for _, s := range c.Settings {
@@ -122,8 +119,8 @@ func (c Config) Format(secrets bool) []byte {
 		}
 		fmt.Fprintf(&b, prefix+"%s = %s\n", s.Name, strings.Map(printable, v))
 	}
-	for _, name := range slices.Sorted(maps.Keys(c.Params)) {
-		p := c.Params[name]
+	for _, name := range slices.Sorted(maps.Keys(c.Switches)) {
+		p := c.Switches[name]
 		if p.Name != "" {
 			name = p.Name
 		}

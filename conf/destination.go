@@ -116,9 +116,9 @@ func cutComment(s string) string {
 
 func isBlank(c byte) bool { return c == ' ' || c == '\t' }
 
-// shown returns an address for messages. A password may be in the port's place,
-// before an '@', in quotes, or behind a separator of another format: it is
-// omitted.
+// shown returns an address for messages. It omits anything that may be a password:
+// text in the place of the port, before an '@', in quotes, or after a separator of
+// another format.
 func shown(addr string) string {
 	if strings.Contains(addr, "@") {
 		return quote("...")
@@ -163,10 +163,10 @@ func parseAddress(addr string) (Destination, error) {
 	if rest, ok := strings.CutPrefix(addr, "["); ok {
 		host, rest, ok = strings.Cut(rest, "]")
 		if !ok {
-			return fail("no ']' behind the address")
+			return fail("no ']' after the address")
 		}
 		if port, hasPort = strings.CutPrefix(rest, ":"); !hasPort && rest != "" {
-			return fail("':' and a port, or nothing, stands behind the ']'")
+			return fail("':' and a port, or nothing, must follow the ']'")
 		}
 		if a, err := netip.ParseAddr(host); err != nil || !a.Is6() {
 			return fail("not an IPv6 address in the brackets")
@@ -205,7 +205,7 @@ func parsePort(s string) (uint16, error) {
 	case likePort(s):
 		return 0, fmt.Errorf("port %s is not a number from 1 to 65535", quote(s))
 	}
-	return 0, errors.New("the port is not a number from 1 to 65535 (a password stands behind a blank)")
+	return 0, errors.New("the port is not a number from 1 to 65535 (a password follows a blank)")
 }
 
 // checkHost returns why a text cannot be a host name or an address. Underscores are
@@ -215,14 +215,14 @@ func checkHost(host string) error {
 		return errors.New("no host")
 	}
 	if len(host) >= len(prefix) && strings.EqualFold(host[:len(prefix)], prefix) {
-		return fmt.Errorf("a directive is written %sNAME = VALUE, on a line of its own", prefix) // no host is called that
+		return fmt.Errorf("a directive is written %sNAME = VALUE, on a line of its own", prefix) // no host has such a name
 	}
 	if strings.Contains(host, ":") {
 		a, err := netip.ParseAddr(host)
 		if err != nil {
 			return fmt.Errorf("%s is not an IPv6 address", quote(host))
 		}
-		// To netip any text after a '%' is a zone, and it reaches terminals.
+		// netip accepts any text after a '%' as the zone, which terminals may show.
 		for _, c := range a.Zone() {
 			if !isHostRune(c) {
 				return fmt.Errorf("%s in the zone of the address", quote(string(c)))

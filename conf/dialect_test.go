@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// describe prints sources: their kind, and for texts what they hold.
+// describe prints sources: their kind, and the content of texts.
 func describe(sources []Source) string {
 	var list []string
 	for _, s := range sources {
@@ -47,7 +47,7 @@ func TestSources(t *testing.T) {
 		{"with port and password", " h:1 pw ", "text h:1=pw"},
 		{"list", "a:1,b:2 p , c.d", "text a:1 b:2=p c.d:8884"},
 		{"list, password with a slash", "a p/w,b.c", "text a:8884=p/w b.c:8884"},
-		{"list, path only behind a comma", "a,/etc/x", `text a:8884 [V: destination "/etc/x": "/" in the host name]`},
+		{"list, path only after a comma", "a,/etc/x", `text a:8884 [V: destination "/etc/x": "/" in the host name]`},
 		{"IPv6 is not Perl", "[::1]:8884", "text [::1]:8884"},
 		{"IPv6 list", "[::1]:8884,[2001:db8::1] p", "text [::1]:8884 [2001:db8::1]:8884=p"},
 		{"quoted password with a comma", "a 'p,q',b", "text a:8884=p,q b:8884"},
@@ -70,7 +70,7 @@ func TestSources(t *testing.T) {
 		{"Perl list, quoted password", `['h "a, b"']`, "text h:8884=a, b"},
 		{"Perl list, password with comma", `['h a,b']`, "text h:8884=a,b"},
 		{"Perl list, words", `['h', g.example.org:7]`, "text h:8884 g.example.org:7"},
-		{"Perl list, bad one", `['h', 'x:y']`, `text h:8884 [V:2: destination "x:...": the port is not a number from 1 to 65535 (a password stands behind a blank)]`},
+		{"Perl list, bad one", `['h', 'x:y']`, `text h:8884 [V:2: destination "x:...": the port is not a number from 1 to 65535 (a password follows a blank)]`},
 		{"Perl hash", `{'h' => {loglevel => 'NOTICE'}}`, "text h:8884 loglevel=NOTICE"},
 		{"Perl hash, several", `{'h:1 p' => {sys_monitoring=>0, "general_info"=>'off'}, g => {job_rss, 1}}`,
 			"text h:1=p sys_monitoring=off general_info=off; text g:8884 job_rss=on"},
@@ -80,7 +80,7 @@ func TestSources(t *testing.T) {
 		{"Perl hash, password with quotes", `{h=>'p"q',g=>'a \'b\''}`, "text h:8884=p\"q; text g:8884=a 'b'"},
 		{"Perl escapes", `["h a\"b\\c\$d\@e", 'g a\b\\c\'d']`, `text h:8884=a"b\c$d@e g:8884=a\b\c'd`},
 		{"Perl, not a variable", `["h a\$", "g c\@", "f 1$", 'e $x @y']`,
-			`text h:8884=a$ g:8884=c@ f:8884=1$ [V:4: destination "e": more than a password behind it (quote a password with blanks)]`},
+			`text h:8884=a$ g:8884=c@ f:8884=1$ [V:4: destination "e": more than a password after it (quote a password with blanks)]`},
 		{"servMon.sh", `['ml.example.org:8884'] `, "text ml.example.org:8884"},
 		{"sendToML.sh", ` {'ml.example.org:8884' => {loglevel => 'NOTICE', sys_monitoring => 0, general_info => 0, job_monitoring => 1}}`,
 			"text ml.example.org:8884 loglevel=NOTICE sys_monitoring=off job_monitoring=on general_info=off"},
@@ -92,8 +92,8 @@ func TestSources(t *testing.T) {
 	}
 }
 
-// TestSourceByForm: the form of a name decides first, and only then whether there
-// is such a file. It changes the working directory, so it is not parallel.
+// TestSourceByForm: the form of a name decides first, then the existence of a file
+// with that name. It changes the working directory, so it is not parallel.
 func TestSourceByForm(t *testing.T) {
 	t.Chdir(t.TempDir())
 	for _, name := range []string{"127.0.0.1:39997", "[::1]:1", "h:1 p", "a:1,b", "h : 1", "file", "h p", "x:y"} {
@@ -105,7 +105,7 @@ func TestSourceByForm(t *testing.T) {
 		t.Fatal(err)
 	}
 	for in, want := range map[string]string{
-		"destinations.conf":       "file destinations.conf", // which is not there
+		"destinations.conf":       "file destinations.conf", // does not exist
 		".conf":                   "file .conf",
 		"a/b":                     "file a/b",
 		"folder":                  "file folder",
@@ -137,7 +137,7 @@ func TestSourcesRefused(t *testing.T) {
 	for _, tt := range []struct{ name, in, err string }{
 		{"empty", " ", "empty"},
 		{"unclosed list", `['h'`, "no ',' or ']' at character 5"},
-		{"unclosed list behind a comma", `['h',`, "it ends too early"},
+		{"list that ends after a comma", `['h',`, "it ends too early"},
 		{"unclosed hash", `{'h'=>{a=>1}`, "no ',' or '}'"},
 		{"unclosed string", `['h]`, "no closing quote"},
 		{"ends in a backslash", `"h\`, "no closing quote"},
@@ -146,8 +146,8 @@ func TestSourcesRefused(t *testing.T) {
 		{"wrong bracket", `['h'}`, "no ',' or ']'"},
 		{"nothing in it", `[]`, "nothing in the literal"},
 		{"nothing but undef", `[undef,[''],{}]`, "nothing in the literal"},
-		{"more behind it", `['h'] ['g']`, "something behind the literal"},
-		{"code behind it", `['h']; system("x")`, "something behind the literal"},
+		{"text after it", `['h'] ['g']`, "text after the literal"},
+		{"code after it", `['h']; system("x")`, "text after the literal"},
 		{"code in it", `[system("x")]`, ""},
 		{"function", `['h', system("secret")]`, "no ',' or ']'"},
 		{"backticks", "['h', `secret`]", "no string, word or number"},
@@ -177,7 +177,7 @@ func TestSourcesRefused(t *testing.T) {
 		{"empty key", "{''=>'secret'}", "empty destination"},
 	} {
 		sources, err := ParseSource("VAR", tt.in)
-		if tt.name == "code in it" { // IPv6 or nothing: a bad list, and nobody runs it
+		if tt.name == "code in it" { // a list with a bad IPv6 address; it is not evaluated
 			c, _, _, err := (&Reader{Source: sources[0]}).Read(t.Context())
 			if len(c.Destinations) > 0 || err == nil {
 				t.Errorf("%s: got %v", tt.name, c.Destinations)
@@ -187,7 +187,7 @@ func TestSourcesRefused(t *testing.T) {
 		if err == nil || !strings.HasPrefix(err.Error(), "VAR: ") || !strings.Contains(err.Error(), tt.err) {
 			t.Errorf("%s: got %s, error %v, want one with %s", tt.name, describe(sources), err, tt.err)
 		} else if strings.Contains(err.Error(), "secret") || len(err.Error()) > 200 {
-			t.Errorf("%s: the error tells too much: %v", tt.name, err)
+			t.Errorf("%s: the error shows too much: %v", tt.name, err)
 		}
 	}
 }
@@ -296,7 +296,7 @@ func FuzzSources(f *testing.F) {
 			if again, _, changed, _ := r.Read(t.Context()); changed || !again.Equal(c) {
 				t.Errorf("%q: not the same when read again", src.at)
 			}
-			// Directives come from the keys of a hash alone.
+			// Only a hash holds directives.
 			if !strings.Contains(s, "{") && !c.Options.Equal(Options{}) {
 				t.Errorf("%q sets %+v", s, c.Options)
 			}

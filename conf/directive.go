@@ -8,7 +8,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -18,13 +17,18 @@ const prefix = "xApMon_"
 // directive is one line of the table from which directives are parsed, merged,
 // compared and formatted, and against which the sample file is tested.
 type directive struct {
-	name      string
-	byDefault string
-	scope     scope
-	parse     func(o *Options, value string) error
-	format    func(o *Options) string // "" for the default; nil for a directive that is ignored
-	merge     func(to, from *Options) // sets what to leaves at the default
-	reset     func(o *Options)        // sets the default
+	name  string
+	scope scope
+	field
+}
+
+// field is the field of Options that a directive sets.
+type field interface {
+	parse(o *Options, value string) error
+	format(o *Options) string // "" for the default
+	byDefault() string        // as format has it; "" for a directive that is ignored
+	merge(to, from *Options)  // sets what to leaves at the default
+	reset(o *Options)         // sets the default
 }
 
 // scope is what a directive affects.
@@ -32,89 +36,105 @@ type scope int
 
 const (
 	ofClient  scope = iota // sending, logging or reading the source
-	ofReports              // what is reported, or when
+	ofReports              // content or times of reports
 )
 
 // directives are those with a name of their own; [OptionLookup] finds the
 // switches of single parameters. To add a directive, add a field to Options, a
-// line here and a line to destinations.conf.
-var directives = sync.OnceValue(func() []directive {
-	rate := option("maxMsgRate", strconv.Itoa(DefaultMaxMsgRate), ofClient, func(o *Options) *float64 { return &o.MaxMsgRate }, parseRate,
-		func(rate float64) string { return strconv.FormatFloat(rate, 'g', -1, 64) })
-	rate.merge = func(to, from *Options) { // the lower counts
-		if to.MaxMsgRate == 0 || from.MaxMsgRate != 0 && from.MaxMsgRate < to.MaxMsgRate {
-			to.MaxMsgRate = from.MaxMsgRate
-		}
-	}
-	return []directive{
-		option("loglevel", "INFO", ofClient, func(o *Options) *slog.Level { return &o.LogLevel }, ParseLevel, levelName),
-		rate,
-		boolean("conf_recheck", ofClient, func(o *Options) *Switch { return &o.Recheck }),
-		interval("recheck_interval", ofClient, DefaultRecheck, MinRecheck, func(o *Options) *time.Duration { return &o.RecheckInterval }),
-		boolean("sys_monitoring", ofReports, func(o *Options) *Switch { return &o.SysMonitoring }),
-		interval("sys_interval", ofReports, DefaultInterval, MinInterval, func(o *Options) *time.Duration { return &o.SysInterval }),
-		boolean("job_monitoring", ofReports, func(o *Options) *Switch { return &o.JobMonitoring }),
-		interval("job_interval", ofReports, DefaultInterval, MinInterval, func(o *Options) *time.Duration { return &o.JobInterval }),
-		boolean("general_info", ofReports, func(o *Options) *Switch { return &o.GeneralInfo }),
-		boolean("self", ofReports, func(o *Options) *Switch { return &o.Self }),
-		ignored("auto_disable", warning("is of older clients, and ignored")),
-		// Older clients keep here, in their own copy of the configuration, when
-		// they last sent.
-		ignored("sys_data_sent", nil),
-		ignored("job_data_sent", nil),
-		ignored("general_data_sent", nil),
-	}
-})
+// line here and a line to destinations.conf. The table has no calls, so that it
+// takes no time at the start of a program.
+var directives = []directive{
+	{"loglevel", ofClient, &option[slog.Level]{&levelSyntax, func(o *Options) *slog.Level { return &o.LogLevel }}},
+	{"maxMsgRate", ofClient, &rateField{option[float64]{&rateSyntax, func(o *Options) *float64 { return &o.MaxMsgRate }}}},
+	{"conf_recheck", ofClient, &option[Switch]{&switchSyntax, func(o *Options) *Switch { return &o.Recheck }}},
+	{"recheck_interval", ofClient, &option[time.Duration]{&recheckSyntax, func(o *Options) *time.Duration { return &o.RecheckInterval }}},
+	{"sys_monitoring", ofReports, &option[Switch]{&switchSyntax, func(o *Options) *Switch { return &o.SysMonitoring }}},
+	{"sys_interval", ofReports, &option[time.Duration]{&intervalSyntax, func(o *Options) *time.Duration { return &o.SysInterval }}},
+	{"job_monitoring", ofReports, &option[Switch]{&switchSyntax, func(o *Options) *Switch { return &o.JobMonitoring }}},
+	{"job_interval", ofReports, &option[time.Duration]{&intervalSyntax, func(o *Options) *time.Duration { return &o.JobInterval }}},
+	{"general_info", ofReports, &option[Switch]{&switchSyntax, func(o *Options) *Switch { return &o.GeneralInfo }}},
+	{"self", ofReports, &option[Switch]{&switchSyntax, func(o *Options) *Switch { return &o.Self }}},
+	{"auto_disable", ofClient, &ignored{warning("is of older clients, and ignored")}},
+	// Older clients keep here, in their own copy of the configuration, when
+	// they last sent.
+	{"sys_data_sent", ofClient, &ignored{}},
+	{"job_data_sent", ofClient, &ignored{}},
+	{"general_data_sent", ofClient, &ignored{}},
+}
 
 // lookUpDirective returns the directive of a name, nil for none.
 func lookUpDirective(name string) *directive {
-	table := directives()
-	for i := range table {
-		if table[i].name == name {
-			return &table[i]
+	for i := range directives {
+		if directives[i].name == name {
+			return &directives[i]
 		}
 	}
 	return nil
 }
 
-// option is a directive that sets one field, whose zero value is the default.
-func option[T comparable](name, byDefault string, scope scope, field func(*Options) *T, parse func(string) (T, error), format func(T) string) directive {
-	var unset T
-	return directive{name, byDefault, scope,
-		func(o *Options, value string) error {
-			v, err := parse(value)
-			if err == nil || isWarning(err) {
-				*field(o) = v
-			}
-			return err
-		},
-		func(o *Options) string {
-			if *field(o) == unset {
-				return ""
-			}
-			return format(*field(o))
-		},
-		func(to, from *Options) { first(field(to), *field(from)) },
-		func(o *Options) { *field(o) = unset },
+// syntax is how the values of an option are read and written.
+type syntax[T any] struct {
+	byDefault T
+	parse     func(string) (T, error)
+	format    func(T) string
+}
+
+var (
+	levelSyntax    = syntax[slog.Level]{slog.LevelInfo, ParseLevel, levelName}
+	rateSyntax     = syntax[float64]{DefaultMaxMsgRate, parseRate, formatRate}
+	switchSyntax   = syntax[Switch]{On, parseSwitch, Switch.String}
+	recheckSyntax  = syntax[time.Duration]{DefaultRecheck, parseRecheck, seconds}
+	intervalSyntax = syntax[time.Duration]{DefaultInterval, parseInterval, seconds}
+)
+
+// option is a field whose zero value is the default.
+type option[T comparable] struct {
+	*syntax[T]
+	at func(*Options) *T
+}
+
+func (p *option[T]) parse(o *Options, value string) error {
+	v, err := p.syntax.parse(value)
+	if err == nil || isWarning(err) {
+		*p.at(o) = v
 	}
+	return err
 }
 
-func boolean(name string, scope scope, field func(*Options) *Switch) directive {
-	return option(name, On.String(), scope, field, parseSwitch, Switch.String)
+func (p *option[T]) format(o *Options) string {
+	var unset T
+	if *p.at(o) == unset {
+		return ""
+	}
+	return p.syntax.format(*p.at(o))
 }
 
-func interval(name string, scope scope, byDefault, least time.Duration, field func(*Options) *time.Duration) directive {
-	return option(name, seconds(byDefault), scope, field, func(s string) (time.Duration, error) { return parseInterval(s, least) }, seconds)
+func (p *option[T]) byDefault() string { return p.syntax.format(p.syntax.byDefault) }
+
+func (p *option[T]) merge(to, from *Options) { first(p.at(to), *p.at(from)) }
+
+func (p *option[T]) reset(o *Options) {
+	var unset T
+	*p.at(o) = unset
+}
+
+// rateField is the rate limit: of two rates the lower counts.
+type rateField struct{ option[float64] }
+
+func (*rateField) merge(to, from *Options) {
+	if to.MaxMsgRate == 0 || from.MaxMsgRate != 0 && from.MaxMsgRate < to.MaxMsgRate {
+		to.MaxMsgRate = from.MaxMsgRate
+	}
 }
 
 // ignored is a directive without effect; err is nil or a warning.
-func ignored(name string, err error) directive {
-	return directive{name: name,
-		parse: func(*Options, string) error { return err },
-		merge: func(*Options, *Options) {},
-		reset: func(*Options) {},
-	}
-}
+type ignored struct{ err error }
+
+func (i *ignored) parse(*Options, string) error { return i.err }
+func (*ignored) format(*Options) string         { return "" }
+func (*ignored) byDefault() string              { return "" }
+func (*ignored) merge(_, _ *Options)            {}
+func (*ignored) reset(*Options)                 {}
 
 func parseRate(s string) (float64, error) {
 	rate, err := strconv.ParseFloat(s, 64)
@@ -127,6 +147,8 @@ func parseRate(s string) (float64, error) {
 	return rate, nil
 }
 
+func formatRate(rate float64) string { return strconv.FormatFloat(rate, 'g', -1, 64) }
+
 func parseSwitch(s string) (Switch, error) {
 	on, err := ParseBool(s)
 	if on {
@@ -135,9 +157,12 @@ func parseSwitch(s string) (Switch, error) {
 	return Off, err
 }
 
-// parseInterval reads a positive time of at least least, which takes the place of
-// a shorter one, with a warning.
-func parseInterval(s string, least time.Duration) (time.Duration, error) {
+func parseRecheck(s string) (time.Duration, error)  { return parseTime(s, MinRecheck) }
+func parseInterval(s string) (time.Duration, error) { return parseTime(s, MinInterval) }
+
+// parseTime reads a positive time of at least least, which takes the place of a
+// shorter one, with a warning.
+func parseTime(s string, least time.Duration) (time.Duration, error) {
 	d, err := ParseDuration(s)
 	if err != nil {
 		return 0, err
@@ -151,10 +176,10 @@ func parseInterval(s string, least time.Duration) (time.Duration, error) {
 	return d, nil
 }
 
-// ForReports returns the options that affect reports, and the others at their
-// defaults: two sources for which it returns equal options need one collection.
+// ForReports returns a copy in which the options that do not affect reports are at
+// their defaults. Sources with equal results can share their reports.
 func (o Options) ForReports() Options {
-	for _, d := range directives() {
+	for _, d := range directives {
 		if d.scope != ofReports {
 			d.reset(&o)
 		}
@@ -166,10 +191,10 @@ func (o Options) ForReports() Options {
 // Directive is a directive that a program registers: [Reader] checks its values
 // and returns them as [Options].Settings.
 type Directive struct {
-	// Name has no xApMon_ before it.
+	// Name is the name without the prefix xApMon_.
 	Name string
-	// Local directives name files or processes of this host. They are refused
-	// from a URL: its server must not choose them.
+	// Local is for a directive that names files or processes of this host. It is
+	// refused in a configuration from a URL, whose server must not choose them.
 	Local bool
 	// Check returns why a value cannot be used; nil accepts every value that is
 	// not empty.
@@ -182,15 +207,11 @@ type Setting struct {
 	Source      string // the file, URL or variable that holds it
 }
 
-// commandDirectives are the directives of apmon-bg. Other programs, which read
-// the same files, ignore them without a warning.
-var commandDirectives = []string{
-	"cluster", "node", "host_group", "service", "watch_job", "watch_cgroup",
-	"accesslog", "accesslog_match", "accesslog_ids", "accesslog_window", "accesslog_status",
-	"accesslog_format", "accesslog_cluster", "accesslog_node",
-}
+// documented reports whether [Sample] documents a directive, such as one of another
+// command: a program that does not use it ignores it without a warning.
+func documented(name string) bool { return strings.Contains(Sample, "\n#"+prefix+name+" = ") }
 
-// warning is an error of a line by which nothing is lost.
+// warning is an error of a line that was used, or that has no effect.
 type warning string
 
 func (w warning) Error() string { return string(w) }
@@ -200,7 +221,7 @@ func isWarning(err error) bool {
 	return errors.As(err, &w)
 }
 
-// directive reads what follows "xApMon_" on a line.
+// directive parses a line after its "xApMon_".
 func (p *parser) directive(s string) error {
 	name, value, ok := strings.Cut(s, "=")
 	name, value = strings.TrimSpace(name), strings.TrimSpace(value)
@@ -214,7 +235,7 @@ func (p *parser) directive(s string) error {
 		err = setValue(value, func(v string) error { return d.parse(&p.c.Options, v) })
 	} else if canonical, ok := p.lookup.find(name); ok {
 		err = setValue(value, func(v string) error { return p.c.switchParam(name, canonical, v) })
-	} else if strings.HasSuffix(name, "_data_sent") || slices.Contains(commandDirectives, name) {
+	} else if strings.HasSuffix(name, "_data_sent") || documented(name) {
 		return nil
 	} else {
 		return fmt.Errorf("directive %s: %w", quote(prefix+name), warning("unknown, and ignored"))
@@ -245,11 +266,11 @@ func (p *parser) setting(d *Directive, value string) error {
 	return nil
 }
 
-const textIgnored = warning("the text behind the value is ignored")
+const textIgnored = warning("the text after the value is ignored")
 
-// setValue calls set with the value of a directive without its comment, and if
-// set refuses that, with the first word: older clients read no further. Ignored
-// text is a warning, which does not show it; a warning of set goes before.
+// setValue calls set with the value of a directive without its comment. If set
+// refuses it, setValue tries the first word: older clients read only that. Ignored
+// text is a warning, which does not show the text. A warning of set takes precedence.
 func setValue(value string, set func(string) error) error {
 	v := cutComment(value)
 	err := set(v)

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// Directives that a program registers are checked line by line, and others of
-// apmon-bg are ignored without a warning.
+// A directive that the program registered is checked on every line. The other
+// directives of apmon-bg are ignored without a warning.
 func TestRegisteredDirectives(t *testing.T) {
 	t.Parallel()
 	text := "h\nxApMon_colour = red # or blue\nxApMon_colour = green\nxApMon_colour = grey\nxApMon_colour =\nxApMon_service = a=1\nxApMon_text = on off\n"
@@ -32,7 +32,7 @@ func TestRegisteredDirectives(t *testing.T) {
 		}
 	}
 	errs := []string{
-		"f:2: warning: xApMon_colour: the text behind the value is ignored",
+		"f:2: warning: xApMon_colour: the text after the value is ignored",
 		"f:3: xApMon_colour: not green",
 		"f:5: xApMon_colour: it is empty",
 	}
@@ -49,10 +49,10 @@ func TestRegisteredDirectives(t *testing.T) {
 	}
 }
 
-// Options that do not affect reports must not split what reports are collected for.
+// Options that do not affect reports must not split groups.
 func TestForReports(t *testing.T) {
 	t.Parallel()
-	base := Options{SysInterval: time.Second, Self: Off, Params: map[string]ParamSwitch{"job_rss": {}}}
+	base := Options{SysInterval: time.Second, Self: Off, Switches: map[string]ParamSwitch{"job_rss": {}}}
 	same := base
 	same.LogLevel, same.MaxMsgRate, same.Recheck, same.RecheckInterval = 4, 1, Off, time.Hour
 	same.Settings = []Setting{{"service", "a=1", "f"}}

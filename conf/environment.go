@@ -7,12 +7,13 @@ import (
 	"strings"
 )
 
-// DefaultSource is the name of the source that [FromEnv] returns if nothing names one.
+// DefaultSource is the name of the source that [FromEnv] returns if neither the
+// environment nor the system has one.
 const DefaultSource = "default"
 
 // FromEnv returns the sources that the environment names: those of APMON_CONFIG in any
 // of its dialects (see [ParseSource]), else of MONALISA_HOST or MONALISAHOST, else the
-// file system (usually [SystemFile]) if it exists, else this host, port 8884. An empty
+// file named system (usually [SystemFile]) if it exists, else this host, port 8884. An empty
 // variable counts as unset.
 func FromEnv(getenv func(string) string, system string) ([]Source, error) {
 	if v := strings.TrimSpace(getenv("APMON_CONFIG")); v != "" {
@@ -29,7 +30,7 @@ func FromEnv(getenv func(string) string, system string) ([]Source, error) {
 	return []Source{List(DefaultSource, "127.0.0.1")}, nil
 }
 
-// ParseSource parses a string in any dialect that is in use for APMON_CONFIG: a URL; the
+// ParseSource parses a string in any dialect of APMON_CONFIG: a URL; the
 // path of a file or folder, which ends in ".conf", contains a slash, or exists; a
 // comma-separated list of "host[:port][ password]"; or a Perl literal, which is a
 // string, a list of strings, or a hash of destinations with their options:
@@ -62,8 +63,8 @@ func plainSource(name, s string) Source {
 	return List(name, s)
 }
 
-// isURL also accepts other schemes, which are refused when they are fetched: as the
-// name of a file their password would be shown.
+// isURL also accepts other schemes, which are refused when they are fetched. As a
+// file name, a URL would be shown with its password.
 func isURL(s string) bool {
 	i := strings.IndexAny(s, "/ \t,")
 	return i > 1 && s[i-1] == ':' && strings.HasPrefix(s[i:], "//")

@@ -16,8 +16,8 @@ import (
 	"time"
 )
 
-// readFiles bounds the function readFiles by ctx. On a dead file system that is left
-// running, and no second one is started.
+// readFiles calls the function readFiles and waits until ctx ends. On a dead file
+// system the call remains; no second one is started.
 func (r *Reader) readFiles(ctx context.Context) ([]part, error) {
 	inherited := r.reading != nil
 	if !inherited {
@@ -26,7 +26,7 @@ func (r *Reader) readFiles(ctx context.Context) ([]part, error) {
 		old, settle := r.parts, cmp.Or(r.settle, settleTime)
 		go func() {
 			parts, err := readFiles(ctx, r.Source.at, old)
-			// Keep the last good text while the file may still be being written.
+			// Keep the last good text while the file may still be written to.
 			for i := 0; i < attempts && err == nil && old != nil && !same(parts, old) && fresh(parts, settle); i++ {
 				select {
 				case <-time.After(settle):
@@ -113,7 +113,7 @@ func readFiles(ctx context.Context, path string, old []part) ([]part, error) {
 		}
 		if p.err != nil {
 			if _, err := os.Lstat(p.name); errors.Is(err, fs.ErrNotExist) {
-				continue // removed meanwhile
+				continue // removed since
 			}
 			if i := slices.IndexFunc(old, func(o part) bool { return o.name == p.name }); i >= 0 {
 				p.text = old[i].text
@@ -162,7 +162,7 @@ func readFile(ctx context.Context, path string) ([]byte, error) {
 	return text, err
 }
 
-// readText reads a file that may be written meanwhile: it reads again if the file
+// readText reads a file that may be written at the same time: it reads again if the file
 // changed during the read.
 func readText(ctx context.Context, path string) ([]byte, error) {
 	for range attempts {

@@ -17,7 +17,7 @@ import (
 
 // ParseSources returns the sources that strings name: each is a file, a folder
 // of files *.conf, a URL (http or https), a comma-separated list of
-// "host[:port][ password]", or another dialect of APMON_CONFIG, see [Sources].
+// "host[:port][ password]", or another dialect of APMON_CONFIG, see [ParseSource].
 // With no string, the sources are those of the environment, see [FromEnv].
 //
 // A string that cannot be parsed becomes a [Broken] source, so that the others
@@ -49,7 +49,7 @@ func Fixed(c Config) Source { return Source{Name: c.Source, kind: fixed, config:
 // [SourceStats] has them all.
 const maxLogged = 10
 
-// SourceStats is what is known of one source of configuration.
+// SourceStats is the state of one source of configuration.
 type SourceStats struct {
 	Name         string    // path, URL without its password, or variable
 	Destinations int       // in the last good configuration
@@ -62,7 +62,7 @@ type SourceStats struct {
 
 // FollowOptions are the settings of a [Follower].
 type FollowOptions struct {
-	// Lookup and Directives are those of each [Reader].
+	// Lookup and Directives are passed to each [Reader].
 	Lookup     OptionLookup
 	Directives []Directive
 	// Transport fetches URLs; nil for the default one.
@@ -72,34 +72,35 @@ type FollowOptions struct {
 	Fallback bool
 	// Logger receives problems of sources; nil for none.
 	Logger *slog.Logger
-	// Apply puts configurations in force, one for each source that has ever
-	// been good, in the order of the sources. It is called only when they have
-	// changed or could not be applied before, and never concurrently.
+	// Apply puts the last good configurations in force, in the order of their
+	// sources. A source that was never good has none. Apply is called when a
+	// configuration has changed, and again after it returned an error. It is
+	// never called concurrently.
 	//
-	// After an error it is called again with the next reading: after one that
-	// wraps [ErrRetrySoon] within a minute, and the error is not returned to the
-	// caller of [Follower.Reload].
+	// After an error the next call is at the next read of a source. If the error
+	// wraps [ErrRetrySoon], the next call is within a minute, and
+	// [Follower.Reload] does not return the error.
 	Apply func(ctx context.Context, configs []Config) error
 }
 
 var (
 	// ErrRetrySoon is for errors of [FollowOptions.Apply] that are likely to
-	// vanish soon.
+	// disappear soon.
 	ErrRetrySoon = errors.New("try again soon")
 	// ErrStopped: the follower is closed.
 	ErrStopped = errors.New("configuration is no longer followed")
 )
 
-// Follower reads sources of configuration again and again, and applies what is
-// new. A source that fails keeps its last good configuration.
+// Follower reads sources of configuration repeatedly and applies changes. A source
+// that fails keeps its last good configuration.
 //
 // It starts no goroutine: its owner calls [Follower.Recheck] at the time that
 // [Follower.Due] returns.
 type Follower struct {
 	opt FollowOptions
 
-	// lock holds a token while sources are read and applied. It is no mutex, so
-	// that waiting for it ends with a context.
+	// lock holds a token while sources are read and applied. It is a channel
+	// because waiting for a mutex does not end with a context.
 	lock    chan struct{}
 	sources []*followed
 	pending bool // the last good configurations are not in force
@@ -112,18 +113,18 @@ type Follower struct {
 	isReady func() // closes ready once
 }
 
-// followed is one source and what is known of it.
+// followed is one source and its state.
 type followed struct {
 	reader   *Reader
 	config   Config    // the last good one
-	have     bool      // there is one
+	have     bool      // config is valid
 	next     time.Time // when to read it again; zero for never
 	failures int       // since the last success
 	stats    SourceStats
 }
 
-// NewFollower returns a follower of sources. It has read none of them yet; all
-// are due at once. With no source the follower is ready.
+// NewFollower returns a follower of sources. It reads none of them; all are due at
+// once. With no source the follower is ready.
 func NewFollower(sources []Source, opt FollowOptions) *Follower {
 	if opt.Logger == nil {
 		opt.Logger = slog.New(slog.DiscardHandler)
@@ -149,12 +150,12 @@ func NewFollower(sources []Source, opt FollowOptions) *Follower {
 // and applied, whether that succeeded or not.
 func (f *Follower) Ready() <-chan struct{} { return f.ready }
 
-// Due returns when a source is to be read again, the zero time for never. It
+// Due returns the time at which a source is due, the zero time for never. It
 // changes only during [Follower.Reload], [Follower.Recheck] and
 // [Follower.Replace], and does not wait for them.
 func (f *Follower) Due() time.Time { return *f.due.Load() }
 
-// Stats returns what is known of each source. It does not wait for a reload.
+// Stats returns the state of each source. It does not wait for a reload.
 func (f *Follower) Stats() []SourceStats {
 	all := slices.Clone(*f.stats.Load())
 	for i := range all {
@@ -164,8 +165,8 @@ func (f *Follower) Stats() []SourceStats {
 }
 
 // Reload reads all sources, whether they are due or not, and returns when they
-// have been applied. The error joins those of the sources that failed, is that
-// of [FollowOptions.Apply], [ErrStopped], or the context's.
+// have been applied. The error joins those of the sources that failed, or is that
+// of [FollowOptions.Apply] or of the context, or [ErrStopped].
 func (f *Follower) Reload(ctx context.Context) error {
 	return f.exclusively(ctx, func() error { return f.recheck(ctx, f.sources) })
 }
@@ -187,8 +188,8 @@ func (f *Follower) Recheck(ctx context.Context) error {
 	})
 }
 
-// Replace calls apply while nothing else changes the configuration. Unless
-// apply returns an error, the sources are no longer followed.
+// Replace calls apply while nothing else changes the configuration. If apply
+// returns nil, the sources are no longer followed.
 func (f *Follower) Replace(ctx context.Context, apply func() error) error {
 	return f.exclusively(ctx, func() error {
 		if err := apply(); err != nil {
@@ -200,15 +201,15 @@ func (f *Follower) Replace(ctx context.Context, apply func() error) error {
 	})
 }
 
-// Close waits for a reading under way, the context of which should have ended.
-// Later ones return [ErrStopped].
+// Close waits for a read under way; end its context first. Later reads return
+// [ErrStopped].
 func (f *Follower) Close() {
 	f.stopped.Store(true)
 	f.lock <- struct{}{}
 	<-f.lock
 }
 
-// exclusively calls do while nothing else changes the configuration.
+// exclusively calls do while no other call changes the configuration.
 func (f *Follower) exclusively(ctx context.Context, do func() error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -228,7 +229,7 @@ func (f *Follower) exclusively(ctx context.Context, do func() error) error {
 	return do()
 }
 
-// publish stores what [Follower.Due] and [Follower.Stats] return.
+// publish stores the results of [Follower.Due] and [Follower.Stats].
 func (f *Follower) publish() {
 	var due time.Time
 	stats := make([]SourceStats, len(f.sources))
@@ -242,7 +243,7 @@ func (f *Follower) publish() {
 	f.stats.Store(&stats)
 }
 
-// recheck reads sources and applies what is new. The caller holds f.lock.
+// recheck reads sources and applies changes. The caller holds f.lock.
 func (f *Follower) recheck(ctx context.Context, sources []*followed) error {
 	changed, err := f.read(ctx, sources)
 	if err == ErrStopped {
@@ -281,7 +282,7 @@ func (f *Follower) apply(ctx context.Context) error {
 	return nil
 }
 
-// read reads sources, notes the results, and reports whether anything is new.
+// read reads sources, records the results, and reports whether any is new.
 // The error joins those of the sources. The caller holds f.lock.
 func (f *Follower) read(ctx context.Context, sources []*followed) (changed bool, err error) {
 	chosen := -1 // by LoadAny
@@ -306,7 +307,7 @@ func (f *Follower) read(ctx context.Context, sources []*followed) (changed bool,
 		if l.Err != nil {
 			errs = append(errs, l.Err)
 			if ctx.Err() != nil {
-				continue // the caller gave up: the source did not fail
+				continue // the caller gave up; the source did not fail
 			}
 		}
 		changed = f.note(s, l) || changed
@@ -389,8 +390,8 @@ func (f *Follower) warn(message string, attrs ...slog.Attr) {
 	f.opt.Logger.LogAttrs(context.Background(), slog.LevelWarn, message, attrs...)
 }
 
-// wait returns how long to leave the source alone: for its interval, ever
-// longer while it fails, with some jitter.
+// wait returns the time until the next read: the interval of the source, doubled
+// with each failure, with some jitter.
 func (s *followed) wait() time.Duration {
 	interval := s.config.RecheckInterval
 	if interval == 0 {

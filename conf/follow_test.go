@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// TestFixed: a configuration made by hand is a source that never changes; its
-// passwords do not show.
+// TestFixed: a configuration that the program built is a source that never changes
+// and does not show its passwords.
 func TestFixed(t *testing.T) {
 	t.Parallel()
 	c := Config{Source: "-d", Destinations: []Destination{{Host: "h", Port: 1, Password: `a "b'`}}}
@@ -49,8 +49,8 @@ func TestParseSources(t *testing.T) {
 	}
 }
 
-// TestFollower: what is new is applied; a source that fails keeps its last good
-// configuration; what could not be applied is applied later.
+// TestFollower: changes are applied; a source that fails keeps its last good
+// configuration; a configuration that could not be applied is applied later.
 func TestFollower(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "a.conf")
@@ -127,8 +127,8 @@ func TestFollower(t *testing.T) {
 	}
 }
 
-// TestFollowerTimes: a source that fails is due after 30 s, then less and less
-// often.
+// TestFollowerTimes: a source that fails is due after 30 s, then at growing
+// intervals.
 func TestFollowerTimes(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -11,14 +11,14 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestDirectives: each value either sets what is wanted or is a problem, and
-// the destination behind it counts all the same.
+// TestDirectives: each value either sets its option or is a problem. The
+// destination after it is used in both cases.
 func TestDirectives(t *testing.T) {
 	t.Parallel()
 	type tt struct {
 		line string
 		want Options
-		err  string // the problem behind "f:2: "
+		err  string // the problem after "f:2: "
 	}
 	tests := []tt{
 		{line: "xApMon_maxMsgRate = 0.5", want: Options{MaxMsgRate: 0.5}},
@@ -45,14 +45,14 @@ func TestDirectives(t *testing.T) {
 		{line: "xApMon_job_interval = 5s", want: Options{JobInterval: 5 * time.Second}},
 		{line: "xApMon_sys_interval = often", err: `xApMon_sys_interval: "often" is not a time`},
 
-		// Text behind a value, as the older clients read it.
-		{line: "xApMon_sys_load1 = off # reason", want: Options{Params: map[string]ParamSwitch{"sys_load1": {}}},
-			err: `warning: xApMon_sys_load1: the text behind the value is ignored`},
-		{line: "xApMon_sys_interval = 60 # s", want: Options{SysInterval: time.Minute}, err: `warning: xApMon_sys_interval: the text behind the value`},
-		{line: "xApMon_sys_interval = 60 s", want: Options{SysInterval: time.Minute}, err: `warning: xApMon_sys_interval: the text behind the value`},
-		{line: "xApMon_maxMsgRate = 20\t#\ta second", want: Options{MaxMsgRate: 20}, err: `warning: xApMon_maxMsgRate: the text behind`},
-		{line: "xApMon_loglevel = DEBUG for now", want: Options{LogLevel: slog.LevelDebug}, err: `warning: xApMon_loglevel: the text behind`},
-		{line: "xApMon_self = on off", want: Options{Self: On}, err: `warning: xApMon_self: the text behind`},
+		// Text after a value, as the older clients read it.
+		{line: "xApMon_sys_load1 = off # reason", want: Options{Switches: map[string]ParamSwitch{"sys_load1": {}}},
+			err: `warning: xApMon_sys_load1: the text after the value is ignored`},
+		{line: "xApMon_sys_interval = 60 # s", want: Options{SysInterval: time.Minute}, err: `warning: xApMon_sys_interval: the text after the value`},
+		{line: "xApMon_sys_interval = 60 s", want: Options{SysInterval: time.Minute}, err: `warning: xApMon_sys_interval: the text after the value`},
+		{line: "xApMon_maxMsgRate = 20\t#\ta second", want: Options{MaxMsgRate: 20}, err: `warning: xApMon_maxMsgRate: the text after`},
+		{line: "xApMon_loglevel = DEBUG for now", want: Options{LogLevel: slog.LevelDebug}, err: `warning: xApMon_loglevel: the text after`},
+		{line: "xApMon_self = on off", want: Options{Self: On}, err: `warning: xApMon_self: the text after`},
 		{line: "xApMon_recheck_interval = 5 # s", want: Options{RecheckInterval: MinRecheck}, err: `warning: xApMon_recheck_interval: "5" is less than`},
 		{line: "xApMon_self = # off", err: `xApMon_self: "" is neither`},
 		{line: "xApMon_self = maybe # off", err: `xApMon_self: "maybe" is neither`},
@@ -71,11 +71,11 @@ func TestDirectives(t *testing.T) {
 		{line: "xapmon_self=off", err: `destination "xapmon_self=off": a directive is written xApMon_NAME = VALUE`},
 		{line: "xapmon_self =off", err: `destination "xapmon_self": a directive is written`},
 
-		{line: "xApMon_sys_load1 = off", want: Options{Params: map[string]ParamSwitch{"sys_load1": {}}}},
-		{line: "xApMon_sys_blocks_in_R = on", want: Options{Params: map[string]ParamSwitch{"sys_pages_in": {true, "sys_blocks_in_R"}}}},
-		{line: "xApMon_sys_net_socket = on", want: Options{Params: map[string]ParamSwitch{"sys_net_sockets": {true, "sys_net_socket"}}}},
-		{line: "xApMon_job_total_threads=0", want: Options{Params: map[string]ParamSwitch{"job_threads": {false, "job_total_threads"}}}},
-		{line: "xApMon_cpu_MHz=1", want: Options{Params: map[string]ParamSwitch{"cpu_MHz": {On: true}}}},
+		{line: "xApMon_sys_load1 = off", want: Options{Switches: map[string]ParamSwitch{"sys_load1": {}}}},
+		{line: "xApMon_sys_blocks_in_R = on", want: Options{Switches: map[string]ParamSwitch{"sys_pages_in": {true, "sys_blocks_in_R"}}}},
+		{line: "xApMon_sys_net_socket = on", want: Options{Switches: map[string]ParamSwitch{"sys_net_sockets": {true, "sys_net_socket"}}}},
+		{line: "xApMon_job_total_threads=0", want: Options{Switches: map[string]ParamSwitch{"job_threads": {false, "job_total_threads"}}}},
+		{line: "xApMon_cpu_MHz=1", want: Options{Switches: map[string]ParamSwitch{"cpu_MHz": {On: true}}}},
 		{line: "xApMon_cpu_mhz=1", err: `warning: directive "xApMon_cpu_mhz": unknown`},
 	}
 	for name, level := range map[string]slog.Level{
@@ -125,12 +125,12 @@ func TestDirectives(t *testing.T) {
 func TestLaterDirectiveCounts(t *testing.T) {
 	t.Parallel()
 	c, _ := Parse("f", []byte("xApMon_self = off\nxApMon_self = on\nxApMon_sys_load1 = on\nxApMon_sys_load1 = 0"), knownOption)
-	if c.Self != On || c.Params["sys_load1"].On {
+	if c.Self != On || c.Switches["sys_load1"].On {
 		t.Errorf("got %+v", c)
 	}
 }
 
-// TestRealWorld: files as they are found, and what is to become of them.
+// TestRealWorld: files as users have them, and the expected result.
 func TestRealWorld(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -176,8 +176,8 @@ xApMon_no_CPUs = on
 		{"IPv6", "[2001:db8::1]:1\n[2001:db8::2] p\n2001:db8::3\n", "[2001:db8::1]:1 [2001:db8::2]:8884=p",
 			[]string{`f:3: destination "2001:db8::3": an IPv6 address`}},
 		{"quoted passwords", "a 'b c'\nd \"e'f\"\ng \"h\" i\nj \"k\nl ''\n", "a:8884=b c d:8884=e'f l:8884",
-			[]string{`f:3: destination "g": something stands`, `f:4: destination "j": the password's quote`}},
-		{"comment behind a host", "a # b\nc#d\ne\n", "a:8884 e:8884", []string{`f:2: destination "c#d"`}},
+			[]string{`f:3: destination "g": text after`, `f:4: destination "j": the password's quote`}},
+		{"comment after a host", "a # b\nc#d\ne\n", "a:8884 e:8884", []string{`f:2: destination "c#d"`}},
 		{"web page", "<html>\n<body>404 not found</body>\n</html>\n", "", []string{`f:1:`, `f:2:`, `f:3:`}},
 		{"binary", "\x7fELF\x02\x01\x01\x00\nok\n\x00\xff\xfe\x00\n", "ok:8884", []string{`f:1: destination "\x7fELF`, `f:3:`}},
 		{"NUL", "\x00a\nb\n\x00c\n", "b:8884", []string{`f:1: destination "\x00a"`, `f:3: destination "\x00c"`}},
@@ -211,7 +211,7 @@ func destinations(c Config) string {
 	return strings.Join(list, " ")
 }
 
-// roundTrip asserts that a configuration reads back as it was printed.
+// roundTrip asserts that a configuration parses back from its printed form.
 func roundTrip(t *testing.T, c Config) {
 	t.Helper()
 	text := c.Format(true)
@@ -221,7 +221,7 @@ func roundTrip(t *testing.T, c Config) {
 	}
 }
 
-// anyOption knows what knownOption does, and takes other words too.
+// anyOption accepts any word, and maps the spellings of knownOption.
 func anyOption(name string) (string, bool) {
 	if canonical, ok := spellings[name]; ok {
 		return canonical, true
@@ -241,7 +241,7 @@ func TestManyProblems(t *testing.T) {
 	}
 	_, problems = Parse("f", bytes.Repeat([]byte("xApMon_x = 1\n"), maxProblems+2), nil)
 	if last := problems[len(problems)-1]; !last.Warning {
-		t.Errorf("of warnings only came %v", last)
+		t.Errorf("only warnings, but the last problem is %v", last)
 	}
 }
 
@@ -253,7 +253,7 @@ func TestFormat(t *testing.T) {
 		Options: Options{
 			LogLevel: LevelOff, MaxMsgRate: 12.5, Recheck: Off, RecheckInterval: 90 * time.Second, SysMonitoring: On, SysInterval: 1500 * time.Millisecond,
 			JobMonitoring: Off, JobInterval: time.Second, GeneralInfo: On, Self: Off,
-			Params:   map[string]ParamSwitch{"sys_pages_in": {true, "sys_blocks_in"}, "job_rss": {}},
+			Switches: map[string]ParamSwitch{"sys_pages_in": {true, "sys_blocks_in"}, "job_rss": {}},
 			Settings: []Setting{{Name: "accesslog", Value: "http://u:hunter2@h/log"}, {Name: "accesslog_ids", Value: "a/b/c d/e/f"}},
 		},
 	}
@@ -294,14 +294,14 @@ d:8 '"hunter'
 		t.Error(problems)
 	}
 	if got := string(Config{}.Format(true)); !strings.Contains(got, "# xApMon_recheck_interval = 600\n") || !strings.Contains(got, "# xApMon_loglevel = INFO\n") {
-		t.Errorf("the defaults are not told:\n%s", got)
+		t.Errorf("the defaults are not printed:\n%s", got)
 	}
 }
 
 func TestEqual(t *testing.T) {
 	t.Parallel()
 	base := func() Config {
-		return Config{Source: "a", Destinations: []Destination{{"h", 8884, "p"}}, Options: Options{Params: map[string]ParamSwitch{"job_rss": {On: true}}}}
+		return Config{Source: "a", Destinations: []Destination{{"h", 8884, "p"}}, Options: Options{Switches: map[string]ParamSwitch{"job_rss": {On: true}}}}
 	}
 	for name, tt := range map[string]struct {
 		change func(*Config)
@@ -318,11 +318,11 @@ func TestEqual(t *testing.T) {
 		"level":          {func(c *Config) { c.LogLevel = 1 }, false},
 		"switch":         {func(c *Config) { c.Self = On }, false},
 		"interval":       {func(c *Config) { c.JobInterval = 1 }, false},
-		"parameter":      {func(c *Config) { c.Params["job_rss"] = ParamSwitch{} }, false},
+		"parameter":      {func(c *Config) { c.Switches["job_rss"] = ParamSwitch{} }, false},
 		"setting":        {func(c *Config) { c.Settings = []Setting{{Name: "x"}} }, false},
-		"spelling":       {func(c *Config) { c.Params["job_rss"] = ParamSwitch{true, "x"} }, false},
-		"no parameter":   {func(c *Config) { c.Params = nil }, false},
-		"more of a kind": {func(c *Config) { c.Params["job_pss"] = ParamSwitch{} }, false},
+		"spelling":       {func(c *Config) { c.Switches["job_rss"] = ParamSwitch{true, "x"} }, false},
+		"no parameter":   {func(c *Config) { c.Switches = nil }, false},
+		"more of a kind": {func(c *Config) { c.Switches["job_pss"] = ParamSwitch{} }, false},
 	} {
 		a, b := base(), base()
 		tt.change(&b)
@@ -330,8 +330,8 @@ func TestEqual(t *testing.T) {
 			t.Errorf("%s: equal is not %v", name, tt.equal)
 		}
 	}
-	if !(Options{}).Equal(Options{Params: map[string]ParamSwitch{}}) {
-		t.Error("an empty map is not none")
+	if !(Options{}).Equal(Options{Switches: map[string]ParamSwitch{}}) {
+		t.Error("an empty map differs from none")
 	}
 }
 
@@ -345,12 +345,12 @@ func TestMerge(t *testing.T) {
 	if !copied.Equal(want) || copied.Source != "a" {
 		t.Errorf("got %s", copied.Format(true))
 	}
-	copied.DefaultPassword("d")
+	copied.SetDefaultPassword("d")
 	if got := destinations(copied); got != "x:1=r y:2=p z:3=d" {
 		t.Errorf("got %s", got)
 	}
 	if got := string(a.Format(true)); got != before {
-		t.Errorf("what it was copied from is now %s", got)
+		t.Errorf("the original is now %s", got)
 	}
 
 	var none Config
@@ -358,8 +358,8 @@ func TestMerge(t *testing.T) {
 	if !none.Equal(a) {
 		t.Errorf("got %s", none.Format(true))
 	}
-	none.Params["sys_load5"] = ParamSwitch{}
-	if len(a.Params) != 1 {
+	none.Switches["sys_load5"] = ParamSwitch{}
+	if len(a.Switches) != 1 {
 		t.Error("the map is shared")
 	}
 	a.Merge(Config{})

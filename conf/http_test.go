@@ -25,7 +25,7 @@ type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
 
-// noTransport answers nothing.
+// noTransport fails every request.
 type noTransport struct{}
 
 func (noTransport) RoundTrip(*http.Request) (*http.Response, error) {
@@ -48,7 +48,7 @@ func serve(t *testing.T, h http.HandlerFunc) *httptest.Server {
 	return s
 }
 
-// TestFetch: what becomes of one answer.
+// TestFetch: the result of one response.
 func TestFetch(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -113,23 +113,26 @@ func TestFetch(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			s := serve(t, tt.handler)
-			c, _, _, err := (&Reader{Source: URL(s.URL + "/x"), Lookup: knownOption}).Read(t.Context())
-			if got := destinations(c); got != tt.want {
-				t.Errorf("got %s", got)
-			}
-			if tt.err == "" && err != nil || tt.err != "" && (err == nil || !strings.Contains(err.Error(), tt.err)) {
-				t.Errorf("error %v, want one with %s", err, tt.err)
-			}
-			if err != nil && !errors.Is(err, ErrNoDestination) && !strings.HasPrefix(err.Error(), s.URL+"/x: ") {
-				t.Errorf("the error does not name the source: %v", err)
-			}
+			// In simulated time a slow machine does not reach fetchTimeout.
+			synctest.Test(t, func(t *testing.T) {
+				r := Reader{Source: URL("http://h/x"), Lookup: knownOption, Transport: pipeTransport(t, serveConn(tt.handler))}
+				c, _, _, err := r.Read(t.Context())
+				if got := destinations(c); got != tt.want {
+					t.Errorf("got %s", got)
+				}
+				if tt.err == "" && err != nil || tt.err != "" && (err == nil || !strings.Contains(err.Error(), tt.err)) {
+					t.Errorf("error %v, want one with %s", err, tt.err)
+				}
+				if err != nil && !errors.Is(err, ErrNoDestination) && !strings.HasPrefix(err.Error(), "http://h/x: ") {
+					t.Errorf("the error does not name the source: %v", err)
+				}
+			})
 		})
 	}
 }
 
-// TestConditionalRequests: a validator is sent back with the next request, and
-// what is still the same counts as unchanged.
+// TestConditionalRequests: a validator is sent back with the next request, and the
+// same text counts as unchanged.
 func TestConditionalRequests(t *testing.T) {
 	t.Parallel()
 	const date = "Fri, 20 Nov 2026 10:00:00 GMT"
@@ -165,7 +168,7 @@ func TestConditionalRequests(t *testing.T) {
 		case 6:
 			io.WriteString(w, "b\n")
 		case 7:
-			w.WriteHeader(304) // of its own accord
+			w.WriteHeader(304) // without a conditional request
 		}
 	})
 	r := Reader{Source: URL(s.URL)}
@@ -258,8 +261,8 @@ func TestProxy(t *testing.T) {
 	}
 }
 
-// TestProxyOfTheEnvironment: not parallel, for net/http reads the environment
-// once; what it read is all that can be asked.
+// TestProxyOfTheEnvironment is not parallel. net/http reads the environment only
+// once, so the test can use only the proxy that it read.
 func TestProxyOfTheEnvironment(t *testing.T) {
 	t.Setenv("HTTP_PROXY", "http://u:hunter%zz@proxy")
 	req, _ := http.NewRequest(http.MethodGet, "http://ml.example.org", nil)
@@ -268,8 +271,8 @@ func TestProxyOfTheEnvironment(t *testing.T) {
 	}
 }
 
-// TestPasswordOfURLIsNotTold by any error on the way.
-func TestPasswordOfURLIsNotTold(t *testing.T) {
+// TestPasswordOfURLIsNotShown: no error contains it.
+func TestPasswordOfURLIsNotShown(t *testing.T) {
 	t.Parallel()
 	gone := httptest.NewServer(nil)
 	gone.Close()
@@ -316,7 +319,37 @@ func pipeTransport(t *testing.T, serve func(net.Conn)) *http.Transport {
 	return tr
 }
 
-// drip writes a byte a second until nobody listens.
+// connListener is a listener that accepts what is sent to it.
+type connListener chan net.Conn
+
+func (l connListener) Accept() (net.Conn, error) {
+	if c, ok := <-l; ok {
+		return c, nil
+	}
+	return nil, net.ErrClosed
+}
+
+func (connListener) Close() error   { return nil }
+func (connListener) Addr() net.Addr { return nil }
+
+// serveConn returns a function that serves one connection until it is closed.
+func serveConn(h http.Handler) func(net.Conn) {
+	return func(c net.Conn) {
+		closed := make(chan struct{})
+		s := http.Server{Handler: h, ConnState: func(_ net.Conn, state http.ConnState) {
+			if state == http.StateClosed {
+				close(closed)
+			}
+		}}
+		l := make(connListener, 1)
+		l <- c
+		close(l)
+		_ = s.Serve(l)
+		<-closed
+	}
+}
+
+// drip writes a byte a second until the connection is closed.
 func drip(c net.Conn, text string) {
 	for {
 		if _, err := io.WriteString(c, text); err != nil {
@@ -326,7 +359,7 @@ func drip(c net.Conn, text string) {
 	}
 }
 
-// TestSlowServers: every fetch ends within 5 s, and at once if told to.
+// TestSlowServers: every fetch ends within 5 s, or at once with its context.
 func TestSlowServers(t *testing.T) {
 	t.Parallel()
 	request := func(c net.Conn) { http.ReadRequest(bufio.NewReader(c)) }
@@ -390,14 +423,14 @@ func TestSlowServers(t *testing.T) {
 						t.Errorf("took %v: %v", took, err)
 					}
 					cancel()
-					time.Sleep(2 * fetchTimeout) // what is left of it ends, too
+					time.Sleep(2 * fetchTimeout) // its goroutines end, too
 				})
 			}
 		})
 	}
 }
 
-// TestRedirectFromHTTPS: a source that was named with https is not read over http.
+// TestRedirectFromHTTPS: an https source is not read over http.
 func TestRedirectFromHTTPS(t *testing.T) {
 	t.Parallel()
 	hops := map[string]string{"https://h/a": "https://h/b", "https://h/b": "http://h/c", "http://h/d": "https://h/e", "https://h/f": "https://h/e"}
@@ -423,7 +456,7 @@ func TestRedirectFromHTTPS(t *testing.T) {
 }
 
 // TestDefaultPasswordOverHTTP: a destination that only a plain-http source names
-// gets no password of ours, whatever is merged in which order.
+// does not get the default password, in any order of merging.
 func TestDefaultPasswordOverHTTP(t *testing.T) {
 	t.Parallel()
 	read := func(s Source, text string) Config {
@@ -442,7 +475,7 @@ func TestDefaultPasswordOverHTTP(t *testing.T) {
 		for _, c := range order {
 			all.Merge(c)
 		}
-		sources := all.DefaultPassword("pw")
+		sources := all.SetDefaultPassword("pw")
 		slices.Sort(sources)
 		var got []string
 		for _, d := range all.Destinations {
@@ -452,21 +485,21 @@ func TestDefaultPasswordOverHTTP(t *testing.T) {
 		if s := strings.Join(got, " "); s != want {
 			t.Errorf("got %s", s)
 		}
-		// a is named by both; the first one is told.
+		// Both name a; the first one is returned.
 		if s := strings.Join(sources, " "); s != "http://two/ http://xxxxx@one/" && s != "http://two/" {
 			t.Errorf("sources %s", s)
 		}
 	}
-	if s := one.DefaultPassword("pw"); len(s) != 1 || destinations(one) != "a:8884 b:8884=own c:8884" {
+	if s := one.SetDefaultPassword("pw"); len(s) != 1 || destinations(one) != "a:8884 b:8884=own c:8884" {
 		t.Errorf("%v, %s", s, destinations(one))
 	}
 	if len(one.plain) != 3 || len(two.plain) != 2 {
-		t.Error("merging has changed what was merged")
+		t.Error("merging has changed its argument")
 	}
 }
 
-// A directive that names files or processes is refused from a URL: its server must
-// not choose what is read or watched here.
+// A directive that names files or processes is refused in a configuration from a
+// URL: its server must not choose the files and processes of this host.
 func TestURLNamesNothingLocal(t *testing.T) {
 	t.Parallel()
 	s := serve(t, func(w http.ResponseWriter, _ *http.Request) {

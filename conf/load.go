@@ -13,7 +13,7 @@ type Loaded struct {
 	Config   Config
 	Problems []Problem
 	Changed  bool  // since the last read
-	Err      error // nothing is usable; it names the source
+	Err      error // if nothing is usable; names the source
 }
 
 // Load reads all sources at once, for at most 5 s, and returns the results in order.

@@ -14,7 +14,7 @@ type Problem struct {
 	Source  string // file name, URL, variable or flag
 	Line    int    // from 1; 0 where there are no lines
 	Err     error
-	Warning bool // the line has been used all the same, or has no effect
+	Warning bool // the line was used, or has no effect
 }
 
 // Error is "SOURCE:LINE: message".
@@ -51,8 +51,8 @@ func Parse(source string, text []byte, lookup OptionLookup) (Config, []Problem) 
 	return c, p.parse(source, text)
 }
 
-// maxProblems is how many problems of a text are reported one by one: a picture of
-// 1 MiB would have hundreds of thousands.
+// maxProblems is how many problems of a text are reported one by one: a binary file
+// of 1 MiB has hundreds of thousands.
 const maxProblems = 1000
 
 // parser reads texts into one configuration, such as the files of a folder.
@@ -108,7 +108,7 @@ func ParseList(source, list string) (Config, []Problem) {
 		addr, password := joinPort(cutWord(item))
 		var err error
 		if secret && !strings.ContainsAny(addr, ".:[") {
-			err = fmt.Errorf("entry %d: a name without a dot behind a password (quote a password with commas)", i+1)
+			err = fmt.Errorf("entry %d: a name without a dot after a password (quote a password with commas)", i+1)
 		} else {
 			err = a.line(item)
 			secret = cutComment(password) != "" && !strings.ContainsAny(password[:1], "\"'")
@@ -153,9 +153,9 @@ func (a *adder) has(name string) bool {
 	return ok
 }
 
-// add adds a destination, unless one of that name is there. If one of the two has no
-// password, the other's counts; of two passwords the first counts, and the second is
-// an error.
+// add adds a destination, unless there is one of that name. If only one of the two
+// has a password, that password is used. Of two passwords the first is used, and the
+// second is an error.
 func (a *adder) add(d Destination) error {
 	if !a.has(d.Name()) {
 		a.seen[d.Name()] = len(a.c.Destinations)

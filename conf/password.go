@@ -40,12 +40,12 @@ func parsePassword(s string) (string, error) {
 			return "", errors.New("the password's quote is not closed")
 		}
 		if rest != "" && (!isBlank(rest[0]) || cutComment(rest) != "") {
-			return "", errors.New("something stands behind the quoted password")
+			return "", errors.New("text after the quoted password")
 		}
 		return quoted, checkPassword(quoted)
 	}
 	if s = cutComment(s); strings.ContainsAny(s, " \t") {
-		return "", errors.New("more than a password behind it (quote a password with blanks)")
+		return "", errors.New("more than a password after it (quote a password with blanks)")
 	}
 	return s, checkPassword(s)
 }

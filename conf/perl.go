@@ -27,7 +27,7 @@ func perlSources(name, s string) ([]Source, error) {
 		p.space()
 		p.accept(";")
 		if p.space(); p.i < len(p.s) {
-			err = p.fail("something behind the literal")
+			err = p.fail("text after the literal")
 		}
 	}
 	if err != nil {
@@ -112,7 +112,7 @@ func (p perlPair) lines() (string, error) {
 		fmt.Fprintf(&b, prefix+"%s = %s\n", strings.TrimPrefix(o.key, prefix), o.value.text)
 	}
 	if p.value.list != nil {
-		return "", fmt.Errorf("a list stands for the options of %s", quoteHost(key))
+		return "", fmt.Errorf("a list in place of the options of %s", quoteHost(key))
 	}
 	b.WriteString(key)
 	if password := p.value.text; password != "" && p.value.hash == nil {
@@ -227,8 +227,8 @@ func (p *perl) peek(c byte) bool {
 	return p.i < len(p.s) && p.s[p.i] == c
 }
 
-// text parses a quoted string or a bare word. It refuses what Perl would evaluate in
-// double quotes: variables, and escapes such as \x41.
+// text parses a quoted string or a bare word. It refuses variables, and escapes such
+// as \x41, which Perl would evaluate in double quotes.
 func (p *perl) text() (string, error) {
 	p.space()
 	if p.i == len(p.s) {

@@ -5,8 +5,8 @@ import (
 	"testing"
 )
 
-// optionNames are the monitoring options, the canonical spelling first. This
-// package does not know them: here they stand in for what apmon hands it.
+// optionNames are the monitoring options, the canonical spelling first. They replace
+// the lookup function that package apmon passes to this package.
 var optionNames = []struct{ prefix, names string }{
 	{"sys_", `load1 load5 load15 cpu_usr cpu_nice cpu_sys cpu_idle cpu_iowait cpu_irq cpu_softirq cpu_steal cpu_guest
 		cpu_usage interrupts/interrupts_R context_switches/context_switches_R mem_free mem_used mem_usage mem_actualfree
@@ -23,7 +23,7 @@ var optionNames = []struct{ prefix, names string }{
 		cpu_hs23 run_hs23 exit`},
 }
 
-// optIn are those that are off by default.
+// optIn are the options that are off by default.
 var optIn = map[string]bool{"job_pss": true, "job_swappss": true}
 
 // spellings maps every spelling of an option to the canonical one.
@@ -45,7 +45,7 @@ func knownOption(name string) (string, bool) {
 	return canonical, ok
 }
 
-func TestSampleSaysNothing(t *testing.T) {
+func TestSampleSetsNothing(t *testing.T) {
 	t.Parallel()
 	c, problems := Parse("sample", []byte(Sample), knownOption)
 	if len(problems) > 0 || !c.Equal(Config{}) {
@@ -62,33 +62,26 @@ func TestSampleUncommented(t *testing.T) {
 		}
 		text = append(text, line...)
 	}
-	var own []Directive
-	for _, name := range commandDirectives {
-		own = append(own, Directive{Name: name})
-	}
-	c, problems, _, _ := (&Reader{Source: Text("sample", string(text)), Lookup: knownOption, Directives: own}).Read(t.Context())
+	c, problems := Parse("sample", text, knownOption)
 	for _, p := range problems {
 		t.Error(p)
-	}
-	if len(c.Settings) != len(own) {
-		t.Errorf("%d of %d directives of apmon-bg: %v", len(c.Settings), len(own), c.Settings)
 	}
 	if len(c.Destinations) != 10 {
 		t.Errorf("%d destinations: %v", len(c.Destinations), c.Destinations)
 	}
 	for spelling, name := range spellings {
-		p, ok := c.Params[name]
+		p, ok := c.Switches[name]
 		if !ok {
-			t.Errorf("%s is not there", name)
+			t.Errorf("%s is missing", name)
 		}
 		if p.On == optIn[name] || p.Name != "" {
 			t.Errorf("%s is %+v", name, p)
 		}
 		if !strings.Contains(Sample, strings.TrimPrefix(strings.TrimPrefix(spelling, "sys_"), "job_")) {
-			t.Errorf("the spelling %s is not told", spelling)
+			t.Errorf("the spelling %s is missing", spelling)
 		}
 	}
-	for name := range c.Params {
+	for name := range c.Switches {
 		if spellings[name] != name {
 			t.Errorf("%s is no option", name)
 		}
@@ -98,20 +91,20 @@ func TestSampleUncommented(t *testing.T) {
 	}
 }
 
-func TestSampleTellsEveryDirective(t *testing.T) {
+func TestSampleDocumentsEveryDirective(t *testing.T) {
 	t.Parallel()
-	for _, d := range directives() {
-		want := "\n#xApMon_" + d.name + " = " + d.byDefault + "\n"
-		if d.format == nil {
+	for _, d := range directives {
+		want := "\n#xApMon_" + d.name + " = " + d.byDefault() + "\n"
+		if d.byDefault() == "" {
 			want = "xApMon_" + d.name
 		}
 		if n := strings.Count(Sample, want); n != 1 {
-			t.Errorf("%q is there %d times", want, n)
+			t.Errorf("%q occurs %d times", want, n)
 		}
 	}
 	for _, l := range levels {
 		if l.name != "WARN" && !strings.Contains(Sample, l.name) {
-			t.Errorf("level %s is not there", l.name)
+			t.Errorf("level %s is missing", l.name)
 		}
 	}
 }

@@ -15,9 +15,9 @@ const (
 	SystemFile = "/etc/apmon/destinations.conf"
 	// maxSize is the size in bytes of the largest configuration that is read.
 	maxSize = 1 << 20
-	// fetchTimeout bounds connecting to a URL, and the whole of fetching it.
+	// fetchTimeout bounds both the connection to a URL and the whole fetch.
 	fetchTimeout = 5 * time.Second
-	// attempts is how often a file that changes meanwhile is read.
+	// attempts is how often a file is read that changes during the read.
 	attempts = 3
 	// maxRedirects is how many redirects are followed.
 	maxRedirects = 10
@@ -54,7 +54,7 @@ const (
 func File(path string) Source { return Source{Name: path, kind: file, at: path} }
 
 // URL returns a source that is fetched by http or https. Its query is sent unchanged. An
-// https URL must not redirect to http. [Config.DefaultPassword] sets no password for
+// https URL must not redirect to http. [Config.SetDefaultPassword] sets no password for
 // destinations that only http URLs name.
 func URL(u string) Source { return Source{Name: redact(u), kind: remote, at: u} }
 
@@ -84,8 +84,8 @@ func Text(name, text string) Source { return Source{Name: name, kind: inline, at
 // List returns a source that is a comma-separated list of destinations.
 func List(name, text string) Source { return Source{Name: name, kind: list, at: text} }
 
-// Broken returns a source that cannot be read for the given reason. It stands for one
-// whose name is invalid, so that the others are used.
+// Broken returns a source that always fails with the given error. It takes the place
+// of a source with an invalid name, so that the others are used.
 func Broken(name string, err error) Source { return Source{Name: name, kind: broken, at: err.Error()} }
 
 // Static reports whether the source never changes.
@@ -102,7 +102,7 @@ type Reader struct {
 	Source Source
 	// Lookup finds monitoring options by name; nil finds none.
 	Lookup OptionLookup
-	// Directives are those of the program.
+	// Directives are the directives that the program registers.
 	Directives []Directive
 	// Transport fetches URLs; nil for one with the proxies of the environment.
 	Transport http.RoundTripper
@@ -122,7 +122,7 @@ type part struct {
 	err  error // of reading the file; the text is then the last good one
 }
 
-// ErrNoDestination is the error of a source that names no usable destination.
+// ErrNoDestination is the error of a source that has no usable destination.
 var ErrNoDestination = errors.New("no usable destination in it")
 
 // Read reads the source and reports whether its text has changed. For a source without

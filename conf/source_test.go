@@ -41,7 +41,7 @@ func TestFileChanges(t *testing.T) {
 	write(t, path, "a\n")
 	read("a:8884", true, nil)
 	read("a:8884", false, nil)
-	write(t, path, "b\n") // as long, perhaps in the same tick
+	write(t, path, "b\n") // of the same length, perhaps in the same tick
 	read("b:8884", true, nil)
 	write(t, path, "")
 	read("", true, ErrNoDestination)
@@ -66,7 +66,7 @@ func TestFolder(t *testing.T) {
 	for name, text := range map[string]string{
 		"10-b.conf": "\ufeffb\nbad line here", "9-c.conf": "c\r\na\r\n", "10-a.conf": "\na\nb\n\x00x\nxApMon_colour = 1\nxApMon_self = on",
 		"Z.conf": "xApMon_self = off\nz",
-		// none of these
+		// these are skipped
 		"b.conf.rpmnew": "no1", "b.conf.dpkg-old": "no2", "b.conf~": "no3", ".b.conf": "no4", "b.conf.rpmsave": "no5",
 		"#b.conf#": "no6", ".b.conf.swp": "no7", "b.CONF": "no8", "conf": "no9", "README": "no10",
 	} {
@@ -88,20 +88,20 @@ func TestFolder(t *testing.T) {
 	want := []string{
 		`10-a.conf:4: destination "\x00x": "\x00" in the host name`,
 		`10-a.conf:5: warning: directive "xApMon_colour": unknown, and ignored`,
-		`10-b.conf:2: destination "bad": more than a password behind it (quote a password with blanks)`,
+		`10-b.conf:2: destination "bad": more than a password after it (quote a password with blanks)`,
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Error(d)
 	}
 	if _, _, changed, _ := r.Read(t.Context()); changed {
-		t.Error("it is said to have changed")
+		t.Error("unchanged, but reported as changed")
 	}
-	// The same text under another name: problems are told anew.
+	// The same text under another name: problems are reported again.
 	if err := os.Rename(filepath.Join(dir, "Z.conf"), filepath.Join(dir, "Y.conf")); err != nil {
 		t.Fatal(err)
 	}
 	if _, _, changed, _ := r.Read(t.Context()); !changed {
-		t.Error("another name is no change")
+		t.Error("a new name is not reported as a change")
 	}
 	write(t, filepath.Join(dir, "big.conf"), strings.Repeat("#", maxSize))
 	c, problems, _, err = r.Read(t.Context())
@@ -115,8 +115,8 @@ func TestFolder(t *testing.T) {
 	}
 }
 
-// TestFileIsNotTakenForFolder: what a file holds cannot make it look like the
-// files of a folder.
+// TestFileIsNotTakenForFolder: no content of a file makes it look like the files of
+// a folder.
 func TestFileIsNotTakenForFolder(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "x")
@@ -132,8 +132,8 @@ func TestFileIsNotTakenForFolder(t *testing.T) {
 	}
 }
 
-// TestFileReplacedMeanwhile: what is read is one of the texts that were written,
-// never a half of one and a half of the other.
+// TestFileReplacedMeanwhile: a read returns one of the texts that were written,
+// never a mixture of both.
 func TestFileReplacedMeanwhile(t *testing.T) {
 	t.Parallel()
 	if runtime.GOOS == "windows" {
@@ -182,7 +182,7 @@ func TestFileGrowsMeanwhile(t *testing.T) {
 			f.Close()
 		}
 	}()
-	for range 100 { // either is fine; that it is noticed is the matter
+	for range 100 { // a text or an error, but no mixture
 		_, err := readFiles(t.Context(), path, nil)
 		if err != nil && !strings.HasSuffix(err.Error(), "changes while it is read") {
 			t.Error(err)
@@ -231,7 +231,7 @@ func TestPermission(t *testing.T) {
 func TestFolderPartlyUnreadable(t *testing.T) {
 	t.Parallel()
 	if runtime.GOOS == "windows" {
-		t.Skip("Windows gives no one the right to make links")
+		t.Skip("links need a special right on Windows")
 	}
 	dir := t.TempDir()
 	path := func(name string) string { return filepath.Join(dir, name) }
@@ -262,7 +262,7 @@ func TestFolderPartlyUnreadable(t *testing.T) {
 	read("a:8884 c:8884=p", true, links...)
 	read("a:8884 c:8884=p", false, links...)
 
-	// One that cannot be read any more.
+	// A file that can no longer be read.
 	if err := os.Remove(path("c.conf")); err != nil {
 		t.Fatal(err)
 	}
@@ -277,7 +277,7 @@ func TestFolderPartlyUnreadable(t *testing.T) {
 	}
 	read("a:8884", true, links...)
 
-	// Where none can be read, the error says why.
+	// If no file can be read, the error gives the reason.
 	if err := os.Remove(path("a.conf")); err != nil {
 		t.Fatal(err)
 	}
@@ -390,9 +390,9 @@ func TestReadPipe(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	time.AfterFunc(10*time.Millisecond, cancel)
 	if _, _, _, err := (&Reader{Source: File(name)}).Read(ctx); !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), name) {
-		t.Errorf("a pipe that nobody writes to: %v", err)
+		t.Errorf("a pipe without a writer: %v", err)
 	}
-	r, w, err := os.Pipe() // another: the one before is still being read
+	r, w, err := os.Pipe() // a new one: the first is still read
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -410,8 +410,7 @@ func TestReadPipe(t *testing.T) {
 	}
 }
 
-// A file that is written to in place, slowly, keeps what it said before until
-// it is left alone.
+// While a file is slowly written in place, its previous text is used.
 func TestHalfWrittenFile(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "f.conf")
@@ -440,8 +439,8 @@ func TestHalfWrittenFile(t *testing.T) {
 	}
 }
 
-// What a read that was given up has found is not taken for the file's present
-// text.
+// The result of a read whose caller gave up is not used as the current text of the
+// file.
 func TestReadAfterOneGivenUp(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "f.conf")

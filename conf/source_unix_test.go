@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// TestNamedPipe: one that nobody writes to says nothing, and is not waited for.
+// TestNamedPipe: reading a named pipe without a writer does not block.
 func TestNamedPipe(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "x.conf")

@@ -46,14 +46,14 @@ func onOff(on bool) string {
 // maxDuration is the longest time, about 31 years.
 const maxDuration = 1e9 * time.Second
 
-// ParseDuration parses a time as all directives and flags have it: a decimal number of
-// seconds, or numbers with units, such as "90s", "2m" or "1h30m". The result may be
+// ParseDuration parses a time in the form that all directives and flags use: a decimal
+// number of seconds, or numbers with units, such as "90s", "2m" or "1h30m". The result may be
 // negative or 0; its absolute value is at most 1e9 s.
 func ParseDuration(s string) (time.Duration, error) {
 	var d time.Duration
 	seconds, err := strconv.ParseFloat(s, 64)
 	if err == nil {
-		if !(math.Abs(seconds) <= maxDuration.Seconds()) { // NaN, too
+		if !(math.Abs(seconds) <= maxDuration.Seconds()) { // also NaN
 			return 0, fmt.Errorf("%s is not a time of at most 1e9 s", quote(s))
 		}
 		d = time.Duration(seconds * float64(time.Second))
@@ -97,8 +97,8 @@ var levels = []struct {
 	{"DEBUG", slog.LevelDebug}, {"FINE", slog.LevelDebug}, {"FINER", slog.LevelDebug}, {"FINEST", slog.LevelDebug}, {"ALL", slog.LevelDebug},
 }
 
-// ParseLevel parses a log level in any spelling of ApMon clients, in any case: FATAL, SEVERE, ERROR, WARNING, INFO, NOTICE, CONFIG, DEBUG, FINE, FINER,
-// FINEST, ALL, OFF.
+// ParseLevel parses a log level in any spelling of ApMon clients, in any case: FATAL,
+// SEVERE, ERROR, WARNING, INFO, NOTICE, CONFIG, DEBUG, FINE, FINER, FINEST, ALL, OFF.
 func ParseLevel(s string) (slog.Level, error) {
 	for _, l := range levels {
 		if strings.EqualFold(l.name, s) {

@@ -6,6 +6,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/apmon-go/apmon/internal/process"
 	"github.com/apmon-go/apmon/xdr"
 )
 
@@ -22,7 +23,7 @@ func BenchmarkHostSample(b *testing.B) {
 	}
 }
 
-// BenchmarkHostFloor is the bare reads of the same files into one buffer.
+// BenchmarkHostFloor reads the same files into one buffer, without parsing them.
 func BenchmarkHostFloor(b *testing.B) {
 	buf := make([]byte, 64<<10)
 	open := func(path string) int {
@@ -59,7 +60,7 @@ func BenchmarkHostFloor(b *testing.B) {
 			}
 		}
 		if diag.fd != 0 {
-			syscall.Write(diag.fd-1, diag.request[:])
+			diag.send()
 			for {
 				n, err := syscall.Read(diag.fd-1, buf)
 				if err != nil || n < 16 || buf[4] == syscall.NLMSG_DONE {
@@ -73,10 +74,7 @@ func BenchmarkHostFloor(b *testing.B) {
 			if n <= 0 {
 				break
 			}
-			for e := buf[:n]; len(e) > 20; {
-				size := int(e[16]) | int(e[17])<<8
-				name := e[19:size]
-				e = e[size:]
+			for name, e := process.NextDirent(buf[:n]); name != nil; name, e = process.NextDirent(e) {
 				i := 0
 				for name[i] >= '0' && name[i] <= '9' {
 					i++
@@ -95,7 +93,7 @@ func BenchmarkHostFloor(b *testing.B) {
 	}
 }
 
-// TestSampleAllocates at most 20 times, and starts no process.
+// A sample allocates at most 20 times, and starts no process.
 func TestSampleAllocates(t *testing.T) {
 	h := live(t)
 	var params []xdr.Param

@@ -2,15 +2,16 @@ package procinfo
 
 import "github.com/apmon-go/apmon/internal/kernel"
 
-// known remembers things by name, in the order in which they were last seen.
-type known[T any] struct {
+// devices remembers devices by name, in the order in which they were last seen. In every
+// pass, call begin, see for each device, and end.
+type devices[T any] struct {
 	byName map[string]*T
 	order  []*T
 	next   int
 	seen   uint64
 }
 
-// named is what known remembers.
+// named is the part that all types of devices have.
 type named struct {
 	name string
 	seen uint64
@@ -18,14 +19,14 @@ type named struct {
 
 func (n *named) id() *named { return n }
 
-// begin starts a pass over all things.
-func (k *known[T]) begin() { k.next, k.seen = 0, k.seen+1 }
+// begin starts a pass over all devices.
+func (k *devices[T]) begin() { k.next, k.seen = 0, k.seen+1 }
 
-// see returns the thing of this name, made if it is new.
+// see returns the device of this name, and calls fresh if it is new.
 func see[T any, P interface {
 	*T
 	id() *named
-}](k *known[T], name []byte, fresh func(P)) P {
+}](k *devices[T], name []byte, fresh func(P)) P {
 	if k.next < len(k.order) {
 		if p := P(k.order[k.next]); p.id().name == string(name) && p.id().seen != k.seen {
 			p.id().seen = k.seen
@@ -56,11 +57,11 @@ func see[T any, P interface {
 	return q
 }
 
-// end forgets what was not seen in this pass.
+// end forgets the devices that were not seen in this pass.
 func end[T any, P interface {
 	*T
 	id() *named
-}](k *known[T]) {
+}](k *devices[T]) {
 	clear(k.order[k.next:])
 	k.order = k.order[:k.next]
 	if len(k.byName) > len(k.order) {
@@ -72,7 +73,7 @@ func end[T any, P interface {
 	}
 }
 
-// netIf is an interface.
+// A netIf is a network interface.
 type netIf struct {
 	named
 	physical        bool
@@ -82,7 +83,7 @@ type netIf struct {
 	in, out, errs   string
 }
 
-// disk is a block device.
+// A disk is a block device.
 type disk struct {
 	named
 	physical    bool

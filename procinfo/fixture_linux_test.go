@@ -19,8 +19,7 @@ import (
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
-// lay copies a fixture tree. It writes files in place, as a host may have them
-// open.
+// lay copies a fixture tree. It writes files in place, as a host may have them open.
 func lay(t *testing.T, tree, dir string, change func(name string, b []byte) []byte) {
 	t.Helper()
 	err := filepath.WalkDir(filepath.Join("testdata", tree), func(path string, d os.DirEntry, err error) error {
@@ -46,7 +45,7 @@ func lay(t *testing.T, tree, dir string, change func(name string, b []byte) []by
 	}
 }
 
-// report is general information and two samples ten seconds apart, as text.
+// report returns general information and two samples ten seconds apart, as text.
 func report(t *testing.T, tree string, change func(name string, b []byte) []byte) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -134,7 +133,7 @@ func TestUnknownKeysAreIgnored(t *testing.T) {
 	}
 }
 
-// Whatever of the files is there, nothing panics, and nothing comes of nothing.
+// Any set of files may be missing: nothing panics, and missing values are unknown.
 func TestTruncatedFiles(t *testing.T) {
 	for _, part := range []float64{0, .1, .3, .5, .7, .9, .99} {
 		got := report(t, "x86", func(name string, b []byte) []byte { return b[:int(part*float64(len(b)))] })
@@ -145,7 +144,7 @@ func TestTruncatedFiles(t *testing.T) {
 			name, _, _ := strings.Cut(line, " ")
 			switch {
 			case name == "#", name == "db12", name == "platform", strings.HasPrefix(name, "processes"):
-				// the directories of processes are there
+				// the directories of processes remain
 			default:
 				t.Errorf("from empty files: %s", line)
 			}
@@ -237,7 +236,7 @@ func TestDefaultFS(t *testing.T) {
 	}
 }
 
-func TestCausesAreToldOnce(t *testing.T) {
+func TestCausesAreReportedOnce(t *testing.T) {
 	h := NewHost(DirFS(t.TempDir()))
 	defer h.Close()
 	if err := os.MkdirAll(filepath.Join(h.fs.Proc, "loadavg"), 0o755); err != nil { // reads as EISDIR, even by root

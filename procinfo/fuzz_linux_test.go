@@ -8,7 +8,7 @@ import (
 	"github.com/apmon-go/apmon/internal/kernel"
 )
 
-// FuzzSystem makes samples of what the parsers return of the same bytes.
+// FuzzSystem makes samples from the results of parsers for the same bytes.
 func FuzzSystem(f *testing.F) {
 	for _, tree := range []string{"x86", "arm", "container"} {
 		filepath.WalkDir(filepath.Join("testdata", tree), func(path string, d os.DirEntry, err error) error {

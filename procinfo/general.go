@@ -7,47 +7,48 @@ import (
 	"github.com/apmon-go/apmon/xdr"
 )
 
-// General is what seldom changes of a host.
+// General holds the values of a host that seldom change.
 type General struct {
 	Hostname      string // fully qualified
 	KernelVersion string // such as "6.1.0-21-amd64"
 	Platform      string // the kernel's machine name, such as "x86_64"
 	OSType        string // such as "Debian GNU/Linux 12 (bookworm)"
-	Container     string // its kind, such as "docker"; empty outside
+	Container     string // kind of the container, such as "docker"; empty outside
 
 	Addresses []Address // of the interfaces whose traffic counts
 
 	CPU struct {
-		// On ARM the vendor is the implementer's code, the family the
-		// architecture, the model the part, and the name the device tree's.
+		// On ARM, Vendor is the code of the implementer, Family the architecture, Model
+		// the part, and ModelName the name in the device tree.
 		Vendor, Family, Model, ModelName string
-		MHz                              Value // mean
-		Logical                          Value // online
-		Cores                            Value // of the online ones
-		SMT                              Value // 1 where a core runs more than one thread
-		CacheKB                          Value // the last level's
-		Bogomips                         Value // of the first
+		MHz                              Value // mean of all CPUs
+		Logical                          Value // logical CPUs that are online
+		Cores                            Value // cores of the logical CPUs
+		SMT                              Value // 1 if a core runs more than one thread, otherwise 0
+		CacheKB                          Value // KiB, of the last level
+		Bogomips                         Value // of the first CPU
 	}
-	CPUsAllowed Value // to this process: the least of affinity, cpuset and quota
+	CPUsAllowed Value // CPUs that this process may use: the least of affinity, cpuset and quota
 
 	TotalMem, TotalSwap Value // MiB
-	MemLimit            Value // MiB, the least of this process's cgroups; unknown for none
+	MemLimit            Value // MiB, the least limit of this process's cgroups; unknown without
 
 	Factors Factors
 }
 
-// Address is the addresses of an interface; empty for none.
+// Address holds the addresses of a network interface; empty for none.
 type Address struct {
 	Interface  string
-	IPv4, IPv6 string // the first, and the first global one
+	IPv4, IPv6 string // the first IPv4 address, and the first global IPv6 address
 }
 
-// Factors are results of benchmarks, per CPU; this package only passes them on.
+// Factors holds results of CPU benchmarks, per CPU. This package reports them, but does not
+// measure them.
 type Factors struct {
 	KSI2K, DB12, HEP06, HS23 Value
 }
 
-// Set sets a factor by name: "ksi2k", "db12", "hep06" or "hs23".
+// Set sets a factor by name: "ksi2k", "db12", "hep06" or "hs23". v must be positive.
 func (f *Factors) Set(name string, v float64) error {
 	to := map[string]*Value{"ksi2k": &f.KSI2K, "db12": &f.DB12, "hep06": &f.HEP06, "hs23": &f.HS23}[name]
 	if to == nil {
@@ -60,7 +61,7 @@ func (f *Factors) Set(name string, v float64) error {
 	return nil
 }
 
-// Append appends the parameters that are known and chosen.
+// Append appends the parameters that are chosen and known.
 func (g *General) Append(params []xdr.Param, choose Choice) []xdr.Param {
 	return appendRows(generalRows(), g, params, choose)
 }
@@ -101,22 +102,22 @@ var generalRows = sync.OnceValue(func() []row[General] {
 		text("cpu_vendor_id", "vendor; on ARM the implementer", cpuinfo, func(g *G) string { return g.CPU.Vendor }),
 		text("cpu_family", "family; on ARM the architecture", cpuinfo, func(g *G) string { return g.CPU.Family }),
 		text("cpu_model", "model; on ARM the part", cpuinfo, func(g *G) string { return g.CPU.Model }),
-		text("cpu_model_name", "model as told to people", cpuinfo+", else the device tree", func(g *G) string { return g.CPU.ModelName }),
+		text("cpu_model_name", "name of the model", cpuinfo+", else the device tree", func(g *G) string { return g.CPU.ModelName }),
 		num("cpu_cache", "KB", "last level cache", cpuinfo+", else /sys/devices/system/cpu/cpu0/cache", func(g *G) Value { return g.CPU.CacheKB }),
 		num("bogomips", "", "the kernel's delay loop, of the first CPU", cpuinfo, func(g *G) Value { return g.CPU.Bogomips }),
 		num("total_mem", "MB", "memory", "/proc/meminfo", func(g *G) Value { return g.TotalMem }),
 		num("total_swap", "MB", "swap space", "/proc/meminfo", func(g *G) Value { return g.TotalSwap }),
 		text("kernel_version", "release of the kernel", "/proc/sys/kernel/osrelease", func(g *G) string { return g.KernelVersion }),
-		text("platform", "machine as uname -m tells", "/proc/sys/kernel/arch, else uname", func(g *G) string { return g.Platform }),
+		text("platform", "machine, as in uname -m", "/proc/sys/kernel/arch, else uname", func(g *G) string { return g.Platform }),
 		text("os_type", "operating system", "PRETTY_NAME of os-release", func(g *G) string { return g.OSType }),
-		num("ksi2k_factor", "kSI2k", "benchmark per CPU, once given", "configuration", func(g *G) Value { return g.Factors.KSI2K }),
+		num("ksi2k_factor", "kSI2k", "benchmark per CPU, if set", "configuration", func(g *G) Value { return g.Factors.KSI2K }),
 		num("db12", "DB12", "same", "configuration", func(g *G) Value { return g.Factors.DB12 }),
 		num("hep06", "HS06", "same", "configuration", func(g *G) Value { return g.Factors.HEP06 }),
 		num("hs23", "HS23", "same", "configuration", func(g *G) Value { return g.Factors.HS23 }),
 		num("cpu_cores", "count", "cores of the logical CPUs", cpuinfo+", else sysfs topology", func(g *G) Value { return g.CPU.Cores }),
-		num("cpu_smt", "", "1 where cores run more than one thread, else 0", "/sys/devices/system/cpu/smt/active", func(g *G) Value { return g.CPU.SMT }),
+		num("cpu_smt", "", "1 if cores run more than one thread, else 0", "/sys/devices/system/cpu/smt/active", func(g *G) Value { return g.CPU.SMT }),
 		num("cpus_allowed", "count", "least of affinity, cpuset and cgroup quota", "/proc/self/status, cgroup", func(g *G) Value { return g.CPUsAllowed }),
 		num("mem_limit", "MB", "least memory limit of the cgroup and its ancestors", "cgroup", func(g *G) Value { return g.MemLimit }),
-		text("container", "kind of the container, absent outside", "/run/systemd/container, /.dockerenv, /proc/self/cgroup, …", func(g *G) string { return g.Container }),
+		text("container", "kind of the container; absent outside", "/run/systemd/container, /.dockerenv, /proc/self/cgroup, …", func(g *G) string { return g.Container }),
 	}
 })

@@ -3,27 +3,25 @@ package procinfo
 import (
 	"bytes"
 	"encoding/hex"
-	"errors"
 	"net/netip"
 	"os"
 	"path"
 	"path/filepath"
 	"strconv"
 	"strings"
-	"syscall"
-	"unsafe"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/apmon-go/apmon/internal/kernel"
 )
 
-// General reads what seldom changes. Its errors are as those of Sample.
+// General reads the values that seldom change. Its error is as that of Sample.
 func (h *Host) General() (*General, error) {
-	h.errs = h.errs[:0]
 	g := &General{Factors: h.Factors}
 	g.Hostname = h.hostname()
 	g.KernelVersion = h.line(h.fs.ProcPath("sys/kernel/osrelease"))
 	if g.Platform = h.line(h.fs.ProcPath("sys/kernel/arch")); g.Platform == "" { // before Linux 6.1
-		g.Platform = machine()
+		g.Platform = unameMachine()
 	}
 	for _, name := range [...]string{"etc/os-release", "usr/lib/os-release"} {
 		if g.OSType == "" {
@@ -36,20 +34,17 @@ func (h *Host) General() (*General, error) {
 	h.limits(g)
 	g.Container = h.container()
 	h.addresses(g)
-	if len(h.errs) == 0 {
-		return g, nil
-	}
-	return g, errors.Join(h.errs...)
+	return g, h.errs.Take()
 }
 
-// content returns what is in a file that is read too seldom to keep it open.
+// content returns the content of a file that is read too seldom to keep it open.
 func (h *Host) content(name string) []byte {
 	b, err := os.ReadFile(name)
 	h.fail(err)
 	return b
 }
 
-// line returns a file that holds one line or string.
+// line returns the content of a file that holds one line, or one zero-terminated string.
 func (h *Host) line(name string) string {
 	line, _ := kernel.NextLine(h.content(name))
 	return strings.TrimSpace(strings.TrimRight(string(line), "\x00"))
@@ -63,20 +58,13 @@ func (h *Host) hostname() string {
 	return qualify(name, string(h.content(h.fs.RootPath("etc/hosts"))), string(h.content(h.fs.RootPath("etc/resolv.conf"))))
 }
 
-// machine returns what uname -m prints.
-func machine() string {
-	var u syscall.Utsname
-	if syscall.Uname(&u) != nil {
+// unameMachine returns the output of uname -m.
+func unameMachine() string {
+	var u unix.Utsname
+	if unix.Uname(&u) != nil {
 		return ""
 	}
-	var b []byte
-	for _, c := range u.Machine {
-		if c == 0 {
-			break
-		}
-		b = append(b, byte(c))
-	}
-	return string(b)
+	return unix.ByteSliceToString(u.Machine[:])
 }
 
 func (h *Host) generalCPU(g *General) {
@@ -123,7 +111,7 @@ func (h *Host) generalCPU(g *General) {
 		c.MHz = h.cpufreq(dirs)
 	}
 	if !c.CacheKB.OK {
-		// The last level is the highest index there is.
+		// The last level has the highest index.
 		for n := range 10 {
 			if v := kernel.ParseCacheSize(h.content(cpu + "/cpu0/cache/index" + strconv.Itoa(n) + "/size")); v.OK {
 				c.CacheKB = KnownIf(v.Float())
@@ -143,8 +131,7 @@ func cpuDirs(dir string) (dirs []string) {
 	return dirs
 }
 
-// topology counts the cores of the CPUs that are online: those offline have no
-// topology.
+// topology counts the cores of the CPUs that are online: offline CPUs have no topology.
 func (h *Host) topology(dirs []string) kernel.Count {
 	cores := map[[2]string]bool{}
 	for _, dir := range dirs {
@@ -160,7 +147,7 @@ func (h *Host) topology(dirs []string) kernel.Count {
 	return kernel.Count{N: uint64(len(cores)), OK: len(cores) > 0}
 }
 
-// cpufreq returns the mean clock rate that cpufreq tells of, in MHz.
+// cpufreq returns the mean clock rate of the CPUs from cpufreq, in MHz.
 func (h *Host) cpufreq(dirs []string) Value {
 	sum, n := 0., 0
 	for _, dir := range dirs {
@@ -178,7 +165,7 @@ func (h *Host) cpufreq(dirs []string) Value {
 	return Known(sum / float64(n))
 }
 
-// limits finds what the cgroups of this process leave it.
+// limits finds the least limits of memory and CPUs for this process.
 func (h *Host) limits(g *General) {
 	least := func(to *Value, v Value) {
 		if v.OK && (!to.OK || v.V < to.V) {
@@ -187,7 +174,7 @@ func (h *Host) limits(g *General) {
 	}
 	least(&g.CPUsAllowed, KnownIf(kernel.ParseCPUList(kernel.ParseStatus(h.content(h.fs.ProcPath("self/status"))).CPUsAllowed).Float()))
 	cgroups := h.content(h.fs.ProcPath("self/cgroup"))
-	// At this size limits of version 1 mean none.
+	// Limits of version 1 that are as large as this mean no limit.
 	const unlimited = 1 << 60
 	for _, m := range kernel.CgroupMounts(kernel.ParseMountinfo(h.content(h.fs.ProcPath("self/mountinfo")))) {
 		each := func(controller string, visit func(dir string)) {
@@ -228,7 +215,7 @@ func (h *Host) limits(g *General) {
 	}
 }
 
-// cpuQuota returns how many CPUs a quota is worth, unknown for "max" and "-1".
+// cpuQuota returns a quota as a number of CPUs, unknown for "max" and "-1".
 func cpuQuota(quota, period string) Value {
 	q, p := kernel.ParseUint([]byte(quota)), kernel.ParseUint([]byte(strings.TrimSpace(period)))
 	if !q.OK || !p.OK || p.N == 0 {
@@ -237,10 +224,10 @@ func cpuQuota(quota, period string) Value {
 	return Known(float64(q.N) / float64(p.N))
 }
 
-// ancestors calls visit with the directory of a cgroup and those above it, up
-// to where the hierarchy is mounted.
+// ancestors calls visit with the directory of a cgroup and those above it, up to the mount
+// point of the hierarchy.
 func (h *Host) ancestors(m kernel.Mount, cgroup string, visit func(dir string)) {
-	// What is not below a part that is mounted cannot be seen.
+	// If only a part is mounted, cgroups outside of it are not visible.
 	rel, _ := m.Below(cgroup)
 	for top := h.fs.CgroupPath(m.Point); ; rel = path.Dir(rel) {
 		visit(filepath.Join(top, rel))
@@ -250,15 +237,8 @@ func (h *Host) ancestors(m kernel.Mount, cgroup string, visit func(dir string)) 
 	}
 }
 
-// CgroupPath returns the path of what is mounted at a mount point of cgroups.
-func (fs FS) CgroupPath(point string) string {
-	if rest, ok := strings.CutPrefix(point, "/sys/"); ok {
-		return fs.SysPath(rest)
-	}
-	return fs.RootPath(point)
-}
-
-// container returns the kind of container this host is, as far as it shows.
+// container returns the kind of container that this process runs in, from the marks that
+// container runtimes leave. It is empty outside.
 func (h *Host) container() string {
 	exists := func(name string) bool { _, err := os.Stat(h.fs.RootPath(name)); return err == nil }
 	cgroups := h.content(h.fs.ProcPath("self/cgroup"))
@@ -277,7 +257,7 @@ func (h *Host) container() string {
 	return h.line(h.fs.RootPath("run/systemd/container"))
 }
 
-// addresses finds those of the interfaces whose traffic counts.
+// addresses reads the addresses of the interfaces whose traffic counts.
 func (h *Host) addresses(g *General) {
 	h.readNet()
 	v6 := kernel.ParseIfInet6(h.content(h.fs.NetPath("if_inet6")))
@@ -296,22 +276,4 @@ func (h *Host) addresses(g *General) {
 			g.Addresses = append(g.Addresses, a)
 		}
 	}
-}
-
-// interfaceIPv4 returns the first IPv4 address of an interface, empty for none.
-func interfaceIPv4(name string) string {
-	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_DGRAM|syscall.SOCK_CLOEXEC, 0)
-	if err != nil {
-		return ""
-	}
-	defer syscall.Close(fd)
-	var ifreq [40]byte // struct ifreq: name, then struct sockaddr_in
-	if copy(ifreq[:15], name) < len(name) {
-		return ""
-	}
-	_, _, errno := syscall.Syscall(syscall.SYS_IOCTL, uintptr(fd), syscall.SIOCGIFADDR, uintptr(unsafe.Pointer(&ifreq[0])))
-	if errno != 0 {
-		return ""
-	}
-	return netip.AddrFrom4([4]byte(ifreq[20:24])).String()
 }

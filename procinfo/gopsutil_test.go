@@ -11,19 +11,19 @@ import (
 	"testing"
 )
 
-// Much of gopsutil starts processes, and differently much on each system. What
-// is used of it was read, for the files' systems, and starts none; what is added
-// here has to be read first, the files with nocgo in their names too.
+// Many functions of gopsutil start processes, which depends on the system. The source of
+// those listed here was read, for the systems of each file, and starts none. Before you
+// add one, read its source, including files with nocgo in their names.
 func TestGopsutilIsUsedWhereItStartsNoProcess(t *testing.T) {
 	read := map[string][]string{
-		"host_gopsutil.go": {"cpu.Times", "host.Uptime", "host.KernelArch"},
-		"host_unix.go":     {"load.Avg"},
-		"disk_gopsutil.go": {"disk.IOCounters"}, // not on FreeBSD
-		"host_darwin.go":   {"cpu.Counts", "cpu.Info", "mem.SwapMemory", "mem.VirtualMemory" /* with cgo */, "process.Pids"},
-		"host_freebsd.go": {"cpu.Info", "mem.SwapMemory", "mem.VirtualMemory", "process.Processes",
+		"host_gopsutil.go":   {"cpu.Times", "host.Uptime", "host.KernelArch"},
+		"read_unix.go":       {"load.Avg"},
+		"read_notfreebsd.go": {"disk.IOCounters", "process.Pids"},
+		"read_darwin.go":     {"cpu.Counts", "cpu.Info", "mem.SwapMemory", "mem.VirtualMemory" /* with cgo */},
+		"read_freebsd.go": {"cpu.Info", "mem.SwapMemory", "mem.VirtualMemory", "process.Processes",
 			"process.Idle", "process.Running", "process.Sleep", "process.Stop", "process.Zombie"},
-		"host_windows.go": {"cpu.Counts", "host.PlatformInformation", "mem.SwapDevices", "mem.VirtualMemory",
-			"net.Connections", "net.IOCounters", "process.Pids"},
+		"read_windows.go": {"cpu.Counts", "host.PlatformInformation", "mem.SwapDevices", "mem.VirtualMemory",
+			"net.Connections", "net.IOCounters"},
 	}
 	files, err := filepath.Glob("*.go")
 	if err != nil || len(files) == 0 {

@@ -6,54 +6,50 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
-	"net/netip"
 	"runtime"
 	"time"
 
 	"github.com/shirou/gopsutil/v3/cpu"
 	"github.com/shirou/gopsutil/v3/host"
 
+	"github.com/apmon-go/apmon/internal/causes"
 	"github.com/apmon-go/apmon/internal/kernel"
 )
 
-// Host samples this host with gopsutil, as far as that needs no other process
-// for it: see the package's documentation for what is missing where. It is not
-// safe for concurrent use.
+// Host samples this host with gopsutil, as far as gopsutil starts no process for it. The
+// package documentation lists the values that are missing on each system. It is not safe
+// for concurrent use.
 type Host struct {
-	// System is the last sample. It is overwritten by the next.
+	// System is the last sample. The next sample overwrites it.
 	System System
-	// Factors are passed on by General.
+	// Factors are copied to the result of General.
 	Factors   Factors
 	Processes *Processes // for Linux
 
 	clock func() time.Duration // monotonic
-	told  map[string]bool      // causes of errors that were returned
-	errs  []error              // those of this sample
+	errs  causes.Once
 
 	cpu   [kernel.CPUColumns]kernel.Count
-	nets  known[netIf]
-	disks known[disk]
+	nets  devices[netIf]
+	disks devices[disk]
 }
 
-// NewHost returns a sampler of this host. The trees have no meaning here.
+// NewHost returns a sampler of this host. The trees are ignored.
 func NewHost(FS) *Host {
 	start := time.Now()
 	return &Host{
 		clock: func() time.Duration { return time.Since(start) },
-		told:  map[string]bool{},
 	}
 }
 
-// Close frees what the host holds.
+// Close does nothing.
 func (h *Host) Close() error { return nil }
 
-// Sample takes a sample of what is chosen, nil for everything. What cannot be
-// read is unknown, and its cause returned once, not with every sample; the rest
-// of the sample is good in any case.
+// Sample takes a sample of the chosen parameters, nil for all. A value that cannot be read
+// is unknown. The error reports each cause once, not with every sample. The rest of the
+// sample is valid in any case.
 func (h *Host) Sample(choose Choice) error {
 	h.System = System{Interfaces: h.System.Interfaces[:0]}
-	h.errs = h.errs[:0]
 	need := choose.readings()
 	if need.has(readLoad) {
 		h.ask("load", h.sampleLoad)
@@ -79,7 +75,7 @@ func (h *Host) Sample(choose Choice) error {
 		h.ask("uptime", func() error {
 			s, err := host.Uptime()
 			if err == nil {
-				h.System.Uptime = uptime(s)
+				h.System.Uptime = knownUptime(s)
 			}
 			return err
 		})
@@ -87,14 +83,14 @@ func (h *Host) Sample(choose Choice) error {
 	if need.has(readDisks) {
 		h.ask("disks", h.sampleDisks)
 	}
-	return errors.Join(h.errs...)
+	return h.errs.Take()
 }
 
-// ask calls read, and notes an error unless it only says that a thing is not
-// there, or not in gopsutil, or its cause was told before. A panic is such an error: gopsutil takes
-// the first byte of what a sysctl returned without a look at its length, and
-// calls functions that a DLL may lack.
-func (h *Host) ask(what string, read func() error) {
+// ask calls read, and keeps its error for the end of the sample, unless a file is merely
+// missing, gopsutil does not implement it, or the cause was reported before. A panic is
+// handled as an error: gopsutil uses the first byte that a sysctl returns without checking
+// the length, and calls functions that a DLL may lack.
+func (h *Host) ask(name string, read func() error) {
 	err := func() (err error) {
 		defer func() {
 			if r := recover(); r != nil {
@@ -106,18 +102,65 @@ func (h *Host) ask(what string, read func() error) {
 	if err == nil || errors.Is(err, fs.ErrNotExist) || err.Error() == notImplemented {
 		return
 	}
-	err = fmt.Errorf("procinfo: %s: %w", what, err)
-	if cause := err.Error(); !h.told[cause] && len(h.told) < 1000 {
-		h.told[cause] = true
-		h.errs = append(h.errs, err)
-	}
+	err = fmt.Errorf("procinfo: %s: %w", name, err)
+	h.errs.Add("", err)
 }
 
-// notImplemented is gopsutil's error for that, which it does not export.
+// notImplemented is the text of gopsutil's ErrNotImplementedError, which is internal.
 const notImplemented = "not implemented yet"
 
-// errNothing is for calls that say neither what is nor why not.
-var errNothing = errors.New("the system told nothing")
+func (h *Host) sampleLoad() (err error) {
+	h.System.Load, err = loadAverage()
+	return err
+}
+
+func (h *Host) sampleNet() error {
+	all, err := trafficCounters()
+	if err != nil {
+		return err
+	}
+	at := h.clock()
+	h.nets.begin()
+	for _, t := range all {
+		see(&h.nets, []byte(t.name), func(*netIf) {}).counters = t.counters
+	}
+	end[netIf](&h.nets)
+	h.System.setNet(h.nets.order, at)
+	return nil
+}
+
+func (h *Host) sampleSockets() error {
+	tcp, udp, err := socketCounts()
+	if tcp != nil {
+		h.System.setTCP(tcp)
+	}
+	h.System.Sockets.UDP = udp
+	return err
+}
+
+func (h *Host) sampleProcesses() (err error) {
+	h.System.Processes, h.System.ProcessStates, err = processCounts()
+	return err
+}
+
+func (h *Host) sampleDisks() error {
+	all, err := diskIO()
+	if err != nil {
+		return err
+	}
+	at := h.clock()
+	const kib = 1. / 1024
+	var read, written total
+	h.disks.begin()
+	for name, c := range all {
+		d := see(&h.disks, []byte(name), func(*disk) {})
+		read.add(&d.read, kernel.Known(c.read), at, kib)
+		written.add(&d.write, kernel.Known(c.written), at, kib)
+	}
+	end[disk](&h.disks)
+	h.System.DiskRead, h.System.DiskWrite = read.value(), written.value()
+	return nil
+}
 
 func (h *Host) sampleCPU() error {
 	all, err := cpu.Times(false)
@@ -143,16 +186,15 @@ func (h *Host) sampleCPU() error {
 	return nil
 }
 
-// memory reads what the system tells of its memory and swap space.
+// memory reads memory and swap space.
 func (h *Host) memory() (m kernel.Meminfo) {
 	h.ask("memory", func() error { return readMemory(&m) })
 	h.ask("swap", func() error { return readSwap(&m) })
 	return m
 }
 
-// General reads what seldom changes.
+// General reads the values that seldom change.
 func (h *Host) General() (*General, error) {
-	h.errs = h.errs[:0]
 	g := &General{Hostname: Hostname(), Factors: h.Factors}
 	h.ask("machine", func() (err error) {
 		g.Platform, err = host.KernelArch()
@@ -160,52 +202,11 @@ func (h *Host) General() (*General, error) {
 	})
 	h.ask("system", func() error { return readSystem(g) })
 	h.ask("CPU", func() error { return readCPU(g) })
-	g.CPU.SMT = smt(g.CPU.Logical, g.CPU.Cores)
+	g.CPU.SMT = knownSMT(g.CPU.Logical, g.CPU.Cores)
 	const mib = 1. / 1024
 	m := h.memory()
 	g.TotalMem = KnownIf(m.Total.Float()).Scaled(mib)
 	g.TotalSwap = KnownIf(m.SwapTotal.Float()).Scaled(mib)
 	h.ask("addresses", func() error { return readAddresses(g) })
-	return g, errors.Join(h.errs...)
-}
-
-// readAddresses finds those of the interfaces whose traffic counts.
-func readAddresses(g *General) error {
-	all, err := net.Interfaces()
-	if err != nil {
-		return err
-	}
-	var bad error
-	left := MaxInterfaces
-	for _, i := range all {
-		if !counts(i) {
-			continue
-		}
-		if left--; left < 0 {
-			break
-		}
-		addrs, err := i.Addrs()
-		if err != nil {
-			bad = err
-			continue
-		}
-		var ips []netip.Addr
-		for _, a := range addrs {
-			if n, ok := a.(*net.IPNet); ok {
-				if ip, ok := netip.AddrFromSlice(n.IP); ok {
-					ips = append(ips, ip)
-				}
-			}
-		}
-		if a := firstAddresses(i.Name, ips); a.IPv4 != "" || a.IPv6 != "" {
-			g.Addresses = append(g.Addresses, a)
-		}
-	}
-	return bad
-}
-
-// counts reports whether the traffic of an interface counts. Which ones are
-// physical is not told; these are up and have a hardware address.
-func counts(i net.Interface) bool {
-	return i.Flags&net.FlagUp != 0 && i.Flags&(net.FlagLoopback|net.FlagPointToPoint) == 0 && len(i.HardwareAddr) > 0
+	return g, h.errs.Take()
 }

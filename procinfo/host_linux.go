@@ -9,29 +9,29 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/apmon-go/apmon/internal/causes"
 	"github.com/apmon-go/apmon/internal/kernel"
 	"github.com/apmon-go/apmon/internal/process"
 )
 
-// Host samples this host. It keeps files open and buffers, and is not safe for
-// concurrent use; Close frees what it holds.
+// Host samples this host. It keeps files open; Close closes them. It is not safe for
+// concurrent use.
 type Host struct {
-	// System is the last sample. It is overwritten by the next.
+	// System is the last sample. The next sample overwrites it.
 	System System
-	// Factors are passed on by General.
+	// Factors are copied to the result of General.
 	Factors Factors
-	// Processes are those of this host. A caller may set one that it shares
-	// with jobs, and closes itself.
+	// Processes scans the processes of this host. A caller may replace it by one that jobs
+	// use, too, and that the caller closes.
 	Processes *Processes
 
 	fs    FS
 	clock func() time.Duration // monotonic
-	// ipv4 returns the first address of an interface, nil where the network
-	// is not this process's.
+	// ipv4 returns the first address of an interface. It is nil if the network files are
+	// of another network namespace than this process's.
 	ipv4 func(name string) string
 	buf  []byte
-	told map[string]bool // causes of errors that were returned
-	errs []error         // those of this sample
+	errs causes.Once
 
 	loadavg, stat, meminfo, vmstat, uptime, diskstats           process.File
 	netDev, route, route6, sockstat, sockstat6, protocols, unix process.File
@@ -39,19 +39,19 @@ type Host struct {
 	files                                                       []*process.File
 	cpu                                                         [kernel.CPUColumns]kernel.Count
 	interrupts, switches, pgpgin, pgpgout, pswpin, pswpout      rate
-	nets                                                        known[netIf]
-	disks                                                       known[disk]
+	nets                                                        devices[netIf]
+	disks                                                       devices[disk]
 	chosen                                                      []*netIf
 
 	diag        sockDiag
-	diagRefused bool // ask no more
+	diagRefused bool // do not try again
 	tcpNext     time.Duration
 
 	own *Processes
 }
 
-// tcpFallbackInterval is how often sockets are counted from /proc/net/tcp: that
-// costs milliseconds where sock_diag costs a fraction of one.
+// tcpFallbackInterval is the least time between two readings of /proc/net/tcp: one takes
+// milliseconds, sock_diag a fraction of a millisecond.
 const tcpFallbackInterval = 10 * time.Minute
 
 // NewHost returns a sampler of the host with these trees. It opens nothing yet.
@@ -61,7 +61,6 @@ func NewHost(fs FS) *Host {
 		fs:    fs,
 		clock: func() time.Duration { return time.Since(start) },
 		buf:   make([]byte, 32<<10),
-		told:  map[string]bool{},
 		own:   NewProcesses(fs),
 	}
 	h.Processes = h.own
@@ -88,8 +87,8 @@ func NewHost(fs FS) *Host {
 	return h
 }
 
-// ownNetwork reports whether the network files are of this process's network
-// namespace, so that the kernel may be asked instead.
+// ownNetwork reports whether the network files are those of this process's network
+// namespace, so that system calls return the same.
 func ownNetwork(fs FS) bool {
 	if fs.Net == "/proc/net" {
 		return true
@@ -99,7 +98,7 @@ func ownNetwork(fs FS) bool {
 	return err1 == nil && err2 == nil && own == its
 }
 
-// Close closes the files that were kept open.
+// Close closes all files.
 func (h *Host) Close() error {
 	for _, f := range h.files {
 		f.Close()
@@ -108,16 +107,15 @@ func (h *Host) Close() error {
 	return h.own.Close()
 }
 
-// Sample takes a sample of what is chosen, nil for everything. What cannot be
-// read is unknown, and its cause returned once, not with every sample; the rest
-// of the sample is good in any case.
+// Sample takes a sample of the chosen parameters, nil for all. A value that cannot be read
+// is unknown. The error reports each cause once, not with every sample. The rest of the
+// sample is valid in any case.
 func (h *Host) Sample(choose Choice) error {
 	ifs := h.System.Interfaces[:0]
 	h.System = System{Interfaces: ifs}
-	h.errs = h.errs[:0]
 	need := choose.readings()
 	if need.has(readLoad) {
-		for i, v := range kernel.ParseLoadavg(h.read(&h.loadavg)) {
+		for i, v := range kernel.ParseLoadavg(h.read(&h.loadavg)).Load {
 			h.System.Load[i] = KnownIf(v.Float())
 		}
 	}
@@ -158,14 +156,11 @@ func (h *Host) Sample(choose Choice) error {
 	if need.has(readDisks) {
 		h.sampleDisks()
 	}
-	if len(h.errs) == 0 {
-		return nil
-	}
-	return errors.Join(h.errs...)
+	return h.errs.Take()
 }
 
-// read returns what is in a file, nothing where it cannot be read. It is valid
-// until the next read.
+// read returns the content of a file, nothing if it cannot be read. The next read overwrites
+// it.
 func (h *Host) read(f *process.File) []byte {
 	b, err := f.Read(h.buf)
 	if cap(b) > cap(h.buf) {
@@ -175,20 +170,16 @@ func (h *Host) read(f *process.File) []byte {
 	return b
 }
 
-// fail notes an error unless it only says that a thing is not there, or its
-// cause was told before.
+// fail keeps an error for the end of the sample, unless a file is merely missing or the
+// cause was reported before.
 func (h *Host) fail(err error) {
-	if err == nil || process.Gone(err) {
-		return
-	}
-	if cause := err.Error(); !h.told[cause] && len(h.told) < 1000 {
-		h.told[cause] = true
-		h.errs = append(h.errs, err)
+	if err != nil && !process.Gone(err) {
+		h.errs.Add("", err)
 	}
 }
 
-// pressure returns the share of the last minute in which some, or all, tasks
-// waited.
+// pressure returns the share of the last minute in which some, or all, tasks waited, in
+// percent.
 func (h *Host) pressure(f *process.File) (some, full Value) {
 	s, all := kernel.ParsePressure(h.read(f))
 	return KnownIf(s.Float()), KnownIf(all.Float())
@@ -222,9 +213,9 @@ func (h *Host) sampleNet() {
 	h.System.setNet(h.chosen, at)
 }
 
-// readNet reads the counters and chooses the interfaces that count: the
-// physical ones, else (in a container) those with a default route. It returns
-// the time of the counters.
+// readNet reads the counters, and chooses the interfaces that count: the physical ones, or,
+// in a container without any, those with a default route. It returns the time at which
+// the counters were read.
 func (h *Host) readNet() time.Duration {
 	h.nets.begin()
 	physical := 0
@@ -232,7 +223,7 @@ func (h *Host) readNet() time.Duration {
 	at := h.clock()
 	kernel.ParseNetDev(b, func(name []byte, c kernel.NetCounters) {
 		n := see(&h.nets, name, func(n *netIf) { n.physical = h.isDevice("class/net", n.name) })
-		if c.In.N < n.counters.In.N { // it may be another of the same name
+		if c.In.N < n.counters.In.N { // it may be a new interface of the same name
 			n.physical = h.isDevice("class/net", n.name)
 		}
 		n.counters, n.hasRoute = c, false
@@ -259,7 +250,8 @@ func (h *Host) readNet() time.Duration {
 	return at
 }
 
-// isDevice reports whether a thing of this class has a device behind it.
+// isDevice reports whether a network interface or block device belongs to a physical
+// device. class is its directory in sysfs.
 func (h *Host) isDevice(class, name string) bool {
 	if name == "." || name == ".." || strings.ContainsAny(name, "/\x00") {
 		return false
@@ -338,7 +330,7 @@ func (h *Host) sampleTCP() {
 func (h *Host) sampleProcesses() {
 	counts, err := h.Processes.count()
 	h.fail(err)
-	if counts.N == 0 { // no proc file system: at least we would be there
+	if counts.N == 0 { // no proc file system: it would show at least this process
 		return
 	}
 	h.System.Processes = Known(float64(counts.N))

@@ -4,10 +4,10 @@ package procinfo
 
 import "errors"
 
-// errUnsupported is returned where there is no source of numbers.
+// errUnsupported is returned on systems that cannot be sampled.
 var errUnsupported = errors.New("procinfo: this system is not supported")
 
-// Host samples this host.
+// Host samples this host, on systems that are supported.
 type Host struct {
 	System    System
 	Factors   Factors
@@ -17,13 +17,13 @@ type Host struct {
 // NewHost returns a sampler of the host.
 func NewHost(FS) *Host { return &Host{} }
 
-// Sample takes a sample of what is chosen, nil for everything.
+// Sample returns an error.
 func (h *Host) Sample(Choice) error { return errUnsupported }
 
-// General reads what seldom changes.
+// General returns the host's name, and an error.
 func (h *Host) General() (*General, error) {
 	return &General{Hostname: Hostname(), Factors: h.Factors}, errUnsupported
 }
 
-// Close frees what the host holds.
+// Close does nothing.
 func (h *Host) Close() error { return nil }

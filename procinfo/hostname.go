@@ -5,12 +5,11 @@ import (
 	"strings"
 )
 
-// Hostname returns the fully qualified name of this host, as "hostname -f"
-// would, but from local files alone, so that it never waits for DNS and does
-// not change when DNS fails: the kernel's host name where it has a dot, else
-// the first name of its line in /etc/hosts, else the name with the first
-// domain of /etc/resolv.conf. Where none is known it returns the bare name,
-// and "localhost" where there is not even that.
+// Hostname returns the fully qualified name of this host, as "hostname -f" does, but from
+// local files alone: it never waits for DNS, and does not change when DNS fails. It is the
+// kernel's host name if that contains a dot, otherwise the first name in its line of
+// /etc/hosts, otherwise the name with the first domain of /etc/resolv.conf. If no domain
+// is known, it is the bare name, and "localhost" if the kernel has none.
 func Hostname() string {
 	name, err := os.Hostname()
 	if err != nil || name == "" {
@@ -24,7 +23,8 @@ func Hostname() string {
 	return qualify(name, string(hosts), string(resolv))
 }
 
-// qualify looks for the domain of a name without one.
+// qualify adds the domain to a name without one. hosts and resolv are the contents of
+// /etc/hosts and /etc/resolv.conf. See hosts(5).
 func qualify(name, hosts, resolv string) string {
 	for line := range strings.Lines(hosts) {
 		line, _, _ = strings.Cut(line, "#")
@@ -34,7 +34,7 @@ func qualify(name, hosts, resolv string) string {
 		}
 		for _, alias := range f[1:] {
 			if strings.EqualFold(alias, name) {
-				// "127.0.0.1 localhost myhost" says nothing of the name.
+				// "127.0.0.1 localhost myhost" does not contain the full name.
 				if f[1] == "localhost" || strings.HasPrefix(f[1], "localhost.") {
 					return name
 				}
@@ -44,7 +44,7 @@ func qualify(name, hosts, resolv string) string {
 	}
 	domain := ""
 	for line := range strings.Lines(resolv) {
-		// The last of the two directives counts, as in resolv.conf(5).
+		// The last of the two directives is used: see resolv.conf(5).
 		if f := strings.Fields(line); len(f) > 1 && (f[0] == "domain" || f[0] == "search") {
 			domain = strings.Trim(f[1], ".")
 		}

@@ -9,80 +9,78 @@ import (
 
 // JobSample is a sample of a job.
 //
-// Sums over its processes are unknown while one of them cannot be read, as a
-// part would pass for the whole. Counters never go down from one sample to the
-// next, and hold what ended processes have left: see docs/jobs.md for what is lost.
+// A sum over the processes is unknown while one of them cannot be read: a partial sum would
+// look like a complete one. Counters never decrease from one sample to the next. They
+// include processes that have ended: see docs/jobs.md for the exceptions.
 type JobSample struct {
-	At      time.Time // when its CPU time was read
-	RunTime Value     // s, since the start; it stands still once the job has ended
+	At      time.Time // when the CPU time was read
+	RunTime Value     // s, from the start until now or the end of the job
 
 	CPUTime            Value // s, user and system, of every process the job ever had
-	CPUUser, CPUSystem Value // s, the parts of CPUTime, shared out by the kernel's ticks
-	CPUUsage           Value // % of one CPU, CPUTime by RunTime
+	CPUUser, CPUSystem Value // s, the parts of CPUTime, in the ratio of the kernel's ticks
+	CPUUsage           Value // % of one CPU: CPUTime / RunTime
 	InstantCPUUsage    Value // % of one CPU, since the previous report; see Rates
-	NumCPUs            Value // as given
+	NumCPUs            Value // number of CPUs that the job was given
 
-	// LowerBound says that CPU time is known to have been used, or may have
-	// been, that CPUTime does not hold: a process that no process of the job
-	// waited for vanished, and had not ended when it was last seen; or one of
-	// the job's processes ignored SIGCHLD; or one took over less CPU time from
-	// its children than was seen of them. It is false where the job's own
-	// cgroup or a Counter knows better. A process of which no sample ever
-	// saw anything and that nobody of the job waited for cannot be told of.
+	// LowerBound reports that CPUTime may lack CPU time that the job used: a process that
+	// no process of the job waited for vanished, and had not ended when it was last seen;
+	// or a process of the job ignored SIGCHLD; or one took over less CPU time from its
+	// children than was seen of them. It is false if the job's own cgroup or a Counter
+	// has the exact value. It does not cover a process that no sample saw and that no
+	// process of the job waited for.
 	LowerBound bool
 
-	// Ended says that the roots have ended, and that no process is left alive.
-	// What only a living process has is unknown then: memory, files, threads
-	// and processes. The peaks stay.
+	// Ended reports that the roots have ended and no process of the job is alive. Then
+	// the values that only living processes have are unknown: memory, files, threads and
+	// processes. The peaks stay.
 	Ended bool
 
 	VirtualMem   Value // KiB, sum over the processes
 	RSS          Value // KiB, sum over the processes
-	MaxRSS       Value // KiB, the most that RSS, or one process, ever had
-	MemUsage     Value // %, RSS of the host's memory
-	PSS, SwapPSS Value // KiB, shared pages in parts; the last that was complete
-	MaxPSS       Value // KiB, the most that PSS ever was
+	MaxRSS       Value // KiB, the highest RSS of the job in a sample, or of one process at any time
+	MemUsage     Value // %, RSS / memory of the host
+	PSS, SwapPSS Value // KiB, shared pages divided among the processes; the last complete values
+	MaxPSS       Value // KiB, the highest PSS
 
 	OpenFiles      Value
-	Processes      Value // those not yet reaped
+	Processes      Value // processes that are not reaped yet
 	Threads        Value
-	ProcessesTotal Value // all that were ever seen
-	Samples        Value // how many there were, with this
+	ProcessesTotal Value // all processes that were ever seen
+	Samples        Value // number of samples, including this one
 
-	// The most that any sample saw, of the job as a whole.
+	// The highest value of the whole job in any sample.
 	MaxVirtualMem, MaxProcesses, MaxThreads, MaxOpenFiles Value
 
-	PageFaultsMin, PageFaultsMaj        Value // with those of children that were waited for
+	PageFaultsMin, PageFaultsMaj        Value // including children that were waited for
 	CSVoluntary, CSNonvoluntary         Value // context switches
 	CSRateVoluntary, CSRateNonvoluntary Value // 1/s, since the previous report; see Rates
 	ReadBytes, WriteBytes               Value // bytes from and to storage
 	RChar, WChar                        Value // bytes through read(2), write(2) and the like
 
-	// Of the job's own cgroup, with those below it.
+	// The job's own cgroup, including those below it.
 	CgroupMem, CgroupMemPeak, CgroupMemAnon Value // KiB
 	CgroupThrottled                         Value // s
 	CgroupOOMKills                          Value
 	CgroupProcs                             Value
 
-	// Of a service. It restarts when none of the processes that were found
-	// before is left and others are found. Its counters go on then; RunTime and
-	// CPUUsage begin again.
+	// A service. It restarts when new processes are found after all earlier ones have
+	// ended. Then its counters continue, but RunTime and CPUUsage begin again.
 	Up       Value // 1 if a process was found, 0 if not
-	Restarts Value // how many were seen
+	Restarts Value // number of restarts that were seen
 
-	// Of the work directory.
+	// The work directory and its file system.
 	WorkDirMB, DiskTotal, DiskUsed, DiskFree Value // MiB
 	DiskUsage                                Value // %
 
-	// How the root ended, for who reaped it to fill in: one of the two.
+	// The end of the root, one of the two. The process that reaps the root sets it.
 	ExitCode, ExitSignal Value
 
-	// Factors are for who knows them to fill in.
+	// Factors are results of CPU benchmarks. The caller sets them.
 	Factors Factors
 }
 
-// Rates sets the rates of s from the sample of the previous report, nil for
-// none. They are unknown then, and where no time has passed.
+// Rates sets the rates of s since prev, the sample of the previous report. They are unknown
+// if prev is nil or no time has passed.
 func (s *JobSample) Rates(prev *JobSample) {
 	s.InstantCPUUsage, s.CSRateVoluntary, s.CSRateNonvoluntary = Value{}, Value{}, Value{}
 	if prev == nil {
@@ -100,12 +98,12 @@ func (s *JobSample) Rates(prev *JobSample) {
 	s.CSRateNonvoluntary = per(s.CSNonvoluntary, prev.CSNonvoluntary)
 }
 
-// Append appends the parameters that are known and chosen.
+// Append appends the parameters that are chosen and known.
 func (s *JobSample) Append(params []xdr.Param, choose Choice) []xdr.Param {
 	return appendRows(jobRows(), s, params, choose)
 }
 
-// times returns the product of two values, unknown if either is.
+// times returns the product of two values, unknown if one of them is.
 func (v Value) times(w Value) Value {
 	if !w.OK {
 		return Value{}
@@ -140,12 +138,12 @@ var jobRows = sync.OnceValue(func() []row[JobSample] {
 	const stat, pidIO, status, smaps, workdir = "/proc/PID/stat", "/proc/PID/io", "/proc/PID/status", "/proc/PID/smaps_rollup", "statfs of the work directory"
 	rows := []row[S]{
 		same("up", "", "1 if a process of the service runs, else 0; of services only", "/proc/PID/cmdline, pid file", func(s *S) Value { return s.Up }),
-		same("restarts", "count", "how often the service was seen to restart; of services only", "/proc/PID/cmdline, pid file", func(s *S) Value { return s.Restarts }),
+		same("restarts", "count", "restarts of the service that were seen; of services only", "/proc/PID/cmdline, pid file", func(s *S) Value { return s.Restarts }),
 		same("run_time", "s", "wall time since the job's root process started, or since a start that was given", stat, func(s *S) Value { return s.RunTime }),
 		same("cpu_time", "s", "CPU time, user and system, of every process the job ever had", "process CPU clocks, "+stat+", cgroup", func(s *S) Value { return s.CPUTime }),
-		same("cpu_usage", "%", "cpu_time of run_time, 100 being one CPU", "", func(s *S) Value { return s.CPUUsage }),
+		same("cpu_usage", "%", "cpu_time / run_time; 100 is one CPU", "", func(s *S) Value { return s.CPUUsage }),
 		same("instant_cpu_usage", "%", "same since the last report", "", func(s *S) Value { return s.InstantCPUUsage }),
-		same("cpu_efficiency", "%", "cpu_usage by the number of CPUs the job was given", "", func(s *S) Value {
+		same("cpu_efficiency", "%", "cpu_usage / number of CPUs the job was given", "", func(s *S) Value {
 			if !s.NumCPUs.OK || s.NumCPUs.V <= 0 {
 				return Value{}
 			}
@@ -155,7 +153,7 @@ var jobRows = sync.OnceValue(func() []row[JobSample] {
 		same("rss", "KB", "resident memory, sum over the processes", status, func(s *S) Value { return s.RSS }),
 		optIn(same("pss", "KB", "resident memory, shared pages in equal parts", smaps, func(s *S) Value { return s.PSS })),
 		optIn(same("swappss", "KB", "swapped memory, shared pages in equal parts", smaps, func(s *S) Value { return s.SwapPSS })),
-		same("mem_usage", "%", "rss of the host's memory", status+", /proc/meminfo", func(s *S) Value { return s.MemUsage }),
+		same("mem_usage", "%", "rss / memory of the host", status+", /proc/meminfo", func(s *S) Value { return s.MemUsage }),
 		same("open_files", "count", "open file descriptors", "/proc/PID/fd", func(s *S) Value { return s.OpenFiles }),
 		same("processes", "count", "processes", "/proc", func(s *S) Value { return s.Processes }, "total_processes"),
 		same("threads", "count", "threads", stat, func(s *S) Value { return s.Threads }, "total_threads"),
@@ -169,16 +167,16 @@ var jobRows = sync.OnceValue(func() []row[JobSample] {
 		num("io", "write_bytes", "bytes", "written to storage", pidIO, func(s *S) Value { return s.WriteBytes }),
 		num("io", "rchar", "bytes", "read by system calls", pidIO, func(s *S) Value { return s.RChar }),
 		num("io", "wchar", "bytes", "written by system calls", pidIO, func(s *S) Value { return s.WChar }),
-		same("workdir_size", "MB", "what the files of the work directory occupy", "a walk through it", func(s *S) Value { return s.WorkDirMB }),
+		same("workdir_size", "MB", "space that the files of the work directory occupy", "a walk through it", func(s *S) Value { return s.WorkDirMB }),
 		same("disk_total", "MB", "size of the work directory's file system", workdir, func(s *S) Value { return s.DiskTotal }),
-		same("disk_used", "MB", "used of it", workdir, func(s *S) Value { return s.DiskUsed }),
-		same("disk_free", "MB", "available of it", workdir, func(s *S) Value { return s.DiskFree }),
-		same("disk_usage", "%", "used of used and available", workdir, func(s *S) Value { return s.DiskUsage }),
+		same("disk_used", "MB", "used space of it", workdir, func(s *S) Value { return s.DiskUsed }),
+		same("disk_free", "MB", "free space of it", workdir, func(s *S) Value { return s.DiskFree }),
+		same("disk_usage", "%", "disk_used / (disk_used + disk_free)", workdir, func(s *S) Value { return s.DiskUsage }),
 		num("cgroup", "cgroup_mem", "KB", "memory of the job's own cgroup, page cache included", "memory.current", func(s *S) Value { return s.CgroupMem }),
-		num("cgroup", "cgroup_mem_peak", "KB", "the most it was", "memory.peak", func(s *S) Value { return s.CgroupMemPeak }),
-		num("cgroup", "cgroup_mem_anon", "KB", "memory without files behind it", "memory.stat anon", func(s *S) Value { return s.CgroupMemAnon }),
-		num("cgroup", "cgroup_cpu_throttled", "s", "time in which it had used up its CPU quota", "cpu.stat", func(s *S) Value { return s.CgroupThrottled }),
-		num("cgroup", "cgroup_oom_kill", "count", "processes killed for want of memory", "memory.events", func(s *S) Value { return s.CgroupOOMKills }),
+		num("cgroup", "cgroup_mem_peak", "KB", "highest cgroup_mem", "memory.peak", func(s *S) Value { return s.CgroupMemPeak }),
+		num("cgroup", "cgroup_mem_anon", "KB", "anonymous memory: not the cache of files", "memory.stat anon", func(s *S) Value { return s.CgroupMemAnon }),
+		num("cgroup", "cgroup_cpu_throttled", "s", "time in which its CPU quota was used up", "cpu.stat", func(s *S) Value { return s.CgroupThrottled }),
+		num("cgroup", "cgroup_oom_kill", "count", "processes killed because memory was short", "memory.events", func(s *S) Value { return s.CgroupOOMKills }),
 		num("cgroup", "cgroup_procs", "count", "processes in it", "cgroup.procs", func(s *S) Value { return s.CgroupProcs }),
 	}
 	for _, f := range [...]struct {
@@ -191,17 +189,17 @@ var jobRows = sync.OnceValue(func() []row[JobSample] {
 		{"hs23", "HS23·s", func(f *Factors) Value { return f.HS23 }},
 	} {
 		rows = append(rows,
-			same("cpu_"+f.name, f.unit, "cpu_time times the benchmark, once given", "configuration", func(s *S) Value { return s.CPUTime.times(f.get(&s.Factors)) }),
-			same("run_"+f.name, f.unit, "run_time times the benchmark, once given", "configuration", func(s *S) Value { return s.RunTime.times(f.get(&s.Factors)) }))
+			same("cpu_"+f.name, f.unit, "cpu_time times the benchmark, if set", "configuration", func(s *S) Value { return s.CPUTime.times(f.get(&s.Factors)) }),
+			same("run_"+f.name, f.unit, "run_time times the benchmark, if set", "configuration", func(s *S) Value { return s.RunTime.times(f.get(&s.Factors)) }))
 	}
 	return append(rows,
-		num("exit", "exit_code", "", "exit code of the root process, in the last report", "wait4", func(s *S) Value { return s.ExitCode }),
-		num("exit", "exit_signal", "", "signal that ended it, instead of exit_code", "wait4", func(s *S) Value { return s.ExitSignal }),
-		num("exit", "max_rss", "KB", "the most that rss was, or that one process had, in the last report", status+", wait4", last(func(s *S) Value { return s.MaxRSS })),
-		num("exit", "max_pss", "KB", "the most that pss was, if it is chosen, in the last report", smaps, last(func(s *S) Value { return s.MaxPSS })),
-		num("exit", "max_virtualmem", "KB", "the most that virtualmem was, in the last report", stat, last(func(s *S) Value { return s.MaxVirtualMem })),
-		num("exit", "max_open_files", "count", "the most that open_files was, in the last report", "/proc/PID/fd", last(func(s *S) Value { return s.MaxOpenFiles })),
-		num("exit", "max_processes", "count", "the most that processes was, in the last report", "/proc", last(func(s *S) Value { return s.MaxProcesses })),
-		num("exit", "max_threads", "count", "the most that threads was, in the last report", stat, last(func(s *S) Value { return s.MaxThreads })),
+		num("exit", "exit_code", "", "exit code of the root process; in the last report", "wait4", func(s *S) Value { return s.ExitCode }),
+		num("exit", "exit_signal", "", "signal that ended it, instead of exit_code; in the last report", "wait4", func(s *S) Value { return s.ExitSignal }),
+		num("exit", "max_rss", "KB", "highest rss of the job, or of one process; in the last report", status+", wait4", last(func(s *S) Value { return s.MaxRSS })),
+		num("exit", "max_pss", "KB", "highest pss, if that is chosen; in the last report", smaps, last(func(s *S) Value { return s.MaxPSS })),
+		num("exit", "max_virtualmem", "KB", "highest virtualmem; in the last report", stat, last(func(s *S) Value { return s.MaxVirtualMem })),
+		num("exit", "max_open_files", "count", "highest open_files; in the last report", "/proc/PID/fd", last(func(s *S) Value { return s.MaxOpenFiles })),
+		num("exit", "max_processes", "count", "highest processes; in the last report", "/proc", last(func(s *S) Value { return s.MaxProcesses })),
+		num("exit", "max_threads", "count", "highest threads; in the last report", stat, last(func(s *S) Value { return s.MaxThreads })),
 	)
 })

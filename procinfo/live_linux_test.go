@@ -2,7 +2,6 @@ package procinfo
 
 import (
 	"io"
-	"math"
 	"net"
 	"os"
 	"os/exec"
@@ -40,78 +39,81 @@ func sample(t testing.TB, h *Host) *System {
 	return &h.System
 }
 
-func near(t testing.TB, name string, got Value, want, tolerance float64) {
+// sysinfo is sysinfo(2), which does not read /proc, and its unit in MiB.
+func sysinfo(t testing.TB) (i syscall.Sysinfo_t, mib float64) {
 	t.Helper()
-	if !got.OK || math.Abs(got.V-want) > tolerance {
-		t.Errorf("%s: %v, want %v ± %v", name, got, want, tolerance)
+	if err := syscall.Sysinfo(&i); err != nil {
+		t.Fatal(err)
 	}
+	return i, float64(i.Unit) / (1 << 20)
 }
 
-// Against sysinfo(2), which owes nothing to /proc.
+// The processes of the machine change these values between two readings.
 func TestLiveAgreesWithSysinfo(t *testing.T) {
 	testkit.Retry(t, func(t testing.TB) {
-		h := live(t)
-		s := sample(t, h)
-		var i syscall.Sysinfo_t
-		if err := syscall.Sysinfo(&i); err != nil {
-			t.Fatal(err)
-		}
-		mib := float64(i.Unit) / (1 << 20)
-		near(t, "mem_free", s.Memory.Free, float64(i.Freeram)*mib, 512)
-		near(t, "mem_buffers", s.Memory.Buffers, float64(i.Bufferram)*mib, 64)
-		near(t, "swap_free", s.Memory.SwapFree, float64(i.Freeswap)*mib, 64)
-		near(t, "uptime", s.Uptime, float64(i.Uptime), 2)
+		s := sample(t, live(t))
+		i, mib := sysinfo(t)
+		testkit.Near(t, "mem_free", s.Memory.Free, float64(i.Freeram)*mib, 512)
+		testkit.Near(t, "mem_buffers", s.Memory.Buffers, float64(i.Bufferram)*mib, 64)
+		testkit.Near(t, "swap_free", s.Memory.SwapFree, float64(i.Freeswap)*mib, 64)
+		testkit.Near(t, "uptime", s.Uptime, float64(i.Uptime), 2)
 		for n := range s.Load {
-			near(t, "load", s.Load[n], float64(i.Loads[n])/65536, .5)
-		}
-		g, err := h.General()
-		if err != nil {
-			t.Error(err)
-		}
-		near(t, "total_mem", g.TotalMem, float64(i.Totalram)*mib, 1)
-		near(t, "total_swap", g.TotalSwap, float64(i.Totalswap)*mib, 1)
-		if g.CPUsAllowed.V > float64(runtime.NumCPU()) || g.CPU.Logical.V < float64(runtime.NumCPU()) {
-			t.Errorf("CPUs: allowed %v, logical %v, of %d", g.CPUsAllowed, g.CPU.Logical, runtime.NumCPU())
-		}
-		if g.Hostname != Hostname() && Hostname() != "localhost" {
-			t.Errorf("host name %q, want %q", g.Hostname, Hostname())
-		}
-		if g.KernelVersion == "" || g.Platform == "" {
-			t.Errorf("kernel %q on %q", g.KernelVersion, g.Platform)
-		}
-		for _, a := range g.Addresses {
-			ifi, err := net.InterfaceByName(a.Interface)
-			if err != nil {
-				t.Fatal(err)
-			}
-			addrs, _ := ifi.Addrs()
-			all := ""
-			for _, x := range addrs {
-				all += " " + x.String()
-			}
-			for _, ip := range []string{a.IPv4, a.IPv6} {
-				if !strings.Contains(all+" ", " "+ip) {
-					t.Errorf("%s of %s is not among%s", ip, a.Interface, all)
-				}
-			}
+			testkit.Near(t, "load", s.Load[n], float64(i.Loads[n])/65536, .5)
 		}
 	})
 }
 
+func TestLiveGeneral(t *testing.T) {
+	i, mib := sysinfo(t)
+	g, err := live(t).General()
+	if err != nil {
+		t.Error(err)
+	}
+	testkit.Near(t, "total_mem", g.TotalMem, float64(i.Totalram)*mib, 1)
+	testkit.Near(t, "total_swap", g.TotalSwap, float64(i.Totalswap)*mib, 1)
+	if g.CPUsAllowed.V > float64(runtime.NumCPU()) || g.CPU.Logical.V < float64(runtime.NumCPU()) {
+		t.Errorf("CPUs: allowed %v, logical %v, of %d", g.CPUsAllowed, g.CPU.Logical, runtime.NumCPU())
+	}
+	if g.Hostname != Hostname() && Hostname() != "localhost" {
+		t.Errorf("host name %q, want %q", g.Hostname, Hostname())
+	}
+	if g.KernelVersion == "" || g.Platform == "" {
+		t.Errorf("kernel %q on %q", g.KernelVersion, g.Platform)
+	}
+	for _, a := range g.Addresses {
+		ifi, err := net.InterfaceByName(a.Interface)
+		if err != nil {
+			t.Fatal(err)
+		}
+		addrs, _ := ifi.Addrs()
+		all := ""
+		for _, x := range addrs {
+			all += " " + x.String()
+		}
+		for _, ip := range []string{a.IPv4, a.IPv6} {
+			if !strings.Contains(all+" ", " "+ip) {
+				t.Errorf("%s of %s is not among%s", ip, a.Interface, all)
+			}
+		}
+	}
+}
+
+// The machine starts and ends other processes between two readings.
 func TestLiveProcesses(t *testing.T) {
 	testkit.Retry(t, func(t testing.TB) {
 		h := live(t)
 		s := sample(t, h)
 		dirs, _ := filepath.Glob("/proc/[0-9]*")
-		near(t, "processes", s.Processes, float64(len(dirs)), 30)
+		testkit.Near(t, "processes", s.Processes, float64(len(dirs)), 30)
 		sum := 0.
 		for _, v := range s.ProcessStates {
 			sum += v.V
 		}
-		near(t, "sum of states", s.Processes, sum, 5)
+		testkit.Near(t, "sum of states", s.Processes, sum, 5)
 	})
 }
 
+// The machine starts and ends other processes meanwhile, but rarely 50 at once.
 func TestLiveProcessesStartedAndStopped(t *testing.T) {
 	testkit.Retry(t, func(t testing.TB) {
 		h := live(t)
@@ -127,15 +129,16 @@ func TestLiveProcessesStartedAndStopped(t *testing.T) {
 			defer c.Process.Kill()
 			all = append(all, c)
 		}
-		near(t, "started", sample(t, h).Processes, before.Processes.V+n, n/2)
+		testkit.Near(t, "started", sample(t, h).Processes, before.Processes.V+n, n/2)
 		for _, c := range all {
 			c.Process.Kill()
 			c.Wait()
 		}
-		near(t, "stopped", sample(t, h).Processes, before.Processes.V, n/2)
+		testkit.Near(t, "stopped", sample(t, h).Processes, before.Processes.V, n/2)
 	})
 }
 
+// Other processes of the machine open and close sockets meanwhile: other tests, say.
 func TestLiveSockets(t *testing.T) { testkit.Retry(t, liveSockets) }
 
 func liveSockets(t testing.TB) {
@@ -176,7 +179,7 @@ func liveSockets(t testing.TB) {
 			t.Errorf("%s: unknown", name)
 			return
 		}
-		near(t, name, Known(b.V-a.V), want, tolerance)
+		testkit.Near(t, name, Known(b.V-a.V), want, tolerance)
 	}
 	if h.diagRefused {
 		t.Log("sock_diag is refused here")
@@ -196,7 +199,7 @@ func liveSockets(t testing.TB) {
 	wait := func(s *System) Value { return plus(s.Sockets.TCPStates[4], s.Sockets.TCPStates[5]) } // 1 until it is acknowledged
 	diff("FIN_WAIT", wait(&after), wait(&half), n, n/2)
 
-	// The other way of counting agrees.
+	// /proc/net/tcp gives the same counts.
 	h.diagRefused = true
 	slow := *sample(t, h)
 	diff("tcp by /proc/net", half.Sockets.TCP, slow.Sockets.TCP, 0, n/2)
@@ -209,7 +212,7 @@ func liveSockets(t testing.TB) {
 	}
 }
 
-// The loopback is no physical interface; here it is told to be one.
+// The loopback interface is not physical; this test marks it as physical.
 func TestLiveBytes(t *testing.T) {
 	tree := t.TempDir()
 	if err := os.MkdirAll(filepath.Join(tree, "class/net/lo/device"), 0o755); err != nil {
@@ -219,8 +222,8 @@ func TestLiveBytes(t *testing.T) {
 	fs.Sys = tree
 	h := NewHost(fs)
 	defer h.Close()
+	start := time.Now() // before the first sample: the rate is over a shorter time
 	sample(t, h)
-	start := time.Now()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -249,7 +252,7 @@ func TestLiveBytes(t *testing.T) {
 	c.Close()
 	s := sample(t, h)
 	kib := s.NetOut.V * time.Since(start).Seconds()
-	// Others may use the loopback too.
+	// Other programs may use the loopback interface, too.
 	if kib < size/1024*.9 || s.NetIn.V < s.NetOut.V*.9 {
 		t.Errorf("%v KiB of %v went out at %v, in at %v", kib, size/1024, s.NetOut, s.NetIn)
 	}
@@ -272,7 +275,7 @@ func TestLiveCPU(t *testing.T) {
 	for _, v := range []Value{c.User, c.Nice, c.System, c.Idle, c.IOWait, c.IRQ, c.SoftIRQ, c.Steal} {
 		sum += v.V
 	}
-	near(t, "sum of shares", Known(sum), 100, 1e-6)
+	testkit.Near(t, "sum of shares", Known(sum), 100, 1e-6)
 	if !s.Interrupts.OK || !s.ContextSwitches.OK || s.ContextSwitches.V <= 0 {
 		t.Errorf("interrupts %v, switches %v", s.Interrupts, s.ContextSwitches)
 	}

@@ -2,5 +2,5 @@
 
 package procinfo
 
-// withCgo reports whether gopsutil can ask the Mach kernel.
+// withCgo reports whether gopsutil can call the Mach kernel.
 const withCgo = false

@@ -1,16 +1,15 @@
 package procinfo
 
 import (
-	"bytes"
 	"errors"
 	"os"
 
 	"github.com/apmon-go/apmon/internal/kernel"
 )
 
-// OwnCgroup returns the directory of this process's cgroup of version 2. The
-// error says why there is none to be had: no version 2, or the root of what is
-// mounted, which is nobody's own.
+// OwnCgroup returns the directory of this process's cgroup of version 2. It returns an error
+// if version 2 is not mounted, or if the cgroup is the root of the mounted hierarchy, which
+// all processes share.
 func OwnCgroup(fs FS) (dir string, err error) {
 	text, err := os.ReadFile(fs.ProcPath("self/cgroup"))
 	if err != nil {
@@ -20,20 +19,15 @@ func OwnCgroup(fs FS) (dir string, err error) {
 	if err != nil {
 		return "", err
 	}
-	for line := range bytes.Lines(text) {
-		path, ok := bytes.CutPrefix(bytes.TrimSuffix(line, []byte("\n")), []byte("0::"))
-		if !ok {
+	path, ok := kernel.ParseCgroup(text, "")
+	for _, m := range kernel.CgroupMounts(kernel.ParseMountinfo(mountinfo)) {
+		if !ok || m.Controllers != "" {
 			continue
 		}
-		for _, m := range kernel.CgroupMounts(kernel.ParseMountinfo(mountinfo)) {
-			if m.Controllers != "" {
-				continue
-			}
-			if rel, ok := m.Below(string(path)); ok && rel != "/" {
-				return fs.CgroupPath(m.Point) + rel, nil
-			}
-			return "", errors.New("it is at the root of what is mounted of cgroup v2")
+		if rel, ok := m.Below(path); ok && rel != "/" {
+			return fs.CgroupPath(m.Point) + rel, nil
 		}
+		return "", errors.New("it is the root of the mounted cgroup v2")
 	}
-	return "", errors.New("there is no cgroup v2")
+	return "", errors.New("cgroup v2 is not mounted")
 }

@@ -18,14 +18,13 @@ type Processes struct {
 	closed  bool
 }
 
-// NewProcesses returns the processes of the host with these trees. It opens
-// nothing yet.
+// NewProcesses returns a scan of the host with these trees. It opens nothing yet.
 func NewProcesses(fs FS) *Processes { return &Processes{dir: fs.Proc} }
 
 var errProcessesClosed = errors.New("procinfo: the scan of processes is closed")
 
-// Scan reads the directory of processes, and calls visit, unless it is nil, with
-// the id and the stat file of each. visit must not keep stat.
+// Scan reads the directory of processes, and calls visit, unless it is nil, with the id and
+// the content of the stat file of each process. The next process overwrites stat.
 func (p *Processes) Scan(visit func(pid int, stat []byte)) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -38,8 +37,8 @@ func (p *Processes) Scan(visit func(pid int, stat []byte)) error {
 	return p.scanner.Scan(visit)
 }
 
-// Follow sets a function that calls Scan unless a recent scan is good enough. A
-// Host calls it instead of scanning itself; nil makes it scan itself again.
+// Follow sets a function that calls Scan unless the last scan is recent. A Host calls it
+// instead of Scan. With nil, a Host calls Scan again.
 func (p *Processes) Follow(recent func() error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -57,7 +56,7 @@ func (p *Processes) Close() error {
 	return nil
 }
 
-// count returns the numbers of processes of a recent scan.
+// count returns the numbers of processes in a recent scan.
 func (p *Processes) count() (process.Counts, error) {
 	p.mu.Lock()
 	scan := p.follow

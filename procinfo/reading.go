@@ -2,7 +2,7 @@ package procinfo
 
 import "strings"
 
-// A reading is a set of sources that a sample of a host reads.
+// A reading is a set of files that a sample of a host reads.
 type reading uint16
 
 const (
@@ -21,8 +21,8 @@ const (
 	readDisks
 )
 
-// readings maps the sources named in the table of the host's parameters. A source
-// may have more behind it, such as the name of a key.
+// readings maps the sources in the table of the host's parameters to files. In the table, a
+// source may be followed by a space and more, such as a key.
 var readings = [...]struct {
 	source string
 	reads  reading
@@ -55,21 +55,5 @@ func readingOf(source string) reading {
 	return 0
 }
 
-// readings returns what the chosen parameters of the host need.
-func (c Choice) readings() (need reading) {
-	if c == nil {
-		return ^reading(0)
-	}
-	rows := systemRows()
-	for i := range rows {
-		if r := &rows[i]; need&r.reads != r.reads {
-			if on, _ := c(r.Option); on {
-				need |= r.reads
-			}
-		}
-	}
-	return need
-}
-
-// has reports whether any of these sources is read.
+// has reports whether one of these files is read.
 func (r reading) has(any reading) bool { return r&any != 0 }

@@ -30,7 +30,7 @@ func names(t *testing.T, dir string, choose Choice) string {
 	return b.String()
 }
 
-// Each option chosen alone sends what it sends among all.
+// Each option sends the same parameters, whether it is chosen alone or with all others.
 func TestEachOptionAlone(t *testing.T) {
 	t.Parallel()
 	all := map[string]bool{}

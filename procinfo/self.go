@@ -6,15 +6,14 @@ import (
 	"github.com/apmon-go/apmon/xdr"
 )
 
-// Self is what the reporting program says of itself. But for RSS its numbers
-// are passed on from whoever counts.
+// Self holds values of the reporting program, which the program sets. [SelfRSS] returns RSS.
 type Self struct {
 	Sent, Dropped, Errors Value // since the start
-	SampleMS              Value // ms
-	RSS                   Value // KiB
+	SampleMS              Value // ms, time that the last sample of the host took
+	RSS                   Value // KiB, resident memory
 }
 
-// Append appends what is known.
+// Append appends the parameters that are chosen and known.
 func (s *Self) Append(params []xdr.Param, choose Choice) []xdr.Param {
 	return appendRows(selfRows(), s, params, choose)
 }

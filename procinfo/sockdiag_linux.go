@@ -4,56 +4,54 @@ import (
 	"encoding/binary"
 	"errors"
 	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/apmon-go/apmon/internal/kernel"
 )
 
-// Sockets are asked for by netlink sock_diag(7) in its first form,
-// TCPDIAG_GETSOCK, as that alone gives IPv4 and IPv6 in one walk of the tables.
-const (
-	tcpdiagGetsock = 18
-	diagSeq        = 1
-)
+// TCP sockets are listed with netlink sock_diag(7), by the first form of its request: only
+// this one returns IPv4 and IPv6 in one pass over the kernel's tables.
+
+// tcpdiagGetsock is TCPDIAG_GETSOCK of linux/inet_diag.h.
+const tcpdiagGetsock = 18
+
+// inetDiagReq is struct inet_diag_req of linux/inet_diag.h.
+type inetDiagReq struct {
+	family, srcLen, dstLen, ext uint8
+	id                          [48]byte // struct inet_diag_sockid
+	states                      uint32   // bit mask of the states to list
+	dbs                         uint32
+}
+
+// stateOffset is the offset of the state in struct inet_diag_msg, which follows the family.
+const stateOffset = 1
 
 var errDiagShort = errors.New("sock_diag: malformed answer")
 
-// sockDiag is a netlink socket.
+// A sockDiag lists sockets. The zero sockDiag has no netlink socket open.
 type sockDiag struct {
-	fd      int // plus one; 0 for none
-	request [16 + 60]byte
-	buf     []byte
+	fd  int // plus one; 0 for none
+	buf []byte
 }
 
 // tcp counts the TCP sockets of this network namespace by state.
 func (d *sockDiag) tcp() (states kernel.TCPStates, err error) {
-	if d.fd == 0 {
-		fd, err := syscall.Socket(syscall.AF_NETLINK, syscall.SOCK_RAW|syscall.SOCK_CLOEXEC, syscall.NETLINK_INET_DIAG)
-		if err != nil {
-			return states, err
-		}
-		d.fd = fd + 1
-		tv := syscall.NsecToTimeval(2e9)
-		syscall.SetsockoptTimeval(fd, syscall.SOL_SOCKET, syscall.SO_RCVTIMEO, &tv)
-		// struct nlmsghdr, struct inet_diag_req.
-		ne := binary.NativeEndian
-		ne.PutUint32(d.request[0:], uint32(len(d.request)))
-		ne.PutUint16(d.request[4:], tcpdiagGetsock)
-		ne.PutUint16(d.request[6:], syscall.NLM_F_REQUEST|syscall.NLM_F_DUMP)
-		ne.PutUint32(d.request[16+52:], 1<<13-2) // states 1 to 12
-		d.buf = make([]byte, 32<<10)
+	if err := d.open(); err != nil {
+		return states, err
 	}
 	defer func() {
-		if err != nil { // whatever is still to come must not mix with the next
+		if err != nil { // the rest of the answer must not mix with the next
 			d.close()
 		}
 	}()
-	binary.NativeEndian.PutUint32(d.request[8:], diagSeq)
-	if _, err := syscall.Write(d.fd-1, d.request[:]); err != nil {
+	if err := d.send(); err != nil {
 		return states, err
 	}
 	for {
-		n, err := syscall.Read(d.fd-1, d.buf)
-		if err == syscall.EINTR {
+		n, err := unix.Read(d.fd-1, d.buf)
+		if err == unix.EINTR {
 			continue
 		}
 		if err != nil {
@@ -66,40 +64,72 @@ func (d *sockDiag) tcp() (states kernel.TCPStates, err error) {
 	}
 }
 
+// open opens the netlink socket unless it is open.
+func (d *sockDiag) open() error {
+	if d.fd != 0 {
+		return nil
+	}
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_RAW|unix.SOCK_CLOEXEC, unix.NETLINK_INET_DIAG)
+	if err != nil {
+		return err
+	}
+	d.fd = fd + 1
+	timeout := unix.NsecToTimeval(2e9)
+	unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &timeout)
+	d.buf = make([]byte, 32<<10)
+	return nil
+}
+
+// send sends a request for all TCP sockets.
+func (d *sockDiag) send() error {
+	request := struct {
+		unix.NlMsghdr
+		inetDiagReq
+	}{
+		unix.NlMsghdr{Type: tcpdiagGetsock, Flags: unix.NLM_F_REQUEST | unix.NLM_F_DUMP, Seq: 1},
+		inetDiagReq{states: 1<<unix.BPF_TCP_MAX_STATES - 1<<unix.BPF_TCP_ESTABLISHED},
+	}
+	request.Len = uint32(unsafe.Sizeof(request))
+	_, err := unix.Write(d.fd-1, unsafe.Slice((*byte)(unsafe.Pointer(&request)), unsafe.Sizeof(request)))
+	return err
+}
+
 func (d *sockDiag) close() {
 	if d.fd != 0 {
-		syscall.Close(d.fd - 1)
+		unix.Close(d.fd - 1)
 		d.fd = 0
 	}
 }
 
-// parseDiag adds the states of the sockets of one answer. It is done at the
-// end of the dump.
+// parseDiag adds the states of the sockets in one answer. It returns true at the end of
+// the list. See netlink(7).
 func parseDiag(b []byte, states *kernel.TCPStates) (done bool, err error) {
-	if len(b) < 16 {
+	const typeOffset = unsafe.Offsetof(unix.NlMsghdr{}.Type)
+	if len(b) < unix.SizeofNlMsghdr {
 		return false, errDiagShort
 	}
 	ne := binary.NativeEndian
-	for len(b) >= 16 {
+	for len(b) >= unix.SizeofNlMsghdr {
 		size := uint64(ne.Uint32(b))
-		if size < 16 || size > uint64(len(b)) {
+		if size < unix.SizeofNlMsghdr || size > uint64(len(b)) {
 			return false, errDiagShort
 		}
-		kind, msg := ne.Uint16(b[4:]), b[16:size]
-		b = b[min((size+3)&^3, uint64(len(b))):]
-		switch {
-		case kind == syscall.NLMSG_DONE:
+		kind, msg := ne.Uint16(b[typeOffset:]), b[unix.SizeofNlMsghdr:size]
+		// Messages are aligned to four bytes.
+		b = b[min((size+unix.NLMSG_ALIGNTO-1)&^(unix.NLMSG_ALIGNTO-1), uint64(len(b))):]
+		switch kind {
+		case unix.NLMSG_DONE, unix.NLMSG_ERROR:
 			if len(msg) >= 4 && int32(ne.Uint32(msg)) < 0 {
 				return true, syscall.Errno(-int32(ne.Uint32(msg)))
+			}
+			if kind == unix.NLMSG_ERROR {
+				return true, errDiagShort
 			}
 			return true, nil
-		case kind == syscall.NLMSG_ERROR:
-			if len(msg) >= 4 && int32(ne.Uint32(msg)) < 0 {
-				return true, syscall.Errno(-int32(ne.Uint32(msg)))
+		case tcpdiagGetsock:
+			if len(msg) > stateOffset {
+				states.Add(uint64(msg[stateOffset]))
 			}
-			return true, errDiagShort
-		case kind == tcpdiagGetsock && len(msg) >= 2:
-			states.Add(uint64(msg[1])) // struct inet_diag_msg: family, state, …
 		}
 	}
 	return false, nil

@@ -9,46 +9,46 @@ import (
 	"github.com/apmon-go/apmon/xdr"
 )
 
-// System is a sample of a host: what changes all the time. Rates and shares are
-// over the time since the previous sample, unknown in the first.
+// System is a sample of a host. Rates and shares are those since the previous sample, and
+// unknown in the first.
 type System struct {
-	Load [3]Value // over 1, 5 and 15 minutes
+	Load [3]Value // load averages over 1, 5 and 15 minutes
 
-	// CPU are the shares of the time of all CPUs, in percent.
+	// CPU holds the shares of the time of all CPUs, in percent.
 	CPU struct {
 		User, Nice, System, Idle, IOWait, IRQ, SoftIRQ, Steal Value
-		Guest                                                 Value // inside User and Nice
+		Guest                                                 Value // included in User and Nice
 		Usage                                                 Value // 100 - Idle
 	}
 	Interrupts, ContextSwitches Value // 1/s
 
-	// Memory is in MiB but for the usages, in percent.
+	// Memory is in MiB, except usages, which are in percent.
 	Memory struct {
 		Free, Used, Usage, ActualFree, Buffers, Cached, Available, Shmem Value
 		SwapUsed, SwapFree, SwapUsage                                    Value
 	}
 	PagesIn, PagesOut Value // KiB/s
 	SwapIn, SwapOut   Value // pages/s
-	OOMKills          Value // since boot
+	OOMKills          Value // processes killed because memory was short, since boot
 
-	// Interfaces are the first MaxInterfaces of those whose traffic counts;
-	// InterfacesLeft is how many more there are. The totals are of all.
+	// Interfaces are the first MaxInterfaces interfaces whose traffic counts. InterfacesLeft
+	// is the number of the others. The totals include all.
 	Interfaces     []Interface
 	InterfacesLeft int
 	NetIn, NetOut  Value // KiB/s
 
 	Sockets struct {
 		TCP, UDP, Unix, ICMP Value
-		TCPStates            [12]Value // by the kernel's number; 0 is any unknown one
+		TCPStates            [12]Value // by the kernel's number of the state; index 0 counts unknown states
 	}
 
 	Processes     Value
-	ProcessStates [len(process.States)]Value // in the order "DRSTZI"
+	ProcessStates processStates // in the order "DRSTZI"
 
 	Uptime Value // s
 
-	// Pressure is the share of the last minute in which some, or all, tasks
-	// waited, in percent.
+	// Pressure is the share of the last minute in which some, or all, tasks waited, in
+	// percent.
 	Pressure struct {
 		CPUSome, MemorySome, MemoryFull, IOSome, IOFull Value
 	}
@@ -56,16 +56,19 @@ type System struct {
 	DiskRead, DiskWrite Value // KiB/s, of the physical devices
 }
 
-// Interface is a network interface.
+// processStates are numbers of processes by state.
+type processStates = [len(process.States)]Value
+
+// Interface holds the traffic of a network interface.
 type Interface struct {
 	Name    string
 	In, Out Value // KiB/s
-	Errs    Value // of both directions, since the interface exists
+	Errs    Value // in both directions, since the interface was created
 
-	in, out, errs string // the names of its parameters
+	in, out, errs string // names of the parameters
 }
 
-// MaxInterfaces is how many interfaces are sent by name.
+// MaxInterfaces bounds the interfaces that are reported by name.
 const MaxInterfaces = 32
 
 // setCPU sets the shares of CPU time between two readings.
@@ -78,11 +81,11 @@ func (s *System) setCPU(old, now [kernel.CPUColumns]kernel.Count) {
 		if ok[i] && now[i].N > old[i].N {
 			diff[i] = float64(now[i].N - old[i].N)
 		}
-		if i <= kernel.CPUSteal { // guests are inside user and nice
+		if i <= kernel.CPUSteal { // user and nice include guests
 			total += diff[i]
 		}
 	}
-	if !ok[kernel.CPUIdle] { // nor would the total be right
+	if !ok[kernel.CPUIdle] { // the total would be wrong, too
 		return
 	}
 	c := &s.CPU
@@ -100,7 +103,7 @@ func (s *System) setCPU(old, now [kernel.CPUColumns]kernel.Count) {
 	}
 }
 
-// setMemory sets the memory from what /proc/meminfo tells.
+// setMemory sets the values of /proc/meminfo.
 func (s *System) setMemory(i kernel.Meminfo) {
 	const mib = 1. / 1024
 	m := &s.Memory
@@ -112,7 +115,7 @@ func (s *System) setMemory(i kernel.Meminfo) {
 	if free := i.Free.Add(i.Buffers).Add(i.Cached); free.OK {
 		m.ActualFree = KnownIf(free.Float()).Scaled(mib)
 		if i.Total.OK {
-			// In a container total may be less than what is called free.
+			// In a container, the total may be less than the free memory.
 			used := max(0, float64(i.Total.N)-float64(free.N))
 			m.Used = Known(used * mib)
 			m.Usage = Percent(used, float64(i.Total.N))
@@ -129,7 +132,7 @@ func (s *System) setMemory(i kernel.Meminfo) {
 	}
 }
 
-// setNet sets the traffic of the interfaces that count from their counters.
+// setNet sets the traffic of the chosen interfaces.
 func (s *System) setNet(chosen []*netIf, at time.Duration) {
 	const kib = 1. / 1024
 	var in, out total
@@ -148,6 +151,7 @@ func (s *System) setNet(chosen []*netIf, at time.Duration) {
 	s.NetIn, s.NetOut = in.value(), out.value()
 }
 
+// setTCP sets the TCP sockets.
 func (s *System) setTCP(states *kernel.TCPStates) {
 	sum := uint64(0)
 	for i, n := range states {
@@ -157,9 +161,25 @@ func (s *System) setTCP(states *kernel.TCPStates) {
 	s.Sockets.TCP = Known(float64(sum))
 }
 
-// Append appends the parameters that are known and chosen.
+// Append appends the parameters that are chosen and known.
 func (s *System) Append(params []xdr.Param, choose Choice) []xdr.Param {
 	return appendRows(systemRows(), s, params, choose)
+}
+
+// readings returns the files that the chosen parameters of a host need; all if c is nil.
+func (c Choice) readings() (need reading) {
+	if c == nil {
+		return ^reading(0)
+	}
+	rows := systemRows()
+	for i := range rows {
+		if r := &rows[i]; need&r.reads != r.reads {
+			if on, _ := c(r.Option); on {
+				need |= r.reads
+			}
+		}
+	}
+	return need
 }
 
 var systemRows = sync.OnceValue(func() []row[System] {
@@ -188,17 +208,17 @@ var systemRows = sync.OnceValue(func() []row[System] {
 		num("context_switches", "context_switches_R", "1/s", "context switches", cpu, func(s *S) Value { return s.ContextSwitches },
 			Alias{"sys_context_switches_R", "context_switches_R"}),
 
-		num("mem_free", "mem_free", "MB", "memory used for nothing", mem, func(s *S) Value { return s.Memory.Free }),
+		num("mem_free", "mem_free", "MB", "unused memory", mem, func(s *S) Value { return s.Memory.Free }),
 		num("mem_used", "mem_used", "MB", "memory without free, buffers and page cache", mem, func(s *S) Value { return s.Memory.Used }),
-		num("mem_usage", "mem_usage", "%", "mem_used of the total", mem, func(s *S) Value { return s.Memory.Usage }),
+		num("mem_usage", "mem_usage", "%", "mem_used / total memory", mem, func(s *S) Value { return s.Memory.Usage }),
 		num("mem_actualfree", "mem_actualfree", "MB", "free memory with buffers and page cache", mem, func(s *S) Value { return s.Memory.ActualFree }),
 		num("mem_buffers", "mem_buffers", "MB", "buffers of block devices", mem, func(s *S) Value { return s.Memory.Buffers }),
 		num("mem_cached", "mem_cached", "MB", "page cache", mem, func(s *S) Value { return s.Memory.Cached }),
-		num("mem_available", "mem_available", "MB", "what new programs could have without swapping", mem, func(s *S) Value { return s.Memory.Available }),
+		num("mem_available", "mem_available", "MB", "memory available to new programs without swapping", mem, func(s *S) Value { return s.Memory.Available }),
 		num("mem_shmem", "mem_shmem", "MB", "shared memory and tmpfs", mem, func(s *S) Value { return s.Memory.Shmem }),
 		num("swap_used", "swap_used", "MB", "swap space in use", mem, func(s *S) Value { return s.Memory.SwapUsed }),
-		num("swap_free", "swap_free", "MB", "swap space left", mem, func(s *S) Value { return s.Memory.SwapFree }),
-		num("swap_usage", "swap_usage", "%", "swap_used of the total, 0 without swap", mem, func(s *S) Value { return s.Memory.SwapUsage }),
+		num("swap_free", "swap_free", "MB", "free swap space", mem, func(s *S) Value { return s.Memory.SwapFree }),
+		num("swap_usage", "swap_usage", "%", "swap_used / total swap space, 0 without swap", mem, func(s *S) Value { return s.Memory.SwapUsage }),
 		num("pages_in", "pages_in", "KB/s", "read from block devices", vm+" pgpgin", func(s *S) Value { return s.PagesIn },
 			Alias{"sys_blocks_in", "blocks_in_R"}, Alias{"sys_blocks_in_R", "blocks_in_R"}),
 		num("pages_out", "pages_out", "KB/s", "written to block devices", vm+" pgpgout", func(s *S) Value { return s.PagesOut },
@@ -222,12 +242,12 @@ var systemRows = sync.OnceValue(func() []row[System] {
 		return r
 	}
 	rows = append(rows,
-		each("net_in", "IF_in", "KB/s", "received by an interface, physical if there are such, else with a default route; at most 32 by name",
+		each("net_in", "IF_in", "KB/s", "received by an interface: the physical ones, or without any those with a default route; at most 32 by name",
 			func(i *Interface) (string, Value) { return i.in, i.In }),
 		num("net_in", "total_traffic_in", "KB/s", "received by all of these interfaces", "/proc/net/dev", func(s *S) Value { return s.NetIn }),
 		each("net_out", "IF_out", "KB/s", "sent by an interface", func(i *Interface) (string, Value) { return i.out, i.Out }),
 		num("net_out", "total_traffic_out", "KB/s", "sent by all of these interfaces", "/proc/net/dev", func(s *S) Value { return s.NetOut }),
-		each("net_errs", "IF_errs", "count", "errors of receiving and sending, since the interface exists",
+		each("net_errs", "IF_errs", "count", "errors of receiving and sending, since the interface was created",
 			func(i *Interface) (string, Value) { return i.errs, i.Errs }),
 	)
 
@@ -262,7 +282,7 @@ var systemRows = sync.OnceValue(func() []row[System] {
 		num("pressure_memory", "psi_memory_full", "%", "time in which all tasks waited for memory", "/proc/pressure/memory", func(s *S) Value { return s.Pressure.MemoryFull }),
 		num("pressure_io", "psi_io_some", "%", "time in which some task waited for I/O", "/proc/pressure/io", func(s *S) Value { return s.Pressure.IOSome }),
 		num("pressure_io", "psi_io_full", "%", "time in which all tasks waited for I/O", "/proc/pressure/io", func(s *S) Value { return s.Pressure.IOFull }),
-		num("oom_kill", "oom_kill", "count", "processes killed for want of memory, since boot", vm, func(s *S) Value { return s.OOMKills }),
+		num("oom_kill", "oom_kill", "count", "processes killed because memory was short, since boot", vm, func(s *S) Value { return s.OOMKills }),
 		num("disk_io", "disk_read", "KB/s", "read from physical disks", "/proc/diskstats", func(s *S) Value { return s.DiskRead }),
 		num("disk_io", "disk_write", "KB/s", "written to physical disks", "/proc/diskstats", func(s *S) Value { return s.DiskWrite }),
 	)

@@ -6,40 +6,40 @@ import (
 	"github.com/apmon-go/apmon/xdr"
 )
 
-// Metric describes one parameter, or a family of them (one for each interface).
+// Metric describes a parameter, or a family of parameters (one for each interface).
 type Metric struct {
 	Category string // "system", "general", "self", "job"
-	Option   string // the option behind "xApMon_" that switches it, such as "sys_load1"
-	Name     string // the name it is sent under; IF stands for an interface
+	Option   string // the option that switches it, without "xApMon_", such as "sys_load1"
+	Name     string // the name of the parameter; IF stands for an interface
 	Unit     string // empty for pure numbers
-	Text     bool   // a text, not a number
+	Text     bool   // the value is a text, not a number
 	Meaning  string
-	Source   string // on Linux
-	OptIn    bool   // off unless the option says on
+	Source   string // kernel file or system call on Linux
+	OptIn    bool   // off unless the option is set to on
 	Aliases  []Alias
 }
 
 // Alias is another spelling of an option.
 type Alias struct {
 	Option string
-	Name   string // the name the parameter is then sent under
+	Name   string // the name of the parameter if the option is spelled so
 }
 
-// Choice says whether an option (such as "sys_net_in") is on, and how it was
-// spelled, with or without "sys_"; empty is the canonical spelling. A nil Choice is
-// everything that is not opt-in.
+// Choice reports whether an option (such as "sys_net_in") is on, and its spelling in the
+// configuration, with or without "sys_"; an empty spelling is the canonical one. A nil
+// Choice chooses all parameters that are not opt-in.
 type Choice func(option string) (on bool, spelled string)
 
-// row is a line of a category's table: one of num, text and each is set.
+// A row is a line of a category's table. One of num, text and each is set.
 type row[T any] struct {
 	Metric
-	reads reading // of the host
+	reads reading // files that a sample of the host must read
 	num   func(*T) Value
 	text  func(*T) string
 	each  func(*T, []xdr.Param) []xdr.Param
 }
 
-// appendRows appends what is known of v and chosen.
+// appendRows appends the parameters of v that are chosen and known.
 func appendRows[T any](rows []row[T], v *T, params []xdr.Param, choose Choice) []xdr.Param {
 	for i := range rows {
 		r := &rows[i]
@@ -69,8 +69,7 @@ func appendRows[T any](rows []row[T], v *T, params []xdr.Param, choose Choice) [
 	return params
 }
 
-// name returns the name the parameter is sent under when its option was
-// spelled so.
+// name returns the name of the parameter if its option is spelled so.
 func (m *Metric) name(spelled string) string {
 	spelled = strings.TrimPrefix(spelled, "sys_")
 	for _, a := range m.Aliases {
@@ -79,58 +78,4 @@ func (m *Metric) name(spelled string) string {
 		}
 	}
 	return m.Name
-}
-
-// Metrics returns all parameters this package knows, in the order in which they
-// are sent.
-func Metrics() []Metric {
-	var all []Metric
-	all = appendMetrics(all, systemRows())
-	all = appendMetrics(all, generalRows())
-	all = appendMetrics(all, selfRows())
-	return appendMetrics(all, jobRows())
-}
-
-func appendMetrics[T any](all []Metric, rows []row[T]) []Metric {
-	for i := range rows {
-		all = append(all, rows[i].Metric)
-	}
-	return all
-}
-
-// Markdown returns the parameters as tables for the documentation.
-func Markdown() string {
-	var b strings.Builder
-	category := ""
-	for _, m := range Metrics() {
-		if m.Category != category {
-			if category != "" {
-				b.WriteByte('\n')
-			}
-			category = m.Category
-			b.WriteString("## " + strings.ToUpper(category[:1]) + category[1:] + "\n\n" +
-				"| option | sent as | unit | meaning | source on Linux |\n|---|---|---|---|---|\n")
-		}
-		name, unit, option := m.Name, m.Unit, "xApMon_"+m.Option
-		for _, a := range m.Aliases {
-			option += ", xApMon_" + a.Option
-			if !strings.Contains(name, a.Name) {
-				name += ", " + a.Name
-			}
-		}
-		if m.Text {
-			unit = "text"
-		}
-		if m.OptIn {
-			option += " (opt-in)"
-		}
-		for i, cell := range []string{option, name, unit, m.Meaning, m.Source} {
-			if i > 0 {
-				b.WriteByte(' ')
-			}
-			b.WriteString("| " + strings.ReplaceAll(cell, "|", `\|`))
-		}
-		b.WriteString(" |\n")
-	}
-	return b.String()
 }

@@ -1,6 +1,6 @@
 package procinfo
 
-// Usage is what the kernel reports of this process, on Linux.
+// Usage holds the resource usage of this process. It is known on Linux only.
 type Usage struct {
 	Uptime     Value // s, since the process started
 	RSS        Value // bytes

@@ -3,17 +3,20 @@ package procinfo
 import (
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"github.com/apmon-go/apmon/internal/kernel"
 	"github.com/apmon-go/apmon/internal/process"
 )
 
-// ReadUsage reads what this process uses from /proc/self.
-func ReadUsage() Usage { return readUsage("/proc/self") }
+// ReadUsage reads the resource usage of this process from /proc/self.
+func ReadUsage() Usage { return readUsage("/proc") }
 
-// readUsage reads a directory of /proc. A value that cannot be read is unknown.
-func readUsage(dir string) (u Usage) {
+// readUsage reads the directory self of a proc file system. A value that cannot be read
+// is unknown.
+func readUsage(proc string) (u Usage) {
+	dir := filepath.Join(proc, "self")
 	if b, err := os.ReadFile(filepath.Join(dir, "stat")); err == nil {
 		boot, ok := process.SinceBoot()
 		if !ok {
@@ -22,14 +25,13 @@ func readUsage(dir string) (u Usage) {
 		u.setStat(b, boot)
 	}
 	if rss := readRSS(dir); rss.OK {
-		u.RSS = rss // exact: that of stat is some 100 KiB too low in current kernels
+		u.RSS = rss // exact: stat is some 100 KiB too low in current kernels
 	}
-	u.OpenFiles = openFiles(filepath.Join(dir, "fd"))
+	u.OpenFiles = openFiles(proc)
 	return u
 }
 
-// setStat sets the values that /proc/PID/stat has. sinceBoot is negative if it is
-// unknown.
+// setStat sets the values of /proc/PID/stat. sinceBoot is negative if it is unknown.
 func (u *Usage) setStat(b []byte, sinceBoot time.Duration) {
 	st, ok := kernel.ParsePIDStat(b)
 	if !ok {
@@ -53,21 +55,23 @@ func readRSS(dir string) Value {
 	return KnownIf(kernel.ParseStatm(b).Float()).Scaled(float64(os.Getpagesize()))
 }
 
-// openFiles is the size of /proc/PID/fd, or else (before Linux 6.2, where that is
-// 0) the number of its entries but the one that is open to count them.
-func openFiles(dir string) Value {
-	info, err := os.Stat(dir)
+// openFiles returns the number of open files of this process.
+func openFiles(proc string) Value {
+	link, err := os.Readlink(filepath.Join(proc, "self"))
 	if err != nil {
 		return Value{}
 	}
-	if info.Size() > 0 {
-		return Known(float64(info.Size()))
-	}
-	names, err := os.ReadDir(dir)
+	pid, err := strconv.Atoi(link)
 	if err != nil {
 		return Value{}
 	}
-	return Known(float64(max(0, len(names)-1)))
+	s := process.NewScanner(proc)
+	if s.Open() != nil {
+		return Value{}
+	}
+	defer s.Close()
+	n, errno := s.OpenFiles(pid)
+	return KnownIf(float64(n), errno == 0)
 }
 
 // SelfRSS returns the resident memory of this process in KiB.

@@ -7,13 +7,13 @@ import (
 	"github.com/apmon-go/apmon/internal/kernel"
 )
 
-// Value is a number that may be unknown. The zero Value is unknown.
+// A Value is a number that may be unknown. The zero Value is unknown.
 type Value struct {
 	V  float64
 	OK bool
 }
 
-// Known returns v as a known value; NaN and infinities are unknown.
+// Known returns v as a known value, or an unknown value if v is NaN or infinite.
 func Known(v float64) Value {
 	if math.IsNaN(v) || math.IsInf(v, 0) {
 		return Value{}
@@ -21,7 +21,7 @@ func Known(v float64) Value {
 	return Value{v, true}
 }
 
-// KnownIf returns v as a known value if ok, else the unknown one.
+// KnownIf returns v as a known value if ok, otherwise an unknown value.
 func KnownIf(v float64, ok bool) Value {
 	if !ok {
 		return Value{}
@@ -37,7 +37,7 @@ func (v Value) Scaled(f float64) Value {
 	return Known(v.V * f)
 }
 
-// Percent returns part of whole in percent, unknown where that has no meaning.
+// Percent returns part / whole in percent, unknown if whole is 0.
 func Percent(part, whole float64) Value {
 	if whole == 0 {
 		return Value{}
@@ -45,16 +45,16 @@ func Percent(part, whole float64) Value {
 	return Known(100 * part / whole)
 }
 
-// rate turns a counter into a rate.
+// A rate computes the rate of a counter from its last value.
 type rate struct {
 	n  uint64
 	at time.Duration
 	ok bool
 }
 
-// next returns the rate per second since the previous call. It is unknown the
-// first time and after a reset (the counter went down); reset tells the two
-// apart. A counter that is unknown keeps the baseline.
+// next returns the rate per second since the previous call. It is unknown in the first call,
+// and after a reset, which means that the counter decreased. An unknown counter keeps the
+// baseline.
 func (r *rate) next(c kernel.Count, at time.Duration) (v Value, reset bool) {
 	if !c.OK {
 		return Value{}, false
@@ -73,13 +73,13 @@ func (r *rate) next(c kernel.Count, at time.Duration) (v Value, reset bool) {
 	return Known(float64(c.N-old.n) / (at - old.at).Seconds()), false
 }
 
-// perSecond is next for those who do not care for resets.
+// perSecond returns the rate without the report of a reset.
 func (r *rate) perSecond(c kernel.Count, at time.Duration) Value {
 	v, _ := r.next(c, at)
 	return v
 }
 
-// plus adds what is known.
+// plus returns the sum of the known values.
 func plus(a, b Value) Value {
 	switch {
 	case !b.OK:
@@ -90,15 +90,14 @@ func plus(a, b Value) Value {
 	return Known(a.V + b.V)
 }
 
-// total is a sum of rates. Without one that was reset it would be no total, and
-// is unknown.
+// A total is a sum of rates. It is unknown if one of the counters was reset: without it, the
+// sum would be incomplete.
 type total struct {
 	sum   Value
 	reset bool
 }
 
-// add adds the rate of a counter, in a unit of which the counter's is so much,
-// and returns it.
+// add adds the rate of a counter times unit, and returns it.
 func (t *total) add(r *rate, c kernel.Count, at time.Duration, unit float64) Value {
 	v, reset := r.next(c, at)
 	v = v.Scaled(unit)

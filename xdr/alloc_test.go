@@ -89,7 +89,8 @@ func TestJSONAllocatesNothing(t *testing.T) {
 	}
 }
 
-// A datagram that declares much and holds little allocates only its error.
+// Decode allocates only the error for a datagram that declares much and holds
+// little.
 func TestHostileDatagramsAllocateLittle(t *testing.T) {
 	tests := []struct {
 		name string
@@ -102,8 +103,8 @@ func TestHostileDatagramsAllocateLittle(t *testing.T) {
 		{"nothing", nil, 512},
 		{"count of 2^31-1", wire("", "", math.MaxInt32), 512},
 		{"version of 32767 digits", wire("v:" + strings.Repeat("9", MaxString-4) + "p:"), 1024},
-		// The largest datagram UDP can carry, as many parameters as it can hold,
-		// and an error in the last: the parameters made for it serve again.
+		// The largest UDP datagram with the most parameters it can hold, and an
+		// error in the last one: Decode reuses the parameters.
 		{"5459 parameters, the last of no type", wire("", "", 5459, raw(strings.Repeat("\x00", 5458*smallest)), "", 1, 0), 512},
 	}
 	for _, test := range tests {

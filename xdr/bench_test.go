@@ -67,7 +67,7 @@ func BenchmarkEncode(b *testing.B) {
 	}
 }
 
-// BenchmarkDecode reads the same datagrams, borrowing from the buffer.
+// BenchmarkDecode decodes the same datagrams. The result refers to the buffer.
 func BenchmarkDecode(b *testing.B) {
 	for _, n := range benchSizes {
 		b.Run(fmt.Sprintf("params=%d", n), func(b *testing.B) {

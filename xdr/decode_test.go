@@ -225,9 +225,9 @@ func TestDecodeRefuses(t *testing.T) {
 		{"name cut off", wire("C", "N", 2, "x", 2, 1, 100, raw("abcdefgh")), ErrShort, "parameter 2 name", 36, ""},
 		{"text cut off", wire("C", "N", 2, "x", 2, 1, "y", 0, 9, raw("abc")), ErrShort, "parameter 2 value", 48, ""},
 		{"name over MaxString", wire("C", "N", 1, strings.Repeat("x", MaxString+1), 2, 1), ErrLength, "parameter 1 name", 20, ""},
-		{"one byte behind", wire("C", "N", 0, raw("x")), ErrTrailing, "time", 20, ""},
-		{"three bytes behind", wire("C", "N", 0, raw("xxx")), ErrTrailing, "time", 20, ""},
-		{"five bytes behind", wire("C", "N", 0, 1, raw("x")), ErrTrailing, "time", 20, ""},
+		{"one byte more", wire("C", "N", 0, raw("x")), ErrTrailing, "time", 20, ""},
+		{"three bytes more", wire("C", "N", 0, raw("xxx")), ErrTrailing, "time", 20, ""},
+		{"five bytes more", wire("C", "N", 0, 1, raw("x")), ErrTrailing, "time", 20, ""},
 		{"two times", wire("C", "N", 0, 1, 2), ErrTrailing, "time", 20, ""},
 	}
 	for _, test := range tests {
@@ -237,7 +237,7 @@ func TestDecodeRefuses(t *testing.T) {
 			err := d.Decode(test.in)
 			var e *DecodeError
 			if !errors.As(err, &e) {
-				t.Fatalf("error %v is no DecodeError", err)
+				t.Fatalf("error %v is not a DecodeError", err)
 			}
 			if !errors.Is(err, test.err) || e.Field != test.field || e.Offset != test.offset {
 				t.Errorf("error %v in %q at %d, want %v in %q at %d", err, e.Field, e.Offset, test.err, test.field, test.offset)
@@ -245,8 +245,8 @@ func TestDecodeRefuses(t *testing.T) {
 			if test.text != "" && err.Error() != test.text {
 				t.Errorf("%q, want %q", err, test.text)
 			}
-			// The header as a whole, cluster and node are there if they could be
-			// read, and nothing else is.
+			// Decode sets the header as a whole, cluster and node if they were
+			// read, and nothing else.
 			want := &Datagram{}
 			if e.Offset > 16 && bytes.HasPrefix(test.in, wire("v:2.2p:")) {
 				want.Version, want.Instance, want.Seq = "2.2", 1, 2
@@ -294,8 +294,8 @@ func TestDecodeJavaSystemReports(t *testing.T) {
 	}
 }
 
-// A datagram that ends after a complete parameter is returned with the
-// error, for any number it declares; one that ends anywhere else is not.
+// Decode returns a datagram that ends after a complete parameter with the error,
+// for any number of parameters it declares, and no datagram that ends elsewhere.
 func TestDecodeTooFewParameters(t *testing.T) {
 	t.Parallel()
 	for _, declared := range []int{3, 4, 39, math.MaxInt32} {
@@ -314,8 +314,8 @@ func TestDecodeTooFewParameters(t *testing.T) {
 	}
 }
 
-// Every datagram that is cut off is refused, unless only padding or the whole time
-// is missing.
+// Decode refuses a datagram that is cut off, unless only padding or the whole
+// time is missing.
 func TestDecodeTruncated(t *testing.T) {
 	t.Parallel()
 	whole := wire("v:2.2p:", 17, 1, "C", "N", 2, "x", 2, 1, "y", 0, 5, raw("hello\x00\x00\x00"), 1700000000)
@@ -357,7 +357,7 @@ func TestDecodeBorrowsAndParseCopies(t *testing.T) {
 	}
 }
 
-// A Datagram that is used again holds nothing of the previous one.
+// Decode leaves nothing of the previous datagram in a Datagram that is reused.
 func TestDecodeAgain(t *testing.T) {
 	t.Parallel()
 	inputs := [][]byte{

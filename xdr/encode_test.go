@@ -95,7 +95,7 @@ func TestEncoderSplits(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
 			var e Encoder
-			// Twice, to see that nothing of a message remains.
+			// Encode twice: the first message must leave nothing behind.
 			for range 2 {
 				var err error
 				if test.timed {
@@ -137,7 +137,7 @@ func TestEncoderSplits(t *testing.T) {
 	}
 }
 
-func TestEncoderLeavesOutWhatFitsNoDatagram(t *testing.T) {
+func TestEncoderLeavesOutLargeParameters(t *testing.T) {
 	t.Parallel()
 	tests := []struct {
 		name string
@@ -212,7 +212,7 @@ func TestEncoderNames(t *testing.T) {
 				if e.End() != 1 || len(e.Datagram(0, make([]byte, room))) != MaxLimit {
 					t.Error("not one datagram of the largest size")
 				}
-				// The time takes the room away.
+				// The time needs the remaining room.
 				checkError(t, e.BeginTimed(room, 0, test.cluster, test.node, 1), ErrTooLarge, "at least 8196 bytes")
 				return
 			}
@@ -221,7 +221,7 @@ func TestEncoderNames(t *testing.T) {
 			if n := e.End(); n != 0 {
 				t.Errorf("%d datagrams of a message that never began", n)
 			}
-			// The next message is none the worse for it.
+			// The next message is not affected.
 			if err := e.Begin(room, 0, "C", "N"); err != nil {
 				t.Fatal(err)
 			}
@@ -270,7 +270,7 @@ func TestEncoderManyParameters(t *testing.T) {
 
 func TestEncoderPrefixes(t *testing.T) {
 	t.Parallel()
-	// A message for two destinations of different passwords is encoded once.
+	// A message for two destinations with different passwords is encoded once.
 	long := AppendPrefix(nil, Version, "a long password", 17, 1)
 	short := AppendPrefix(nil, Version, "", 17, 9)
 	var e Encoder

@@ -20,7 +20,7 @@ func Example() {
 	}
 	for i := range params {
 		if err := e.Add(&params[i]); err != nil {
-			fmt.Println(err) // the others are sent all the same
+			fmt.Println(err) // the others are sent
 		}
 	}
 	for i := range e.End() {

@@ -129,7 +129,7 @@ func FuzzDifferential(f *testing.F) {
 			t.Fatalf("%d bytes that go-xdr did not read", o.r.Len())
 		}
 		if theirs, ours := oracleEncode(t, &d), d.Append(nil); !bytes.Equal(theirs, ours) {
-			t.Fatalf("go-xdr writes\n%x, we\n%x", theirs, ours)
+			t.Fatalf("go-xdr writes\n%x, this package\n%x", theirs, ours)
 		}
 	})
 }
@@ -150,7 +150,7 @@ func newOracle(t *testing.T, b []byte) *oracleReader {
 func (o *oracleReader) same(field string, theirs, ours any) {
 	o.t.Helper()
 	if theirs != ours {
-		o.t.Fatalf("%s: go-xdr reads %#v, we %#v", field, theirs, ours)
+		o.t.Fatalf("%s: go-xdr reads %#v, this package %#v", field, theirs, ours)
 	}
 }
 

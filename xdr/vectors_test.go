@@ -88,8 +88,8 @@ func unhex(tb testing.TB, s string) []byte {
 // datagram has that as text of its own.
 var notUTF8 = regexp.MustCompile(`\\x[0-9a-f]{2}`)
 
-// datagram returns the result that Decode should have, from the JSON form. Texts and
-// integers are written as such, reals as their bits in hex.
+// datagram returns the expected result of Decode from the JSON form, which holds
+// reals as their bits in hex.
 func (v *vectorDatagram) datagram() (*Datagram, error) {
 	d := &Datagram{Version: v.Version, Password: v.Password, Cluster: v.Cluster, Node: v.Node}
 	if v.Instance != nil {
@@ -172,7 +172,7 @@ func TestClientVectors(t *testing.T) {
 			}
 			if v.Client == "java" && v.Case == "unicode_value_only" {
 				// Java counts characters but writes bytes, so the second half of
-				// an é is where a zero of padding should be. Mended here.
+				// an é is in the place of a zero of padding. Correct that here.
 				b = bytes.Replace(b, []byte("\xc3\xa9\x00\x00"), []byte("\xc3\x00\x00\x00"), 1)
 			}
 			if again := want.Append(nil); !bytes.Equal(again, b) {
@@ -183,27 +183,27 @@ func TestClientVectors(t *testing.T) {
 }
 
 // hostileRules list how this decoder handles the datagrams of hostile.jsonl. The
-// first pattern that matches the case applies. A reason stands where the receiver
+// first pattern that matches the case applies. It has a reason where the receiver
 // does something else.
 var hostileRules = []struct {
 	cases  string // regular expression
 	accept bool
 	why    string
 }{
-	// The receiver stops reading behind the parameters and the time; we take
+	// The receiver stops reading after the parameters and the time. This decoder accepts
 	// exactly one time or nothing, since anything else shows that the count is
 	// wrong (see the C++ and Java clients' null parameters).
-	{`^trail_timed_`, false, "bytes behind the time"},
-	{`^trail_4_`, true, "any four bytes behind the parameters are a time"},
+	{`^trail_timed_`, false, "bytes after the time"},
+	{`^trail_4_`, true, "any four bytes after the parameters are a time"},
 	{`^trail_`, false, "bytes after the parameters that are not a time"},
 	{`^trunc_14[1-3]$`, false, "part of a time"},
 	{`^nparams_(0|1_timed|4_timed)$`, false, "a count too small: parameters are left over"},
 	{`^last_string_unpadded_with_ts$`, false, "the time is taken for padding and bytes of it are left over; the receiver reads a stale time"},
-	{`^zeros_100$`, false, "a count of 0 and 88 bytes behind it"},
-	{`^trunc_000$`, false, "an empty datagram; the receiver does not even look at it"},
+	{`^zeros_100$`, false, "a count of 0 and 88 bytes after it"},
+	{`^trunc_000$`, false, "an empty datagram; the receiver ignores it"},
 
 	// The receiver accepts these, and so does this decoder.
-	{`^valid$`, true, "the model of the others"},
+	{`^valid$`, true, "the others are variants of it"},
 	{`^ver_\[(2\.2|2\.3|3|10|127|258)`, true, "2.2 or higher, so with instance id and sequence number (if it has them: see rejected)"},
 	{`^ver_\[(0|1|2|2_2|2\. 2|128)(\.[0-9.]+)?\]_noid`, true, "below 2.2, or no second number, so without instance id"},
 	{`^ver_\[\+2\.2\]_id$`, true, "the receiver's parser takes a plus sign"},
@@ -211,8 +211,8 @@ var hostileRules = []struct {
 	{`^hdr_\[v:2\.2\.8_gop:pass word\]_id$`, true, "a password may hold blanks"},
 	{`^oldstyle_no_header_timed$`, true, "the oldest clients begin with the cluster"},
 	{`^ts_`, true, "the time is any int32"},
-	{`^pad_nonzero$`, true, "padding is skipped, unjudged"},
-	{`^last_string_unpadded$`, true, "what padding there is is skipped"},
+	{`^pad_nonzero$`, true, "padding is skipped without a check"},
+	{`^last_string_unpadded$`, true, "incomplete padding is skipped"},
 	{`^(only_nul_value|invalid_utf8)$`, true, "text is any bytes"},
 	{`^(empty_node|empty_name_str|blank_name)$`, true, "names are not checked on decoding"},
 	{`^seq_`, true, "the sequence number is any int32"},

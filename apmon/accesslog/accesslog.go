@@ -34,37 +34,37 @@ type Options struct {
 	// Format is the format of the lines, by default [JSON].
 	Format Format
 	// Match is the regular expression that finds a stream in a URL, by default
-	// [DefaultMatch]. It has the named groups content, format and quality, and
-	// must match from the beginning of the URL, but not to its end; begin it with
-	// .* to find a stream anywhere. The URL is that of the line, up to a question
-	// mark.
+	// [DefaultMatch]. It has the named groups content, format and quality. It must
+	// match from the beginning of the URL, but need not match to its end; begin it
+	// with .* to find a stream anywhere. It is applied to the URL without the query.
 	Match string
-	// IDs declare the streams, each entry as
-	// content1,content2/format1,format2/quality1,quality2: all combinations,
-	// [MaxStreams] in all. Without IDs every stream in the log is reported, up to
-	// that number; one that is silent for an hour is forgotten.
+	// IDs declare the streams. An entry such as
+	// content1,content2/format1,format2/quality1,quality2 declares all
+	// combinations; the maximum is [MaxStreams] in all. Without IDs every stream in
+	// the log is reported, up to that number, and a stream without requests for an
+	// hour is forgotten.
 	IDs []string
-	// Statuses are those that count, by default 200 and 206. Lines with another
-	// status are skipped.
+	// Statuses are the statuses of the lines to count, by default 200 and 206. Other
+	// lines are skipped.
 	Statuses []int
 	// Window is the length of a window in whole seconds, 1 s to 24 h, by
 	// default [DefaultWindow].
 	Window time.Duration
 	// Node is the template for the node of a stream, by default [DefaultNode].
-	// Streams with the same node are one.
+	// Streams with the same node are counted as one.
 	Node string
 	// Host replaces {host} in Node, and is the node of the log's own parameters.
 	// By default it is the full host name.
 	Host string
 }
 
-// Option replaces a part of the surroundings.
+// Option replaces the logger or standard input.
 type Option func(*Log)
 
-// WithLogger sets the logger. It gets a line when the input becomes available or
-// unavailable, with the reason, and at most once a minute the error of a bad line.
-// Of an input that comes and goes it gets the first ten changes, and then the state
-// every 6 minutes, with the number of changes. By default nothing is logged.
+// WithLogger sets the logger; by default nothing is logged. A Log logs when the input
+// becomes available or unavailable, with the reason, and at most once a minute the
+// error of a bad line. If the input changes frequently, it logs the first ten changes,
+// and then the state every 6 minutes, with the number of changes.
 func WithLogger(logger *slog.Logger) Option { return func(l *Log) { l.logger = logger } }
 
 // WithStdin sets the reader that the input "-" reads, by default [os.Stdin].
@@ -81,14 +81,14 @@ type Log struct {
 	input  state
 	client *http.Client // of an input by HTTP
 	match  matcher
-	seed   maphash.Seed // so that nobody can make up clients that collide
+	seed   maphash.Seed // random, so that clients cannot be constructed to collide
 	logged time.Time    // when the error of a line was last logged
 
 	windows // its mutex also guards the fields below
 	parser  parser
 	entry   entry
 	scratch []byte
-	bad     error // of a line, until it is logged
+	bad     error // the last error of a line, until it is logged
 }
 
 // New checks the options; it does not read yet. The error names the option that is
@@ -172,7 +172,7 @@ const stuck = 200 * time.Millisecond
 // input is opened again. Call it once.
 //
 // A read that cannot be interrupted, of standard input or on a dead file system, does
-// not delay its return: the reading goroutine stays behind.
+// not delay the return of Run: its goroutine remains.
 func (l *Log) Run(ctx context.Context) {
 	l.begin()
 	defer l.end()
@@ -229,7 +229,7 @@ func (l *Log) line(line []byte) {
 		l.reject(errFuture)
 		return
 	}
-	// A client chooses the query, so it does not name a stream.
+	// A client can choose any query, so the query must not identify a stream.
 	path, _, _ := bytes.Cut(e.url, []byte("?"))
 	var s *stream
 	if id, ok := l.match(path); ok {

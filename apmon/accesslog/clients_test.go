@@ -43,8 +43,8 @@ func TestClients(t *testing.T) {
 	}
 }
 
-// The error of the sketch at many sizes and with many seeds is what is promised,
-// and has no bias.
+// The error of the sketch at many sizes and with many seeds is as documented and has
+// no bias.
 func TestClientsError(t *testing.T) {
 	t.Parallel()
 	for _, n := range []int{600, 5000, 20_000, 100_000} {

@@ -20,7 +20,7 @@
 //	}
 //	err = client.Monitor(ctx)
 //
-// The command apmon-bg does that with --accesslog.
+// The command apmon-bg does this with --accesslog.
 //
 // # Reports
 //
@@ -35,45 +35,46 @@
 //	requests      requests
 //	requests_R    requests/s
 //
-// also if all of them are 0. The log itself has, on the node HOST and with the same
-// time, the counts since the window before was closed:
+// even if all of them are 0. The reports of the log itself have the node HOST, the same
+// time, and the counts since the previous window was closed:
 //
-//	unmatched     lines with a URL of no stream, or of one that is not declared
+//	unmatched     lines with a URL of no stream, or of an undeclared one
 //	late          lines whose window was closed already
 //	bad_lines     lines that are malformed, over 64 KiB, or ahead of the clock
 //	windows_lost  windows without an input, or that were never reported
 //	truncated     truncations of the file: some lines may be lost
 //
-// A line counts in the window of its own time, in any order and time zone. Lines with
-// other statuses than [Options].Statuses are skipped. Of the remaining lines those that
-// are malformed are bad, then those that are too old are late, then those that do not
-// match are unmatched.
+// A line counts in the window of its own time, in any order and time zone. A line with
+// a status that is not in [Options].Statuses is skipped. Any other line is checked in
+// this order: it is bad if it is malformed, late if it is too old, unmatched if its URL
+// does not match, and counted otherwise.
 //
 // # Windows
 //
 // A window of 15 s begins when the seconds since 1970 are a multiple of 15; a line of
 // exactly that time is in it. It is closed 5 s after its end (half its length if it is
-// shorter than 10 s), as servers may buffer lines. The time of a line may be up to the
-// next window ahead of this host's clock; a line further ahead is bad. So at most three
-// windows are open.
+// shorter than 10 s), since servers may buffer lines. The time of a line may be ahead of
+// this host's clock, up to the next window; a line further ahead is bad. So at most
+// three windows are open.
 //
 // Unknown values are not reported as 0: for a window without any input (a file that does
 // not exist, a server that does not answer) streams are not reported, and windows_lost
 // counts it. A window with an input for a part of it, such as the first one, is reported
-// with the lines of that part. When standard input or the context of [Log.Run] has ended,
-// the open window is the last; a program that ends before that window is over does not
+// with the lines of that part. When standard input or the context of [Log.Run] ends, the
+// open window is the last; a program that ends before that window is over does not
 // report it. If the clock is set by more than a window, open windows are closed, and
-// counting continues at the new time: windows between are neither reported nor lost.
+// counting continues at the new time; windows in between are neither reported nor lost.
 //
 // # Number of clients
 //
 // Up to 512 clients of a stream in a window are counted exactly, by 64-bit hashes; more
 // are estimated by a HyperLogLog sketch of 8192 registers, with a standard error of
 // 1.15 %: 95 of 100 values have an error below 2.3 %. Each Log has its own random seed of
-// the hash, so that clients cannot be constructed to collide. Either takes at most 8 KiB,
-// so the number of streams, at most 1000, bounds the memory: 24 MB for all open windows,
-// with any number of clients. (A process that has counted 10 000 000 clients in each of
-// two open windows takes 12 MB with 1 stream, and 37 to 41 MB with 1000.)
+// the hash, so that clients cannot be constructed to collide. The hashes and the sketch
+// take at most 8 KiB, so the number of streams, at most 1000, bounds the memory: 24 MB
+// for all open windows, with any number of clients. (A process that has counted
+// 10 000 000 clients in each of two open windows takes 12 MB with 1 stream, and 37 to
+// 41 MB with 1000.)
 //
 // # Inputs
 //
@@ -84,25 +85,25 @@
 //
 // A file is checked every half second. If another file is at its path (the file was
 // renamed and created, or the path is a link that was changed), the old file is read
-// until nothing has come between two checks, for at most 10 s, and then the new one from
-// its beginning. A file that was truncated is read from its beginning as well. A
-// truncation is detected by the size, or by the last 1024 bytes that were read, if they
-// are no longer at their place.
+// until it does not grow between two checks, for at most 10 s, and then the new one from
+// its beginning. A file that was truncated is also read from its beginning. A truncation
+// is detected if the size is smaller, or if the file no longer has the last 1024 bytes
+// that were read at their offset.
 //
 // Lines that were written between the last check and a truncation are no longer in the
 // file. If it was copied first, as logrotate does with copytruncate, they are read from
-// the copy: a file beside it whose name begins with the same word (access.log.1 or
-// access-20261121.log for access.log) and that has the same bytes at the place last
+// the copy: a file in the same folder whose name begins with the same word (access.log.1
+// or access-20261121.log for access.log) and that has the same bytes at the offset last
 // read. A copy that is compressed immediately or is in another folder (logrotate's
 // olddir) is not found. Lines written after the copy was made and before the file was
-// truncated are in neither file and cannot be counted; so truncated counts every
-// truncation. If every line counts, rename the file instead.
+// truncated are in neither file and cannot be counted. Therefore truncated counts
+// every truncation. If every line counts, rename the file instead.
 //
 // A response by HTTP is read as it arrives, and requested again 3 s after it ends or
 // fails; an incomplete line at its end is bad. A server may delay the headers of its
-// response, for example until the first line; until then there is no input, as the server
-// may as well hang, and windows are lost. A socket is created with mode 0660 and the
-// user's group, which the server must be in. A socket without a listener at its path is
+// response, for example until the first line. Until then there is no input, since the
+// server may hang, and windows are lost. A socket is created with mode 0660 and the
+// user's group; the server must be a member of that group. A socket without a listener at its path is
 // replaced; any other file there is an error. A datagram holds lines, of which the last
 // needs no line end, and may have a syslog header. The kernel keeps few datagrams for a
 // busy reader (sysctl net.unix.max_dgram_qlen, often 10), and a server that does not

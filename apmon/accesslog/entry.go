@@ -33,19 +33,19 @@ const (
 	Combined Format = "combined"
 )
 
-// Errors of lines, made once as there may be many such lines.
+// Errors of lines. They are made once, since there may be many such lines.
 var (
 	errLong     = fmt.Errorf("longer than %d bytes", maxLine)
-	errCut      = errors.New("not whole")
+	errCut      = errors.New("incomplete")
 	errJSON     = errors.New("not a JSON object")
 	errDepth    = fmt.Errorf("nested deeper than %d", maxDepth)
 	errCombined = errors.New("not in Combined Log Format")
-	errClient   = errors.New("no client, or none that is text")
+	errClient   = errors.New("no client, or not a text")
 	errAgent    = errors.New("ua is not text")
-	errURL      = errors.New("no url, or none that is text")
-	errStatus   = errors.New("status is none of 100 to 999")
-	errBytes    = errors.New("no bytes-sent, or none of 0 to 2^50")
-	errTime     = errors.New("no time, or none in a known form")
+	errURL      = errors.New("no url, or not a text")
+	errStatus   = errors.New("status is not a number from 100 to 999")
+	errBytes    = errors.New("no bytes-sent, or not a number from 0 to 2^50")
+	errTime     = errors.New("no time, or not in a known form")
 	errFuture   = errors.New("its time is in the future")
 )
 
@@ -63,7 +63,7 @@ type entry struct {
 // parser reads lines.
 type parser struct {
 	scratch []byte // unescaped texts
-	// The last time: most lines have the time of the line before.
+	// The last time: most lines have the time of the previous line.
 	timeText []byte
 	time     int64
 }
@@ -210,7 +210,7 @@ func hex(b []byte) (n rune, ok bool) {
 func (p *parser) numbers(e *entry, status, sent, at []byte) error {
 	var ok bool
 	if len(status) == 0 || string(status) == "-" {
-		e.status = 0 // the client left before there was one, or took over the connection
+		e.status = 0 // no status: the client disconnected first, or the connection was hijacked
 	} else if e.status, ok = decimal(status); !ok || e.status < 100 || e.status > 999 {
 		return errStatus
 	}
@@ -272,8 +272,8 @@ func parseTime(b []byte) (int64, bool) {
 const maxTime = 40
 
 // appendRFC3339 appends an ISO 8601 time in the form of RFC 3339: with - and : in date,
-// clock and zone, a T between, and a point before a fraction. Invalid parts are copied,
-// for the parser of that form to refuse.
+// clock and zone, a T between, and a point before a fraction. It copies invalid parts;
+// the parser of RFC 3339 refuses them.
 func appendRFC3339(dst, b []byte) []byte {
 	separator := func(i int) bool { return len(b) > i && (b[i] == 'T' || b[i] == 't' || b[i] == ' ') }
 	switch {

@@ -69,7 +69,7 @@ func TestParseJSON(t *testing.T) {
 		{with("time", `"Tuesday, 14-Nov-23 22:13:20 GMT"`), want, nil},
 		{with("time", `"Tue Nov 14 22:13:20 2023"`), want, nil},
 		{with("time", `"Tue, 14 Nov 2023 23:13:20 +0100"`), want, nil},
-		{with("time", `"2023-11-14T22:13:20"`), entry{}, errTime}, // in which zone?
+		{with("time", `"2023-11-14T22:13:20"`), entry{}, errTime}, // no zone
 		{with("time", `"2023-11-14 22:13:20"`), entry{}, errTime},
 		{with("time", `"20231114T221320"`), entry{}, errTime},
 		{with("time", `"20231114T2213"`), entry{}, errTime},
@@ -155,15 +155,15 @@ func TestParseCombined(t *testing.T) {
 		{`h - - ` + at + ` "" 400 0 "-" "-"`, `h|-||400|0`},
 		{`h - - ` + at + ` "GET /a b c HTTP/1.1" 200 1 "-" "-"`, `h|-|/a b c|200|1`},
 		{`h - - ` + at + ` "GET /old" 200 1 "-" "-"`, `h|-|/old|200|1`},
-		// Who calls himself so forges nothing.
+		// A client with such a user name cannot forge a line.
 		{`h - x [01/Jan/2020:00:00:00 +0000] \"GET /forged HTTP/1.1\" 200 1 ` + at + ` "GET /a HTTP/1.1" 200 5 "-" "-"`, `h|-|/a|200|5`},
 
 		{`h - - [14/Nov/2023:23:13:20] "GET /a HTTP/1.1" 200 1 "-" "-"`, "not in Combined Log Format"},
-		{`h - - [99/Nov/2023:23:13:20 +0100] "GET /a HTTP/1.1" 200 1 "-" "-"`, "no time, or none in a known form"},
-		{` - - ` + at + ` "GET /a HTTP/1.1" 200 1 "-" "-"`, "no client, or none that is text"},
-		{`h - - ` + at + ` "GET /a HTTP/1.1" 2 1 "-" "-"`, "status is none of 100 to 999"},
-		{`h - - ` + at + ` "GET /a HTTP/1.1" 200 -1 "-" "-"`, "no bytes-sent, or none of 0 to 2^50"},
-		{`h - - ` + at + ` "GET /a HTTP/1.1" 200`, "no bytes-sent, or none of 0 to 2^50"},
+		{`h - - [99/Nov/2023:23:13:20 +0100] "GET /a HTTP/1.1" 200 1 "-" "-"`, "no time, or not in a known form"},
+		{` - - ` + at + ` "GET /a HTTP/1.1" 200 1 "-" "-"`, "no client, or not a text"},
+		{`h - - ` + at + ` "GET /a HTTP/1.1" 2 1 "-" "-"`, "status is not a number from 100 to 999"},
+		{`h - - ` + at + ` "GET /a HTTP/1.1" 200 -1 "-" "-"`, "no bytes-sent, or not a number from 0 to 2^50"},
+		{`h - - ` + at + ` "GET /a HTTP/1.1" 200`, "no bytes-sent, or not a number from 0 to 2^50"},
 		{`h - - ` + at + ` "GET /a HTTP/1.1`, "not in Combined Log Format"},
 		{`h - - ` + at + ` "GET /a HTTP/1.1" 200 1 "-" "M`, "not in Combined Log Format"},
 		{`h - - ` + at + ` "GET /a HTTP/1.1" 200 1 x "-" "M"`, "not in Combined Log Format"},
@@ -186,8 +186,8 @@ func TestParseCombined(t *testing.T) {
 	}
 }
 
-// A time that differs from line to line costs no memory, in the forms that hold
-// fractions of a second.
+// A time that differs from line to line does not allocate, in the forms with fractions
+// of a second.
 func TestParseTimeAllocates(t *testing.T) {
 	for _, s := range []string{"2023-11-14T22:13:20.123Z", "2023-11-14 22:13:20,123+0000", "20231114T221320.123+00", "1700000000.123"} {
 		b := []byte(s)
@@ -216,7 +216,7 @@ func FuzzJSON(f *testing.F) {
 		var want map[string]any
 		d := json.NewDecoder(bytes.NewReader(line))
 		d.UseNumber()
-		theirs := json.Unmarshal(line, &want) // that there is nothing behind it
+		theirs := json.Unmarshal(line, &want) // an error also for text after the object
 		if theirs == nil {
 			want = nil
 			theirs = d.Decode(&want)
@@ -234,7 +234,7 @@ func FuzzJSON(f *testing.F) {
 			case nil:
 				ok = v.kind == absent
 			case string:
-				// What is not UTF-8, we leave as it is.
+				// The scanner keeps invalid UTF-8.
 				ok = v.kind == text && string([]rune(string(v.b))) == w
 			case json.Number:
 				ok = v.kind == number && string(v.b) == string(w)
@@ -248,8 +248,8 @@ func FuzzJSON(f *testing.F) {
 	})
 }
 
-// FuzzLines has any input read as either format: it must not panic, nor take
-// what is no sound entry.
+// FuzzLines parses any input in both formats. The parser must not panic, nor accept an
+// invalid entry.
 func FuzzLines(f *testing.F) {
 	f.Add([]byte(logLine("192.0.2.1", urlA, time.Unix(1700000000, 0), 12)), false)
 	f.Add([]byte(`192.0.2.7 - - [14/Nov/2023:23:13:20 +0100] "GET /a\x20\\ HTTP/1.1" 200 2326 "-" "Mozilla"`), true)

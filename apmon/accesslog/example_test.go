@@ -13,7 +13,7 @@ import (
 )
 
 func Example() {
-	// What is sent of one stream; a real program has a destination.
+	// The tap shows the datagrams; a real program has a destination.
 	sent := make(chan *xdr.Datagram, 100)
 	show := apmon.WithTap(func(datagram []byte) {
 		if d, err := xdr.Parse(datagram); err == nil && d.Node == "www1_film_hls_720p" {

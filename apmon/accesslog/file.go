@@ -23,8 +23,8 @@ const (
 	// drain bounds reading a file after it was rotated, while it grows: a server
 	// writes to it until it has reopened its log.
 	drain = 10 * time.Second
-	// letGo is the time after which a file that is no longer at its path and does
-	// not grow is closed: it may take disk space that is not visible.
+	// letGo is the time after which a file that was removed from its path and does
+	// not grow is closed: while it is open it uses disk space.
 	letGo = time.Minute
 	// maxTail is the number of bytes by which a file and its copy are recognized.
 	maxTail = 1 << 10
@@ -41,8 +41,8 @@ type file struct {
 	offset  int64
 	tail    []byte    // the bytes before the offset, up to maxTail
 	fromEnd bool      // the file that exists at first is not read
-	rotated time.Time // when another file was found at the path; zero if not
-	gone    time.Time // when the file was missed at the path, or grew since; zero if it is there
+	rotated time.Time // when another file was found at the path; zero if none was
+	gone    time.Time // when the file was missing at its path, or last grew since; zero if it exists
 }
 
 // follow reads a file as it grows, and the files that replace it.
@@ -103,7 +103,7 @@ func (f *file) poll(ctx context.Context) error {
 	case f.rotated.IsZero():
 		f.rotated = time.Now()
 	case quiet || time.Since(f.rotated) >= drain:
-		// The old file is complete, or has had its time.
+		// The old file is complete, or its time is over.
 		f.close()
 		return f.poll(ctx)
 	}
@@ -128,20 +128,20 @@ func (f *file) open() error {
 	return nil
 }
 
-// openRegular opens a regular file, and nothing else.
+// openRegular opens a file and returns an error if it is not a regular file.
 func openRegular(path string) (*os.File, os.FileInfo, error) {
 	// Check the file type before opening: opening a FIFO would unblock its writer.
 	if st, err := os.Stat(path); err == nil && !st.Mode().IsRegular() {
-		return nil, nil, fmt.Errorf("%s is no file; give a pipe as standard input", path)
+		return nil, nil, fmt.Errorf("%s is not a regular file; give a pipe as standard input", path)
 	}
-	// It may have become a FIFO: opening one without a writer would block.
+	// It may be a FIFO by now: opening one without a writer would block.
 	opened, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 	if err != nil {
 		return nil, nil, err
 	}
 	info, err := opened.Stat()
 	if err == nil && !info.Mode().IsRegular() {
-		err = fmt.Errorf("%s is no file", path)
+		err = fmt.Errorf("%s is not a regular file", path)
 	}
 	if err != nil {
 		opened.Close()
@@ -158,7 +158,7 @@ func (f *file) toEnd(opened *os.File, size int64) error {
 	if err != nil && err != io.EOF {
 		return err
 	}
-	if n < len(tail) { // it was truncated meanwhile
+	if n < len(tail) { // truncated since
 		size, tail = 0, nil
 	}
 	f.lines.skip = len(tail) > 0 && tail[len(tail)-1] != '\n'
@@ -211,7 +211,7 @@ func (f *file) Read(b []byte) (int, error) {
 }
 
 // truncated reports whether the file no longer holds the bytes that were read: it is
-// shorter, or was and has grown since.
+// shorter, or was shorter and has grown since.
 func (f *file) truncated() (bool, error) {
 	info, err := f.f.Stat()
 	if err != nil || info.Size() < f.offset {
@@ -221,7 +221,7 @@ func (f *file) truncated() (bool, error) {
 	return !holds, err
 }
 
-// isOf reports whether a file holds the tail at its place.
+// isOf reports whether a file holds the tail at its offset.
 func (f *file) isOf(r io.ReaderAt) (bool, error) {
 	var buf [maxTail]byte
 	b := buf[:len(f.tail)]
@@ -232,9 +232,9 @@ func (f *file) isOf(r io.ReaderAt) (bool, error) {
 	return n == len(b) && bytes.Equal(b, f.tail), nil
 }
 
-// readCopy reads the lines after the offset from a copy that was made beside the file
-// before it was truncated, as logrotate does with copytruncate: the name of the copy
-// begins like that of the file, and it has the same bytes before the offset.
+// readCopy reads the lines after the offset from a copy in the same folder that was
+// made before the truncation, as logrotate does with copytruncate. The name of the copy
+// begins like that of the file, and the copy has the same bytes before the offset.
 func (f *file) readCopy(ctx context.Context) {
 	path, err := filepath.EvalSymlinks(f.path)
 	if err != nil {

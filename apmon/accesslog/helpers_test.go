@@ -14,7 +14,7 @@ import (
 	"github.com/apmon-go/apmon/apmon"
 )
 
-// logLine is a line of a request.
+// logLine returns the line of a request.
 func logLine(client, url string, at time.Time, bytes int) string {
 	u, _ := json.Marshal(url)
 	return fmt.Sprintf(`{"client":%q,"ua":"curl","url":%s,"status":200,"time":%q,"bytes-sent":%d}`, client, u, at.Format(time.RFC3339Nano), bytes)
@@ -25,7 +25,7 @@ const (
 	urlB = "/live/hls/b-hi/1.ts"
 )
 
-// twoStreams are options that declare the streams of urlA and urlB.
+// twoStreams returns options that declare the streams of urlA and urlB.
 func twoStreams() Options {
 	return Options{Input: "-", Host: "h", IDs: []string{"a,b/hls/hi"}}
 }
@@ -39,13 +39,13 @@ func newLog(t testing.TB, o Options, opts ...Option) *Log {
 	return l
 }
 
-// feed takes lines as if they had been read, and says that the input is there.
+// feed counts lines as if they had been read, and marks the input as available.
 func feed(l *Log, text ...string) {
 	l.current()
 	l.datagram([]byte(strings.Join(text, "\n")))
 }
 
-// messages returns what is to be sent, as "node@seconds name=value ...".
+// messages returns the messages to send, as "node@seconds name=value ...".
 func messages(t testing.TB, l *Log) []string {
 	t.Helper()
 	var all []string
@@ -63,7 +63,7 @@ func messages(t testing.TB, l *Log) []string {
 	return all
 }
 
-// streamReport is what a stream reports of a window of 15 s.
+// streamReport returns the message of a stream for a window of 15 s.
 func streamReport(node string, window time.Time, clients, bytes, requests float64) string {
 	return fmt.Sprintf("%s@%d client_count=%v bytes_sent=%v bytes_sent_R=%v requests=%v requests_R=%v", node, window.Unix(), clients, bytes, bytes/15, requests, requests/15)
 }
@@ -79,13 +79,13 @@ func equal(t testing.TB, what string, got, want []string) {
 	}
 }
 
-// totals adds up what was sent, by node and parameter.
+// totals adds up the sent values, by node and parameter.
 type totals struct {
 	mu  sync.Mutex
 	sum map[string]float64
 }
 
-// collect asks for messages.
+// collect adds the values of the messages to send.
 func (s *totals) collect(l *Log) {
 	_ = l.Messages(context.Background(), func(m apmon.Message) error {
 		s.mu.Lock()

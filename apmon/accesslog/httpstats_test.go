@@ -11,9 +11,9 @@ import (
 	"github.com/apmon-go/apmon/apmon/httpstats"
 )
 
-// What package httpstats logs is read here, in both formats, and to the same
-// effect, whatever a client sends.
-func TestReadsWhatHTTPStatsWrites(t *testing.T) {
+// This package reads the lines of package httpstats in both formats, with the same
+// result, for any request of a client.
+func TestReadsLinesOfHTTPStats(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
 		url, agent string
@@ -62,7 +62,7 @@ func TestReadsWhatHTTPStatsWrites(t *testing.T) {
 	}
 }
 
-// A client must not be able to make streams by what stands behind a question mark.
+// A client must not be able to create streams with the query.
 func TestQueryNamesNoStream(t *testing.T) {
 	t.Parallel()
 	l, err := New(Options{Input: "-", Host: "h"})

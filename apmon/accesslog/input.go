@@ -13,15 +13,15 @@ import (
 )
 
 const (
-	// reconnect is the time after its end at which an input is opened again.
+	// reconnect is the time between the end of an input and opening it again.
 	reconnect = 3 * time.Second
 	// dialTimeout bounds connecting to a server. A server that has not answered for
 	// that time is logged.
 	dialTimeout = 10 * time.Second
 )
 
-// newInput returns the function that reads the input of the options until its context
-// ends, or until the input can never be read again.
+// newInput returns the function that reads the input of the options. The function
+// returns when its context ends, or when the input cannot be read again.
 func (l *Log) newInput() (func(context.Context), error) {
 	in := l.opt.Input
 	l.name = in
@@ -35,7 +35,7 @@ func (l *Log) newInput() (func(context.Context), error) {
 	case isSocket && len(path) > maxSocketPath:
 		return nil, fmt.Errorf("accesslog: unixgram: the path is longer than %d bytes", maxSocketPath)
 	case strings.HasPrefix(in, "http:") && !strings.HasPrefix(in, "http://"), strings.HasPrefix(in, "https:") && !strings.HasPrefix(in, "https://"):
-		return nil, errors.New("accesslog: the input is no http or https URL")
+		return nil, errors.New("accesslog: the input is not an http or https URL")
 	case isSocket:
 		return func(ctx context.Context) {
 			l.again(ctx, func(ctx context.Context) error { return l.receive(ctx, path) })
@@ -43,8 +43,8 @@ func (l *Log) newInput() (func(context.Context), error) {
 	case strings.Contains(in, "://"):
 		u, err := url.Parse(in)
 		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-			// The error may quote any part of the URL, so of a password in it.
-			return nil, errors.New("accesslog: the input is no http or https URL")
+			// The error may quote any part of the URL, including a password.
+			return nil, errors.New("accesslog: the input is not an http or https URL")
 		}
 		if _, ok := u.User.Password(); u.User != nil && !ok {
 			u.User = url.User("xxxxx") // it may be a token
@@ -82,7 +82,7 @@ func sleep(ctx context.Context, d time.Duration) {
 	}
 }
 
-// readStdin reads to the end.
+// readStdin reads standard input to its end.
 func (l *Log) readStdin(ctx context.Context) {
 	s := newLines(l)
 	l.connect(true)
@@ -136,7 +136,7 @@ func (l *Log) download(ctx context.Context, from string) error {
 		if _, err := s.read(resp.Body); err != nil {
 			s.end(false)
 			if err == io.EOF {
-				err = errors.New("the server has ended it")
+				err = errors.New("the server ended the response")
 			}
 			return plain(err)
 		}
@@ -160,7 +160,7 @@ func plain(err error) error {
 		err = u.Err
 	}
 	if strings.Contains(err.Error(), "://") {
-		return errors.New("redirected to what is not a URL")
+		return errors.New("redirected to an invalid URL")
 	}
 	return err
 }

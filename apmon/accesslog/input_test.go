@@ -24,7 +24,7 @@ import (
 	"github.com/apmon-go/apmon/internal/testkit"
 )
 
-// running has a Log run until the test ends, and collects what it sends.
+// running runs a Log until the test ends.
 func running(t *testing.T, o Options, opts ...Option) (*Log, *journal) {
 	t.Helper()
 	j := &journal{}
@@ -33,7 +33,7 @@ func running(t *testing.T, o Options, opts ...Option) (*Log, *journal) {
 	return l, j
 }
 
-// journal holds what was logged.
+// journal holds the log output.
 type journal struct{ testkit.Log }
 
 func (j *journal) logger() Option { return WithLogger(slog.New(slog.NewTextHandler(j, nil))) }
@@ -59,7 +59,7 @@ func (j *journal) run(t *testing.T, l *Log) {
 	})
 }
 
-// counts returns the requests and the own counters of what is open.
+// counts returns the requests and the log's own counters of the open windows.
 func counts(l *Log) string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -72,7 +72,7 @@ func counts(l *Log) string {
 	return fmt.Sprint(n, l.own)
 }
 
-// eventually waits, in real time, until a Log has counted something.
+// eventually waits, in real time, until a Log has the wanted counts.
 func eventually(t *testing.T, l *Log, want string) {
 	t.Helper()
 	defer func() {
@@ -83,7 +83,7 @@ func eventually(t *testing.T, l *Log, want string) {
 	testkit.Eventually(t, want, func() bool { return counts(l) == want })
 }
 
-// logFile is a log that is written.
+// logFile is an access log that a test writes.
 type logFile struct {
 	t *testing.T
 	*os.File
@@ -99,7 +99,7 @@ func create(t *testing.T, path string) *logFile {
 	return &logFile{t, f}
 }
 
-// write writes n requests, and text behind them.
+// write writes n requests, and then text.
 func (f *logFile) write(n int, text ...string) {
 	f.t.Helper()
 	for range n {
@@ -117,18 +117,18 @@ func do(t *testing.T, errs ...error) {
 	}
 }
 
-// A file that is rotated in every way there is, in one window of an hour.
+// TestFile rotates a file in all ways, in one window of an hour.
 func TestFile(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		path := filepath.Join(dir, "access.log")
 		f := create(t, path)
-		f.write(3, `{"client":`) // what is there at first is not read
+		f.write(3, `{"client":`) // existing lines are not read
 		o := twoStreams()
 		o.Input, o.Window = path, time.Hour
 		l, _ := running(t, o)
-		time.Sleep(maxPoll / 2) // not in the moment in which it looks
+		time.Sleep(maxPoll / 2) // between two checks
 		total := 0
 		expect := func(what string, n int, own string) {
 			t.Helper()
@@ -160,7 +160,7 @@ func TestFile(t *testing.T) {
 		f.write(1) // a worker that has not reopened it yet
 		expect("created anew", 7, "{0 0 0 0 0}")
 		f.write(1)
-		expect("the old one is done with", 0, "{0 0 0 0 0}")
+		expect("the old one is closed", 0, "{0 0 0 0 0}")
 		g.write(1)
 		expect("the new one", 1, "{0 0 0 0 0}")
 
@@ -174,7 +174,7 @@ func TestFile(t *testing.T) {
 		expect("deleted", 1, "{0 0 0 0 1}")
 		g = create(t, path)
 		g.write(1)
-		expect("there again; half a line was left", 1, "{0 0 1 0 1}")
+		expect("created again; half a line was left", 1, "{0 0 1 0 1}")
 
 		real := create(t, path+".real")
 		real.write(2)
@@ -186,7 +186,7 @@ func TestFile(t *testing.T) {
 		real.write(1)
 		expect("the link to a third one", 4, "{0 0 1 0 1}")
 
-		// An old file that somebody goes on writing to.
+		// An old file that is still written to.
 		do(t, os.Rename(path+".other", path+".old"))
 		last := create(t, path+".other")
 		last.write(1)
@@ -201,12 +201,12 @@ func TestFile(t *testing.T) {
 		}
 		l.mu.Unlock()
 		last.write(1)
-		expect("a file that does not come to rest", 1, "{0 0 1 0 1}")
+		expect("an old file that keeps growing", 1, "{0 0 1 0 1}")
 	})
 }
 
-// A file that is copied and truncated, as logrotate does with copytruncate, with
-// lines that nobody has read before.
+// A file is copied and truncated, as logrotate does with copytruncate, with lines that
+// were not read before.
 func TestCopyTruncate(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -217,7 +217,7 @@ func TestCopyTruncate(t *testing.T) {
 		o := twoStreams()
 		o.Input, o.Window = path, time.Hour
 		l, _ := running(t, o)
-		time.Sleep(maxPoll / 2) // not in the moment in which it looks
+		time.Sleep(maxPoll / 2) // between two checks
 		total, truncated, bad := 0, 0, 0
 		expect := func(what string, n int) {
 			t.Helper()
@@ -238,7 +238,7 @@ func TestCopyTruncate(t *testing.T) {
 			truncated++
 		}
 
-		// What was read last is what was there at first.
+		// The file still has its first lines.
 		f.write(2)
 		copyTo("access.log.1")
 		cut()
@@ -255,7 +255,7 @@ func TestCopyTruncate(t *testing.T) {
 		f.write(1)
 		expect("read on in the copy", 6)
 
-		// Longer than before: the size says nothing.
+		// Longer than before, so the size does not show the truncation.
 		f.write(1)
 		expect("grown", 1)
 		f.write(1)
@@ -271,7 +271,7 @@ func TestCopyTruncate(t *testing.T) {
 		cut()
 		expect("truncated later than it was copied", 2)
 
-		// No file here is a copy: there is no more to say than that lines are lost.
+		// Without a copy the truncation is counted and lines are lost.
 		f.write(5, line[:20])
 		expect("grown", 5)
 		f.write(3)
@@ -284,14 +284,14 @@ func TestCopyTruncate(t *testing.T) {
 	})
 }
 
-// The real logrotate, while lines are written: all that are in any of its files
-// are counted, and none twice.
+// While lines are written, the real logrotate runs. Every line in any of its files is
+// counted once.
 func TestLogrotateCopyTruncate(t *testing.T) {
 	t.Parallel()
 	logrotate, err := exec.LookPath("logrotate")
 	if err != nil {
 		if logrotate, err = exec.LookPath("/usr/sbin/logrotate"); err != nil {
-			t.Skip("there is no logrotate here: ", err)
+			t.Skip("logrotate is not installed: ", err)
 		}
 	}
 	dir := t.TempDir()
@@ -308,7 +308,7 @@ func TestLogrotateCopyTruncate(t *testing.T) {
 		if out, err := exec.Command(logrotate, "-f", "-s", filepath.Join(dir, "state"), config).CombinedOutput(); err != nil {
 			t.Fatalf("%v: %s", err, out)
 		}
-		f.write(n * 100) // so that it is shorter, as long, or longer than before
+		f.write(n * 100) // shorter than before, of the same length, or longer
 		f.write(1)
 		eventually(t, l, fmt.Sprintf("%d {0 0 0 0 %d}", linesIn(t, dir), n+1))
 	}
@@ -317,7 +317,7 @@ func TestLogrotateCopyTruncate(t *testing.T) {
 	}
 }
 
-// linesIn is how many lines the logs of a folder hold.
+// linesIn returns the number of lines in the logs of a folder.
 func linesIn(t *testing.T, dir string) int {
 	t.Helper()
 	n := 0
@@ -347,7 +347,8 @@ func TestFileFromStart(t *testing.T) {
 	})
 }
 
-// What is not there is lost, and not silent; what is no file is no trap.
+// A window without a file is lost, and counted. An input that is not a regular file
+// does not block.
 func TestFileNotThere(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
@@ -375,12 +376,12 @@ func TestFileNotThere(t *testing.T) {
 			t.Errorf("got %v", s)
 		}
 		do(t, os.Remove(path))
-		wait(2 * time.Minute) // it is let go after one
+		wait(2 * time.Minute) // it is closed after one
 		if s := got.get(); s["h windows_lost"] < 10 || s["h windows_lost"] > 13 {
 			t.Errorf("lost %v", s["h windows_lost"])
 		}
 		if n := strings.Count(j.String(), "access log is not read"); n != 4 {
-			t.Errorf("said %d times that it is not there:\n%s", n, j)
+			t.Errorf("logged %d times that it does not exist:\n%s", n, j)
 		}
 	})
 }
@@ -403,7 +404,7 @@ func TestLongLines(t *testing.T) {
 	}
 }
 
-// Chunks of any size, and a last line without an end.
+// Chunks of any size, and a last line without a line end.
 func TestStdin(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -429,7 +430,7 @@ func TestStdin(t *testing.T) {
 
 func second[T any](_ T, err error) error { return err }
 
-// A read that hangs does not hold up the end.
+// A read that hangs does not delay the end of Run.
 func TestStdinHangs(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -442,7 +443,7 @@ func TestStdinHangs(t *testing.T) {
 		if took := time.Since(start); took > time.Minute+stuck {
 			t.Errorf("ended after %v", took)
 		}
-		// What comes afterwards is not counted.
+		// Later lines are not counted.
 		do(t, second(io.WriteString(w, logLine("c", urlA, time.Now(), 1)+"\n")), w.Close())
 		synctest.Wait()
 		if got := counts(l); got != "0 {0 0 0 0 0}" {
@@ -482,7 +483,7 @@ func TestHTTPReconnects(t *testing.T) {
 				return &http.Response{StatusCode: 200, Body: pr}, nil
 			case 4:
 				return &http.Response{StatusCode: 200, Body: io.NopCloser(strings.NewReader(line + "\n" + line + "\n"))}, nil
-			case 5: // says nothing any more
+			case 5: // sends nothing more
 				pr, pw := io.Pipe()
 				context.AfterFunc(r.Context(), func() { pw.CloseWithError(r.Context().Err()) })
 				return &http.Response{StatusCode: 200, Body: pr}, nil
@@ -510,7 +511,7 @@ func TestHTTPReconnects(t *testing.T) {
 	})
 }
 
-// A server that sends its headers with its first line, an hour after it was asked.
+// A server that sends its headers with its first line, an hour after the request.
 func TestHTTPHeadersComeLate(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -519,7 +520,7 @@ func TestHTTPHeadersComeLate(t *testing.T) {
 		j := &journal{}
 		l := newLog(t, o, j.logger())
 		connections := 0
-		l.client.Transport.(*http.Transport).Proxy = nil // whatever the environment says
+		l.client.Transport.(*http.Transport).Proxy = nil // ignore the environment
 		l.client.Transport.(*http.Transport).DialContext = func(context.Context, string, string) (net.Conn, error) {
 			connections++
 			ours, theirs := net.Pipe()
@@ -552,8 +553,8 @@ func TestHTTPHeadersComeLate(t *testing.T) {
 	})
 }
 
-// A server that ends each response as soon as it has begun must not fill the
-// disk with log lines, nor hide that it works again.
+// A server that ends each response at its beginning must not fill the log, nor hide
+// the line that it works again.
 func TestHTTPFlaps(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -577,7 +578,7 @@ func TestHTTPFlaps(t *testing.T) {
 			t.Errorf("%d lines in two hours", n)
 		}
 		if first := strings.Count(log[:strings.Index(log, "changes=")], "\n"); first != stateLines {
-			t.Errorf("%d lines as they come, want %d", first, stateLines)
+			t.Errorf("%d lines logged at once, want %d", first, stateLines)
 		}
 		works.Store(true)
 		time.Sleep(stateEvery + 5*time.Second)
@@ -594,7 +595,7 @@ func TestHTTPFlaps(t *testing.T) {
 	})
 }
 
-// A real server, which writes bit by bit, and hangs.
+// TestHTTP reads from a real server, which writes in small parts and hangs.
 func TestHTTP(t *testing.T) {
 	t.Parallel()
 	end := make(chan struct{})
@@ -680,7 +681,7 @@ func TestUnixgram(t *testing.T) {
 	}
 	eventually(t, l, "6 {0 0 2 0 0}")
 
-	// Another one does not take it away.
+	// A second Log does not take the socket over.
 	o.Input = "unixgram:" + path
 	if err := newLog(t, o).receive(context.Background(), path); err == nil || !strings.Contains(err.Error(), "another process") {
 		t.Error(err)
@@ -697,7 +698,7 @@ func TestUnixgram(t *testing.T) {
 	}
 }
 
-// A socket that nobody can reach any more is given up, to be made anew.
+// A socket that was removed from its path is closed and made again.
 func TestUnixgramRemoved(t *testing.T) {
 	t.Parallel()
 	if runtime.GOOS == "windows" {
@@ -721,11 +722,11 @@ func TestUnixgramRemoved(t *testing.T) {
 		t.Error(err)
 	}
 	if _, err := os.Lstat(path); err != nil {
-		t.Errorf("what took its place: %v", err)
+		t.Errorf("the file that replaced it: %v", err)
 	}
 }
 
-// At its end the socket is removed.
+// The socket is removed at the end of Run.
 func TestUnixgramLeavesNothing(t *testing.T) {
 	t.Parallel()
 	if runtime.GOOS == "windows" {

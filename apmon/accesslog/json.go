@@ -35,8 +35,8 @@ func field(name []byte) int {
 	return -1
 }
 
-// value is a JSON value. A text is unescaped and may be invalid UTF-8; a number is as in
-// the line.
+// value is a JSON value: an unescaped text, which may be invalid UTF-8, or a number as
+// in the line.
 type value struct {
 	kind kind
 	b    []byte
@@ -65,8 +65,8 @@ func (v *value) digits() []byte {
 // maxDepth limits the recursion into skipped values.
 const maxDepth = 100
 
-// scanner parses the JSON object of a line and keeps the used fields, the last of several
-// with one name. It accepts the same lines as encoding/json (apart from the depth, and
+// scanner parses the JSON object of a line and keeps the used fields; of several fields
+// with one name it keeps the last. It accepts the same lines as encoding/json (apart from the depth, and
 // names are case-sensitive) in a tenth of the time.
 type scanner struct {
 	b       []byte
@@ -101,7 +101,7 @@ func (s *scanner) next() byte {
 	return 0
 }
 
-// object parses an object from its brace. At depth 0 it is that of the line.
+// object parses an object from its brace. The object of the line has depth 0.
 func (s *scanner) object(depth int) error {
 	if depth >= maxDepth {
 		return errDepth

@@ -14,7 +14,7 @@ type lines struct {
 	l    *Log
 	buf  []byte // of maxLine+1
 	n    int    // bytes of an incomplete line
-	skip bool   // until the end of a bad line
+	skip bool   // skip until the end of a bad line
 }
 
 func newLines(l *Log) *lines { return &lines{l: l, buf: make([]byte, maxLine+1)} }
@@ -59,7 +59,7 @@ func (s *lines) take(n int) {
 	l.unlock()
 }
 
-// end ends the last line, which is bad unless it is whole.
+// end ends the last line, which is bad unless whole is true.
 func (s *lines) end(whole bool) {
 	l := s.l
 	l.mu.Lock()

@@ -15,8 +15,8 @@ const DefaultMatch = `/[^/]+/(?P<format>hls|dash)/(?P<content>.+)-(?P<quality>[^
 // DefaultNode is the default of [Options].Node.
 const DefaultNode = "{host}_{content}_{format}_{quality}"
 
-// MaxStreams is the most streams of a log. Each takes up to 8 KiB in each of two or three
-// windows.
+// MaxStreams is the maximum number of streams of a log. Each takes up to 8 KiB in each
+// of two or three windows.
 const MaxStreams = 1000
 
 // identity identifies a stream, by parts of a URL.
@@ -36,7 +36,7 @@ func newMatcher(expr string) (matcher, error) {
 
 // matchExpr returns the matcher of any expression.
 func matchExpr(expr string) (matcher, error) {
-	// First alone: an expression with an unmatched parenthesis may be valid in a group.
+	// Compile it alone first: an unmatched parenthesis may be valid within a group.
 	if _, err := regexp.Compile(expr); err != nil {
 		return nil, fmt.Errorf("accesslog: match: %w", err)
 	}
@@ -97,8 +97,8 @@ func matchDefault(url []byte) (id identity, ok bool) {
 }
 
 // declared returns the identities of declarations of the form
-// content1,content2/format1/quality1,quality2: all combinations. A content may have
-// slashes.
+// content1,content2/format1/quality1,quality2: all their combinations. A content may
+// have slashes.
 func declared(declarations []string) ([]identity, error) {
 	var ids []identity
 	for _, d := range declarations {

@@ -23,7 +23,7 @@ func TestMatchDefault(t *testing.T) {
 		"/a/dash/-/hls/cam-hi/1":                  "-/hls/cam|dash|hi",
 		"/dash/hls/-1/hls/-2/dash/c-3/x":          "-1/hls/-2/dash/c|hls|3",
 		"/\n/hls/cam-720p/1.ts":                   "cam|hls|720p",
-		"http://host/live/hls/cam-720p/1.ts":      "none", // it matches further on
+		"http://host/live/hls/cam-720p/1.ts":      "none", // matches, but not from the beginning
 		"/tv/live/hls/cam-720p/1.ts":              "none",
 		"live/hls/cam-720p/1.ts":                  "none",
 		"//live/hls/cam-720p/1.ts":                "none",
@@ -62,7 +62,7 @@ func FuzzMatchDefault(f *testing.F) {
 	})
 }
 
-// An expression of the user's matches from the beginning of a URL on as well.
+// A user's expression must match from the beginning of a URL too.
 func TestMatchIsAnchored(t *testing.T) {
 	t.Parallel()
 	const stream = `/(?P<content>[^/-]+)-(?P<quality>\w+)\.(?P<format>ts|mpd)`
@@ -88,17 +88,17 @@ func TestMatchIsAnchored(t *testing.T) {
 	}
 }
 
-// matchWork is how many times a URL of 60 KiB is longer than one of 6 KiB, and
-// twice that for what else the machine does.
+// matchWork is the maximum ratio of the times for URLs of 60 KiB and of 6 KiB: ten, and
+// a factor of two for the load of the machine.
 const matchWork = 2 * 10
 
-// The time that a URL takes grows as its length, whoever made it.
+// The time for a URL is proportional to its length, even for a hostile URL.
 func TestMatchIsLinear(t *testing.T) {
 	t.Parallel()
 	for _, s := range []string{"/hls", "/hls/-", "/hls-", "-/hls", "/x/hls/a-b/\n", "/hls/\n-", "\n-/", "-", "/x/hls/\n---"} {
 		for _, head := range []string{"", "/x/hls/\n", "/x/hls/a\n-"} {
-			// The two lengths alternate, each at its best of several turns: other
-			// processes make some slower, and none faster.
+			// The two lengths alternate, and the shortest time of several rounds
+			// counts: other processes only make rounds slower.
 			small, large := time.Hour, time.Hour
 			for range 20 {
 				small = min(small, matchTakes(head, s, 6<<10))
@@ -114,7 +114,7 @@ func TestMatchIsLinear(t *testing.T) {
 	}
 }
 
-// matchTakes is how long the default expression takes for a URL of n bytes.
+// matchTakes returns the time of the default expression for a URL of n bytes.
 func matchTakes(head, repeated string, n int) time.Duration {
 	url := []byte(head + strings.Repeat(repeated, n/len(repeated)))
 	start := time.Now()
@@ -146,8 +146,8 @@ func TestNewRefuses(t *testing.T) {
 	}{
 		{Options{}, "no input"},
 		{Options{Input: "unixgram:"}, "unixgram"},
-		{Options{Input: "ftp://user:secret@h/"}, "no http or https URL"},
-		{Options{Input: "http://user:secret@h:x/%zz"}, "no http or https URL"},
+		{Options{Input: "ftp://user:secret@h/"}, "not an http or https URL"},
+		{Options{Input: "http://user:secret@h:x/%zz"}, "not an http or https URL"},
 		{Options{Input: "-", Format: "xml"}, `"xml"`},
 		{Options{Input: "-", Match: "("}, "missing closing"},
 		{Options{Input: "-", Match: "(?P<content>a)(?P<format>b)(?P<quality>c))(?:"}, "unexpected )"},

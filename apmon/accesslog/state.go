@@ -9,8 +9,8 @@ import (
 const (
 	// stateLines is the number of changes of the input that are logged at once.
 	stateLines = 10
-	// stateEvery is the time after which one more is logged: an input that changes
-	// all the time makes 240 lines a day.
+	// stateEvery is the time after which another one is logged: an input that
+	// changes all the time causes 240 lines a day.
 	stateEvery = 6 * time.Minute
 )
 
@@ -20,12 +20,12 @@ type state struct {
 	known   bool
 	trouble string    // why the input is unavailable; empty if it is available
 	changes int       // since the last line
-	due     time.Time // when the next line would be due at one every stateEvery
-	asked   time.Time // of a request without an answer; zero for none
+	due     time.Time // the time of the next line if lines are logged every stateEvery
+	asked   time.Time // the time of a request without an answer; zero for none
 }
 
-// state notes that the input is available, or with an error why not. A change is logged,
-// now or later.
+// state records that the input is available (nil) or why it is not. A change is
+// logged, now or later.
 func (l *Log) state(err error) {
 	trouble := ""
 	if err != nil {
@@ -39,14 +39,14 @@ func (l *Log) state(err error) {
 	l.logState(false)
 }
 
-// asking notes that a request is sent.
+// asking records that a request is sent.
 func (l *Log) asking() {
 	l.input.mu.Lock()
 	defer l.input.mu.Unlock()
 	l.input.asked = time.Now()
 }
 
-// set notes a change. The caller holds s.mu.
+// set records a change. The caller holds s.mu.
 func (s *state) set(trouble string) {
 	if s.known && s.trouble == trouble {
 		return

@@ -10,7 +10,8 @@ import (
 	"github.com/apmon-go/apmon/xdr"
 )
 
-// forgotten is how long a stream that was not declared may be silent, in s.
+// forgotten is the time in s after which an undeclared stream without requests is
+// forgotten.
 const forgotten = 3600
 
 // maxKey is the length in bytes of the longest identity that is taken from a log.
@@ -20,7 +21,7 @@ const maxKey = 200
 type stream struct {
 	node   string
 	counts [slots]count
-	silent int64 // windows in a row
+	silent int64 // number of windows in a row without requests
 }
 
 type count struct {
@@ -90,8 +91,8 @@ func printable(key []byte) bool {
 	return utf8.Valid(key) && !slices.ContainsFunc(key, func(c byte) bool { return c < ' ' && c != 0 || c == 0x7f })
 }
 
-// sums returns the totals of a window of that length in s, resets its counts, and
-// forgets the streams that were silent for long.
+// sums returns the totals of a window of the given length in s, resets its counts, and
+// forgets streams that were silent for a long time.
 func (s *streamSet) sums(slot, length int64) []sum {
 	sums := make([]sum, len(s.streams))
 	for i, one := range s.streams {

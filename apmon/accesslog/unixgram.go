@@ -35,7 +35,7 @@ func (l *Log) receive(ctx context.Context, path string) error {
 	if err != nil {
 		return err
 	}
-	// It may have been removed or replaced since.
+	// Another process may have removed or replaced it.
 	ours := func() bool {
 		is, err := os.Lstat(path)
 		return err == nil && os.SameFile(is, made)
@@ -109,12 +109,12 @@ func removeStale(path string) error {
 	case err != nil:
 		return err
 	case info.Mode().Type() != fs.ModeSocket:
-		return fmt.Errorf("%s is there, and no socket", path)
+		return fmt.Errorf("%s exists and is not a socket", path)
 	}
 	conn, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: path, Net: "unixgram"})
 	if err == nil {
 		conn.Close()
-		return fmt.Errorf("%s: another process listens to it", path)
+		return fmt.Errorf("%s: another process listens on it", path)
 	}
 	if !errors.Is(err, syscall.ECONNREFUSED) {
 		return err

@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// slots is the number of windows that can be open: the current one; the one before,
-// until its grace is over; and the next, as the clock of the server may be ahead.
+// slots is the number of windows that can be open: the current one; the previous one,
+// until its grace is over; and the next, since the clock of the server may be ahead.
 const slots = 3
 
 // keptResults is the number of closed windows that can wait to be sent.
@@ -20,14 +20,14 @@ type windows struct {
 	grace  time.Duration // how long a window stays open after its end
 	clock  func() time.Time
 
-	mu sync.Mutex // guards all below
+	mu sync.Mutex // guards the fields below
 	streamSet
 	running   bool
-	ended     bool        // nothing more is read, and now is the last window
+	ended     bool        // the input has ended, and now is the last window
 	connected bool        // to an input that reports its end
 	now, next int64       // the current window, and the oldest that is open
 	looked    time.Time   // when now was computed, on the monotonic clock
-	seen      [slots]bool // there was an input, for a part of the window at least
+	seen      [slots]bool // there was an input, at least for a part of the window
 	own       own
 	results   []result
 }
@@ -35,8 +35,8 @@ type windows struct {
 // duration is the length of a window.
 func (w *windows) duration() time.Duration { return time.Duration(w.length) * time.Second }
 
-// own counts the lines that no stream has, and what was lost, since the last window
-// was closed.
+// own counts the lines without a stream, the lost windows and the truncations since
+// the last window was closed.
 type own struct{ unmatched, late, bad, lost, truncated float64 }
 
 func (o *own) add(b own) {
@@ -62,7 +62,7 @@ func (w *windows) begin() {
 	w.next, w.looked, w.running = w.now, time.Now(), true
 }
 
-// end makes the current window the last: nothing more will be read. Open windows are
+// end makes the current window the last, since the input has ended. Open windows are
 // reported when they are over.
 func (w *windows) end() {
 	w.mu.Lock()
@@ -78,7 +78,7 @@ func (w *windows) look() {
 	w.advance()
 }
 
-// connect notes that there is an input from now on, or none.
+// connect records whether there is an input from now on.
 func (w *windows) connect(is bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -88,7 +88,7 @@ func (w *windows) connect(is bool) {
 	}
 }
 
-// current notes that the input has been read to its present end.
+// current records that the input has been read to its present end.
 func (w *windows) current() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -103,14 +103,14 @@ func (w *windows) truncated() {
 	w.own.truncated++
 }
 
-// see notes that there is an input. The caller holds w.mu.
+// see records that there is an input. The caller holds w.mu.
 func (w *windows) see() {
 	if w.running && !w.ended && w.now >= w.next {
 		w.seen[w.now%slots] = true
 	}
 }
 
-// advance closes what is over, and has to be called several times in each
+// advance closes the windows that are over. It must be called several times in each
 // window. The caller holds w.mu.
 func (w *windows) advance() {
 	if !w.running {
@@ -134,8 +134,8 @@ func (w *windows) move(to int64, elapsed time.Duration) {
 	stepped := to < w.next-1 || to > w.now+1 && elapsed < w.duration()
 	switch {
 	case stepped:
-		// The clock was set, or the machine slept: the windows between did not
-		// happen, or will happen again.
+		// The clock was set, or the machine slept: the windows in between did not
+		// occur, or will occur again.
 		for w.next <= w.now {
 			w.close()
 		}
@@ -143,8 +143,8 @@ func (w *windows) move(to int64, elapsed time.Duration) {
 		w.drop()
 		w.next = to
 	case to > w.now+1:
-		// The process did not run. (Lines written meanwhile may still arrive
-		// for the window before.)
+		// The process did not run. (Lines of the previous window may still
+		// arrive.)
 		for w.next <= w.now+1 && w.next < to-1 {
 			w.close()
 		}
@@ -169,7 +169,7 @@ func (w *windows) close() {
 	w.seen[slot] = false
 	w.next++
 	if len(w.results) == keptResults {
-		// No report was made for so long that the oldest result is dropped.
+		// No report was made for a long time: drop the oldest result.
 		o, n := &w.results[0], &w.results[1].own
 		n.add(o.own)
 		if o.sums != nil {

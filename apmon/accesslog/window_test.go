@@ -11,8 +11,8 @@ import (
 	"github.com/apmon-go/apmon/apmon"
 )
 
-// started returns a Log that has begun, and looks as often as Run does, until the
-// test ends. In a bubble it is midnight at first, so the beginning of a window.
+// started returns a Log that closes windows as Run does, until the test ends. In a
+// bubble, time begins at midnight, the beginning of a window.
 func started(t *testing.T, o Options) *Log {
 	l := newLog(t, o)
 	l.begin()
@@ -35,7 +35,7 @@ func TestWindows(t *testing.T) {
 		at := func(s float64) time.Time { return t0.Add(time.Duration(s * float64(time.Second))) }
 		zone := time.FixedZone("", -12*3600)
 
-		feed(l, logLine("1", urlA, at(0), 10)) // on the border: of the window that begins
+		feed(l, logLine("1", urlA, at(0), 10)) // on the border: it belongs to the new window
 		time.Sleep(14 * time.Second)
 		feed(l,
 			logLine("2", urlA, at(14.999), 20),
@@ -46,7 +46,7 @@ func TestWindows(t *testing.T) {
 			logLine("1", "/live/hls/c-hi/1.ts", at(14), 1),
 			logLine("1", "/other", at(14), 1),
 			logLine("1", urlA, at(-0.001), 1), // late
-			logLine("1", urlA, at(30), 1),     // two windows ahead: not believed
+			logLine("1", urlA, at(30), 1),     // two windows ahead: bad
 			strings.Replace(logLine("1", urlA, at(14), 1), "200", "404", 1),
 			strings.Replace(logLine("1", urlA, at(14), 50), "200", "206", 1)+"\r",
 		)
@@ -69,7 +69,7 @@ func TestWindows(t *testing.T) {
 			ownReport(at(15), 0, 1, 0, 0),
 		})
 		equal(t, "no window twice", messages(t, l), nil)
-		time.Sleep(15 * time.Second) // feed was the last sign of the input
+		time.Sleep(15 * time.Second) // no input since the last feed
 		equal(t, "silent", messages(t, l), []string{
 			streamReport("h_a_hls_hi", at(30), 0, 0, 0),
 			streamReport("h_b_hls_hi", at(30), 0, 0, 0),
@@ -89,7 +89,7 @@ func TestWindowsLost(t *testing.T) {
 		l.connect(true)
 		time.Sleep(14 * time.Second)
 		l.connect(false)
-		time.Sleep(50 * time.Second) // 64: windows at 15, 30, 45 have seen no input
+		time.Sleep(50 * time.Second) // 64: the windows at 15, 30 and 45 had no input
 		l.connect(true)
 		time.Sleep(16 * time.Second) // 80
 		equal(t, "lost", messages(t, l), []string{
@@ -99,13 +99,13 @@ func TestWindowsLost(t *testing.T) {
 			ownReport(at(45), 0, 0, 0, 1),
 			streamReport("h_a_hls_hi", at(60), 0, 0, 0), ownReport(at(60), 0, 0, 0, 0),
 		})
-		// What is not asked for in time is given up, and counted.
+		// Results that are not collected in time are dropped and counted.
 		time.Sleep(30 * 15 * time.Second)
 		all := messages(t, l)
 		if len(all) != 2*keptResults || all[1] != ownReport(at(80+150-5), 0, 0, 0, 10) {
 			t.Errorf("%d messages, %s", len(all), all[1])
 		}
-		// After the end the open window is reported, and no other.
+		// After the end only the open window is reported.
 		time.Sleep(5 * time.Second) // 535
 		l.end()
 		l.datagram([]byte(logLine("1", urlA, time.Now(), 1)))
@@ -128,7 +128,7 @@ func TestClockSteps(t *testing.T) {
 		l.connect(true)
 		window := func() time.Time { return time.Unix(l.clock().Unix()/15*15, 0) }
 		for _, by := range []time.Duration{time.Hour, -2 * time.Hour, 8 * 365 * 24 * time.Hour, -9 * 365 * 24 * time.Hour} {
-			// The window of now, and one that will never be.
+			// The current window, and one in the future.
 			feed(l, logLine("1", urlA, l.clock(), 7), logLine("1", urlA, l.clock().Add(15*time.Second), 1))
 			open := window()
 			step += by
@@ -143,11 +143,11 @@ func TestClockSteps(t *testing.T) {
 			time.Sleep(time.Second)
 			l.look()
 		}
-		equal(t, "goes on", messages(t, l), []string{
+		equal(t, "continues", messages(t, l), []string{
 			streamReport("h_a_hls_hi", open, 1, 9, 1), ownReport(open, 0, 0, 0, 0),
 		})
-		// A step that is shorter than a window: lines are late until the clock
-		// is where it was.
+		// A step back that is shorter than a window: lines are late until the clock
+		// has caught up.
 		open = window()
 		step -= 10 * time.Second
 		l.look()
@@ -162,7 +162,7 @@ func TestClockSteps(t *testing.T) {
 	})
 }
 
-// A process that is stopped for a while knows nothing of what passed meanwhile.
+// The windows during which the process was stopped are lost.
 func TestStopped(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -201,9 +201,9 @@ func TestStreamsThatAreNotDeclared(t *testing.T) {
 		}
 		feed(l,
 			logLine("1", url("a"), t0, 1),
-			logLine("1", "/live/dash/a-hi/1.ts", t0, 2), // by the template the same
+			logLine("1", "/live/dash/a-hi/1.ts", t0, 2), // the same node by the template
 			logLine("1", url("b"), t0, 4),
-			logLine("1", url("c"), t0.Add(-time.Second), 4), // late: not taken
+			logLine("1", url("c"), t0.Add(-time.Second), 4), // late: not counted
 			logLine("1", url(strings.Join(long, "")), t0, 8),
 			logLine("1", url("a\x1b[2J"), t0, 8),
 			strings.Replace(logLine("1", url("X"), t0, 8), "X", "\xff", 1),

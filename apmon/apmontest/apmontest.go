@@ -178,7 +178,7 @@ func (r *Receiver) wait(done func([]*xdr.Datagram) bool) bool {
 	defer timeout.Stop()
 	for late := false; ; {
 		r.mu.Lock()
-		// No lock is held while done runs, which may call the test's code.
+		// Do not hold the lock while done runs: it may call the test's code.
 		all, changed := r.datagrams, r.changed
 		r.mu.Unlock()
 		if done(all) {

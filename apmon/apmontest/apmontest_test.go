@@ -51,7 +51,7 @@ func (f *fake) Fatalf(format string, args ...any) {
 	runtime.Goexit()
 }
 
-// run runs a test and returns what it fails with.
+// run runs a test and returns the message of its failure.
 func (f *fake) run(test func(testing.TB)) string {
 	done := make(chan struct{})
 	go func() {
@@ -122,7 +122,7 @@ func TestErrors(t *testing.T) {
 	}
 }
 
-func TestFailuresListWhatArrived(t *testing.T) {
+func TestFailuresListDatagrams(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		wait func(*apmontest.Receiver)
@@ -144,7 +144,7 @@ func TestFailuresListWhatArrived(t *testing.T) {
 			})
 			for _, want := range c.want {
 				if !strings.Contains(got, want) {
-					t.Errorf("failure %q does not say %q", got, want)
+					t.Errorf("failure %q lacks %q", got, want)
 				}
 			}
 		})

@@ -9,7 +9,7 @@ import (
 	"github.com/apmon-go/apmon/xdr"
 )
 
-// report stands for the program to be tested, which would send with ApMon.
+// report stands for the tested program, which sends with ApMon.
 func report(destination string) error {
 	conn, err := net.Dial("udp", destination)
 	if err != nil {
@@ -24,7 +24,7 @@ func report(destination string) error {
 	return err
 }
 
-// testReport would be TestReport(t *testing.T) in a program of its own.
+// testReport is TestReport(t *testing.T) in a real program.
 func testReport(t testing.TB) {
 	recv := apmontest.New(t)
 	if err := report(recv.Addr()); err != nil {

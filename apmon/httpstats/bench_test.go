@@ -12,8 +12,8 @@ import (
 	"github.com/apmon-go/apmon/internal/testkit"
 )
 
-// still is a ResponseWriter that does nothing, with the abilities of net/http's
-// for HTTP/1.
+// still is a ResponseWriter that does nothing. It has the same optional methods as that
+// of net/http for HTTP/1.
 type still struct{ header http.Header }
 
 func (w *still) Header() http.Header                   { return w.header }
@@ -23,7 +23,7 @@ func (w *still) WriteHeader(int)                       {}
 func (w *still) Flush()                                {}
 func (w *still) ReadFrom(src io.Reader) (int64, error) { return io.Copy(io.Discard, src) }
 
-// handler answers shortly, and asks for a method of its writer as io.Copy does.
+// handler sends a short response, and checks its writer for a method as io.Copy does.
 var handler = http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 	if _, ok := w.(io.ReaderFrom); !ok {
 		panic("no ReadFrom")
@@ -43,7 +43,7 @@ func TestWrapAllocatesOnce(t *testing.T) {
 	}
 }
 
-// BenchmarkWrap is a short answer, with the bare handler beside it.
+// BenchmarkWrap measures a short response, with and without Wrap.
 func BenchmarkWrap(b *testing.B) {
 	log, err := OpenLogFile(filepath.Join(b.TempDir(), "log"), AppendJSON)
 	if err != nil {
@@ -77,7 +77,7 @@ func BenchmarkWrap(b *testing.B) {
 	}
 }
 
-// BenchmarkFile sends a file of 16 MiB over TCP, which the kernel does by itself.
+// BenchmarkFile sends a file of 16 MiB over TCP, which the kernel copies (sendfile).
 func BenchmarkFile(b *testing.B) {
 	const size = 16 << 20
 	path := filepath.Join(b.TempDir(), "data")

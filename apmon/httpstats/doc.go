@@ -32,14 +32,14 @@
 // [Stats.Wrap] wraps the ResponseWriter of each request: one allocation, and a short lock
 // when the request begins, writes and ends. Counts are kept in slots of one second of
 // the monotonic clock, the last ten of which are the window; nothing runs in the
-// background. A rate is that of a complete second, so there is none in the first second.
-// A mean is the sum over the complete seconds of the window divided by their number.
+// background. A rate is that of a complete second and unknown in the first second. A
+// mean is the sum over the complete seconds of the window divided by their number.
 // Totals and peaks are since [New], so that a report every two minutes misses none.
 //
-// The handler sees a writer that offers http.Flusher, http.Hijacker, io.ReaderFrom
-// and http.Pusher where the original does, and only there; the rest is reached
-// with http.ResponseController, through Unwrap. (The deprecated
-// http.CloseNotifier is not offered: use the context of the request.) Bytes that a
+// The handler gets a writer that implements http.Flusher, http.Hijacker, io.ReaderFrom
+// and http.Pusher exactly if the original writer does. http.ResponseController reaches
+// other methods through Unwrap. (The deprecated http.CloseNotifier is not implemented:
+// use the context of the request.) Bytes that a
 // handler writes to the unwrapped writer are not counted, nor is a connection hijacked
 // that way. ReadFrom passes the source to the original in pieces of 64 KiB, which the
 // kernel can still copy (sendfile), and a large Write is done in such pieces, so that
@@ -48,8 +48,8 @@
 // # When a request ends
 //
 // A request begins when the wrapped handler is called and ends when the handler returns,
-// panics or calls runtime.Goexit, also if the client has disconnected. That is true for
-// hijacked connections too: they are in progress until the handler returns, and bytes
+// panics or calls runtime.Goexit, even if the client has disconnected. This also applies
+// to hijacked connections: they are in progress until the handler returns, and bytes
 // written to them are not counted.
 //
 // The status is the first that is not informational (1xx except 101), or 200 if the handler
@@ -57,8 +57,8 @@
 // it counts as 500, also for http.ErrAbortHandler. There is no status if the connection
 // was hijacked, or the request was cancelled, before one was sent.
 //
-// Bytes are those of bodies that the ResponseWriter accepted: without headers and TLS, and
-// before an outer handler compresses them. Some kilobytes may still be in the buffers of
+// Bytes are the bytes of bodies that the ResponseWriter accepted: without headers and
+// TLS, and before an outer handler compresses them. Some kilobytes may still be in the buffers of
 // the server and the kernel. Wrap the handler of a server once: a request that is wrapped
 // twice counts twice.
 //
@@ -68,7 +68,6 @@
 // headers are ignored; behind a proxy, set RemoteAddr in a handler around the wrapped
 // one. Loopback is 127.0.0.0/8, ::1 and unix sockets. Private networks are
 // those of RFC 1918, IPv6's unique local addresses, link-local addresses of both,
-// with or without a zone, and loopback: a request from there counts in
-// localhost_requests and in private_requests. IPv4-mapped addresses are taken as
-// IPv4.
+// with or without a zone, and loopback. A request from loopback counts in both
+// localhost_requests and private_requests. IPv4-mapped addresses count as IPv4.
 package httpstats

@@ -77,7 +77,7 @@ func ExampleOptions_log() {
 		return
 	}
 	noQuery := func(r *httpstats.Record) { r.Query = "" }
-	fixedTime := func(r *httpstats.Record) { r.Time = time.Unix(0, 0) } // for the sake of this example
+	fixedTime := func(r *httpstats.Record) { r.Time = time.Unix(0, 0) } // for this example
 	stats := httpstats.New(httpstats.Options{Log: []func(*httpstats.Record){noQuery, fixedTime, access.Log}})
 	h := stats.Wrap(http.NotFoundHandler())
 
@@ -85,7 +85,7 @@ func ExampleOptions_log() {
 	if err := os.Rename(path, path+".1"); err != nil { // as logrotate does
 		fmt.Println(err)
 	}
-	if err := access.Reopen(); err != nil { // upon SIGHUP
+	if err := access.Reopen(); err != nil { // on SIGHUP
 		fmt.Println(err)
 	}
 	h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/other.mp4", nil))
@@ -106,7 +106,7 @@ func ExampleOptions_log() {
 
 func ExampleAppendJSON() {
 	r := &httpstats.Record{
-		Client: "192.0.2.1", Method: "GET", URI: "/live/hls/film-720p/1.ts", Protocol: "HTTP/1.1",
+		Client: "192.0.2.1", Method: "GET", Path: "/live/hls/film-720p/1.ts", Protocol: "HTTP/1.1",
 		Status: 200, Bytes: 1234, UserAgent: "vlc \"3\"", Duration: 250 * time.Millisecond, Size: 1234, First: -1, Last: -1,
 		Time: time.Date(2026, 11, 21, 3, 27, 57, 0, time.UTC),
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/apmon-go/apmon/internal/testkit"
 )
 
-// values are the parameters by name, without the prefix.
+// values returns the parameters by name, without the prefix.
 func values(t testing.TB, s *Stats) map[string]float64 {
 	t.Helper()
 	params, err := s.Collect(context.Background(), nil)
@@ -27,7 +27,7 @@ func values(t testing.TB, s *Stats) map[string]float64 {
 	return m
 }
 
-// expect compares some parameters; a negative value is none.
+// expect compares parameters; a negative value means an absent one.
 func expect(t testing.TB, s *Stats, want map[string]float64) {
 	t.Helper()
 	got := values(t, s)
@@ -38,7 +38,7 @@ func expect(t testing.TB, s *Stats, want map[string]float64) {
 	}
 }
 
-// eventually waits for parameters that another goroutine brings about.
+// eventually waits for parameters that depend on another goroutine.
 func eventually(t testing.TB, s *Stats, want map[string]float64) {
 	t.Helper()
 	defer func() {

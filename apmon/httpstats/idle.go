@@ -13,7 +13,7 @@ import (
 // [Options].IdleLimit without a write.
 var ErrIdle = errors.New("httpstats: request idle for too long")
 
-// idle ends a request when nothing has been written for too long.
+// idle ends a request after the idle limit without a write.
 type idle struct {
 	wrote  atomic.Int64 // nanoseconds since the request began
 	cancel context.CancelCauseFunc
@@ -24,8 +24,8 @@ type idle struct {
 	ended bool
 }
 
-// watch ends the request when it is idle, and returns it with a context that ends
-// then.
+// watch starts the idle limit, and returns the request with a context that ends when
+// the limit is reached.
 func (w *response) watch(r *http.Request) *http.Request {
 	ctx, cancel := context.WithCancelCause(r.Context())
 	i := &idle{cancel: cancel}
@@ -45,7 +45,7 @@ func (w *response) watch(r *http.Request) *http.Request {
 		}
 		i.ended = true
 		cancel(ErrIdle)
-		// Some ResponseWriters have no deadlines; then only the context ends.
+		// For a ResponseWriter without deadlines only the context ends.
 		c, past := http.NewResponseController(w.rw), time.Unix(1, 0)
 		_ = c.SetWriteDeadline(past)
 		_ = c.SetReadDeadline(past)
@@ -53,8 +53,8 @@ func (w *response) watch(r *http.Request) *http.Request {
 	return r.WithContext(ctx)
 }
 
-// stop ends the watch, and reports whether it has ended the request. It leaves the
-// connection alone from then on.
+// stop ends the watch, and reports whether it has ended the request. It does not change
+// the connection afterwards.
 func (i *idle) stop() (ended bool) {
 	if i == nil {
 		return false

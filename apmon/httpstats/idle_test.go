@@ -43,14 +43,14 @@ func TestIdleRequestEnds(t *testing.T) {
 			if cause := context.Cause(r.Context()); cause != ErrIdle {
 				t.Errorf("cause %v", cause)
 			}
-			// The server's buffers may still take something.
+			// The buffers of the server may still accept bytes.
 			if _, err := w.Write(make([]byte, 100_000)); err == nil {
 				t.Error("written after the end")
 			}
 		})
 		for path, after := range map[string]time.Duration{"/silent": 30 * time.Second, "/stalled": 50 * time.Second} {
 			began := time.Now()
-			// Not GET, which a client tries again on another connection.
+			// Not GET, since a client repeats it on another connection.
 			resp, err := client.Post("http://x"+path, "", nil)
 			if err == nil {
 				_, err = io.ReadAll(resp.Body)
@@ -65,7 +65,7 @@ func TestIdleRequestEnds(t *testing.T) {
 			if r := <-records; r.Duration != after {
 				t.Errorf("%s: %+v", path, r)
 			}
-			// The next request finds the server as it was.
+			// The next request is not affected.
 			if status, _, err := body(t, client, "http://x/"); status != 200 || err != nil {
 				t.Errorf("after %s: %d, %v", path, status, err)
 			}
@@ -75,7 +75,7 @@ func TestIdleRequestEnds(t *testing.T) {
 	})
 }
 
-// Another stream of the same connection is not touched.
+// Another stream of the same connection is not affected.
 func TestIdleStreamOfHTTP2(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -142,7 +142,7 @@ func TestStalledClientIsIdle(t *testing.T) {
 		s := New(Options{IdleLimit: 30 * time.Second})
 		failed := make(chan error, 1)
 		client := servePipes(t, s, two, func(w http.ResponseWriter, r *http.Request) {
-			_, err := w.Write(make([]byte, 100<<20)) // it looks at nothing else
+			_, err := w.Write(make([]byte, 100<<20)) // it checks nothing else
 			failed <- err
 		})
 		resp, err := client.Get("http://x/")
@@ -158,12 +158,12 @@ func TestStalledClientIsIdle(t *testing.T) {
 			t.Errorf("ended after %v", took)
 		}
 		if _, err := io.Copy(io.Discard, resp.Body); err == nil {
-			t.Error("the client has an answer that looks whole")
+			t.Error("the client has a response that seems complete")
 		}
 	})
 }
 
-// A body that does not come is ended by the limit, too.
+// The limit also ends a request whose body does not arrive.
 func TestStalledUploadIsIdle(t *testing.T) {
 	t.Parallel()
 	simulated(t, func(t *testing.T, two bool) {
@@ -186,7 +186,7 @@ func TestStalledUploadIsIdle(t *testing.T) {
 		if err := <-failed; err == nil || time.Since(began) != 30*time.Second {
 			t.Errorf("%v after %v", err, time.Since(began))
 		}
-		w.CloseWithError(io.ErrUnexpectedEOF) // the client waits for its own body, too
+		w.CloseWithError(io.ErrUnexpectedEOF) // the client also waits for its own body
 		if err := <-answered; err == nil {
 			t.Error("an answer")
 		}
@@ -219,7 +219,8 @@ func TestHijackedIsNotIdle(t *testing.T) {
 	})
 }
 
-// Where there are no deadlines, and where the handler ends in the very moment.
+// A ResponseWriter without deadlines, and a handler that returns when the limit is
+// reached.
 func TestIdleWithoutDeadlines(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -237,7 +238,7 @@ func TestIdleWithoutDeadlines(t *testing.T) {
 		if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
 			t.Errorf("context after the request: %v", err)
 		}
-		time.Sleep(time.Minute) // no timer is left that would touch the writer
+		time.Sleep(time.Minute) // no timer remains that could use the writer
 		r := httptest.NewRequest("POST", "/", strings.NewReader("x"))
 		s.Wrap(http.NotFoundHandler()).ServeHTTP(httptest.NewRecorder(), r)
 		expect(t, s, map[string]float64{"total_request_count": 3, "current_request_count": 0, "resp_4xx": 1})

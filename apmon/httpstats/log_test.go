@@ -23,7 +23,7 @@ import (
 
 func aRecord() *Record {
 	return &Record{
-		Client: "192.0.2.1", Method: "GET", URI: "/hls/film-720p/1.ts", Query: "a=b&c", Protocol: "HTTP/1.1",
+		Client: "192.0.2.1", Method: "GET", Path: "/hls/film-720p/1.ts", Query: "a=b&c", Protocol: "HTTP/1.1",
 		Status: 206, Bytes: 100, Referer: "https://example.org/", UserAgent: "vlc/3.0", Duration: 1500 * time.Millisecond,
 		Size: 1000, First: 0, Last: 99, Time: time.Date(2026, 11, 21, 3, 27, 57, 120e6, time.UTC), User: "alice",
 	}
@@ -31,7 +31,7 @@ func aRecord() *Record {
 
 func TestFormats(t *testing.T) {
 	t.Parallel()
-	unknown := &Record{Client: "fe80::1%eth0", Method: "GET", URI: "/", Protocol: "HTTP/2.0", Size: -1, First: -1, Last: -1,
+	unknown := &Record{Client: "fe80::1%eth0", Method: "GET", Path: "/", Protocol: "HTTP/2.0", Size: -1, First: -1, Last: -1,
 		Time: time.Date(2026, 1, 2, 3, 4, 5, 0, time.FixedZone("", 3600))}
 	for _, c := range []struct {
 		format func([]byte, *Record) []byte
@@ -49,13 +49,13 @@ func TestFormats(t *testing.T) {
 	}
 }
 
-// Nothing that a client sends makes a second line, ends its field, or gets to a
-// terminal as it is.
+// No text of a client starts a second line, ends its field, or reaches a terminal
+// unescaped.
 func TestLogInjection(t *testing.T) {
 	t.Parallel()
 	evil := "x\" 200 1\n10.0.0.1 - - [\\\x1b[2J\x00\x7f\u009b\u2028\xff é"
 	r := aRecord()
-	r.Client, r.Method, r.URI, r.Query, r.Protocol, r.Referer, r.UserAgent, r.User = evil, evil, evil, evil, evil, evil, evil, evil
+	r.Client, r.Method, r.Path, r.Query, r.Protocol, r.Referer, r.UserAgent, r.User = evil, evil, evil, evil, evil, evil, evil, evil
 	const esc = `x\x22 200 1\x0A10.0.0.1 - - [\x5C\x1B[2J\x00\x7F\xC2\x9B\xE2\x80\xA8\xFF \xC3\xA9`
 	word := strings.ReplaceAll(esc, " ", `\x20`)
 	want := word + " - " + word + ` [21/Nov/2026:03:27:57 +0000] "` + word + " " + esc + "?" + esc + " " + word + `" 206 100 "` + esc + `" "` + esc + `"`
@@ -85,7 +85,7 @@ func FuzzFormats(f *testing.F) {
 	f.Add("a", "GET", "/", "x=1", "ua")
 	f.Add("a b", "\"", "\\x22", "\n\r", "\xff\u2028\U0001f600")
 	f.Fuzz(func(t *testing.T, client, method, uri, query, ua string) {
-		r := &Record{Client: client, Method: method, URI: uri, Query: query, Protocol: "HTTP/1.1", UserAgent: ua, User: client,
+		r := &Record{Client: client, Method: method, Path: uri, Query: query, Protocol: "HTTP/1.1", UserAgent: ua, User: client,
 			Status: 200, Size: -1, First: -1, Time: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}
 		line := AppendJSON(nil, r)
 		var m map[string]any
@@ -150,7 +150,7 @@ func TestRecord(t *testing.T) {
 	if first.Time.Before(before) || first.Time.Location() != time.UTC || first.Duration <= 0 {
 		t.Errorf("%+v", first)
 	}
-	want := Record{Client: "192.0.2.7", Method: "POST", URI: "/a%20b/c", Query: "token=secret?", Protocol: "HTTP/1.1", Status: 201, Bytes: 5,
+	want := Record{Client: "192.0.2.7", Method: "POST", Path: "/a%20b/c", Query: "token=secret?", Protocol: "HTTP/1.1", Status: 201, Bytes: 5,
 		Referer: "ref", UserAgent: "ua", Duration: first.Duration, Size: -1, First: -1, Last: -1, Time: first.Time, User: "bob"}
 	if *first != want {
 		t.Errorf("got  %+v\nwant %+v", *first, want)
@@ -178,15 +178,15 @@ func TestURIOfOddRequests(t *testing.T) {
 		method, uri, _ := strings.Cut(in, " ")
 		req := httptest.NewRequest(method, uri, nil)
 		s.Wrap(http.NotFoundHandler()).ServeHTTP(httptest.NewRecorder(), req)
-		if got.URI != want[0] || got.Query != want[1] {
-			t.Errorf("%s: %q %q", in, got.URI, got.Query)
+		if got.Path != want[0] || got.Query != want[1] {
+			t.Errorf("%s: %q %q", in, got.Path, got.Query)
 		}
 	}
 	var got *Record
 	s := New(Options{Log: []func(*Record){func(r *Record) { got = r }}})
 	req, _ := http.NewRequest("", "http://h/made?by=hand", nil)
 	s.Wrap(http.NotFoundHandler()).ServeHTTP(httptest.NewRecorder(), req)
-	if got.Method != "GET" || got.URI != "/made" || got.Query != "by=hand" || got.Client != "-" {
+	if got.Method != "GET" || got.Path != "/made" || got.Query != "by=hand" || got.Client != "-" {
 		t.Errorf("%+v", got)
 	}
 }
@@ -325,7 +325,7 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
-// A line that was written in part does not spoil the one that comes after.
+// A partly written line does not affect the next line.
 func TestTornLine(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "log")
@@ -345,8 +345,8 @@ func TestTornLine(t *testing.T) {
 	}
 }
 
-// One request waits for a disk that hangs; the others do not, and what is kept for
-// it is bounded.
+// One request waits for a disk that hangs. The others do not wait, and the number of
+// pending lines is bounded.
 func TestDiskHangs(t *testing.T) {
 	t.Parallel()
 	r, w, err := os.Pipe()
@@ -369,7 +369,7 @@ func TestDiskHangs(t *testing.T) {
 		defer close(first)
 		l.Log(&Record{Bytes: long})
 	}()
-	if _, err := io.ReadFull(r, make([]byte, 1)); err != nil { // it is being written
+	if _, err := io.ReadFull(r, make([]byte, 1)); err != nil { // the first line is being written
 		t.Fatal(err)
 	}
 	const lines = 8

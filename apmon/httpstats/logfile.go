@@ -9,7 +9,7 @@ import (
 	"syscall"
 )
 
-// maxPending is how many bytes wait for a slow disk.
+// maxPending is the maximum number of bytes that wait for a slow disk.
 const maxPending = 1 << 20
 
 // maxFree is the largest buffer that is kept for reuse, in bytes.
@@ -33,8 +33,8 @@ type LogFile struct {
 	errors  uint64
 	last    error
 
-	// The goroutine that has set writing may use the file, under this lock, which is
-	// taken before mu.
+	// file guards the fields below. Lock it before mu. Only the goroutine that set
+	// writing writes.
 	file sync.Mutex
 	f    *os.File
 	torn bool   // the file ends within a line
@@ -99,8 +99,8 @@ func (l *LogFile) lost(lines int, err error) {
 	l.last = err
 }
 
-// write writes the pending lines, and reports whether more have come meanwhile; if not
-// it has reset writing.
+// write writes the pending lines, and reports whether there are more by then; if not,
+// it resets writing.
 func (l *LogFile) write() (more bool) {
 	l.file.Lock()
 	l.mu.Lock()

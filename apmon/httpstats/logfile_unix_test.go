@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// TestLogIntoNamedPipe: one that nobody reads is not waited for.
+// TestLogIntoNamedPipe: opening a named pipe without a reader does not block.
 func TestLogIntoNamedPipe(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "log")

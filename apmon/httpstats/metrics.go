@@ -9,8 +9,8 @@ type Metric struct {
 	Meaning string
 }
 
-// row is a line of the table: a parameter, and a function that returns its value if it is
-// known.
+// row is a line of the table: a parameter, and a function that returns its value, or
+// false if it is unknown.
 type row struct {
 	Metric
 	get func(*sample) (value float64, ok bool)
@@ -19,7 +19,8 @@ type row struct {
 // largeResource is the size in bytes above which the read ratio counts a resource.
 const largeResource = 64 << 10
 
-// rows are all parameters. To add one, add a line here and the fields it needs to sample.
+// rows is the table of all parameters. To add one, add a line here and the fields it needs
+// to sample.
 var rows = []row{
 	{Metric{"current_request_count", "", "requests in progress"}, func(s *sample) (float64, bool) { return float64(s.inProgress), true }},
 	{Metric{"total_request_count", "", "requests begun since the start"}, func(s *sample) (float64, bool) { return float64(s.requests), true }},
@@ -29,12 +30,12 @@ var rows = []row{
 	{Metric{"current_request_rate", "1/s", "requests begun in the last complete second; absent in the first second"}, func(s *sample) (float64, bool) { return float64(s.last.begun), s.seconds > 0 }},
 	{Metric{"mean_request_rate", "1/s", "requests begun per second in the window; absent in the first second"}, func(s *sample) (float64, bool) { return s.mean(float64(s.sum.begun)) }},
 	{Metric{"request_rate_peak", "1/s", "most requests begun in a complete second since the start; absent in the first second"}, func(s *sample) (float64, bool) { return float64(s.peakRate.value), s.seconds > 0 }},
-	{Metric{"request_rate_peak_time", "unix s", "begin of that second; absent while the peak is 0"}, func(s *sample) (float64, bool) { return s.peakRate.time() }},
+	{Metric{"request_rate_peak_time", "unix s", "beginning of that second; absent while the peak is 0"}, func(s *sample) (float64, bool) { return s.peakRate.time() }},
 	{Metric{"total_bytes_sent", "bytes", "bytes of bodies sent since the start, including requests in progress"}, func(s *sample) (float64, bool) { return float64(s.bytes), true }},
 	{Metric{"current_bitrate", "bit/s", "bits sent in the last complete second; absent in the first second"}, func(s *sample) (float64, bool) { return 8 * float64(s.last.bytes), s.seconds > 0 }},
 	{Metric{"mean_bitrate", "bit/s", "bits sent per second in the window; absent in the first second"}, func(s *sample) (float64, bool) { return s.mean(8 * float64(s.sum.bytes)) }},
 	{Metric{"bitrate_peak", "bit/s", "most bits sent in a complete second since the start; absent in the first second"}, func(s *sample) (float64, bool) { return float64(s.peakBitrate.value), s.seconds > 0 }},
-	{Metric{"bitrate_peak_time", "unix s", "begin of that second; absent while the peak is 0"}, func(s *sample) (float64, bool) { return s.peakBitrate.time() }},
+	{Metric{"bitrate_peak_time", "unix s", "beginning of that second; absent while the peak is 0"}, func(s *sample) (float64, bool) { return s.peakBitrate.time() }},
 	{Metric{"mean_read_ratio", "0 to 1", "share of the resource that was sent, mean of the requests for resources over 64 KiB that ended in the window with 200 or 206, except HEAD; absent without such requests"}, func(s *sample) (float64, bool) { return s.ended.shares / float64(s.ended.large), s.ended.large > 0 }},
 	{Metric{"resp_2xx", "", "requests that ended with status 2xx since the start"}, func(s *sample) (float64, bool) { return float64(s.classes[2]), true }},
 	{Metric{"resp_3xx", "", "requests that ended with status 3xx since the start"}, func(s *sample) (float64, bool) { return float64(s.classes[3]), true }},

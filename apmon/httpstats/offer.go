@@ -7,11 +7,11 @@ import (
 	"net/http"
 )
 
-// A handler asks its ResponseWriter what it can do by type, so there is a type for
-// each set of optional interfaces, named by their letters: F for http.Flusher,
-// H for http.Hijacker, R for io.ReaderFrom, P for http.Pusher. Each is that of one
-// letter less with one method more. All hold one pointer, and so cost no
-// allocation.
+// A handler checks the type of its ResponseWriter for optional interfaces, so there is a
+// type for each set of them, named by their letters: F for http.Flusher, H for
+// http.Hijacker, R for io.ReaderFrom, P for http.Pusher. Each type embeds that of one
+// letter less and adds one method. All hold a single pointer, so converting to them does
+// not allocate.
 type (
 	plain struct{ *response }
 
@@ -56,7 +56,7 @@ func (w *response) push(target string, o *http.PushOptions) error {
 	return w.rw.(http.Pusher).Push(target, o)
 }
 
-// offer returns the writer for the handler, which can do what the original can.
+// offer returns the writer for the handler, with the optional methods of the original.
 func (w *response) offer() http.ResponseWriter {
 	set := 0
 	if _, ok := w.rw.(http.Flusher); ok {

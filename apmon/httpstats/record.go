@@ -10,18 +10,18 @@ import (
 	"github.com/apmon-go/apmon/internal/safetext"
 )
 
-// Record is a request that has ended, for the access log. Its texts are as the client
-// sent them, and may hold any bytes: [AppendJSON] and [AppendCombined] escape them.
-// Cookies and the Authorization header are not in it. The query and the referer are,
-// and may hold secrets: see [Options].Log to remove them.
+// Record is a request that has ended, for the access log. Its texts are those that the
+// client sent, and may hold any bytes: [AppendJSON] and [AppendCombined] escape them. It
+// does not hold cookies and the Authorization header. The query and the referer may hold
+// secrets: see [Options].Log to remove them.
 type Record struct {
 	Client    string // address without the port; "unix:" for a unix socket
 	Method    string
-	URI       string // the path as it was sent, without the query
+	Path      string // as the client sent it, without the query
 	Query     string // after the question mark
 	Protocol  string // such as "HTTP/1.1"
 	Status    int    // 0 if none was sent or it is unknown
-	Bytes     int64  // of the body that were sent
+	Bytes     int64  // sent bytes of the body
 	Referer   string
 	UserAgent string
 	Duration  time.Duration
@@ -33,8 +33,8 @@ type Record struct {
 }
 
 // maxText is how many bytes of a text of a request are logged. A client can send up to
-// a megabyte. With this limit a line stays below 64 KiB, the longest that package
-// accesslog reads, even if escapes make all its texts four times as long.
+// a megabyte. With this limit a line stays below 64 KiB, the maximum of package
+// accesslog, even if escapes make all its texts four times as long.
 const maxText = 2 << 10
 
 // log calls the loggers with the record of a request. Texts are cut at maxText.
@@ -61,11 +61,11 @@ func (w *response) log(r *http.Request, now time.Time, took time.Duration) {
 		// A request made by a program, or an absolute URL, which may hold a password.
 		uri, query = r.URL.EscapedPath(), r.URL.RawQuery
 	}
-	rec.URI, rec.Query = uri, query
+	rec.Path, rec.Query = uri, query
 	if w.s.user != nil {
 		rec.User = w.s.user(r)
 	}
-	for _, text := range []*string{&rec.Method, &rec.URI, &rec.Query, &rec.Protocol, &rec.Referer, &rec.UserAgent, &rec.User} {
+	for _, text := range []*string{&rec.Method, &rec.Path, &rec.Query, &rec.Protocol, &rec.Referer, &rec.UserAgent, &rec.User} {
 		*text = (*text)[:min(len(*text), maxText)]
 	}
 	for _, log := range w.s.loggers {
@@ -77,15 +77,14 @@ func (w *response) log(r *http.Request, now time.Time, took time.Duration) {
 //
 //	client method url query protocol status bytes-sent referer ua duration size range-first range-last time user
 //
-// Client, url, status, time, ua and bytes-sent are what package accesslog reads.
-// Duration is in seconds, time is RFC 3339 in UTC with milliseconds. What is
-// unknown or empty is left out, except client, url and ua; accesslog skips a line
-// without a status. Control characters are escaped, and invalid UTF-8 becomes U+FFFD.
+// Package accesslog reads client, url, status, time, ua and bytes-sent. Duration is in
+// seconds, time is RFC 3339 in UTC with milliseconds. Unknown and empty fields are left
+// out, except client, url and ua; accesslog skips a line without a status. Control characters are escaped, and invalid UTF-8 becomes U+FFFD.
 func AppendJSON(b []byte, r *Record) []byte {
 	b = append(b, '{')
 	b = appendText(b, "client", r.Client)
 	b = appendOptional(b, "method", r.Method)
-	b = appendText(b, "url", r.URI)
+	b = appendText(b, "url", r.Path)
 	b = appendOptional(b, "query", r.Query)
 	b = appendOptional(b, "protocol", r.Protocol)
 	if r.Status > 0 {
@@ -136,7 +135,7 @@ func appendText(b []byte, name, v string) []byte {
 //	192.0.2.1 - user [21/Nov/2026:03:27:57 +0000] "GET /a?b=c HTTP/1.1" 200 1234 "referer" "user agent"
 //
 // Unknown values are "-". Quotes, backslashes and all bytes that are not printable
-// ASCII become \xHH, as nginx writes them, and so do blanks in the client and the
+// ASCII become \xHH, as in the logs of nginx, and so do blanks in the client and the
 // user.
 func AppendCombined(b []byte, r *Record) []byte {
 	b = appendEscaped(b, r.Client, ' ')
@@ -145,7 +144,7 @@ func AppendCombined(b []byte, r *Record) []byte {
 	b = r.Time.UTC().AppendFormat(b, " [02/Jan/2006:15:04:05 -0700] \"")
 	b = appendEscaped(b, r.Method, ' ')
 	b = append(b, ' ')
-	b = appendEscaped(b, r.URI, 0)
+	b = appendEscaped(b, r.Path, 0)
 	if r.Query != "" {
 		b = append(b, '?')
 		b = appendEscaped(b, r.Query, 0)

@@ -12,7 +12,8 @@ import (
 	"time"
 )
 
-// piece is the most bytes written at once: a slow client takes them in a few seconds.
+// piece is the maximum number of bytes written at once: a slow client receives them in a
+// few seconds.
 const piece = 64 << 10
 
 // Wrap returns a handler that calls h and counts its requests, see the package
@@ -45,14 +46,14 @@ type response struct {
 
 	head     bool
 	hijacked bool
-	returned bool // the handler: it did not panic
+	returned bool // the handler has returned: it did not panic
 	status   int  // 0 before there is one
 	bytes    int64
 
-	// The resource according to the header, -1 for unknown.
+	// The size and range of the resource from the header, -1 for unknown.
 	size, first, last int64
 
-	// Of a ReadFrom under way.
+	// The fields of a ReadFrom under way.
 	limited io.LimitedReader
 	source  io.Reader
 	read    int64 // by the last Read of source
@@ -73,7 +74,7 @@ func (w *response) WriteHeader(status int) {
 	}
 }
 
-// implicit notes the status of a response that begins without WriteHeader.
+// implicit records the status of a response that begins without WriteHeader.
 func (w *response) implicit() {
 	if w.status == 0 && !w.hijacked {
 		w.readHeader(http.StatusOK)
@@ -81,8 +82,8 @@ func (w *response) implicit() {
 	}
 }
 
-// readHeader notes the resource according to the header. It is called before WriteHeader:
-// after that net/http copies the header on access.
+// readHeader reads the size and range of the resource from the header. Call it before
+// WriteHeader: after that net/http copies the header on access.
 func (w *response) readHeader(status int) {
 	switch status {
 	case http.StatusOK:
@@ -172,7 +173,7 @@ func (w *response) readFrom(src io.Reader) (n int64, err error) {
 		w.sent(n - w.counted)
 		return n, err
 	}
-	// The kernel can copy from a file or a connection, behind at most one
+	// The kernel can copy from a file or a connection, also through one
 	// LimitedReader.
 	for {
 		w.limited = io.LimitedReader{R: from, N: piece}
@@ -196,8 +197,8 @@ func (w *response) readFrom(src io.Reader) (n int64, err error) {
 	}
 }
 
-// source is the reader of a ReadFrom. A further Read means that the bytes of the one
-// before have been written.
+// source is the reader of a ReadFrom. The next Read means that the bytes of the previous
+// one have been written.
 type source response
 
 func (s *source) Read(p []byte) (n int, err error) {

@@ -20,7 +20,7 @@ import (
 	"time"
 )
 
-// body reads an answer to its end, whatever becomes of it.
+// body reads a response to its end or to an error.
 func body(t testing.TB, c *http.Client, url string) (status int, n int, err error) {
 	t.Helper()
 	resp, err := c.Get(url)
@@ -32,7 +32,7 @@ func body(t testing.TB, c *http.Client, url string) (status int, n int, err erro
 	return resp.StatusCode, len(b), err
 }
 
-// Each of these is one request, counted once, with the status given.
+// Each request is counted once, with the given status.
 func TestCompletion(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -95,7 +95,7 @@ func TestCompletion(t *testing.T) {
 	}
 }
 
-// The panic goes on to the server as it was.
+// The server gets the original panic.
 func TestPanicIsPassedOn(t *testing.T) {
 	t.Parallel()
 	s := New(Options{})
@@ -122,7 +122,7 @@ func TestClientDisconnects(t *testing.T) {
 				}
 				<-r.Context().Done()
 				if r.URL.Path == "/stream" {
-					for range 3 { // fails, or is thrown away
+					for range 3 { // fails, or is discarded
 						io.WriteString(w, "x")
 						w.(http.Flusher).Flush()
 					}
@@ -147,7 +147,7 @@ func TestClientDisconnects(t *testing.T) {
 			}
 			expect(t, s, map[string]float64{"current_request_count": 0, "total_request_count": 1, "resp_2xx": 1})
 
-			// Gone before there was an answer: there is no status.
+			// The client disconnected before a response: there is no status.
 			req, _ := http.NewRequest("GET", server.URL+"/silent", nil)
 			ctx, cancel := context.WithCancel(t.Context())
 			defer cancel()
@@ -174,7 +174,7 @@ func TestHTTP2(t *testing.T) {
 			t.Error("no pusher")
 		}
 		if err := w.(http.Pusher).Push("/x", nil); err == nil {
-			t.Error("pushed to a client that wants none")
+			t.Error("pushed to a client that disabled it")
 		}
 		w.Write(make([]byte, 200_000))
 	})))
@@ -312,7 +312,7 @@ func TestHijack(t *testing.T) {
 		if line != "HTTP/1.1 101 Switching Protocols" {
 			t.Errorf("%q, %v", line, err)
 		}
-		// In progress for as long as the handler is.
+		// In progress until the handler returns.
 		expect(t, s, map[string]float64{"current_request_count": 1, "total_request_count": float64(i + 1)})
 		end <- struct{}{}
 		if r := <-records; r.Status != 0 || r.Bytes != 0 {
@@ -322,7 +322,7 @@ func TestHijack(t *testing.T) {
 	}
 }
 
-// abilities are the optional interfaces of a ResponseWriter.
+// abilities returns the optional interfaces of a ResponseWriter.
 func abilities(w http.ResponseWriter) string {
 	var s string
 	if _, ok := w.(http.Flusher); ok {
@@ -358,11 +358,11 @@ func (c canR) ReadFrom(src io.Reader) (int64, error) {
 }
 func (c canP) Push(string, *http.PushOptions) error { *c.calls += "P"; return nil }
 
-func TestOffersWhatTheOriginalOffers(t *testing.T) {
+func TestKeepsOptionalInterfaces(t *testing.T) {
 	t.Parallel()
 	var calls string
 	type rw = http.ResponseWriter
-	// A recorder behind the interface has only the three methods.
+	// As an interface value the recorder has only the three methods.
 	w, f, h, r, p := rw(httptest.NewRecorder()), canF{&calls}, canH{&calls}, canR{&calls}, canP{&calls}
 	for _, original := range []rw{
 		struct{ rw }{w},
@@ -478,8 +478,8 @@ func TestOffersWhatTheOriginalOffers(t *testing.T) {
 	}
 }
 
-// What a handler can do, and what the ResponseController makes of it, is the same
-// with and without Wrap.
+// The optional methods of a ResponseWriter, and those of ResponseController, are the
+// same with and without Wrap.
 func TestResponseControllerAsBefore(t *testing.T) {
 	t.Parallel()
 	probe := func(w http.ResponseWriter) string {
@@ -525,7 +525,7 @@ func TestResponseControllerAsBefore(t *testing.T) {
 	}
 }
 
-// An error that only FlushError tells is not lost.
+// An error that only FlushError returns is not lost.
 func TestFlushError(t *testing.T) {
 	t.Parallel()
 	w := flushFails{httptest.NewRecorder()}
@@ -540,7 +540,7 @@ type flushFails struct{ *httptest.ResponseRecorder }
 
 func (flushFails) FlushError() error { return io.ErrClosedPipe }
 
-// sources notes what a ReadFrom is given.
+// sources records the readers that are passed to ReadFrom.
 type sources struct {
 	http.ResponseWriter
 	calls []string
@@ -607,7 +607,7 @@ func TestReadFromLeavesTheFileToTheKernel(t *testing.T) {
 	}
 }
 
-// watched is a listener whose connections note what they are given to send.
+// watched is a listener whose connections record the readers that they send.
 type watched struct {
 	net.Listener
 	sent chan string
@@ -638,8 +638,7 @@ func (c watchedConn) ReadFrom(src io.Reader) (int64, error) {
 	return n, err
 }
 
-// A file gets to the connection as a file, through net/http, so that the kernel
-// sends it.
+// net/http passes a file to the connection as a file, so that the kernel sends it.
 func TestFileReachesTheConnection(t *testing.T) {
 	t.Parallel()
 	data := bytes.Repeat([]byte("0123456789abcdef"), piece/16)
@@ -662,7 +661,7 @@ func TestFileReachesTheConnection(t *testing.T) {
 	if got, err := io.ReadAll(resp.Body); !bytes.Equal(got, data) || err != nil {
 		t.Errorf("%d bytes, %v", len(got), err)
 	}
-	// Of the first piece, net/http itself reads what tells the type.
+	// net/http reads the start of the first piece to detect the content type.
 	for _, want := range []int{piece - 512, piece, 3} {
 		if got := <-sent; got != fmt.Sprint("limited file ", want) {
 			t.Errorf("connection: %s, want %d", got, want)
@@ -671,8 +670,7 @@ func TestFileReachesTheConnection(t *testing.T) {
 	eventually(t, s, map[string]float64{"total_bytes_sent": float64(len(data)), "resp_2xx": 1, "current_request_count": 0})
 }
 
-// A file that is being sent to a client that stops reading counts as far as it
-// has got.
+// The sent bytes of a file count while the client has stopped reading.
 func TestBytesOfAFileInProgress(t *testing.T) {
 	t.Parallel()
 	const size = 64 << 20 // more than all buffers
@@ -772,7 +770,7 @@ func TestOrigin(t *testing.T) {
 		"100.64.0.1:80":           "",
 		"[::ffff:8.8.8.8]:80":     "",
 		"":                        "",
-		"@":                       "", // nobody says that it is a unix socket
+		"@":                       "", // without the context of a server, it is not a unix socket
 		"localhost:80":            "",
 		"10.0.0.1, 127.0.0.1":     "",
 		"127.0.0.1.example.org:1": "",

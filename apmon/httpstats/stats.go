@@ -32,7 +32,7 @@ type Stats struct {
 	totals
 }
 
-// totals are counted since New.
+// totals are counts since New.
 type totals struct {
 	requests           uint64
 	bytes              int64
@@ -48,31 +48,31 @@ type Options struct {
 	// NoPrefix leaves it out.
 	Prefix   string
 	NoPrefix bool
-	// IdleLimit ends a request when nothing of its answer has been written for so
-	// long; 0 means never. It is meant for servers that stream to clients that may
-	// stall: a request whose answer has not begun, such as a long upload, is ended
-	// too.
+	// IdleLimit is the time without a write to the response after which a request
+	// is ended; 0 means never. It is meant for servers that stream to clients that
+	// may stall. It also ends a request whose response has not begun, such as a long
+	// upload.
 	//
 	// A write under way, and every later one, fails; so does reading the request.
 	// The request's context ends with the cause [ErrIdle]. When the handler has
 	// returned, the connection is closed; an HTTP/2 connection stays, and only the
 	// stream is reset. A handler that neither reads, writes nor checks the context
 	// continues, and so does its request. Hijacked connections are not ended. Long
-	// writes are done in pieces of 64 KiB: a client that takes one in less than the
-	// limit is not idle.
+	// writes are done in pieces of 64 KiB: a client that receives a piece in less
+	// than the limit is not idle.
 	IdleLimit time.Duration
-	// Log is called with a record of each request that has ended, in the goroutine
-	// that served it, one function after the other: a function that changes the
-	// record, such as a query that must not be kept, changes it for those after it.
-	// They may keep the record.
+	// Log functions are called with a record of each request that has ended, in the
+	// goroutine that served it, one after the other. A function may change the
+	// record for the functions after it, for example to remove the query. It may
+	// keep the record.
 	Log []func(*Record)
 	// NoLog are networks whose clients are counted but not logged. IPv4 networks
 	// may be written as IPv4-mapped. Clients on unix sockets are in no network.
 	NoLog []netip.Prefix
-	// User returns the user of a request, for the log, when it has ended; empty
-	// for unknown. By default no user is known: the Authorization header is never
-	// read, as the name in it may well be a secret. The request is the one that
-	// the wrapped handler was called with.
+	// User returns the user of a request for the log, empty for unknown. It is
+	// called when the request has ended, with the request that the wrapped handler
+	// got. By default no user is known: the Authorization header is never read,
+	// since the name in it may be a secret.
 	User func(*http.Request) string
 }
 
@@ -112,9 +112,9 @@ type sample struct {
 	uptime     time.Duration
 	inProgress int64
 	seconds    int    // complete seconds in the window
-	last       slot   // the last of them
-	sum        slot   // of them
-	ended      ending // in them and in the current second
+	last       slot   // the last complete second
+	sum        slot   // of the complete seconds
+	ended      ending // in the complete seconds and in the current one
 }
 
 func (s *Stats) sample() sample {
@@ -192,13 +192,13 @@ func (s *Stats) advance(now time.Time) {
 	s.window.advance(at, whole)
 }
 
-// origin returns the client of a request; the address is invalid if it is not an IP
+// origin returns the client of a request; addr is invalid if the client has no IP
 // address. A local client is also private.
 func origin(r *http.Request) (addr netip.Addr, local, private bool) {
 	if ap, err := netip.ParseAddrPort(r.RemoteAddr); err == nil {
 		addr = ap.Addr().Unmap()
 	} else if addr, err = netip.ParseAddr(r.RemoteAddr); err == nil {
-		addr = addr.Unmap() // an outer handler has set it without a port
+		addr = addr.Unmap() // set by an outer handler, without a port
 	} else {
 		local = onUnixSocket(r)
 		return addr, local, local

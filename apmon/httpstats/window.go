@@ -5,7 +5,7 @@ import "time"
 // windowSeconds is the number of complete seconds in the window.
 const windowSeconds = 10
 
-// window counts by seconds since the start: those of the window, and the current one.
+// window holds the counts of each second of the window and of the current second.
 type window struct {
 	slots      [windowSeconds + 1]slot
 	second     int64         // the current one
@@ -47,7 +47,7 @@ func (e *ending) add(o *ending) {
 func (w *window) slot(second int64) *slot { return &w.slots[second%int64(len(w.slots))] }
 
 // advance moves to a time since the start, and calls whole for each complete second,
-// except empty ones that have left the window meanwhile.
+// except empty ones that have already left the window.
 func (w *window) advance(at time.Duration, whole func(second int64, s *slot)) {
 	now := int64(at / time.Second)
 	for w.second < now {

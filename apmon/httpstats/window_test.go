@@ -16,7 +16,7 @@ var quiet = log.New(io.Discard, "", 0)
 
 const none = -1
 
-// do has a request served by a wrapped handler, in this goroutine.
+// do serves a request with a wrapped handler, in this goroutine.
 func do(s *Stats, h http.HandlerFunc) *httptest.ResponseRecorder {
 	w := httptest.NewRecorder()
 	s.Wrap(h).ServeHTTP(w, httptest.NewRequest("GET", "/", nil))
@@ -90,7 +90,7 @@ func TestRatesOverTheWindow(t *testing.T) {
 	})
 }
 
-// The seconds between two reports are not lost to the peak.
+// The peak includes the seconds between two reports.
 func TestPeakBetweenReports(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -124,7 +124,7 @@ func TestRequestsInProgress(t *testing.T) {
 			"current_request_count": 0, "mean_request_count": 1, "request_count_peak": 2, "request_count_peak_time": float64(at),
 			"duration_min": 1000, "duration_avg": 1500, "duration_max": 2000,
 		})
-		time.Sleep(9 * time.Second) // of the ten seconds only the first still lies in
+		time.Sleep(9 * time.Second) // only the first second of the request is in the window
 		expect(t, s, map[string]float64{"mean_request_count": 0.05, "duration_min": 2000, "duration_max": 2000})
 		time.Sleep(time.Second)
 		expect(t, s, map[string]float64{"mean_request_count": 0, "duration_min": none, "duration_avg": none, "duration_max": none})
@@ -156,7 +156,7 @@ func TestBytesCountAsTheyAreWritten(t *testing.T) {
 func TestTimeGoesBack(t *testing.T) {
 	t.Parallel()
 	s := New(Options{})
-	// Whoever read the clock first comes second.
+	// The goroutine that read the clock first takes the lock second.
 	s.begun(s.start.Add(3*time.Second+500*time.Millisecond), false, false)
 	s.begun(s.start.Add(2*time.Second+900*time.Millisecond), false, false)
 	if one := s.slot(3); one.begun != 2 || s.at != 3500*time.Millisecond {
@@ -188,7 +188,7 @@ func TestReadRatio(t *testing.T) {
 	expect(t, s, map[string]float64{"mean_read_ratio": 0.5})
 	get("GET", 206, "Content-Range", "bytes 0-249999/1000000", 250_000)
 	expect(t, s, map[string]float64{"mean_read_ratio": 0.375})
-	get("GET", 200, "Content-Length", "100000", 200_000) // more than there is
+	get("GET", 200, "Content-Length", "100000", 200_000) // more than the resource
 	if got := values(t, s)["mean_read_ratio"]; math.Abs(got-1.75/3) > 1e-12 {
 		t.Errorf("ratio %v", got)
 	}

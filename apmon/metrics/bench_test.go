@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// Each also in as many goroutines as there are processors.
+// bench measures f in one goroutine, and in one for each processor.
 func bench(b *testing.B, f func()) {
 	b.Run("one", func(b *testing.B) {
 		b.ReportAllocs()
@@ -29,7 +29,7 @@ func BenchmarkCounterAdd(b *testing.B) {
 	bench(b, func() { c.Add(1) })
 }
 
-// What a counter would cost without shards.
+// BenchmarkCounterOfOneNumber measures a counter without shards, for comparison.
 func BenchmarkCounterOfOneNumber(b *testing.B) {
 	var n atomic.Int64
 	bench(b, func() { n.Add(1) })
@@ -40,7 +40,7 @@ func BenchmarkGaugeSet(b *testing.B) {
 	bench(b, func() { g.Set(7) })
 }
 
-// Every value is a new extreme.
+// BenchmarkGaugeSetRising sets a new maximum each time.
 func BenchmarkGaugeSetRising(b *testing.B) {
 	g := New().Gauge("g")
 	v := 0.
@@ -71,7 +71,7 @@ func BenchmarkLookup(b *testing.B) {
 	bench(b, func() { reg.Counter("requests").Add(1) })
 }
 
-// A reading of 100 metrics, with other readers that never read.
+// BenchmarkRead reads 100 metrics, with other readers that never read.
 func BenchmarkRead(b *testing.B) {
 	for _, readers := range []int{0, 10} {
 		b.Run(fmt.Sprint("others=", readers), func(b *testing.B) {

@@ -29,8 +29,8 @@
 //		timer.Stop()
 //	}
 //
-// [Markdown] returns the table of the parameters of each kind (docs/metrics.md); the
-// suffixes are those that ALICE's services use.
+// [Markdown] returns the table of the parameters of each kind (docs/metrics.md). Their
+// suffixes are the same as in the services of ALICE.
 //
 // # How it works
 //
@@ -41,9 +41,9 @@
 //
 // Each [Reader] has its own periods: rates and extremes "since the last report" are
 // since that reader last read. The publisher and each path of a status page have one,
-// and do not affect each other. A reader takes the sums and extremes collected so far
-// and leaves a copy for every other reader, so that counting costs the same with any
-// number of readers. A reader that never reads holds 48 bytes for each metric; one that
+// and do not affect each other. A read takes the sums and extremes collected so far and
+// keeps a copy for every other reader, so that counting costs the same with any number of
+// readers. A reader that never reads holds 48 bytes for each metric; one that
 // the program no longer references is dropped.
 //
 // The publisher has no goroutine and no clock: it is a source of the client, which calls
@@ -52,8 +52,8 @@
 // # Names
 //
 // The first call with a name makes the metric, which lasts as long as the registry. Keep
-// the metric: looking it up costs more than counting. An invalid name, one that another
-// kind of metric has, or one whose parameters another metric sends returns a metric that
-// works but is not reported: [Registry.Err] and the error of each report name it. The
-// number of names is not limited: do not make a metric for each user.
+// the metric: looking it up costs more than counting. A name may be invalid, belong to
+// another kind of metric, or lead to a parameter that another metric sends. Then the
+// metric works but is not reported, and [Registry.Err] and the error of each report name
+// it. The number of names is not limited: do not make a metric for each user.
 package metrics

@@ -47,7 +47,7 @@ func Example() {
 		queue.Set(float64(7 - i))
 		lookup.Observe(2 * float64(i)) // ms; or: timer := lookup.Start(); …; timer.Stop()
 	}
-	if err := pub.Stop(ctx); err != nil { // reports a last time
+	if err := pub.Stop(ctx); err != nil { // sends a last report
 		fmt.Println(err)
 	}
 	// Output:

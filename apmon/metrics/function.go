@@ -15,8 +15,8 @@ import (
 // funcWait bounds the wait of a reading for a function.
 const funcWait = 5 * time.Second
 
-// function is a function of [Registry.AddFunc]. It runs once at a time in its own
-// goroutine, so that one that hangs costs one goroutine, however often the registry is
+// function is a function of [Registry.AddFunc]. Each runs in its own goroutine, once at a
+// time, so that a function that hangs costs one goroutine, however often the registry is
 // read.
 type function struct {
 	f func(add func(apmon.Param))
@@ -25,8 +25,8 @@ type function struct {
 	call *call // under way, nil for none
 }
 
-// call is one call of a function. When done is closed, the rest no longer
-// changes.
+// call is one call of a function. When done is closed, the other fields no longer
+// change.
 type call struct {
 	started time.Time
 	done    chan struct{}
@@ -51,7 +51,7 @@ func (f *function) run(c *call, panicked func()) {
 	defer func() {
 		if p := recover(); p != nil {
 			panicked()
-			c.err = fmt.Errorf("metrics: panic of a function: %v", p)
+			c.err = fmt.Errorf("metrics: panic in a function: %v", p)
 		}
 		f.mu.Lock()
 		f.call = nil

@@ -26,7 +26,7 @@ func (g *Gauge) Set(v float64) {
 		g.ignored.Add(1)
 		return
 	}
-	// The value comes first, for a reader between the two lines.
+	// Store the value first, for a reader between the two lines.
 	g.value.Store(math.Float64bits(v))
 	g.reach(v)
 }
@@ -74,7 +74,7 @@ func (g *Gauge) load() float64 { return math.Float64frombits(g.value.Load()) }
 // unset makes the value unknown.
 func (g *Gauge) unset() { g.value.Store(math.Float64bits(math.NaN())) }
 
-// cut returns the extremes since the last cut, and begins anew.
+// cut returns the extremes since the last cut, and resets them.
 func (g *Gauge) cut() span {
 	s := empty
 	s.min = math.Float64frombits(g.min.Swap(math.Float64bits(s.min)))

@@ -35,12 +35,12 @@ func want(t testing.TB, got map[string]float64, want map[string]float64) {
 	t.Helper()
 	for name, w := range want {
 		if g, ok := got[name]; !ok || g != w {
-			t.Errorf("%s: %v (there: %v), want %v", name, g, ok, w)
+			t.Errorf("%s: %v (present: %v), want %v", name, g, ok, w)
 		}
 	}
 }
 
-// absent asserts that names are not there.
+// absent asserts that got has none of the names.
 func absent(t testing.TB, got map[string]float64, names ...string) {
 	t.Helper()
 	for _, name := range names {

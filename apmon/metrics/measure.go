@@ -60,7 +60,7 @@ func (m *Measure) Observe(v float64) {
 	c.mu.Unlock()
 }
 
-// Start starts a timer: defer m.Start().Stop() measures a function, in ms.
+// Start starts a timer. To measure a function: defer m.Start().Stop().
 func (m *Measure) Start() Timer { return Timer{m, time.Now()} }
 
 // Timer measures a duration.
@@ -69,14 +69,14 @@ type Timer struct {
 	start time.Time
 }
 
-// Stop observes the time since the start, in ms, and returns it, at each call.
+// Stop observes the time since the start, in ms, and returns it. Each call adds a value.
 func (t Timer) Stop() time.Duration {
 	took := time.Since(t.start)
 	t.m.Observe(took.Seconds() * 1000)
 	return took
 }
 
-// cut returns the sums since the last cut, and begins anew.
+// cut returns the sums since the last cut, and resets them.
 func (m *Measure) cut() span {
 	s := empty
 	for i := range m.cells {

@@ -9,8 +9,8 @@ import (
 	"github.com/apmon-go/apmon/xdr"
 )
 
-// Process is what the kernel and Go's runtime know of this process. What is
-// unknown is not sent.
+// Process holds values of this process from the kernel and from Go's runtime. Unknown
+// values are not sent.
 type Process struct {
 	Uptime     procinfo.Value // s
 	RSS        procinfo.Value // bytes
@@ -20,14 +20,15 @@ type Process struct {
 	Threads    procinfo.Value
 	OpenFiles  procinfo.Value
 	Goroutines procinfo.Value
-	Heap       procinfo.Value // bytes of objects, with those not yet swept
+	Heap       procinfo.Value // bytes of objects, including those not yet swept
 }
 
-// started is about when the process did, for systems that do not tell.
+// started is about the start of the process, for systems that do not report it.
 var started = time.Now()
 
-// ReadProcess reads it. On other systems than Linux Uptime (since this package
-// was loaded), Goroutines, Heap and, with Go 1.26, Threads (of Go) are known.
+// ReadProcess reads the values of this process. Systems other than Linux have only Uptime
+// (since this package was loaded), Goroutines, Heap and, with Go 1.26, Threads (those of
+// Go).
 func ReadProcess() Process {
 	p := Process{Uptime: procinfo.Known(time.Since(started).Seconds())}
 	p.Goroutines = procinfo.Known(float64(runtime.NumGoroutine()))
@@ -61,7 +62,7 @@ type processRow struct {
 	scale float64
 }
 
-// processRows is what [Registry.AddRuntime] adds by reading; KB is KiB.
+// processRows is the table of the values that [Registry.AddRuntime] adds; KB is KiB.
 var processRows = []processRow{
 	{"process_uptime", "/proc/self/stat", Row{"", "s", "time since the process started", false}, func(p *Process) procinfo.Value { return p.Uptime }, 1},
 	{"process_rss", "/proc/self/statm", Row{"", "KB", "resident memory", false}, func(p *Process) procinfo.Value { return p.RSS }, 1. / 1024},
@@ -71,10 +72,10 @@ var processRows = []processRow{
 	{"process_threads", "/proc/self/stat", Row{"", "count", "threads", false}, func(p *Process) procinfo.Value { return p.Threads }, 1},
 	{"process_open_files", "/proc/self/fd", Row{"", "count", "open file descriptors", false}, func(p *Process) procinfo.Value { return p.OpenFiles }, 1},
 	{"go_goroutines", "runtime", Row{"", "count", "goroutines", false}, func(p *Process) procinfo.Value { return p.Goroutines }, 1},
-	{"go_heap", "runtime/metrics", Row{"", "KB", "objects on the heap, with those not yet swept", false}, func(p *Process) procinfo.Value { return p.Heap }, 1. / 1024},
+	{"go_heap", "runtime/metrics", Row{"", "KB", "objects on the heap, including those not yet swept", false}, func(p *Process) procinfo.Value { return p.Heap }, 1. / 1024},
 }
 
-// append appends what is known and has a name of its own.
+// append appends the known values, except those whose name another metric has.
 func (p *Process) append(values []Value, sends func(param string) string) []Value {
 	for i := range processRows {
 		r := &processRows[i]

@@ -29,28 +29,27 @@ type PublishOptions struct {
 	Cluster  string        // empty for the client's default
 	Node     string        // empty for the client's default
 	Interval time.Duration // between two reports; 0 for 10 s, at least 1 s
-	// ChangesOnly omits parameters that are as in the report before.
+	// ChangesOnly omits parameters that have not changed since the previous report.
 	ChangesOnly bool
-	// RefreshEvery is the number of reports after which one holds all parameters
-	// again; 0 for as many as take 300 s. They must take less than 900 s, see
-	// [ParamLifetime].
+	// With ChangesOnly, every RefreshEvery-th report holds all parameters; 0 for
+	// one each 300 s. It must be more often than every 900 s, see [ParamLifetime].
 	RefreshEvery int
 }
 
 // Publisher reports a registry. Make one with [Publish].
 type Publisher struct {
 	reg    *Registry
-	source *apmon.Monitored
+	source *apmon.MonitoredSource
 	work   *publication
 	once   sync.Once
 	err    error // of the last report
 }
 
-// Publish adds a registry to the reports of a client, until [Publisher.Stop]. The reports
-// are made in the background after [apmon.Client.Monitor], called once for the client
-// before or after, the first at a random offset; and by [apmon.Client.Report]. The
-// client also reports the host unless its options or configuration say otherwise, such
-// as [apmon.Options.WithoutHost].
+// Publish adds a registry to the reports of a client, until [Publisher.Stop].
+// [apmon.Client.Monitor], called once before or after Publish, makes the reports in the
+// background, the first at a random offset; so does [apmon.Client.Report] in the
+// foreground. The client also reports the host, unless its options (such as
+// [apmon.Options.WithoutHost]) or its configuration switch that off.
 //
 // The client counts and logs reports that fail and functions that panic (see
 // [apmon.Stats]); later reports are not affected.
@@ -74,7 +73,7 @@ func Publish(c *apmon.Client, reg *Registry, o PublishOptions) (*Publisher, erro
 	p.source, err = c.AddMessenger(p.work, apmon.ReportOptions{Name: "metrics", Cluster: o.Cluster, Node: o.Node, Interval: o.Interval})
 	if err != nil {
 		reg.published.Store(false)
-		return nil, err // it names the source, which is metrics
+		return nil, err // err names the source, which is metrics
 	}
 	return p, nil
 }
@@ -101,7 +100,7 @@ type publication struct {
 	mu       sync.Mutex
 	stopping bool // the next report is the last
 
-	// The fields below belong to the reports, which are made one at a time.
+	// The fields below are used only by reports, which are never concurrent.
 	ended  bool
 	since  int // reports since the last of all parameters
 	last   map[string]apmon.Param

@@ -16,7 +16,7 @@ import (
 	"github.com/apmon-go/apmon/xdr"
 )
 
-// sent keeps what a client sends.
+// sent keeps the datagrams of a client.
 type sent struct {
 	mu        sync.Mutex
 	start     time.Time
@@ -24,7 +24,7 @@ type sent struct {
 	datagrams []*xdr.Datagram
 }
 
-// client makes a client that reports nothing of its own.
+// client makes a client that does not report the host or itself.
 func client(t *testing.T, opts ...apmon.Option) (*apmon.Client, *sent) {
 	t.Helper()
 	s := &sent{start: time.Now()}
@@ -128,7 +128,7 @@ func TestPublish(t *testing.T) {
 		if got := len(s.all()); got != n {
 			t.Errorf("%d reports after the last", got-n)
 		}
-		// Once stopped, it may be published again.
+		// After Stop it may be published again.
 		if err := publish(t, c, reg, PublishOptions{}).Stop(t.Context()); err != nil || s.value("requests") != 8 {
 			t.Errorf("again: %v, %v requests", err, s.value("requests"))
 		}
@@ -166,7 +166,7 @@ func TestPublishChangesOnly(t *testing.T) {
 			{nothing, everything},
 			{nothing, ""},
 			{func() { a.Set(2) }, "a a_max"},
-			{nothing, "a_min"}, // it has been 2 all the time
+			{nothing, "a_min"}, // a was 2 throughout
 			{nothing, everything},
 			{func() { b.Set(0) }, "b b_min"},
 			{func() { state = "RUNNING" }, "b_max state"},
@@ -304,7 +304,7 @@ func TestStopEndsWithItsContext(t *testing.T) {
 		close(release)
 		synctest.Wait()
 		if n := len(s.all()); n != 0 {
-			t.Errorf("%d reports of what was stopped", n)
+			t.Errorf("%d reports of the stopped publisher", n)
 		}
 	})
 }
@@ -329,7 +329,7 @@ func TestPublishRefuses(t *testing.T) {
 			if _, err := Publish(c, reg, tt.o); err == nil || !strings.Contains(err.Error(), tt.want) {
 				t.Errorf("%+v: %v", tt.o, err)
 			}
-			publish(t, c, reg, PublishOptions{RefreshEvery: 89}) // what was refused left nothing behind
+			publish(t, c, reg, PublishOptions{RefreshEvery: 89}) // a refused Publish has no effect
 			if _, err := Publish(c, reg, PublishOptions{}); !errors.Is(err, ErrPublished) {
 				t.Errorf("twice: %v", err)
 			}

@@ -25,13 +25,13 @@ type Reader struct {
 
 // seen is the state of a metric at the last read of a reader.
 type seen struct {
-	span         // that other readers have cut since
+	span         // cut by other readers since
 	total, other int64
 }
 
 // Value is one parameter of a reading.
 type Value struct {
-	apmon.Param        // as it is sent
+	apmon.Param        // as sent
 	Metric      string // the name of the metric; for functions and the process that of the parameter
 	Kind        Kind
 	Row
@@ -48,8 +48,8 @@ func (r *Registry) NewReader() *Reader {
 }
 
 // Read returns the known parameters, each once. It waits at most 5 s for functions. The
-// error joins [Registry.Err] and the errors of functions; the values are valid all the
-// same.
+// error joins [Registry.Err] and the errors of functions; the values are valid in any
+// case.
 func (rd *Reader) Read() ([]Value, error) { return rd.readAll(context.Background()) }
 
 // readAll is Read with a context that bounds the wait for functions.
@@ -104,7 +104,7 @@ func (rd *Reader) read(values []Value) []Value {
 	now := time.Now()
 	p := period{seconds: now.Sub(rd.last).Seconds()}
 	if p.seconds <= 0 {
-		now = rd.last // no time has passed: the changes belong to the next rate
+		now = rd.last // no time has passed: count the changes in the next rate
 	}
 	for i, e := range entries {
 		s := rd.at(i)
@@ -160,7 +160,7 @@ func (rd *Reader) at(i int) *seen {
 	return &rd.seen[i]
 }
 
-// others returns the readers except one, and drops those that the program no longer
+// others returns the readers except one. It drops the readers that the program no longer
 // references. The caller holds r.reading.
 func (r *Registry) others(but *Reader) (others []*Reader) {
 	kept := r.readers[:0]
@@ -190,8 +190,8 @@ func (r *Registry) take(params []apmon.Param, values []Value, added map[string]b
 		}
 		if e != nil {
 			r.ignored.Add(1)
-			if err == nil { // one is enough to find the function
-				err = fmt.Errorf("metrics: of a function: %w", e)
+			if err == nil { // keep one, to identify the function
+				err = fmt.Errorf("metrics: function: %w", e)
 			}
 			continue
 		}

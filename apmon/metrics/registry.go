@@ -22,11 +22,11 @@ type Registry struct {
 
 	mu      sync.RWMutex // guards the fields below; held briefly
 	byName  map[string]*entry
-	sent    map[string]string // by the parameter: the metric that sends it
+	sent    map[string]string // the metric that sends a parameter, by its name
 	entries []*entry          // only appended to
 	funcs   []*function
 	errs    []error
-	probe   *probe // nil without Runtime
+	probe   *probe // nil without AddRuntime
 
 	reading sync.Mutex // held by one reader at a time
 	readers []weak.Pointer[Reader]
@@ -66,22 +66,22 @@ func (r *Registry) Cache(name string) *Cache {
 	return lookup(r, name, KindCache, func() *Cache { return new(Cache) })
 }
 
-// AddFunc adds a function that every reading calls to add further parameters. Numbers are
-// sent as real64. A parameter that is invalid, or has the name of another parameter of
-// the reading, is ignored and counted. A panic is recovered and counted; parameters
-// added before it are kept.
+// AddFunc adds a function that every read of the registry calls to add further
+// parameters. Numbers are sent as real64. A parameter that is invalid, or has the name of
+// another parameter of the same read, is ignored and counted. A panic is recovered and
+// counted; parameters added before it are kept.
 //
-// F runs in its own goroutine, once at a time: two simultaneous readings share its
-// parameters. A reading waits for it until 5 s after its start; until it returns,
-// readings lack its parameters, and their error names it. Several functions run at the
-// same time.
+// F runs in its own goroutine, once at a time: two simultaneous reads share its
+// parameters. A read waits for it until 5 s after its start. Later reads lack its
+// parameters until it returns, and their error names it. Several functions run
+// concurrently.
 func (r *Registry) AddFunc(f func(add func(apmon.Param))) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.funcs = append(r.funcs, &function{f: f})
 }
 
-// Err returns the errors of the names of metrics, nil for none. Errors of invalid names
+// Err joins the errors of the names of metrics. It returns nil for none. Errors of invalid names
 // wrap [apmon.ErrBadName].
 func (r *Registry) Err() error {
 	r.mu.RLock()
@@ -89,9 +89,9 @@ func (r *Registry) Err() error {
 	return errors.Join(r.errs...)
 }
 
-// Stats counts wrong uses of a registry since it was made.
+// Stats counts incorrect input and panics of a registry since it was made.
 type Stats struct {
-	Ignored uint64 // NaN, infinite or negative input, parameters of functions that cannot be sent
+	Ignored uint64 // values that are NaN, infinite or negative, and parameters of functions that cannot be sent
 	Panics  uint64 // of functions
 }
 
@@ -114,7 +114,7 @@ func lookup[M any](r *Registry, name string, kind Kind, fresh func() *M) *M {
 	err := r.add(name, kind, m)
 	if e = r.byName[name]; e != nil {
 		if m, ok := e.metric.(*M); ok {
-			return m // another goroutine may have made it meanwhile
+			return m // another goroutine has made it
 		}
 	}
 	r.note(err)
@@ -148,7 +148,7 @@ func (r *Registry) add(name string, kind Kind, m any) error {
 	return nil
 }
 
-// maxErrors is how many different errors are kept.
+// maxErrors is the number of different errors that are kept.
 const maxErrors = 10
 
 // note keeps an error of a name. The caller holds r.mu.

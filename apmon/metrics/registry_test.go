@@ -23,7 +23,7 @@ import (
 
 var update = flag.Bool("update", false, "write docs/metrics.md")
 
-func TestWhatEachKindSends(t *testing.T) {
+func TestParametersOfEachKind(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		reg := New()
@@ -48,7 +48,7 @@ func TestWhatEachKindSends(t *testing.T) {
 		c.Miss()
 		time.Sleep(10 * time.Second)
 		want(t, read(t, rd), map[string]float64{
-			"requests": 30, "requests_R": 3, // those that had come when no time had passed
+			"requests": 30, "requests_R": 3, // with those counted while no time had passed
 			"queue_len": 3, "queue_len_min": -2, "queue_len_max": 9,
 			"lookup_sum": 17, "lookup_cnt": 4, "lookup_avg": 4.25, "lookup_min": -2, "lookup_max": 9, "lookup_R": 1.7, "lookup_cnt_R": 0.4,
 			"names_hits": 3, "names_misses": 1, "names_total": 4, "names_hit_percent": 75, "names_miss_percent": 25,
@@ -192,7 +192,7 @@ func TestInputThatIsNoNumberIsIgnored(t *testing.T) {
 	if got, want := reg.Stats(), (Stats{Ignored: 11}); got != want {
 		t.Errorf("%+v, want %+v", got, want)
 	}
-	// A sum beyond all numbers is unknown, and does not spoil the next.
+	// An infinite sum is unknown, and does not affect the next.
 	got = read(t, rd)
 	absent(t, got, "m_sum", "m_avg")
 	want(t, got, map[string]float64{"m_cnt": 2, "m_max": math.MaxFloat64, "g": math.MaxFloat64})
@@ -251,13 +251,13 @@ func TestFunctions(t *testing.T) {
 		add(apmon.Int("threads", 4))
 		add(apmon.String("state", "RUNNING"))
 		add(apmon.Float("nan", math.NaN()))
-		add(apmon.Int("c", 7)) // is the counter's
+		add(apmon.Int("c", 7)) // sent by the counter
 		add(apmon.Int("", 7))
 		add(apmon.Float("share", 0.5))
 	})
 	reg.AddFunc(func(add func(apmon.Param)) {
 		add(apmon.Int("before", 1))
-		add(apmon.Int("threads", 5)) // is the first function's
+		add(apmon.Int("threads", 5)) // sent by the first function
 		panic("oops")
 	})
 	reg.AddFunc(func(add func(apmon.Param)) {
@@ -265,7 +265,7 @@ func TestFunctions(t *testing.T) {
 		add(apmon.Int("after", 1))
 	})
 	values, err := rd.Read()
-	for _, w := range []string{`parameter "nan": bad value`, `parameter "threads" is sent already`, "panic of a function: oops"} {
+	for _, w := range []string{`parameter "nan": bad value`, `parameter "threads" is sent already`, "panic in a function: oops"} {
 		if err == nil || !strings.Contains(err.Error(), w) {
 			t.Errorf("error %v lacks %q", err, w)
 		}
@@ -286,8 +286,8 @@ func TestFunctions(t *testing.T) {
 	}
 }
 
-// A function that hangs, or ends its goroutine, costs one goroutine however often
-// the registry is read, and nothing but its own parameters is missing.
+// A function that hangs, or ends its goroutine, costs one goroutine, however often the
+// registry is read. Only its own parameters are missing.
 func TestFunctionsThatDoNotReturn(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

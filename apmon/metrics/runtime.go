@@ -17,11 +17,11 @@ const (
 )
 
 // AddRuntime adds metrics of the process: uptime, memory, CPU time, threads, open file
-// descriptors, goroutines, heap (see [Process]), pauses of the garbage collector, and the
-// delay of a goroutine that is due after 100 ms. For the last two it starts a goroutine,
-// which [Registry.Close] ends. A second call does nothing.
+// descriptors, goroutines, heap (see [Process]), pauses of the garbage collector, and
+// the delay of a goroutine that is due after 100 ms. For the last two it starts a
+// goroutine, which [Registry.Close] ends. A second call does nothing.
 //
-// If a metric of the program has one of these names already, that of the process is not
+// If another metric has one of these names already, the metric of the process is not
 // reported: see [Registry.Err].
 func (r *Registry) AddRuntime() {
 	r.mu.Lock()
@@ -34,7 +34,7 @@ func (r *Registry) AddRuntime() {
 	for i := range processRows {
 		name := processRows[i].name
 		if other, ok := r.sent[name]; ok {
-			r.note(fmt.Errorf("metrics: Runtime would send %s, which is sent by %s already", name, safetext.Quote(other)))
+			r.note(fmt.Errorf("metrics: AddRuntime would send %s, which is sent by %s already", name, safetext.Quote(other)))
 			continue
 		}
 		r.sent[name] = processOwner
@@ -45,7 +45,7 @@ func (r *Registry) AddRuntime() {
 }
 
 // processOwner is the name in [Registry].sent for the parameters of the process.
-const processOwner = "Runtime"
+const processOwner = "AddRuntime"
 
 // Close ends the goroutine of [Registry.AddRuntime], and waits for it. Other metrics keep
 // working. It may be called more than once, and returns nil.

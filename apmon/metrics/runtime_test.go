@@ -43,7 +43,7 @@ func TestRuntime(t *testing.T) {
 	}
 	reg.Close()
 	reg.Close()
-	absent(t, read(t, rd), latencyName) // unknown once nobody measures it
+	absent(t, read(t, rd), latencyName) // unknown after Close
 	want(t, read(t, rd), map[string]float64{pauseName + "_cnt": 0})
 }
 
@@ -75,7 +75,7 @@ func TestRuntimeLeavesTheProgramsNames(t *testing.T) {
 	if got["go_heap"] <= 0 {
 		t.Errorf("go_heap: %v", got["go_heap"])
 	}
-	for _, w := range []string{`Runtime would send process_uptime, which is sent by "process_uptime"`, `gauge "go_heap" would send "go_heap", which is sent by "Runtime"`} {
+	for _, w := range []string{`AddRuntime would send process_uptime, which is sent by "process_uptime"`, `gauge "go_heap" would send "go_heap", which is sent by "AddRuntime"`} {
 		if err == nil || !strings.Contains(err.Error(), w) {
 			t.Errorf("error %v lacks %q", err, w)
 		}

@@ -8,8 +8,8 @@ import (
 // Kind is a kind of metric.
 type Kind int
 
-// The kinds. To add one: 1. a code and its name here, 2. its table, 3. a case of
-// [Reader.Read].
+// The kinds. To add one: 1. add a code and its name here, 2. add its table, 3. add a case
+// to [Reader.Read].
 const (
 	KindFunc Kind = iota // a parameter that a function has added
 	KindCounter
@@ -29,7 +29,7 @@ func (k Kind) String() string {
 
 var kindNames = [...]string{"func", "counter", "gauge", "measure", "cache", "process"}
 
-// Row describes a parameter that a kind sends.
+// Row describes a parameter of a kind of metric.
 type Row struct {
 	Suffix  string // after the name of the metric
 	Unit    string // empty for the unit of the measured values
@@ -38,7 +38,7 @@ type Row struct {
 }
 
 // row is a line of the table of a kind. Values of get that are NaN or infinite are not
-// sent: such as rates over no time, or the minimum of no values.
+// sent, such as rates over no time or the minimum of no values.
 type row struct {
 	Row
 	get func(*period) float64

@@ -47,7 +47,7 @@ type Options struct {
 	Remote bool
 }
 
-// Option replaces a part of the surroundings.
+// Option replaces the logger.
 type Option func(*Profiler)
 
 // WithLogger sets the logger, which [Profiler.StartLogging] needs. By default
@@ -66,7 +66,7 @@ type Profiler struct {
 
 	mu   sync.Mutex
 	stop context.CancelFunc // ends the logging; nil when none runs
-	done chan struct{}      // closed when that has ended
+	done chan struct{}      // closed when the logging has ended
 }
 
 // Listen serves profiles at an address, host:port with port 0 for a free one, until
@@ -78,7 +78,7 @@ type Profiler struct {
 //	POST /stop                       see [Profiler.StopLogging]
 //
 // Unless Remote is set, an address that is not loopback is an error, and only
-// requests from this machine are answered, others get 403. A process can run one
+// requests from this machine are answered; others get 403. A process can run one
 // CPU profile at a time; a second request gets 409.
 func Listen(address string, options Options, opts ...Option) (*Profiler, error) {
 	addr, err := net.ResolveTCPAddr("tcp", address)
@@ -112,14 +112,14 @@ func Listen(address string, options Options, opts ...Option) (*Profiler, error) 
 	return p, nil
 }
 
-// handler answers the requests that are permitted.
+// handler answers the permitted requests, others with 403.
 func (p *Profiler) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /profile", p.serveCPU)
 	mux.HandleFunc("GET /{name}", serveNamed)
 	mux.HandleFunc("POST /start", p.serveStart)
 	mux.HandleFunc("POST /stop", func(http.ResponseWriter, *http.Request) { p.StopLogging() })
-	// A page in a browser could start profiling.
+	// Without this check, a page in a browser could start profiling.
 	guarded := http.NewCrossOriginProtection().Handler(mux)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !p.remote && !(loopback.Request(r) && loopback.SameSite(r)) {
@@ -130,7 +130,7 @@ func (p *Profiler) handler() http.Handler {
 	})
 }
 
-// Addr returns the address it listens on.
+// Addr returns the address that p listens on.
 func (p *Profiler) Addr() net.Addr { return p.listener.Addr() }
 
 // Close ends the profiles under way and stops listening. It may be called more than
@@ -149,10 +149,9 @@ func (p *Profiler) Close() error {
 }
 
 // StartLogging writes CPU profiles to the log: the functions that used most CPU time
-// during length. It logs one profile, or if every is not 0 one each time that long
-// after the start of the one before. It returns at once. The error is [ErrRunning],
-// or names a time out of range: a profile lasts from 1 ms to [MaxProfile], and less
-// than every.
+// during length. It logs one profile or, if every is not 0, one profile at each such
+// interval. It returns at once. The error is [ErrRunning], or names a time out of
+// range: a profile lasts from 1 ms to [MaxProfile], and less than every.
 func (p *Profiler) StartLogging(length, every time.Duration) error {
 	if err := checkLength(length); err != nil {
 		return err
@@ -182,8 +181,8 @@ func (p *Profiler) StartLogging(length, every time.Duration) error {
 	return nil
 }
 
-// StopLogging ends the logging and waits for it; the profile under way is logged up
-// to now. It does nothing if none runs.
+// StopLogging ends the logging and waits for its end. It logs the profile under way,
+// which ends now. It does nothing if the logging is not running.
 func (p *Profiler) StopLogging() {
 	p.mu.Lock()
 	stop, done := p.stop, p.done
@@ -204,7 +203,7 @@ func (p *Profiler) run(ctx context.Context, length, every time.Duration) {
 	}
 }
 
-// logged is the number of functions that a profile in the log has.
+// logged is the number of functions in a logged profile.
 const logged = 15
 
 func (p *Profiler) logProfile(ctx context.Context, length time.Duration) {

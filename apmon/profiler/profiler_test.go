@@ -18,7 +18,7 @@ import (
 	"github.com/apmon-go/apmon/internal/testkit"
 )
 
-// These tests take turns: a process has one CPU profile at a time.
+// These tests do not run in parallel: a process can run one CPU profile at a time.
 
 // burn spends CPU time in spin until the end of the test.
 func burn(t *testing.T) {
@@ -54,7 +54,7 @@ func listen(t *testing.T) (*Profiler, *testkit.Log) {
 	return p, j
 }
 
-// ask asks a profiler over its port.
+// ask sends a request to a profiler.
 func ask(t *testing.T, p *Profiler, method, path string, headers ...string) (int, []byte) {
 	t.Helper()
 	r, err := http.NewRequest(method, "http://"+p.Addr().String()+path, nil)
@@ -94,7 +94,7 @@ func TestProfilerAddresses(t *testing.T) {
 			t.Errorf("%q: %v", addr, err)
 		}
 	}
-	// With Remote such an address is tried; this one is nobody's.
+	// With Remote, Listen tries such an address; no machine has this one.
 	p, err := Listen("192.0.2.1:0", Options{Remote: true})
 	if err == nil {
 		p.Close()
@@ -146,7 +146,7 @@ func TestProfileOnRequest(t *testing.T) {
 func TestProfileToTheLog(t *testing.T) {
 	p, j := listen(t)
 	burn(t)
-	// Again and again, until it is stopped.
+	// Repeatedly, until StopLogging.
 	if code, b := ask(t, p, "POST", "/start?seconds=0.1&every=0.11"); code != 200 {
 		t.Fatalf("%d %s", code, b)
 	}
@@ -160,7 +160,7 @@ func TestProfileToTheLog(t *testing.T) {
 	ask(t, p, "POST", "/stop")
 	n := j.Count("of=100ms")
 
-	// Once; what there is when it is stopped is logged.
+	// Once; StopLogging logs the profile under way.
 	if err := p.StartLogging(time.Minute, 0); err != nil {
 		t.Fatal(err)
 	}
@@ -172,7 +172,7 @@ func TestProfileToTheLog(t *testing.T) {
 	if err := p.StartLogging(time.Millisecond, 0); err != nil {
 		t.Error(err)
 	}
-	testkit.Eventually(t, "the end of what runs once", func() bool {
+	testkit.Eventually(t, "the end of a single profile", func() bool {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		return p.stop == nil
@@ -215,7 +215,7 @@ func TestCloseEndsProfiles(t *testing.T) {
 		t.Error("started after Close")
 	}
 
-	// Also one that somebody waits for.
+	// Also a profile that a client waits for.
 	p, _ = listen(t)
 	code := make(chan int)
 	go func() {
@@ -237,7 +237,7 @@ func TestCloseEndsProfiles(t *testing.T) {
 	}
 }
 
-// zipped is a profile of these fields.
+// zipped returns a profile of these fields.
 func zipped(b ...byte) []byte {
 	var out bytes.Buffer
 	z := gzip.NewWriter(&out)
@@ -257,7 +257,7 @@ func TestBusiest(t *testing.T) {
 		message(4, 1<<3, 2, 4<<3|2, 2, 1<<3, 2),                                      // location 2: outer
 		message(2, 1<<3|2, 2, 1, 2, 2<<3|2, 2, 1, 100),                               // inner < outer < outer
 		message(2, 1<<3, 2, 2<<3, 1, 2<<3, 50),                                       // outer, unpacked
-		[]byte{12 << 3, 1, 13<<3 | 1, 0, 0, 0, 0, 0, 0, 0, 0, 14<<3 | 5, 0, 0, 0, 0}, // what it does not know
+		[]byte{12 << 3, 1, 13<<3 | 1, 0, 0, 0, 0, 0, 0, 0, 0, 14<<3 | 5, 0, 0, 0, 0}, // unknown fields
 	)
 	total, top, err := busiest(zipped(profile...), 10)
 	if want := []spent{{"inner", 100, 100}, {"outer", 50, 150}}; err != nil || total != 150 || !slices.Equal(top, want) {

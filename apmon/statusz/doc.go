@@ -8,7 +8,7 @@
 //	mux.Handle("/metrics", page) // Prometheus's text format
 //	go http.ListenAndServe("127.0.0.1:8080", mux)
 //
-// The JSON is
+// The JSON has the form
 //
 //	{"process": {"uptime": s, "num_fds": n, "meminfo": {"rss_bytes": …, "vsz_bytes": …},
 //	             "cpu": {"user_time": s, "system_time": s, "num_threads": n}},
@@ -16,20 +16,21 @@
 //	 "texts": {name: text}, "registry": {"ignored": n, "panics": n, "error": text},
 //	 "sender": {…}}
 //
-// where counters is whatever only goes up, max_gauges and min_gauges the extremes
-// of the gauges by their own names, gauges everything else, under the names it is
-// sent under, and sender the client's [apmon.Stats], field by field. What is
-// unknown is absent. No password is in it.
+// Counters holds the values that only go up, max_gauges and min_gauges the extremes of
+// the gauges under the names of the gauges, and gauges all other values, under the names
+// of the sent parameters. Sender holds the fields of the client's [apmon.Stats]. Unknown
+// values are absent. The page contains no passwords.
 //
 // # How it works
 //
-// Each of the two formats has a [metrics.Reader] of its own: rates, extremes and
-// the rest that is "since the last report" is since that format was last asked
-// for, and neither takes anything from the other or from what is published. Two
-// who ask for the same format share its periods.
+// Each of the two formats has its own [metrics.Reader]: rates, extremes and other values
+// "since the last report" are since the last request of that format. The formats do not
+// affect each other, nor the published reports. Two clients that request the same format
+// share its periods.
 //
 // # Access
 //
-// [Loopback] decides, unless the caller brings a filter: the peer must be this
-// machine, and so must every hop that a proxy names. Others get 403.
+// By default [Loopback] filters the requests: the peer must be on this machine, and so
+// must every hop that a proxy names. Other requests get 403. [Options].Filter replaces
+// the filter.
 package statusz

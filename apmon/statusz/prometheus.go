@@ -74,7 +74,7 @@ func (p *Page) writePrometheus() []byte {
 	e.process(metrics.ReadProcess())
 	values, _ := p.prometheus.Read() // the JSON page shows the error
 	st := p.reg.Stats()
-	e.one("apmon_metrics_ignored", true, "Input that is no number, and parameters of functions that cannot be sent.", float64(st.Ignored))
+	e.one("apmon_metrics_ignored", true, "Values that are not numbers, and parameters of functions that cannot be sent.", float64(st.Ignored))
 	e.one("apmon_metrics_panics", true, "Panics of functions.", float64(st.Panics))
 	if p.opt.Client != nil {
 		e.sender(p.opt.Client.Stats())
@@ -93,7 +93,8 @@ func (p *Page) writePrometheus() []byte {
 	return e.Bytes()
 }
 
-// process uses the names of the Prometheus libraries where they have one.
+// process writes the values of the process, under the names that the Prometheus libraries
+// use if they have one.
 func (e *exposition) process(p metrics.Process) {
 	for _, m := range []struct {
 		name  string
@@ -117,18 +118,18 @@ func (e *exposition) process(p metrics.Process) {
 
 // sender writes the statistics of a client.
 func (e *exposition) sender(s apmon.Stats) {
-	e.one("apmon_messages", true, "Messages handed to the destinations.", float64(s.Messages))
+	e.one("apmon_messages", true, "Messages passed to the destinations.", float64(s.Messages))
 	e.one("apmon_rate_limited", true, "Messages over the rate limit.", float64(s.RateLimited))
-	e.one("apmon_no_destination", true, "Messages not sent as no name had been resolved.", float64(s.NoDestination))
+	e.one("apmon_no_destination", true, "Messages not sent since no destination had an address.", float64(s.NoDestination))
 	e.one("apmon_bad_parameters", true, "Parameters left out of their messages.", float64(s.BadParameters))
 	for _, m := range []struct {
 		name, help string
 		value      func(*apmon.DestinationStats) uint64
 	}{
-		{"sent", "Datagrams that the kernel took.", func(d *apmon.DestinationStats) uint64 { return d.Sent }},
+		{"sent", "Datagrams that the kernel accepted.", func(d *apmon.DestinationStats) uint64 { return d.Sent }},
 		{"bytes", "Bytes in these.", func(d *apmon.DestinationStats) uint64 { return d.Bytes }},
 		{"unsent", "Datagrams that could not be sent.", func(d *apmon.DestinationStats) uint64 { return d.Unsent }},
-		{"refused", "Answers that a datagram was not taken.", func(d *apmon.DestinationStats) uint64 { return d.Refused }},
+		{"refused", "Refusals of earlier datagrams.", func(d *apmon.DestinationStats) uint64 { return d.Refused }},
 		{"lookup_failures", "Failed look-ups of the name.", func(d *apmon.DestinationStats) uint64 { return d.LookupFailures }},
 	} {
 		if len(s.Destinations) > 0 {
@@ -152,8 +153,8 @@ func (e *exposition) sender(s apmon.Stats) {
 	}
 	for i, m := range []struct{ name, help string }{
 		{"reports", "Reports made."},
-		{"reports_skipped", "Reports not made, as the one before was under way."},
-		{"reports_failed", "Reports that were not whole."},
+		{"reports_skipped", "Reports not made since the previous one was under way."},
+		{"reports_failed", "Reports that failed or were incomplete."},
 	} {
 		if len(names) > 0 {
 			family := e.family("apmon_"+m.name, true, m.help)

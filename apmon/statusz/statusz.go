@@ -31,9 +31,9 @@ type Options struct {
 // addresses too. Another address of this machine is not loopback. A proxy on this
 // machine that adds no header cannot be distinguished from a local client.
 //
-// A browser on this machine is a local client too, whatever page it shows: a page
-// whose name is made to resolve to a loopback address (DNS rebinding) can read the
-// answer. Where that matters, use a filter that also checks the Host.
+// A browser on this machine is a local client too, for any page that it shows. A page
+// whose name resolves to a loopback address (DNS rebinding) can read the response. If
+// that is a risk, use a filter that also checks the Host.
 func Loopback(r *http.Request) bool { return loopback.Request(r) }
 
 // Page is an [http.Handler]. Make one with [New].
@@ -74,7 +74,7 @@ func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodHead {
 		return // without a read, so that no period ends
 	}
-	_, _ = w.Write(write()) // the client may have gone
+	_, _ = w.Write(write()) // the client may have disconnected
 }
 
 // status is the JSON form of a page.
@@ -153,7 +153,7 @@ func (p *Page) writeJSON() []byte {
 	}
 	b, err := json.MarshalIndent(&s, "", "  ")
 	if err != nil {
-		panic(err) // of finite numbers and texts
+		panic(err) // impossible: all values are finite numbers and texts
 	}
 	return append(b, '\n')
 }

@@ -28,7 +28,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// get asks a page from loopback.
+// get requests a page from loopback.
 func get(t testing.TB, h http.Handler, path string) string {
 	t.Helper()
 	r := httptest.NewRequest("GET", path, nil)
@@ -41,7 +41,7 @@ func get(t testing.TB, h http.Handler, path string) string {
 	return w.Body.String()
 }
 
-// page is the JSON as its readers see it.
+// page is the JSON form of a page, as clients decode it.
 type page struct {
 	Process          map[string]any
 	Counters, Gauges map[string]float64
@@ -128,7 +128,7 @@ func TestJSON(t *testing.T) {
 				t.Errorf("%+v", got.Process)
 			}
 		}
-		// Neither the other format nor another reader takes what this one has not seen.
+		// The other format and other readers do not affect the periods of this one.
 		reg.Gauge("queue_len").Set(100)
 		reg.Gauge("queue_len").Set(5)
 		get(t, p, "/metrics")
@@ -206,7 +206,7 @@ func TestMethodsAndFilter(t *testing.T) {
 	}
 }
 
-// Through a real server, over TCP and over a unix socket.
+// TestServed requests pages from a real server, over TCP and over a unix socket.
 func TestServed(t *testing.T) {
 	t.Parallel()
 	for network, addr := range map[string]string{"tcp": "127.0.0.1:0", "unix": filepath.Join(t.TempDir(), "s")} {
@@ -241,7 +241,7 @@ func TestServed(t *testing.T) {
 	}
 }
 
-// hostile is a page of names that Prometheus does not take as they are.
+// hostile returns a page with names that are invalid in Prometheus.
 func hostile(c *apmon.Client) *Page {
 	reg := metrics.New()
 	p := New(reg, Options{Client: c})
@@ -277,7 +277,7 @@ func TestPrometheus(t *testing.T) {
 		`apmon_destination_sent_total{destination="127.0.0.1:1"}`: 0, "apmon_messages_total": 0, `apmon_reports_total{source="metrics"}`: 0,
 	} {
 		if v, ok := got[series]; !ok || v != want {
-			t.Errorf("%s: %v (there: %v), want %v", series, v, ok, want)
+			t.Errorf("%s: %v (present: %v), want %v", series, v, ok, want)
 		}
 	}
 	if strings.Contains(body, "state") {
@@ -309,9 +309,8 @@ var (
 	sampleLine = regexp.MustCompile(`^(([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{[a-zA-Z_][a-zA-Z0-9_]*="(?:[^"\\\n]|\\\\|\\n|\\")*"\})?) ([^ ]+)$`)
 )
 
-// parseExposition is stricter than the format: each family is one block of HELP,
-// TYPE and samples, no family and no series comes twice, and every value is a
-// number.
+// parseExposition is stricter than the format: each family is one block of HELP, TYPE and
+// samples, no family or series occurs twice, and every value is a number.
 func parseExposition(t testing.TB, text string) map[string]float64 {
 	t.Helper()
 	series, families := map[string]float64{}, map[string]bool{}
@@ -323,7 +322,7 @@ func parseExposition(t testing.TB, text string) map[string]float64 {
 		if m := helpLine.FindStringSubmatch(line); m != nil {
 			helped = m[1]
 			if families[helped] || samples == 0 {
-				t.Errorf("%q: comes twice, or after a family without samples", line)
+				t.Errorf("%q: a duplicate, or after a family without samples", line)
 			}
 			families[helped] = true
 		} else if m := typeLine.FindStringSubmatch(line); m != nil {
@@ -354,7 +353,7 @@ func TestPromtool(t *testing.T) {
 	cmd := exec.Command(promtool, "check", "metrics")
 	cmd.Stdin = strings.NewReader(get(t, hostile(client(t)), "/metrics"))
 	out, err := cmd.CombinedOutput()
-	// 3 is for its taste in names, which are the program's here.
+	// Exit code 3 is for conventions of names, which are the program's choice here.
 	if exit, ok := err.(*exec.ExitError); err != nil && !(ok && exit.ExitCode() == 3) {
 		t.Errorf("%v: %s", err, out)
 	}

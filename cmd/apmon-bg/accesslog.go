@@ -23,20 +23,20 @@ import (
 // logCluster is the default cluster of access-log reports.
 const logCluster = "ApMon_AccessLog"
 
-// accessLog sums up one access log: that of the flags, else that of the
-// configurations.
+// accessLog sums up one access log: the one that the flags name, else the one that the
+// configurations name.
 type accessLog struct {
 	given accessLogSettings // by flags
 	node  string            // -n
 	want  *latest[accessLogSettings]
 }
 
-var accessLogTopic = command.Topic{Name: "accesslog", Title: "Access log", Usage: "how access logs are summed up", Text: `With --accesslog, an access log is summed up in windows of --accesslog-window,
-aligned to the clock, by the times of the lines. FILE is followed from its end, also
+var accessLogTopic = command.Topic{Name: "accesslog", Title: "Access log", Usage: "how access logs are summed up", Text: `With --accesslog, apmon-bg sums up an access log in windows of --accesslog-window,
+aligned to the clock, by the times of the lines. It reads FILE from its end on, also
 when it is rotated; - is standard input; a URL (http, https) is read as it is sent,
 and requested again 3 s after it ends; unixgram:PATH creates a unix datagram socket,
-such as for nginx's "access_log syslog:server=unix:PATH,nohostname". If more than
-net.unix.max_dgram_qlen lines come at once, nginx drops some.
+such as for "access_log syslog:server=unix:PATH,nohostname" of nginx. If more than
+net.unix.max_dgram_qlen lines arrive at once, nginx drops some.
 
 A line is JSON with client, ua, url, status, time and bytes-sent, or has the
 Combined Log Format. For nginx:
@@ -45,21 +45,22 @@ Combined Log Format. For nginx:
      '"ua":"$http_user_agent","url":"$request_uri","status":$status,'
      '"time":"$time_iso8601","bytes-sent":$bytes_sent}';
 
-Each stream (content, format and quality, which --accesslog-match finds in the
-URL) is reported on a node HOST_CONTENT_FORMAT_QUALITY in every window, with
-client_count, bytes_sent, bytes_sent_R, requests and requests_R; the log itself on
-the node HOST with unmatched, late, bad_lines, windows_lost and truncated. HOST is
-that of -n. More than 512 clients of one stream are counted with an error of
-1.15 %. At most 1000 streams are counted. With --accesslog-ids, other streams are
-unmatched. The query of a URL is not matched. On a public server declare the streams:
-otherwise requests for pages that do not exist add streams. 40 messages/s are enough
-for 600 streams: see xApMon_maxMsgRate. REGEXP must match from the beginning of the
-URL; begin it with .* to find a stream anywhere.
+A stream is a combination of content, format and quality, which --accesslog-match
+finds in the URL. In every window each stream is reported on a node
+HOST_CONTENT_FORMAT_QUALITY with client_count, bytes_sent, bytes_sent_R, requests
+and requests_R, and the log itself on the node HOST with unmatched, late,
+bad_lines, windows_lost and truncated. HOST is set with -n. More than 512 clients
+of one stream are estimated with an error of 1.15%. At most 1000 streams are
+counted. With --accesslog-ids, other streams are unmatched. On a public server
+declare the streams: otherwise requests for pages that do not exist add streams.
+40 messages/s are enough for 600 streams: see xApMon_maxMsgRate. REGEXP must match
+from the beginning of the URL; begin it with .* to find a stream anywhere. It is
+not applied to the query.
 
-The directives xApMon_accesslog = FILE and xApMon_accesslog_match, _ids, _window,
-_status, _format, _cluster and _node of a configuration do the same; the flags
-override them. --match, --ids, --window, --status and --format are the older names
-of these flags.`}
+Each flag has a directive for configurations, which it overrides: xApMon_accesslog
+= FILE, and xApMon_accesslog_match, _ids, _window, _status, _format, _cluster and
+_node. --match, --ids, --window, --status and --format are older names of the
+flags.`}
 
 func (l *accessLog) flags() []cli.Flag {
 	g := &l.given
@@ -69,7 +70,7 @@ func (l *accessLog) flags() []cli.Flag {
 	}
 	flags := []cli.Flag{
 		&cli.StringFlag{Name: "accesslog", Usage: "sum up the access log `FILE|-|URL|unixgram:PATH`: see 'apmon-bg help accesslog'", Destination: &g.Input},
-		&command.Repeat{Forms: []string{"accesslog-ids"}, Value: "C1,C2/F1/Q1,Q2", Usage: "declare streams, all combinations of contents, formats and qualities (repeatable; default: all that the log names)", Add: ids},
+		&command.Repeat{Forms: []string{"accesslog-ids"}, Value: "C1,C2/F1/Q1,Q2", Usage: "declare streams, all combinations of contents, formats and qualities (repeatable; default: all streams in the log)", Add: ids},
 		&cli.StringFlag{Name: "accesslog-cluster", Usage: "`CLUSTER` of the access-log reports", DefaultText: logCluster, Destination: &g.Cluster},
 		&cli.StringFlag{Name: "accesslog-node", Usage: "`TEMPLATE` of the nodes of streams", DefaultText: accesslog.DefaultNode, Destination: &g.Node},
 		// Names of earlier releases.
@@ -104,7 +105,7 @@ func (l *accessLog) check(cc *cli.Context) error {
 		return nil
 	}
 	if cc.Bool("once") {
-		return errors.New("--accesslog needs time, and does not go with --once")
+		return errors.New("--accesslog cannot be used with --once")
 	}
 	if _, err := l.open(l.given, nil); err != nil {
 		return err
@@ -113,7 +114,7 @@ func (l *accessLog) check(cc *cli.Context) error {
 	return nil
 }
 
-// configure takes the settings of all configurations, which those of flags replace.
+// configure sets the settings of all configurations, which those of flags override.
 func (l *accessLog) configure(settings []conf.Setting) {
 	if l.given.Input == "" {
 		l.want.set(accessLogOf(settings))
@@ -130,7 +131,7 @@ func (l *accessLog) follow(ctx context.Context, client *apmon.Client, logger *sl
 			now = want
 			log, err := l.open(want, logger)
 			if err != nil {
-				logger.Error("access log not used as it is configured", slog.String("error", err.Error()))
+				logger.Error("access log not used: its configuration is invalid", slog.String("error", err.Error()))
 			} else {
 				stop() // before the new one creates the same socket
 				stop = sumUp(ctx, client, log, want)
@@ -182,7 +183,7 @@ func (l *accessLog) open(o accessLogSettings, logger *slog.Logger) (*accesslog.L
 	var err error
 	if o.Window != "" {
 		if opts.Window, err = conf.ParseDuration(o.Window); err != nil || opts.Window == 0 {
-			return nil, fmt.Errorf("accesslog: window %s is no time, such as 15s or 1m", safetext.Quote(o.Window))
+			return nil, fmt.Errorf("accesslog: window %s is not a time, such as 15s or 1m", safetext.Quote(o.Window))
 		}
 	}
 	if o.Status != "" {

@@ -18,9 +18,10 @@ import (
 	"github.com/apmon-go/apmon/apmon/accesslog"
 	"github.com/apmon-go/apmon/apmon/apmontest"
 	"github.com/apmon-go/apmon/conf"
+	"github.com/apmon-go/apmon/internal/testkit"
 )
 
-// nginx is one that serves a folder and writes access logs of every kind.
+// nginx is a server of a folder that writes access logs of all formats.
 type nginx struct {
 	*exec.Cmd
 	t    *testing.T
@@ -28,38 +29,70 @@ type nginx struct {
 	addr string
 }
 
-// startNginx starts an nginx whose logs are access.json, access.combined and, to a
-// syslog, those of socket.
+// startNginx starts an nginx that logs to access.json, to access.combined and, as
+// syslog, to socket.
 func startNginx(t *testing.T, socket string) *nginx {
 	t.Helper()
 	exe, err := exec.LookPath("nginx")
 	if err != nil {
 		if exe, err = exec.LookPath("/usr/sbin/nginx"); err != nil {
-			t.Skip("there is no nginx here: ", err)
+			t.Skip("nginx is not installed: ", err)
 		}
 	}
 	dir := t.TempDir()
-	do := func(err error) {
-		t.Helper()
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	do(os.Chmod(dir, 0o755))
-	do(os.MkdirAll(filepath.Join(dir, "www/live/hls/film-720p"), 0o755))
-	do(os.WriteFile(filepath.Join(dir, "www/live/hls/film-720p/1.ts"), make([]byte, 1000), 0o644))
-	// The port is free now, and if somebody takes it nginx tries for a while.
+	must(t, os.Chmod(dir, 0o755))
+	must(t, os.MkdirAll(filepath.Join(dir, "www/live/hls/film-720p"), 0o755))
+	must(t, os.WriteFile(filepath.Join(dir, "www/live/hls/film-720p/1.ts"), make([]byte, 1000), 0o644))
+	// The port is free now. If another process binds it, nginx retries for a while.
 	l, err := net.Listen("tcp", "127.0.0.1:0")
-	do(err)
+	must(t, err)
 	n := &nginx{t: t, dir: dir, addr: l.Addr().String()}
 	l.Close()
 	user := ""
 	if os.Getuid() == 0 {
-		user = "user root;" // so that it may read what the test writes
+		user = "user root;" // so that it can read the files of the test
 	}
+	must(t, os.WriteFile(filepath.Join(dir, "nginx.conf"), nginxConfig(user, dir, n.addr, socket), 0o644))
+	n.Cmd = exec.Command(exe, "-p", dir, "-c", filepath.Join(dir, "nginx.conf"), "-e", filepath.Join(dir, "error.log"))
+	var out bytes.Buffer
+	n.Stdout, n.Stderr = &out, &out
+	must(t, n.Start())
+	ended := make(chan struct{})
+	go func() { _ = n.Wait(); close(ended) }()
+	t.Cleanup(func() {
+		_ = n.Process.Signal(syscall.SIGTERM) // nginx ends its workers
+		select {
+		case <-ended:
+		case <-time.After(testkit.Patience):
+			_ = n.Process.Kill()
+			<-ended
+		}
+		if t.Failed() {
+			b, _ := os.ReadFile(filepath.Join(dir, "error.log"))
+			t.Logf("nginx: %s\n%s", out.String(), b)
+		}
+	})
+	testkit.Eventually(t, "nginx", func() bool {
+		conn, err := net.Dial("tcp", n.addr)
+		if err == nil {
+			conn.Close()
+			return true
+		}
+		select {
+		case <-ended:
+			t.Fatal("nginx does not start")
+		default:
+		}
+		return false
+	})
+	return n
+}
+
+// nginxConfig returns a configuration with the log format of the help.
+func nginxConfig(user, dir, addr, socket string) []byte {
 	_, help, _ := strings.Cut(accessLogTopic.Text, "log_format")
 	format, _, _ := strings.Cut(help, ";\n")
-	do(os.WriteFile(filepath.Join(dir, "nginx.conf"), fmt.Appendf(nil, `
+	return fmt.Appendf(nil, `
 %s
 daemon off;
 worker_processes 2;
@@ -77,44 +110,10 @@ http {
 		access_log syslog:server=unix:%[5]s,nohostname apmon;
 	}
 }
-`, user, dir, format, n.addr, socket), 0o644))
-	n.Cmd = exec.Command(exe, "-p", dir, "-c", filepath.Join(dir, "nginx.conf"), "-e", filepath.Join(dir, "error.log"))
-	var out bytes.Buffer
-	n.Stdout, n.Stderr = &out, &out
-	do(n.Start())
-	ended := make(chan struct{})
-	go func() { _ = n.Wait(); close(ended) }()
-	t.Cleanup(func() {
-		_ = n.Process.Signal(syscall.SIGTERM) // it ends its workers
-		select {
-		case <-ended:
-		case <-time.After(patience):
-			_ = n.Process.Kill()
-			<-ended
-		}
-		if t.Failed() {
-			b, _ := os.ReadFile(filepath.Join(dir, "error.log"))
-			t.Logf("nginx: %s\n%s", out.String(), b)
-		}
-	})
-	for deadline := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
-		conn, err := net.Dial("tcp", n.addr)
-		if err == nil {
-			conn.Close()
-			return n
-		}
-		select {
-		case <-ended:
-			t.Fatal("nginx does not start")
-		default:
-		}
-		if time.Now().After(deadline) {
-			t.Fatal(err)
-		}
-	}
+`, user, dir, format, addr, socket)
 }
 
-// get asks for a path as a client.
+// get requests a path as a client.
 func (n *nginx) get(path, agent string) {
 	n.t.Helper()
 	req, err := http.NewRequest(http.MethodGet, "http://"+n.addr+path, nil)
@@ -129,7 +128,7 @@ func (n *nginx) get(path, agent string) {
 	resp.Body.Close()
 }
 
-// rotate does what logrotate does.
+// rotate rotates the logs like logrotate.
 func (n *nginx) rotate() {
 	n.t.Helper()
 	for _, f := range []string{"access.json", "access.combined"} {
@@ -141,16 +140,11 @@ func (n *nginx) rotate() {
 	if err := n.Process.Signal(syscall.SIGUSR1); err != nil {
 		n.t.Fatal(err)
 	}
-	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+	testkit.Eventually(n.t, "new logs of nginx", func() bool {
 		_, err1 := os.Stat(filepath.Join(n.dir, "access.json"))
 		_, err2 := os.Stat(filepath.Join(n.dir, "access.combined"))
-		if err1 == nil && err2 == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			n.t.Fatal("nginx does not reopen its logs")
-		}
-	}
+		return err1 == nil && err2 == nil
+	})
 }
 
 const film = "/live/hls/film-720p/1.ts"
@@ -168,8 +162,8 @@ func logTotals(recv *apmontest.Receiver, node string) map[string]float64 {
 	return sum
 }
 
-// A real nginx, whose log is rotated in mid-test: as JSON and as Combined files,
-// and by syslog. Not a request is lost, nor counted twice.
+// A real nginx logs as JSON, in Combined Log Format and by syslog, and its files are
+// rotated during the test. Every request is counted once.
 func TestAccessLogOfNginx(t *testing.T) {
 	t.Parallel()
 	socketDir, err := os.MkdirTemp("", "apmon")
@@ -190,29 +184,23 @@ func TestAccessLogOfNginx(t *testing.T) {
 		p := start(t, []string{"APMON_DEBUG_LEVEL=INFO"}, append(args, "-d", recv.Addr(), "-n", "me", "--ids", "film/hls/720p,1080p", "--window", "2", "--accesslog-cluster", "My_Streams", "--interval", "24h")...)
 		p.says("access log is read")
 	}
-	// counted is how many lines have been, some of them late on a busy machine.
+	// counted returns the number of lines, including late ones on a busy machine.
 	counted := func(recv *apmontest.Receiver) float64 {
 		return logTotals(recv, "me_film_hls_720p")["requests"] + logTotals(recv, "me")["late"]
 	}
-	// reported waits until every agent has sent so many.
+	// reported waits until every agent has sent that many requests.
 	reported := func(requests float64) {
 		t.Helper()
 		for name, recv := range agents {
-			deadline := time.Now().Add(patience)
-			for counted(recv) < requests {
-				if time.Now().After(deadline) {
-					t.Fatalf("%s: %v, %v", name, logTotals(recv, "me_film_hls_720p"), logTotals(recv, "me"))
-				}
-				time.Sleep(10 * time.Millisecond)
-			}
+			testkit.Eventually(t, fmt.Sprintf("%v requests by %s", requests, name), func() bool { return counted(recv) >= requests })
 		}
 	}
-	// No more than 10 lines at a time: of a socket whose reader is not scheduled
-	// the kernel keeps so many datagrams, and nginx drops what is more.
+	// At most 10 lines at a time: the kernel keeps 10 datagrams of a socket whose
+	// reader is not scheduled, and nginx drops the others.
 	for i := range 9 {
 		n.get(film, fmt.Sprintf("agent \"%d\"", i%3))
 	}
-	n.get("/live/hls/other-720p/1.ts", "a") // 404: does not count
+	n.get("/live/hls/other-720p/1.ts", "a") // 404: not counted
 	reported(9)
 	n.rotate()
 	for range 9 {
@@ -238,7 +226,7 @@ func TestAccessLogOfNginx(t *testing.T) {
 	}
 }
 
-// The configuration names a log, and then another.
+// A reload changes the log that the configuration names.
 func TestAccessLogConfigured(t *testing.T) {
 	t.Parallel()
 	recv := apmontest.New(t)
@@ -266,10 +254,10 @@ func TestAccessLogConfigured(t *testing.T) {
 	write("xApMon_accesslog = " + a + "\nxApMon_accesslog_window = 1\nxApMon_accesslog_node = {content}\nxApMon_accesslog_cluster = C\n")
 	p := start(t, []string{"APMON_DEBUG_LEVEL=INFO"}, "-f", file, "--interval", "24h")
 	p.says("access log is read\" input=" + a)
-	// Lines until one is reported, since each may be on the border of what is.
+	// Write lines until one is reported: the first may be before the start of the reader.
 	counted := func(name string) {
 		t.Helper()
-		for deadline := time.Now().Add(patience); recv.Params("C", name)["requests"] == nil; time.Sleep(50 * time.Millisecond) {
+		for deadline := time.Now().Add(testkit.Patience); recv.Params("C", name)["requests"] == nil; time.Sleep(50 * time.Millisecond) {
 			if time.Now().After(deadline) {
 				t.Fatalf("nothing of %s", name)
 			}
@@ -279,7 +267,7 @@ func TestAccessLogConfigured(t *testing.T) {
 	counted("a")
 	write("xApMon_accesslog = " + b + "\nxApMon_accesslog_match = (\n")
 	p.signal(syscall.SIGHUP)
-	p.says("access log not used as it is configured")
+	p.says("access log not used: its configuration is invalid")
 	write("xApMon_accesslog = " + b + "\nxApMon_accesslog_window = 1\nxApMon_accesslog_node = {content}\nxApMon_accesslog_cluster = C\n")
 	p.signal(syscall.SIGHUP)
 	p.says("access log is read\" input=" + b)
@@ -288,14 +276,10 @@ func TestAccessLogConfigured(t *testing.T) {
 	p.exits(0)
 }
 
-// An access log that hangs does not keep the agent from ending.
+// An access log that hangs does not delay the end of the agent.
 func TestAccessLogEndsInTime(t *testing.T) {
 	t.Parallel()
-	l, err := net.Listen("tcp", "127.0.0.1:0") // takes connections, and says nothing
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
+	l := silentServer(t)
 	read, write, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -303,7 +287,7 @@ func TestAccessLogEndsInTime(t *testing.T) {
 	defer read.Close()
 	defer write.Close()
 	for _, input := range []string{"-", "http://" + l.Addr().String() + "/log"} {
-		// The shortest of some turns: a busy machine makes any of them longer.
+		// The shortest of several rounds: a busy machine only makes them longer.
 		took := time.Hour
 		for turn := 0; turn < 5 && took > 2*time.Second; turn++ {
 			recv := apmontest.New(t)
@@ -321,7 +305,7 @@ func TestAccessLogEndsInTime(t *testing.T) {
 	}
 }
 
-// What configurations say by default is what the package and the command do.
+// The defaults in the sample configuration are those of the package and the command.
 func TestAccessLogDefaults(t *testing.T) {
 	t.Parallel()
 	for _, line := range []string{

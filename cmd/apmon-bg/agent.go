@@ -50,7 +50,7 @@ func (a *agent) run(cc *cli.Context) error {
 	case file == "" && (replace || stop):
 		return errors.New("--replace and --stop need --pidfile")
 	case replace && stop:
-		return errors.New("--replace and --stop exclude each other")
+		return errors.New("--replace and --stop cannot be used together")
 	case stop:
 		return stopHolder(cc.Context, file, a.Stderr)
 	}
@@ -103,8 +103,7 @@ func (a *agent) run(cc *cli.Context) error {
 	return a.follow(ctx, sig, hup, usr1)
 }
 
-// begin locks the pid file and opens the client. Call release also if there is an
-// error.
+// begin locks the pid file and opens the client. Call release even after an error.
 func (a *agent) begin(ctx context.Context, cc *cli.Context, opts []apmon.Option) (release func(), err error) {
 	release = func() {
 		if a.client != nil {
@@ -122,7 +121,7 @@ func (a *agent) begin(ctx context.Context, cc *cli.Context, opts []apmon.Option)
 	return release, a.open(ctx, cc, opts)
 }
 
-// interrupted is the exit code of a command that a signal ends before it is done.
+// interrupted is the exit code of a command that a signal ends early.
 const interrupted = 128 + int(syscall.SIGINT)
 
 // endTime bounds the time from a signal to the end of the process, even if a call
@@ -136,10 +135,10 @@ type signals struct {
 	done chan struct{}
 }
 
-// watchSignals catches SIGTERM and SIGINT. After the first one the process exits
-// with code when endTime is over, if it has not ended by itself. Further signals
-// have no effect: the last report is bounded, and a terminal or a manager may send
-// several. SIGPIPE is caught too, so that writing to a broken pipe is an error.
+// watchSignals catches SIGTERM and SIGINT. If the process has not ended by itself
+// within endTime after the first one, it exits with code. Further signals have no
+// effect: the last report is bounded, and a terminal or a manager may send several.
+// SIGPIPE is caught too, so that writing to a broken pipe is an error.
 func watchSignals(code int) *signals {
 	s := &signals{make(chan struct{}), make(chan os.Signal, 2), make(chan struct{})}
 	signal.Notify(s.got, syscall.SIGTERM, os.Interrupt)
@@ -238,8 +237,8 @@ func (a *agent) checkNames(cc *cli.Context) error {
 	return nil
 }
 
-// onlyGiven returns an adjust function that also drops the destinations that -d
-// does not name: with --print, configurations only select what is reported.
+// onlyGiven returns an adjust function that also drops the destinations that -d does not
+// name: with --print, configurations only select the parameters.
 func (a *agent) onlyGiven(adjust func(*conf.Config)) func(*conf.Config) {
 	given := map[string]bool{}
 	for _, d := range a.Given().Config.Destinations {
@@ -258,7 +257,7 @@ func (a *agent) open(ctx context.Context, cc *cli.Context, opts []apmon.Option) 
 		return err
 	}
 	if given := a.Given(); len(a.Dests) > 0 && len(a.Files) == 0 && len(given.Config.Destinations) == 0 {
-		return command.Errorf(command.Config, "no usable destination") // and none can be added later
+		return command.Errorf(command.Config, "no usable destination") // none can be added later
 	}
 	if a.client, err = apmon.OpenSources(ctx, sources, opts...); err != nil {
 		return command.Errorf(command.Config, "%w", err)
@@ -285,7 +284,7 @@ func (a *agent) once(ctx context.Context, sig *signals) error {
 		case <-ctx.Done():
 		}
 	}()
-	_ = a.client.Report(ctx, apmon.ReportDue) // the first sample; errors come again with the second
+	_ = a.client.Report(ctx, apmon.ReportDue) // the first sample; the second returns the same errors
 	select {
 	case <-time.After(time.Second):
 	case <-ctx.Done():
@@ -331,7 +330,7 @@ func (a *agent) follow(ctx context.Context, sig *signals, hup, usr1 <-chan os.Si
 	for {
 		select {
 		case <-hup:
-			if again = reloading; !again { // a reload under way may have read the file already
+			if again = reloading; !again { // reload again later: the one under way may have read the old file
 				reload()
 			}
 		case err := <-reloaded:
@@ -348,7 +347,7 @@ func (a *agent) follow(ctx context.Context, sig *signals, hup, usr1 <-chan os.Si
 		case <-usr1:
 			a.logStatistics()
 		case <-tick.C:
-			// status takes the locks of the client, so a deadlock stops the watchdog.
+			// status locks the client, so after a deadlock the watchdog is no longer notified.
 			manager.notify("WATCHDOG=1", a.status())
 		case <-ctx.Done():
 			if a.print != nil {
@@ -430,7 +429,7 @@ func (a *agent) logStatistics() {
 // printer writes datagrams as JSON, one per line.
 type printer struct {
 	out    io.Writer
-	failed func(error) // called when the output fails
+	failed func(error) // called when writing fails
 	line   []byte
 	err    atomic.Pointer[error] // the first error; atomic, as a write may block
 }

@@ -36,8 +36,8 @@ func (b *benchmarks) add(s string) error {
 	return nil
 }
 
-// tell sets the benchmarks of a client. It cannot fail: add has checked them.
-func (b benchmarks) tell(c *apmon.Client) {
+// set sets the benchmarks of a client. It cannot fail: add has checked them.
+func (b benchmarks) set(c *apmon.Client) {
 	for name, factor := range b {
 		_ = c.SetBenchmark(name, factor)
 	}

@@ -9,7 +9,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/apmon-go/apmon/cmd/apmon-bg/internal/launch"
+	"github.com/apmon-go/apmon/internal/process"
 	"github.com/apmon-go/apmon/procinfo"
 )
 
@@ -37,11 +37,11 @@ func makeCgroup() (*ownCgroup, error) {
 		return nil, fmt.Errorf("%s/cgroup.procs: %w", parent, err)
 	}
 	removeStale(parent)
-	start, ok := launch.StartTime(os.Getpid())
+	self, ok := process.Stat(os.Getpid())
 	if !ok {
 		return nil, errors.New("/proc/self/stat cannot be read")
 	}
-	dir := filepath.Join(parent, fmt.Sprintf(cgroupName, os.Getpid(), start))
+	dir := filepath.Join(parent, fmt.Sprintf(cgroupName, os.Getpid(), self.Start))
 	if err := os.Mkdir(dir, 0o755); err != nil {
 		return nil, err
 	}
@@ -61,7 +61,7 @@ func removeStale(parent string) {
 		if n, _ := fmt.Sscanf(filepath.Base(dir), cgroupName, &pid, &start); n != 2 {
 			continue
 		}
-		if now, ok := launch.StartTime(pid); !ok || now != start {
+		if now, ok := process.Stat(pid); !ok || now.Start != start {
 			_ = os.Remove(dir)
 		}
 	}

@@ -23,8 +23,8 @@ func checkCommand(getenv func(string) string, stdout io.Writer) *cli.Command {
 		Usage:     "check configurations",
 		UsageText: name + " check [--strict] [--fallback] [--no-resolve] [SOURCE]...",
 		Description: `Reads each SOURCE (a file, a folder, a URL, a list of destinations, or another
-dialect of APMON_CONFIG), or those of the environment if none is given. Prints the
-effective configuration, without passwords, and then every problem as
+dialect of APMON_CONFIG), or the sources of the environment if none is given.
+Prints the effective configuration, without passwords, and then every problem as
 SOURCE:LINE: message. Names that cannot be resolved and destinations with two
 passwords are problems. Exits with 78 if there is an error, or, with --strict, a
 warning.

@@ -11,7 +11,7 @@ import (
 	"github.com/apmon-go/apmon/conf"
 )
 
-// TestCheckDestinations: one address under two names has one password.
+// TestCheckDestinations: two names of one address must have one password.
 func TestCheckDestinations(t *testing.T) {
 	t.Parallel()
 	load := func(source, text string) conf.Loaded {

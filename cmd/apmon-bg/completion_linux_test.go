@@ -10,8 +10,8 @@ import (
 	"github.com/apmon-go/apmon/cmd/internal/commandtest"
 )
 
-// completing are the shells with a completion script, and how to make one of them
-// load it: the script of this release, or one of an earlier release, which stays
+// completing are the shells with a completion script, and the command with which each
+// loads it: the script of this release, or one of an earlier release, which may remain
 // installed.
 var completing = []struct {
 	name  string
@@ -44,16 +44,10 @@ func TestCompletion(t *testing.T) {
 				t.Skip("bash-completion is not installed: ", err)
 			}
 			dir := t.TempDir()
-			do := func(err error) {
-				t.Helper()
-				if err != nil {
-					t.Fatal(err)
-				}
-			}
 			ran := filepath.Join(dir, "ran")
-			do(os.WriteFile(filepath.Join(dir, "job.sh"), []byte("#!/bin/sh\necho \"$@\" >>"+ran+"\n"), 0o755))
-			do(os.WriteFile(filepath.Join(dir, "usage-file.json"), nil, 0o644))
-			do(os.Mkdir(filepath.Join(dir, "work-folder"), 0o755))
+			must(t, os.WriteFile(filepath.Join(dir, "job.sh"), []byte("#!/bin/sh\necho \"$@\" >>"+ran+"\n"), 0o755))
+			must(t, os.WriteFile(filepath.Join(dir, "usage-file.json"), nil, 0o644))
+			must(t, os.Mkdir(filepath.Join(dir, "work-folder"), 0o755))
 
 			term := commandtest.OpenTerminal(t, append([]string{"env", "HOME=" + dir, "XDG_CONFIG_HOME=" + dir, "XDG_DATA_HOME=" + dir, "DATA=" + data}, c.shell...)...)
 			// Input is echoed, so it must not match the expected output.
@@ -100,8 +94,8 @@ func TestCompletion(t *testing.T) {
 	}
 }
 
-// pattern matches a text of a command line as shells write it in parts, with
-// escape sequences in between.
+// pattern matches a text of a command line as shells print it, in parts with escape
+// sequences in between.
 func pattern(text string) string {
 	var b strings.Builder
 	for _, r := range text {

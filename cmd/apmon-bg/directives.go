@@ -11,17 +11,19 @@ import (
 	"github.com/apmon-go/apmon/xdr"
 )
 
-// directives are those of configurations that only apmon-bg uses. Each does what a
-// flag does. To add one, add it here, to machine or accessLogSettings, and to
-// the names that package conf reserves for commands.
+// directives returns the directives of configurations that only apmon-bg uses. Each
+// corresponds to a flag. To add one, add a field to machine and a line to
+// machineDirectives, or likewise to accessLogSettings and its fields, and document it in
+// conf/destinations.conf.
 func directives() []conf.Directive {
-	list := []conf.Directive{
-		{Name: "cluster", Check: orNone(xdr.CheckName)},
-		{Name: "node", Check: orNone(xdr.CheckName)},
-		{Name: "host_group", Check: orNone(xdr.CheckName)},
-		{Name: "service", Local: true, Check: orNone(func(v string) error { _, err := parseService(v); return err })},
-		{Name: "watch_job", Local: true, Check: orNone(func(v string) error { _, err := parseJob(v); return err })},
-		{Name: "watch_cgroup", Local: true, Check: orNone(func(v string) error { _, err := newCgroupGlob(v); return err })},
+	var list []conf.Directive
+	for _, m := range machineDirectives() {
+		list = append(list, conf.Directive{Name: m.name, Local: m.local, Check: func(v string) error {
+			if v == none {
+				return nil
+			}
+			return m.add(&machine{}, conf.Setting{Name: m.name, Value: v})
+		}})
 	}
 	for _, f := range (&accessLogSettings{}).fields() {
 		// Their values depend on each other: accessLog.open checks them together.
@@ -33,71 +35,91 @@ func directives() []conf.Directive {
 // none is the default of directives, as the sample file shows it.
 const none = "none"
 
-func orNone(check func(string) error) func(string) error {
-	return func(v string) error {
-		if v == none {
-			return nil
+// machine holds the directives of configurations about this machine.
+type machine struct {
+	cluster, node, group string // the first of several values
+	services             []*watchedService
+	jobs                 []apmon.Job
+	cgroups              []string          // patterns
+	ignored              []conf.Setting    // settings that contradict an earlier one
+	values               map[string]string // of the settings that can have only one value
+}
+
+// machineDirective is a line of the table of directives about this machine.
+type machineDirective struct {
+	name  string
+	local bool                                   // see conf.Directive
+	add   func(d *machine, s conf.Setting) error // adds a value, or returns why it cannot be used
+}
+
+func machineDirectives() []machineDirective {
+	name := func(field func(*machine) *string) func(*machine, conf.Setting) error {
+		return func(d *machine, s conf.Setting) error {
+			err := xdr.CheckName(s.Value)
+			if err == nil && d.first(s.Name, s) {
+				*field(d) = s.Value
+			}
+			return err
 		}
-		return check(v)
+	}
+	return []machineDirective{
+		{"cluster", false, name(func(d *machine) *string { return &d.cluster })},
+		{"node", false, name(func(d *machine) *string { return &d.node })},
+		{"host_group", false, name(func(d *machine) *string { return &d.group })},
+		{"service", true, func(d *machine, s conf.Setting) error {
+			sv, err := parseService(s.Value)
+			if err == nil && d.first("service "+sv.name, s) {
+				d.services = append(d.services, sv)
+			}
+			return err
+		}},
+		{"watch_job", true, func(d *machine, s conf.Setting) error {
+			j, err := parseJob(s.Value)
+			if err == nil {
+				d.jobs = append(d.jobs, j)
+			}
+			return err
+		}},
+		{"watch_cgroup", true, func(d *machine, s conf.Setting) error {
+			_, err := newCgroupGlob(s.Value)
+			if err == nil {
+				d.cgroups = append(d.cgroups, s.Value)
+			}
+			return err
+		}},
 	}
 }
 
-// machine is what configurations say of this machine.
-type machine struct {
-	cluster, node, group string // of several values the first
-	services             []*watchedService
-	jobs                 []apmon.Job
-	cgroups              []string       // patterns
-	ignored              []conf.Setting // that another one, which counts, contradicts
+// first reports whether a setting is the first one of a key. A later one with another
+// value is recorded as ignored.
+func (d *machine) first(key string, s conf.Setting) bool {
+	if d.values == nil {
+		d.values = map[string]string{}
+	}
+	value, taken := d.values[key]
+	if !taken {
+		d.values[key] = s.Value
+	} else if value != s.Value {
+		d.ignored = append(d.ignored, s)
+	}
+	return !taken
 }
 
-// describe collects the settings of all sources, whose values have been checked.
-func describe(settings []conf.Setting) machine {
-	var d machine
-	counts := map[string]string{} // of what there can be one: the value
+// describe collects the settings of all sources.
+func describe(settings []conf.Setting) (d machine) {
+	table := machineDirectives()
 	for _, s := range settings {
-		if s.Value == none {
-			continue
-		}
-		first := func(key string) bool {
-			value, taken := counts[key]
-			if !taken {
-				counts[key] = s.Value
-			} else if value != s.Value {
-				d.ignored = append(d.ignored, s)
+		for _, m := range table {
+			if m.name == s.Name && s.Value != none {
+				_ = m.add(&d, s) // the value has been checked
 			}
-			return !taken
-		}
-		switch s.Name {
-		case "cluster":
-			if first(s.Name) {
-				d.cluster = s.Value
-			}
-		case "node":
-			if first(s.Name) {
-				d.node = s.Value
-			}
-		case "host_group":
-			if first(s.Name) {
-				d.group = s.Value
-			}
-		case "service":
-			if sv, err := parseService(s.Value); err == nil && first("service "+sv.name) {
-				d.services = append(d.services, sv)
-			}
-		case "watch_job":
-			if j, err := parseJob(s.Value); err == nil {
-				d.jobs = append(d.jobs, j)
-			}
-		case "watch_cgroup":
-			d.cgroups = append(d.cgroups, s.Value)
 		}
 	}
 	return d
 }
 
-// accessLogSettings are the flags or directives of an access log, as they are
-// written; empty for the default.
+// accessLogSettings are the flags or directives of an access log as written; empty for
+// the default.
 type accessLogSettings struct {
 	Input, Match, IDs, Window, Status, Format, Cluster, Node string
 }
@@ -121,8 +143,8 @@ func (s *accessLogSettings) fields() []accessLogField {
 	}
 }
 
-// accessLogOf returns the settings of the first source that names a log. They are
-// those of one source alone.
+// accessLogOf returns the settings of the first source that names a log. Settings of
+// other sources are ignored.
 func accessLogOf(settings []conf.Setting) accessLogSettings {
 	for len(settings) > 0 {
 		n := slices.IndexFunc(settings, func(s conf.Setting) bool { return s.Source != settings[0].Source })
@@ -149,11 +171,11 @@ func accessLogOf(settings []conf.Setting) accessLogSettings {
 	return accessLogSettings{}
 }
 
-// names are those of the reports on the host and on jobs; empty for the default.
+// names are the names of the reports on the host and on jobs; empty for the default.
 type names struct{ cluster, node, jobCluster string }
 
-// names returns the names that flags and configurations give. A host group names
-// what neither of them does.
+// names returns the names that flags and configurations set. A host group determines the
+// names that neither of them sets.
 func (f *jobFlags) names(d machine) names {
 	n, group := f.given, f.group
 	if group == "" {
@@ -169,7 +191,7 @@ func (f *jobFlags) names(d machine) names {
 	return n
 }
 
-// latest hands the newest value of a kind to one goroutine.
+// latest passes the newest value to one goroutine.
 type latest[T any] struct {
 	mu      sync.Mutex
 	value   T

@@ -19,8 +19,7 @@ import (
 	"github.com/apmon-go/apmon/xdr"
 )
 
-// A machine is described by its file: names, services, jobs and cgroups. Flags go
-// before it.
+// A file sets names, services, jobs and cgroups. Flags override it.
 func TestFileDescribesTheMachine(t *testing.T) {
 	t.Parallel()
 	recv := apmontest.New(t)
@@ -50,7 +49,7 @@ func TestFileDescribesTheMachine(t *testing.T) {
 	if s := p.stderr.String(); !strings.Contains(s, "xApMon_watch_job") || !strings.Contains(s, "999999999") || strings.Contains(s, "unknown") || strings.Contains(s, "ignored") {
 		t.Errorf("it says %s", s)
 	}
-	// Of two values the first counts, and the other is reported.
+	// Of two values the first is used, and the other is reported.
 	twice := write("twice.conf", recv.Addr()+"\nxApMon_cluster = C1\nxApMon_cluster = C2\nxApMon_service = web=~^/no/such/a\nxApMon_service = web=~^/no/such/b\n")
 	q := start(t, nil, "-f", twice, "--once")
 	q.exits(0)
@@ -74,7 +73,7 @@ func TestFileDescribesTheMachine(t *testing.T) {
 	})
 }
 
-// The server of a configuration chooses names, but no files and no processes of
+// A configuration from a URL may set names, but must not select files or processes of
 // this host.
 func TestURLNamesNoProcesses(t *testing.T) {
 	t.Parallel()
@@ -102,7 +101,7 @@ func TestURLNamesNoProcesses(t *testing.T) {
 	recv.WaitFor(func(d *xdr.Datagram) bool { return d.Cluster == "Site_Nodes" })
 }
 
-// A reload applies what a file says of the machine: names, services, jobs and cgroups.
+// A reload applies changed names, services, jobs and cgroups.
 func TestReloadDescribesTheMachine(t *testing.T) {
 	t.Parallel()
 	recv := apmontest.New(t)
@@ -141,7 +140,7 @@ func TestReloadDescribesTheMachine(t *testing.T) {
 	waitFor("J", "new job")
 	waitFor("ApMon_JobMon", "b1")
 	waitFor("flag_Services", "N")
-	p.says("other names")
+	p.says("names of the host's reports changed")
 	p.says(file + ":7: xApMon_watch_job")
 	testkit.Eventually(t, "no report of the old configuration between two of the new", func() bool {
 		all, reports := recv.Datagrams(), 0

@@ -26,8 +26,8 @@ import (
 
 const execDescription = `Runs CMD and monitors it as a job: sends a report at the start (status=started),
 one each interval, and a last one (status=ended) with the exit code, totals and
-peaks. With --no-send, or if no destination is named, exec measures the job for
-the summary and sends nothing.
+peaks. With --no-send, or without a destination, exec measures the job for the
+summary and sends nothing.
 
 Streams and signals:
 CMD inherits standard input, output and error, the environment, the process group
@@ -39,8 +39,8 @@ for them for the time of --orphan-wait. If apmon-bg is killed, CMD keeps running
 Faults:
 Monitoring never makes the job fail: a broken configuration, an unreachable
 destination and a summary that cannot be written are warnings. exec does not delay
-the start of CMD. It delays the end by 2 s at most; while orphans live, by
---orphan-wait plus 0.5 s if that is longer, and --kill-orphans adds up to 2 s. If
+the start of CMD. It delays the end by at most 2 s. While orphans live, it delays
+the end by --orphan-wait plus 0.5 s if that is longer; --kill-orphans adds up to 2 s. If
 CMD cannot be started, exec still sends a last report and an accounting record and
 writes the summary. If the limits leave no room for monitoring (descriptors,
 processes), exec prints one line, removes the summary of an earlier run and
@@ -73,9 +73,9 @@ Examples:
 // between the reports find the peaks.
 const sampleInterval = 10 * time.Second
 
-// After the end of a job, exec itself ends within afterEnd, or within afterOrphans
-// of the end of the wait for orphans if that is later. Reports may take this time
-// but for the last part, closing.
+// After the end of a job, exec itself ends within afterEnd, or within afterOrphans of
+// the end of the wait for orphans if that is later. Reports may take this time, except
+// its last part, closing.
 const (
 	afterEnd     = 2 * time.Second
 	afterOrphans = 500 * time.Millisecond
@@ -83,8 +83,8 @@ const (
 	orphanWait   = afterEnd - afterOrphans // by default
 )
 
-// runner runs a job. It waits for nothing without a limit: a goroutine that hangs
-// ends with the process.
+// runner runs a job. Each wait of it has a time limit: a goroutine that hangs ends with
+// the process.
 type runner struct {
 	command.Destinations
 	benchmarks
@@ -182,6 +182,7 @@ func (r *runner) run(cc *cli.Context) error {
 	written := r.end(cc, &s, result, limit.Add(-closing))
 	stop()
 	r.close(written, time.Until(limit)-closing/2)
+	result.Release() // not earlier: it would be billed to the job
 	dir.remove()
 	if s.Err != nil {
 		return command.Errorf(result.Code(), "%w", s.Err)
@@ -213,7 +214,7 @@ func unmonitored(cc *cli.Context, err error) {
 	if file := cc.String("summary"); file != "" {
 		removeSummary(file)
 	}
-	launch.Exec(name, "the job runs, and is not monitored: "+err.Error(), cc.Args().Slice())
+	launch.Exec(name, "the job runs without monitoring: "+err.Error(), cc.Args().Slice())
 }
 
 // options returns the options to run the job with, in the cgroup dir.
@@ -238,8 +239,8 @@ func (r *runner) options(cc *cli.Context, s *summary, dir *ownCgroup) launch.Opt
 	}
 }
 
-// open creates the client and sets the names of the reports. Errors are warnings;
-// open waits for no file and no network.
+// open creates the client and sets the names of the reports. Errors are warnings. It does
+// not wait for files or the network.
 func (r *runner) open(cc *cli.Context) {
 	warn := func(err error) {
 		if err != nil {
@@ -259,7 +260,7 @@ func (r *runner) open(cc *cli.Context) {
 		warn(err)
 	}
 	if len(sources) == 1 && sources[0].Static() && sources[0].Name == conf.DefaultSource {
-		sources = nil // the user named no destination
+		sources = nil // no destination is configured
 	}
 	r.sends = len(sources) > 0
 	cluster, node := command.JobNames(r.Getenv, cc.String("cluster"), cc.String("node"))
@@ -279,14 +280,14 @@ func (r *runner) open(cc *cli.Context) {
 		r.client, err = apmon.OpenSources(cc.Context, nil, apmon.Options{OpenInBackground: true})
 		warn(err)
 	}
-	r.benchmarks.tell(r.client)
+	r.benchmarks.set(r.client)
 	r.as = apmon.Job{Cluster: cluster, Node: node, WorkDir: cc.String("workdir"), NumCPUs: cc.Float64("cpus"), Interval: interval, Params: r.set}
 }
 
 // begin starts to follow the job, and sends its first report.
 func (r *runner) begin(c launch.Command, dir *ownCgroup, j apmon.Job) {
 	j.PID = c.PID
-	j.Launcher = apmon.JobLauncher{ChildOfThisProcess: true, Exclude: c.Not, Counter: c.CPUTime}
+	j.Launcher = apmon.JobLauncher{ChildOfThisProcess: true, Exclude: c.Exclude, Counter: c.CPUTime}
 	if c.Cgroup {
 		j.Cgroup = dir.path()
 	}
@@ -311,7 +312,7 @@ func (r *runner) begin(c launch.Command, dir *ownCgroup, j apmon.Job) {
 		}
 	}()
 	go func() {
-		// Often at first: many jobs are short.
+		// Sample often at first: many jobs are short.
 		wait := 100 * time.Millisecond
 		for {
 			select {
@@ -330,7 +331,7 @@ func (r *runner) begin(c launch.Command, dir *ownCgroup, j apmon.Job) {
 func (r *runner) sample(job *apmon.MonitoredJob) procinfo.JobSample {
 	s, err := job.Sample()
 	if err != nil && r.ctx.Err() == nil && !job.Ended() {
-		r.log.Warn("not everything can be read, reports lack it", slog.String("error", err.Error()))
+		r.log.Warn("some values cannot be read and are not reported", slog.String("error", err.Error()))
 	}
 	return s
 }
@@ -345,7 +346,7 @@ func (r *runner) end(cc *cli.Context, s *summary, result launch.Result, limit ti
 	select {
 	case <-r.begun:
 		begun, job = true, r.job.Load()
-	default: // Started hangs, and Warn has said so
+	default: // Started hangs; Warn has reported it
 	}
 	last := s.waitedFor(result)
 	if job != nil {
@@ -374,7 +375,7 @@ func (r *runner) end(cc *cli.Context, s *summary, result launch.Result, limit ti
 		}
 	}
 	if err := report(apmon.String("status", "ended")); err != nil {
-		r.log.Warn("last report not sent, or not whole", slog.String("error", err.Error()))
+		r.log.Warn("last report not sent, or incomplete", slog.String("error", err.Error()))
 	}
 	return written
 }
@@ -403,8 +404,8 @@ func (r *runner) lastReports(ctx context.Context, s *summary, job *apmon.Monitor
 	return account, report
 }
 
-// writeSummary writes the summary beside the last reports: a file system or a pipe
-// that hangs must not delay them. It closes written at the end.
+// writeSummary writes the summary concurrently with the last reports: a file system or a
+// pipe that hangs must not delay them. It closes written at the end.
 func (r *runner) writeSummary(file string, s *summary, result launch.Result, last procinfo.JobSample) (written <-chan struct{}) {
 	done := make(chan struct{})
 	if file == "" {

@@ -13,7 +13,7 @@ import (
 	"github.com/apmon-go/apmon/xdr"
 )
 
-// jobFlags are the flags that say what is monitored, and under which names.
+// jobFlags are the flags that select what is monitored, and under which names.
 type jobFlags struct {
 	given    names  // -c, -n and --job-cluster
 	group    string // --host-group

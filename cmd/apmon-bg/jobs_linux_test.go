@@ -30,13 +30,7 @@ func TestAgentReportsJobs(t *testing.T) {
 	p := start(t, nil, "-d", recv.Addr(), "--interval", "24h", "--no-host", "--host-group", "Site", "--benchmark", "hs23=15",
 		"--job", fmt.Sprintf("%d,%s,C,N,with comma", one, t.TempDir()), "--job", fmt.Sprint(two), "--job-cluster", "D",
 		"--pidfile", filepath.Join(t.TempDir(), "pid"))
-	deadline := time.Now().Add(patience)
-	for !followsJobs(p.Process.Pid) {
-		if time.Now().After(deadline) {
-			t.Fatal("not up")
-		}
-		time.Sleep(time.Millisecond)
-	}
+	testkit.Eventually(t, "an agent that follows jobs", func() bool { return followsJobs(p.Process.Pid) })
 	end()
 	recv.WaitFor(func(d *xdr.Datagram) bool {
 		return d.Cluster == "C" && d.Node == "N,with comma" && has(d, "cpu_time") && has(d, "workdir_size") && has(d, "cpu_hs23")
@@ -68,7 +62,7 @@ func followsJobs(pid int) bool {
 	return false
 }
 
-// newTestWatcher makes a watcher whose reports are seen, and sent to nobody.
+// newTestWatcher makes a watcher with a tap and without a destination.
 func newTestWatcher(t *testing.T, flags *jobFlags) (*watcher, func() []*xdr.Datagram, *bytes.Buffer) {
 	t.Helper()
 	var mu sync.Mutex
@@ -99,8 +93,8 @@ func newTestWatcher(t *testing.T, flags *jobFlags) (*watcher, func() []*xdr.Data
 	}, &log
 }
 
-// A service is reported from the first report on, whether it runs or not, and is
-// all the processes that match.
+// A service is in every report, whether it runs or not. It consists of all processes that
+// match.
 func TestServiceIsReported(t *testing.T) {
 	t.Parallel()
 	word := fmt.Sprintf("service-%d", os.Getpid())
@@ -117,12 +111,12 @@ func TestServiceIsReported(t *testing.T) {
 		t.Fatal(err)
 	}
 	from := 0
-	// report reports, until the services have these values of up, restarts and
-	// processes: a sample may be of 500 ms before.
+	// report reports until the services have the wanted values of up, restarts and
+	// processes: a sample may be 500 ms old.
 	report := func(what string, want map[string][3]float64) {
 		t.Helper()
 		var got map[string][3]float64
-		for deadline := time.Now().Add(patience); !maps.Equal(got, want); {
+		for deadline := time.Now().Add(testkit.Patience); !maps.Equal(got, want); {
 			if time.Now().After(deadline) {
 				t.Fatalf("%s: up, restarts and processes are %v, want %v", what, got, want)
 			}
@@ -147,7 +141,7 @@ func TestServiceIsReported(t *testing.T) {
 		}
 	}
 	none := [3]float64{}
-	// What was started with the same argument is not the service.
+	// A process started with the same argument is not part of the service.
 	testkit.Sleeper(t, "--service", "web=~"+word+"$")
 	report("before", map[string][3]float64{"web": none, "db": none, "one": {1, 0, 1}, "none": none})
 	first, end1 := testkit.Sleeper(t, word)
@@ -171,8 +165,8 @@ func TestServiceIsReported(t *testing.T) {
 	report("again", map[string][3]float64{"web": {1, 1, 1}, "db": {1, 1, 1}, "one": none, "none": none})
 }
 
-// Of the agent: a service that never ran is in the only report there is, and the
-// end of one is reported at once.
+// The agent reports a service that never ran with --once, and the end of a service at
+// once.
 func TestAgentReportsServices(t *testing.T) {
 	t.Parallel()
 	recv := apmontest.New(t)
@@ -266,17 +260,17 @@ func TestJobFlagsRefuse(t *testing.T) {
 	}
 	for _, s := range []string{"db12", "db12=x", "db13=1", "db12=0", "db12=NaN"} {
 		if f.benchmarks.add(s) == nil {
-			t.Errorf("--benchmark %q is taken", s)
+			t.Errorf("--benchmark %q is accepted", s)
 		}
 	}
 	for _, s := range []string{"/x[", "a["} {
 		if f.addGlob(s) == nil {
-			t.Errorf("--job-cgroup %q is taken", s)
+			t.Errorf("--job-cgroup %q is accepted", s)
 		}
 	}
 	f = jobFlags{node: "{1}"}
 	if f.check() == nil {
-		t.Error("--job-node without --job-cgroup is taken")
+		t.Error("--job-node without --job-cgroup is accepted")
 	}
 	if err := f.addGlob("slurm/job_*"); err != nil {
 		t.Fatal(err)
@@ -301,7 +295,7 @@ func TestGlobMatchesAsPathsDo(t *testing.T) {
 		}
 		ok, err := filepath.Match(g.pattern, path)
 		if !ok || err != nil || !g.expr.MatchString(path) {
-			t.Errorf("%s and %s: path says %v, %v; the expression %s", pattern, path, ok, err, g.expr)
+			t.Errorf("%s and %s: path.Match returns %v, %v; the expression is %s", pattern, path, ok, err, g.expr)
 		}
 	}
 }

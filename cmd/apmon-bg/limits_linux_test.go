@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,18 +17,18 @@ import (
 	"time"
 
 	"github.com/apmon-go/apmon/apmon/apmontest"
-	"github.com/apmon-go/apmon/cmd/apmon-bg/internal/launch"
+	"github.com/apmon-go/apmon/internal/process"
 	"github.com/apmon-go/apmon/internal/testkit"
 	"github.com/apmon-go/apmon/xdr"
 )
 
-// limited is apmon-bg, started by a shell that sets limits first.
+// limited returns a command of apmon-bg, started by a shell that sets limits first.
 func limited(t *testing.T, exe, limits string, args ...string) *exec.Cmd {
 	t.Helper()
 	return exec.Command("/bin/sh", append([]string{"-c", limits + ` && exec "$@"`, "sh", exe}, args...)...)
 }
 
-// named makes the test binary callable as apmon-bg, by everyone.
+// named makes a copy of the test binary named apmon-bg that all users may execute.
 func named(t *testing.T) string {
 	t.Helper()
 	exe, err := os.Executable()
@@ -51,7 +50,7 @@ func named(t *testing.T) string {
 	return filepath.Join(dir, name)
 }
 
-// However few descriptors there are, the job runs; without monitoring, it says so.
+// With any limit of descriptors the job runs, and a job without monitoring is logged.
 func TestExecFewDescriptors(t *testing.T) {
 	t.Parallel()
 	exe := named(t)
@@ -65,7 +64,7 @@ func TestExecFewDescriptors(t *testing.T) {
 		if code := cmd.ProcessState.ExitCode(); code != 9 || out.String() != fmt.Sprintln(n) {
 			t.Errorf("%d descriptors: exit code %d, %q\n%s", n, code, out.String(), stderr.String())
 		}
-		if n < 40 && strings.Count(stderr.String(), "\n") == 1 && strings.Contains(stderr.String(), "the job runs, and is not monitored") {
+		if n < 40 && strings.Count(stderr.String(), "\n") == 1 && strings.Contains(stderr.String(), "the job runs without monitoring") {
 			continue
 		}
 		if stderr.Len() > 0 {
@@ -79,16 +78,16 @@ func TestExecFewDescriptors(t *testing.T) {
 	}
 }
 
-// processes is the command of a shell that limits processes; dash has a name of
-// its own for that.
+// processes returns the shell command that limits processes; dash has another option for
+// it.
 func processes(n int) string { return fmt.Sprintf("{ ulimit -u %d 2>&- || ulimit -p %d; }", n, n) }
 
-// freeUser is a user without processes, and false where there can be none: the
-// limit counts all that a user has.
+// freeUser returns a user without processes, since the limit counts all processes of a
+// user. It skips the test if it cannot become another user.
 func freeUser(t *testing.T) *syscall.SysProcAttr {
 	t.Helper()
 	if os.Getuid() != 0 {
-		t.Skip("the limit counts all processes of this user: it needs another, and the superuser to be it")
+		t.Skip("the limit counts all processes of a user; only the superuser can become another user")
 	}
 	users := map[int]bool{}
 	dirs, _ := filepath.Glob("/proc/[0-9]*")
@@ -109,7 +108,7 @@ var (
 	nextUser = 1<<20 + os.Getpid()<<4
 )
 
-// A job that takes all processes there may be does not take us with it.
+// A job that uses up all processes does not affect exec.
 func TestExecManyProcesses(t *testing.T) {
 	t.Parallel()
 	freeUser(t)
@@ -119,7 +118,7 @@ func TestExecManyProcesses(t *testing.T) {
 	for i := range 6 {
 		running.Go(func() {
 			node := fmt.Sprint("job", i)
-			// The outer shell forks no more once the inner one could not.
+			// The outer shell does not fork after the inner one has failed to.
 			cmd := limited(t, exe, processes(40), "exec", "-d", recv.Addr(), "-n", node, "--interval", "1s", "--kill-orphans", "--orphan-wait", "0s", "--",
 				"sh", "-c", "(i=0; while [ $i -lt 100 ]; do sleep 1000 >&- 2>&- & i=$((i+1)); done) 2>/dev/null; echo full; read x; exit 7")
 			cmd.SysProcAttr, cmd.Dir = freeUser(t), "/"
@@ -153,7 +152,7 @@ func TestExecManyProcesses(t *testing.T) {
 				}
 				return n
 			}
-			for deadline, before := time.Now().Add(patience), reports(); err == nil && reports() < before+2; time.Sleep(5 * time.Millisecond) {
+			for deadline, before := time.Now().Add(testkit.Patience), reports(); err == nil && reports() < before+2; time.Sleep(5 * time.Millisecond) {
 				if time.Now().After(deadline) {
 					err = errors.New("no reports")
 				}
@@ -168,7 +167,7 @@ func TestExecManyProcesses(t *testing.T) {
 	running.Wait()
 }
 
-// With too few processes and threads left to begin with, the job runs alone.
+// With too few processes and threads from the start, the job runs without monitoring.
 func TestExecNoProcesses(t *testing.T) {
 	t.Parallel()
 	cred := freeUser(t)
@@ -183,21 +182,17 @@ func TestExecNoProcesses(t *testing.T) {
 		if code := cmd.ProcessState.ExitCode(); code != 6 {
 			t.Errorf("%d processes: exit code %d\n%s", n, code, stderr.String())
 		}
-		alone = alone || strings.Contains(stderr.String(), "the job runs, and is not monitored")
+		alone = alone || strings.Contains(stderr.String(), "the job runs without monitoring")
 	}
 	if !alone {
 		t.Error("there was always room")
 	}
 }
 
-// All that is done after the end of a job has its time, as a whole.
+// The work after the end of a job has a time limit as a whole.
 func TestExecEndsInTime(t *testing.T) {
 	t.Parallel()
-	l, err := net.Listen("tcp", "127.0.0.1:0") // takes connections, and says nothing
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
+	l := silentServer(t)
 	for _, tt := range []struct {
 		wait  string
 		limit time.Duration
@@ -229,15 +224,11 @@ func TestExecEndsInTime(t *testing.T) {
 	}
 }
 
-// A standard error that takes nothing, the summary included, does not add to the
-// time after the end.
+// A standard error that is never read, even if the summary is written to it, does not
+// extend the time after the end.
 func TestExecEndsInTimeUnread(t *testing.T) {
 	t.Parallel()
-	l, err := net.Listen("tcp", "127.0.0.1:0") // accepts connections and sends nothing
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
+	l := silentServer(t)
 	var took []time.Duration
 	for range 5 {
 		cmd := bg(t, "exec", "-f", "http://"+l.Addr().String()+"/conf", "--summary", "/dev/stderr", "--", "sh", "-c", "sleep 1000 >/dev/null 2>&1 & echo $!; date +%s%N; exit 4")
@@ -270,19 +261,19 @@ func TestExecNoRoomRemovesSummary(t *testing.T) {
 	exe := named(t)
 	for _, file := range []string{old, link} {
 		out, err := limited(t, exe, "ulimit -n 8", "exec", "--no-send", "--summary", file, "--", "sh", "-c", "exit 0").CombinedOutput()
-		if err != nil || !bytes.Contains(out, []byte("is not monitored")) {
+		if err != nil || !bytes.Contains(out, []byte("runs without monitoring")) {
 			t.Fatalf("%v, said %q", err, out)
 		}
 	}
 	if _, err := os.Lstat(old); err == nil {
-		t.Error("the summary of an earlier job is still there")
+		t.Error("the summary of an earlier job still exists")
 	}
 	if b, err := os.ReadFile(link); string(b) != "keep" {
 		t.Errorf("the link leads to %q, %v", b, err)
 	}
 }
 
-// A cgroup is removed once nobody owns it.
+// A cgroup is removed when its creator has ended.
 func TestRemoveStale(t *testing.T) {
 	t.Parallel()
 	parent := t.TempDir()
@@ -291,10 +282,11 @@ func TestRemoveStale(t *testing.T) {
 		t.Fatal(err)
 	}
 	pid := os.Getpid()
-	start, ok := launch.StartTime(pid)
+	self, ok := process.Stat(pid)
 	if !ok {
 		t.Fatal("no start time")
 	}
+	start := self.Start
 	keep := []string{fmt.Sprintf(cgroupName, pid, start), "apmon-job-1234567", "other", fmt.Sprintf(cgroupName, ended.Process.Pid, 1) + "/of a job"}
 	for _, dir := range append(keep, fmt.Sprintf(cgroupName, pid, start+1), fmt.Sprintf(cgroupName, ended.Process.Pid, 2)) {
 		if err := os.MkdirAll(filepath.Join(parent, dir), 0o755); err != nil {
@@ -316,7 +308,7 @@ func TestRemoveStale(t *testing.T) {
 	}
 }
 
-// A cgroup in which an orphan lives on is removed by the next exec.
+// The next exec removes the cgroup of an orphan that has ended since.
 func TestExecCgroupLeftBehind(t *testing.T) {
 	t.Parallel()
 	dir := testkit.Cgroup(t)

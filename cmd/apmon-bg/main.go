@@ -83,7 +83,7 @@ func newApp(getenv func(string) string, stdout io.Writer, stderr *command.LossyW
 		UsageText:   name + " [-d DEST]... [-f FILE|URL]... [-c CLUSTER] [-n NODE]\n         [--interval 120s] [options]\n" + name + " exec [options] -- CMD ARG...\n" + name + " check [--strict] [--no-resolve] [SOURCE]...\n" + name + " params [--format text|markdown|json]",
 		Description: description,
 		Flags: slices.Concat(a.Flags(), command.Group("Reports",
-			&cli.StringFlag{Name: "cluster", Aliases: []string{"c"}, Usage: "`CLUSTER` of the host's reports (default: " + apmon.DefaultMonitorCluster + ")"},
+			&cli.StringFlag{Name: "cluster", Aliases: []string{"c"}, Usage: "`CLUSTER` of the host's reports (default: " + apmon.DefaultHostCluster + ")"},
 			&cli.StringFlag{Name: "node", Aliases: []string{"n"}, Usage: "`NODE` of the host's reports (default: the full host name)"},
 			&cli.StringFlag{Name: "host-group", Usage: "use the names of servMon.sh: cluster `G`_Nodes, and the full host name as node"},
 			intervalFlag(),

@@ -25,8 +25,8 @@ func TestHelp(t *testing.T) {
 	})
 }
 
-// The tables of the manual page are lines of their own, no placeholder is a
-// default, and short flags are there.
+// Tables in the manual page keep their lines, no placeholder is shown as a default, and
+// short flags are listed.
 func TestManPageKeepsBlocks(t *testing.T) {
 	t.Parallel()
 	page := newApp(nil, nil, nil).ManPage()
@@ -46,7 +46,7 @@ func TestManPageKeepsBlocks(t *testing.T) {
 	}
 }
 
-// The older names of the access log's flags still work, and are not shown.
+// The older names of the flags of the access log still work and are not shown.
 func TestHiddenAliases(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"match", "ids", "window", "status", "format"} {

@@ -20,7 +20,7 @@ func paramsCommand(stdout io.Writer) *cli.Command {
 		UsageText:   name + " params [--format text|markdown|json]",
 		Description: "Lists the parameters: the option that switches each one on and off, the name that is sent,\nunit, meaning and source.",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "format", Value: "text", Usage: "print `text|markdown|json`"},
+			&cli.StringFlag{Name: "format", Value: "text", Usage: "format of the output: `text|markdown|json`"},
 		},
 		Action: func(cc *cli.Context) error {
 			var err error

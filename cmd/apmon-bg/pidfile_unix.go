@@ -21,12 +21,12 @@ import (
 const endTimeout = 10 * time.Second
 
 // pidfile is a file with the pid of its holder, which holds a record lock on a second
-// file. Only the lock counts, not the content of the file: the kernel releases it
-// however the process ends, and knows the holder. The lock is on a second file
-// because everybody may read the pid file, and a reader could lock it. Earlier
-// versions locked the pid file itself, so that lock counts too, and is taken if
-// possible. The files are never removed: a process that waits for a lock would then
-// lock a file that no other process finds.
+// file. Only the lock determines the holder, not the content of the file: the kernel
+// knows the holder of the lock and releases it when the process ends in any way. The
+// lock is on a second file because all users may read the pid file, and a reader could
+// lock it. Earlier versions locked the pid file itself, so that lock is checked too, and
+// taken if possible. The files are never removed: a process that waits for a lock would
+// then lock a file that no other process finds.
 type pidfile struct {
 	f    *os.File
 	lock *os.File // nil if it may not be created: then f is locked

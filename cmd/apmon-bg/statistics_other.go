@@ -4,5 +4,5 @@ package main
 
 import "os"
 
-// notifyStatistics does nothing: there is no such signal.
+// notifyStatistics does nothing: this system has no such signal.
 func notifyStatistics(chan<- os.Signal) {}

@@ -17,12 +17,12 @@ import (
 	"github.com/apmon-go/apmon/xdr"
 )
 
-// summary is the content of --summary, beside a sample.
+// summary is the content of --summary without the sample.
 type summary struct {
 	Command      []string
 	PID          atomic.Int64
 	Start, Ended time.Time
-	Err          error // why the command could not be started
+	Err          error // the reason why the command could not be started
 }
 
 // waitedFor returns the sample of a job that was not followed: the resources that
@@ -158,7 +158,7 @@ func writeDevice(path string, b []byte) error {
 
 // replaceFile writes a new file and gives it the name path.
 func replaceFile(path string, b []byte) error {
-	// This name does not depend on that of path, which may be of the greatest length.
+	// This name does not contain that of path, which may have the maximum length.
 	f, err := os.OpenFile(filepath.Join(filepath.Dir(path), fmt.Sprintf(".apmon-bg-%016x", rand.Uint64())), os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
 	if err != nil {
 		return err
@@ -209,8 +209,8 @@ func overwriteFile(path string, b []byte) error {
 	return errors.Join(err, f.Close())
 }
 
-// removeSummary removes the summary of an earlier run: no summary is better than
-// one of another job. It opens no file, as there may be no descriptor for it.
+// removeSummary removes the summary of an earlier run: no summary is better than that of
+// another job. It opens no file, since there may be no free descriptor.
 func removeSummary(path string) {
 	if st, err := os.Lstat(path); err == nil && st.Mode().IsRegular() && ownStream(st) == nil {
 		_ = os.Remove(path)
@@ -227,8 +227,7 @@ func ownStream(st os.FileInfo) *os.File {
 	return nil
 }
 
-// writeOwn writes to standard output or error, which may be a pipe that nobody
-// reads.
+// writeOwn writes to standard output or error, which may be a pipe that is never read.
 func writeOwn(f *os.File, b []byte) error {
 	done := make(chan error, 1)
 	go func() {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -68,13 +67,12 @@ func (sv *watchedService) job(node string) apmon.Job {
 // match reports whether a process is the service by its command line. Command lines that
 // contain the whole specification are apmon-bg itself, and the shells and wrappers that
 // started it.
-func (sv *watchedService) match(pid int, cmdline []byte) bool {
-	exe, _, _ := bytes.Cut(cmdline, []byte{0})
-	if pid == os.Getpid() || filepath.Base(string(exe)) == name {
+func (sv *watchedService) match(pid int, args []string) bool {
+	if pid == os.Getpid() || filepath.Base(args[0]) == name {
 		return false
 	}
-	line := bytes.ReplaceAll(bytes.TrimRight(cmdline, "\x00"), []byte{0}, []byte{' '})
-	return sv.expr.Match(line) && !bytes.Contains(line, []byte(sv.spec))
+	line := strings.Join(args, " ")
+	return sv.expr.MatchString(line) && !strings.Contains(line, sv.spec)
 }
 
 // readStart reads the first n bytes of a regular file.

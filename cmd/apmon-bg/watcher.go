@@ -21,8 +21,8 @@ const findInterval = 10 * time.Second
 // findTime bounds the wait for the first search: a file system may hang.
 const findTime = 2 * time.Second
 
-// watcher keeps what a client monitors in step with flags, configurations and
-// cgroups.
+// watcher adds and removes the jobs and services of a client when flags, configurations
+// or cgroups change.
 type watcher struct {
 	*jobFlags
 	client   *apmon.Client
@@ -31,7 +31,7 @@ type watcher struct {
 
 	begun bool
 	names names                          // in force
-	jobs  map[string]*apmon.MonitoredJob // jobs and services, by what asks for them
+	jobs  map[string]*apmon.MonitoredJob // jobs and services, by the key of wanted
 
 	searching sync.Mutex // guards globs and logged
 	globs     map[string]*cgroupGlob
@@ -46,7 +46,7 @@ func newWatcher(flags *jobFlags, client *apmon.Client, log *slog.Logger, setting
 // begin sets benchmarks and names, and adds jobs, services and cgroups. The error
 // is that of a flag.
 func (w *watcher) begin() error {
-	w.benchmarks.tell(w.client)
+	w.benchmarks.set(w.client)
 	if err := w.configure(context.Background()); err != nil {
 		return err
 	}
@@ -61,7 +61,7 @@ func (w *watcher) begin() error {
 	}()
 	select {
 	case <-found:
-	case <-time.After(findTime): // the search goes on
+	case <-time.After(findTime): // the search continues
 	}
 	return nil
 }
@@ -85,14 +85,14 @@ func (w *watcher) run(ctx context.Context) {
 
 // wanted is a job or a service to be monitored.
 type wanted struct {
-	key  string // the same for the same job
+	key  string // identifies the job
 	job  apmon.Job
 	fail func(error) error // the error to exit with; nil for one of a configuration
 	name string            // of the directive, for the log
 }
 
-// wanted returns the jobs and services of flags and configurations, each once. Of
-// services of one name the first counts, those of flags first.
+// wanted returns the jobs and services of flags and configurations, each once. Of several
+// services of one name it returns the first; flags come first.
 func (w *watcher) wanted(d machine) []wanted {
 	var all []wanted
 	add := func(item wanted) {
@@ -134,11 +134,11 @@ func (w *watcher) configure(ctx context.Context) error {
 		w.log.Warn("directive ignored: another one has a different value", slog.String("directive", "xApMon_"+s.Name), slog.String("value", s.Value), slog.String("source", s.Source))
 	}
 	if n := w.jobFlags.names(d); n != w.names || !w.begun {
-		if err := w.client.SetMonitorNames(n.cluster, n.node); err != nil {
+		if err := w.client.SetHostReportNames(n.cluster, n.node); err != nil {
 			return err // not after the start: names have been checked
 		}
 		if w.names = n; w.begun {
-			w.log.Info("the host is reported under other names", slog.String("cluster", cmp.Or(n.cluster, apmon.DefaultMonitorCluster)), slog.String("node", cmp.Or(n.node, procinfo.Hostname())))
+			w.log.Info("names of the host's reports changed", slog.String("cluster", cmp.Or(n.cluster, apmon.DefaultHostCluster)), slog.String("node", cmp.Or(n.node, procinfo.Hostname())))
 		}
 	}
 	all := w.wanted(d)
@@ -209,7 +209,7 @@ func (w *watcher) find(ctx context.Context) {
 	}
 }
 
-// logOnce logs an error of a search once, and again after it was over.
+// logOnce logs an error of a search once, and again only after a success.
 func (w *watcher) logOnce(pattern string, err error) {
 	if err == nil {
 		delete(w.logged, pattern)

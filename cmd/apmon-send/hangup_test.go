@@ -40,7 +40,7 @@ func TestHangupReloads(t *testing.T) {
 	if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
-	// The reload happens beside the messages, which go on meanwhile.
+	// The reload runs concurrently with the messages.
 	go func() {
 		for i := 2; ; i++ {
 			if _, err := fmt.Fprintf(stdin, "C/N x %d\n", i); err != nil {
@@ -57,8 +57,8 @@ func TestHangupReloads(t *testing.T) {
 	}
 }
 
-// A destination that a reload adds after the last message has refused nothing.
-func TestReloadBehindTheLastMessage(t *testing.T) {
+// A destination that a reload adds after the last message does not count as refusing.
+func TestReloadAfterTheLastMessage(t *testing.T) {
 	running.Lock()
 	defer running.Unlock()
 	a := testkit.Listen(t)

@@ -22,16 +22,15 @@ import (
 	"github.com/apmon-go/apmon/xdr"
 )
 
-// maxLine is the maximum length in bytes of a line of standard input. Longer messages
-// could hardly be sent.
+// maxLine is the maximum length in bytes of a line of standard input.
 const maxLine = 4 << 20
 
-// maxParams is the maximum number of parameters for --stdin kv. They are one message,
-// and kept in memory until the input ends.
+// maxParams is the maximum number of parameters for --stdin kv. They make one message, and
+// are kept in memory until the input ends.
 const maxParams = 1_000_000
 
 // messages returns the messages to send: one from the arguments, or those of standard
-// input. A message that cannot be sent comes as an error.
+// input. For a message that cannot be sent it yields an error.
 func (c *sendCommand) messages(cc *cli.Context) (iter.Seq2[apmon.Message, error], error) {
 	if c.pendingName != nil {
 		return nil, fmt.Errorf("-param %q has no -value", *c.pendingName)
@@ -68,7 +67,7 @@ func (c *sendCommand) messages(cc *cli.Context) (iter.Seq2[apmon.Message, error]
 	case pairs && (cc.IsSet("cluster") || cc.IsSet("node")):
 		return nil, errors.New("--pairs takes cluster and node from its arguments, not from -c and -n")
 	}
-	literal := c.behindDashes(args)
+	literal := c.afterDashes(args)
 	if pairs {
 		if len(args) < 4 || len(args)%2 != 0 {
 			return nil, errors.New("--pairs needs CLUSTER NODE NAME VALUE, then more pairs of NAME VALUE")
@@ -105,9 +104,9 @@ func (c *sendCommand) messages(cc *cli.Context) (iter.Seq2[apmon.Message, error]
 	return one(base), nil
 }
 
-// behindDashes reports whether "--" separates the arguments from the flags, so that
-// names may begin with a dash.
-func (c *sendCommand) behindDashes(args []string) bool {
+// afterDashes reports whether "--" separates the arguments from the flags, so that names
+// may begin with a dash.
+func (c *sendCommand) afterDashes(args []string) bool {
 	i := len(c.args) - len(args) - 1
 	return i > 0 && c.args[i] == "--"
 }
@@ -187,7 +186,7 @@ func (c *sendCommand) read(format string, base apmon.Message) (iter.Seq2[apmon.M
 	}, nil
 }
 
-var errNoInput = command.Errorf(command.NoInput, "no parameters on standard input")
+var errNoInput = &command.Error{Code: command.NoInput, Err: errors.New("no parameters on standard input")}
 
 // readKV returns the errors of bad lines, and then one message of all good lines.
 func readKV(r io.Reader, m apmon.Message) iter.Seq2[apmon.Message, error] {
@@ -252,9 +251,8 @@ func parseLine(line string, m apmon.Message) (apmon.Message, error) {
 	return m, nil
 }
 
-// jsonMessage is a line of --stdin json. The last fields are ignored: apmon-recv and
-// --dry-run print them, also for truncated datagrams, and their output can be sent
-// again.
+// jsonMessage is a line of --stdin json. The last fields are accepted and ignored, so that
+// the output of apmon-recv and --dry-run, which has them, can be sent.
 type jsonMessage struct {
 	Cluster *string         `json:"cluster"`
 	Node    *string         `json:"node"`
@@ -356,8 +354,8 @@ func jsonParams(raw json.RawMessage) ([]apmon.Param, error) {
 	return params, nil
 }
 
-// jsonParam returns a parameter for a JSON number, string or boolean, which becomes 1
-// or 0. A type, as apmon-recv prints it, has the effect of the flag for that type.
+// jsonParam returns a parameter for a JSON number, string or boolean (1 or 0). A type in
+// the form that apmon-recv prints has the effect of the flag for that type.
 func jsonParam(name, typ string, value any) (apmon.Param, error) {
 	switch value {
 	case true:

@@ -31,8 +31,8 @@ func run(ctx context.Context, args []string, getenv func(string) string, stdin i
 	}
 	code := c.app().Run(ctx, args)
 	if c.soft || slices.ContainsFunc(args, func(a string) bool { return a == "--soft" || a == "-soft" }) {
-		// A job's hook must not fail because of this command, even if its flags
-		// are misspelled.
+		// The hook of a job must not fail because of this command, even with
+		// misspelled flags.
 		return command.OK
 	}
 	return code
@@ -47,7 +47,7 @@ type sendCommand struct {
 
 	params      []apmon.Param
 	bad         error   // the first parameter that cannot be sent
-	pendingName *string // of -param, until its -value comes
+	pendingName *string // the name of a -param whose -value has not followed yet
 	soft        bool
 }
 
@@ -68,7 +68,7 @@ Standard input (--stdin):
    json   one object per line, each a message; true is 1, false is 0:
           {"cluster":"C","node":"N","time":1700000000,
            "params":{"x":1,"s":"text"}}
-          or as apmon-recv prints them; only params is required
+          or in the form of apmon-recv; only params is required
    line   lines "CLUSTER/NODE NAME VALUE NAME VALUE...", each a message
    A bad line is reported, and the others are sent.
 
@@ -76,9 +76,9 @@ With json and line the command follows changes of the configuration; SIGHUP
 reloads it at once.
 
 Jobs (--job):
-The node is the first that is set of -n, APMON_NODE, MonitorJobID, ALIEN_PROC_ID, the
-job in the file of _CONDOR_JOB_AD, SLURM_JOB_ID, PBS_JOBID, LSB_JOBID and
-GRID_GLOBAL_JOBID; the cluster is the first of -c, APMON_CLUSTER and MonitorID.
+The node is the first of these that is set: -n, APMON_NODE, MonitorJobID,
+ALIEN_PROC_ID, the job of _CONDOR_JOB_AD, SLURM_JOB_ID, PBS_JOBID, LSB_JOBID,
+GRID_GLOBAL_JOBID. The cluster is -c, APMON_CLUSTER, else MonitorID.
 
 Environment:
    APMON_CLUSTER        cluster, if -c is not given
@@ -120,7 +120,7 @@ func (c *sendCommand) app() *command.App {
 			&cli.StringFlag{Name: "cluster", Aliases: []string{"c"}, Usage: "`CLUSTER` of the parameters (default: $APMON_CLUSTER, else " + apmon.DefaultCluster + ")"},
 			&cli.StringFlag{Name: "node", Aliases: []string{"n"}, Usage: "`NODE` of the parameters (default: $APMON_NODE, else the full host name)"},
 			&cli.StringFlag{Name: "time", Aliases: []string{"t"}, Usage: "`TIME` of the values (default: the time of arrival)"},
-			&cli.BoolFlag{Name: "job", DisableDefaultText: true, Usage: "take cluster and node from the batch system's environment if not given"},
+			&cli.BoolFlag{Name: "job", DisableDefaultText: true, Usage: "take cluster and node from the environment of the batch system if not given"},
 		), command.Group("Parameters",
 			&command.Repeat{Forms: []string{"int"}, Value: "NAME=VALUE", Usage: "an integer (repeatable)", Add: typed(command.ParseInt64)},
 			&command.Repeat{Forms: []string{"float"}, Value: "NAME=VALUE", Usage: "a floating-point number (repeatable)", Add: typed(command.ParseFloat)},
@@ -141,7 +141,7 @@ func (c *sendCommand) app() *command.App {
 	}, c.stdout, c.Stderr)
 }
 
-// addName handles -param of older scripts, which -value follows.
+// addName handles -param of older scripts, which a -value follows.
 func (c *sendCommand) addName(s string) error {
 	if c.pendingName != nil {
 		return fmt.Errorf("-param %q has no -value", *c.pendingName)

@@ -39,13 +39,13 @@ func TestScripts(t *testing.T) {
 	})
 }
 
-// result is what one run of the command did.
+// result is the result of one run of the command.
 type result struct {
 	code           int
 	stdout, stderr string
 }
 
-// send runs the command with the environment and standard input given.
+// send runs the command with an environment and standard input.
 func send(env map[string]string, stdin string, args ...string) result {
 	running.Lock()
 	defer running.Unlock()
@@ -55,8 +55,8 @@ func send(env map[string]string, stdin string, args ...string) result {
 	return result{code, out.String(), errs.String()}
 }
 
-// running is held while the command runs: the library writes to its flags of
-// help and version, which are global.
+// running is locked while the command runs: the library writes to its global flags for
+// help and version.
 var running sync.Mutex
 
 // show renders names and parameters as "C/N a=1(int32) b=x(string)".
@@ -154,7 +154,7 @@ func TestTime(t *testing.T) {
 	}
 }
 
-// What is wrong is named, ends with the code of sysexits, and nothing of that
+// An error names the bad input, the exit code is that of sysexits, and no part of that
 // message is sent.
 func TestBadInput(t *testing.T) {
 	t.Parallel()
@@ -240,7 +240,7 @@ func TestBadInput(t *testing.T) {
 	}
 }
 
-// A bad line of standard input takes no other line with it.
+// A bad line of standard input does not affect other lines.
 func TestGoodLinesGo(t *testing.T) {
 	t.Parallel()
 	l := testkit.Listen(t)
@@ -255,7 +255,7 @@ func TestGoodLinesGo(t *testing.T) {
 	}
 }
 
-// With kv, where all lines are one message, the good ones are sent, too.
+// With kv, all lines are one message, and the good ones are sent too.
 func TestGoodLinesOfKVGo(t *testing.T) {
 	t.Parallel()
 	l := testkit.Listen(t)
@@ -421,7 +421,7 @@ func TestDestinations(t *testing.T) {
 	l.None()
 }
 
-// deadServer is an address where no web server listens.
+// deadServer returns an address without a web server.
 func deadServer(t *testing.T) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -457,8 +457,8 @@ func TestURL(t *testing.T) {
 	l.Next()
 }
 
-// TestPasswordOverHTTP: the password of the environment does not go to whom a
-// plain-http source names.
+// TestPasswordOverHTTP: destinations that a plain-http source names do not get the
+// password of the environment.
 func TestPasswordOverHTTP(t *testing.T) {
 	t.Parallel()
 	l, m := testkit.Listen(t), testkit.Listen(t)
@@ -496,7 +496,7 @@ func TestRates(t *testing.T) {
 	}
 }
 
-// The hexadecimal form of a dry run is the datagram, but for the password.
+// The hexadecimal form of a dry run is the datagram, except for the password.
 func TestDryRun(t *testing.T) {
 	t.Parallel()
 	l := testkit.Listen(t)
@@ -540,7 +540,7 @@ func TestHelpNamesEverything(t *testing.T) {
 	}
 }
 
-// The manual page in packaging/ is made from the command's own flags:
+// TestManPage compares the manual page with the flags of the command. To update it:
 // go test ./cmd/apmon-send -run TestManPage -update
 func TestManPage(t *testing.T) { commandtest.ManPage(t, (&sendCommand{}).app()) }
 
@@ -550,7 +550,7 @@ func TestHelp(t *testing.T) {
 		r := send(nil, "", args...)
 		return r.stdout, r.code
 	})
-	// In first place only: elsewhere they are names.
+	// These words are subcommands only as the first argument.
 	if r := send(nil, "", "--dry-run", "--pairs", "help", "version", "completion", "1"); r.code != 0 || !strings.Contains(r.stdout, `"cluster":"help","node":"version"`) {
 		t.Errorf("got %+v", r)
 	}

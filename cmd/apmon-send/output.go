@@ -34,7 +34,7 @@ type output struct {
 // open creates the client for the destinations of flags, environment and files.
 func (c *sendCommand) open(cc *cli.Context) (*output, error) {
 	if cc.Bool("wait") && cc.Bool("drop") {
-		return nil, errors.New("--wait and --drop exclude each other")
+		return nil, errors.New("--wait and --drop cannot be used together")
 	}
 	rate := 0.0
 	if cc.IsSet("rate") {
@@ -83,8 +83,8 @@ func (c *sendCommand) open(cc *cli.Context) (*output, error) {
 	return out, nil
 }
 
-// follow makes a client that follows its configuration, for a stream of
-// messages that may last: SIGHUP has it read again at once.
+// follow makes a client that follows its configuration, for a long stream of messages.
+// SIGHUP reloads the configuration at once.
 func (c *sendCommand) follow(cc *cli.Context, o apmon.Options) (*output, error) {
 	sources, err := c.Sources()
 	if err != nil {
@@ -130,7 +130,7 @@ func (o *output) close() {
 	o.client.Close()
 }
 
-// send sends one message. It sends nothing of a message with an error.
+// send sends one message. It sends no part of a message with an error.
 func (o *output) send(ctx context.Context, m apmon.Message) error {
 	if err := o.client.Check(m); err != nil {
 		return command.Errorf(command.DataErr, "%w", err)

@@ -11,13 +11,12 @@ import (
 	"testing"
 )
 
-// pollerCommand is apmon-send, and fails if that has started the runtime's
-// network poller.
+// pollerCommand runs apmon-send and fails if the runtime's network poller was started.
 const pollerCommand = "apmon-send-poller"
 
 func mainAndPoller() {
 	code := run(context.Background(), os.Args, os.Getenv, os.Stdin, os.Stdout, os.Stderr)
-	for fd := range 64 { // to open the directory would start the poller, too
+	for fd := range 64 { // opening the directory would start the poller
 		if target, _ := os.Readlink(fmt.Sprint("/proc/self/fd/", fd)); strings.Contains(target, "eventpoll") {
 			fmt.Fprintln(os.Stderr, "the poller runs")
 			code = 1
@@ -26,12 +25,12 @@ func mainAndPoller() {
 	os.Exit(code)
 }
 
-// Any timer starts the poller, and with it a thread that waits in it: a tenth of
-// the time of sending one message.
+// A timer starts the poller and a thread that waits in it, which takes a tenth of the time
+// of sending one message.
 func TestOneMessageStartsNoPoller(t *testing.T) {
 	t.Parallel()
 	if runtime.GOOS != "linux" {
-		t.Skip("the open files of a process are read from /proc")
+		t.Skip("needs /proc to list the open files of a process")
 	}
 	l, err := net.ListenPacket("udp", "127.0.0.1:0")
 	if err != nil {

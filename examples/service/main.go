@@ -1,11 +1,10 @@
-// Service is an HTTP server that reports on itself: request statistics, its own
-// counters and gauges, Go's runtime, and a status page. It is a complete program to
-// start from:
+// Service is an example of an HTTP server that reports on itself: request statistics, its
+// own counters and gauges, Go's runtime, and a status page. The command
 //
 //	go run ./examples/service
 //
-// starts the server, sends it requests, and receives and prints its reports. With
-// -d it reports to another receiver.
+// starts the server, sends it requests, and receives and prints its reports. With -d it
+// reports to another receiver.
 package main
 
 import (
@@ -59,7 +58,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		*dest = addr
 	}
 
-	// The client and its background reports. Reports on the host are left to apmon-bg.
+	// The client and its background reports. apmon-bg reports on the host.
 	cfg := conf.Config{Options: conf.Options{SysMonitoring: conf.Off, GeneralInfo: conf.Off}}
 	if err := cfg.AddLine(*dest); err != nil {
 		return err
@@ -103,13 +102,13 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	case err = <-served:
 	case <-ctx.Done():
 	}
-	ctx, stop := context.WithTimeout(context.Background(), 2*time.Second)
+	ctx, stop := context.WithTimeout(context.Background(), 10*time.Second) // on a busy host too
 	defer stop()
 	return errors.Join(err, server.Shutdown(ctx), published.Stop(ctx))
 }
 
-// pages returns the handler of the pages: a greeting, which is counted and measured,
-// and the state of the service.
+// pages returns the handler of all pages: a greeting, which is counted and measured, and
+// the state of the service.
 func pages(reg *metrics.Registry, client *apmon.Client) http.Handler {
 	greetings, waiting, answer := reg.Counter("greetings"), reg.Gauge("waiting"), reg.Measure("answer")
 	mux := http.NewServeMux()
@@ -117,7 +116,7 @@ func pages(reg *metrics.Registry, client *apmon.Client) http.Handler {
 		waiting.Add(1)
 		defer waiting.Add(-1)
 		defer answer.Start().Stop()
-		time.Sleep(rand.N(20 * time.Millisecond)) // stands for work
+		time.Sleep(rand.N(20 * time.Millisecond)) // simulated work
 		greetings.Add(1)
 		fmt.Fprintln(w, "Hello!")
 	})
@@ -143,8 +142,8 @@ func visit(ctx context.Context, url string) {
 	}
 }
 
-// receive listens on a free port of loopback, prints the reports that arrive, and
-// returns its address. The caller calls end when all has been sent.
+// receive listens on a free port of loopback, prints the reports that arrive, and returns
+// its address. The caller calls end after the last report.
 func receive(stdout io.Writer) (addr string, end func(), err error) {
 	recv, err := receiver.Listen("127.0.0.1:0", receiver.Options{})
 	if err != nil {
@@ -173,7 +172,7 @@ func receive(stdout io.Writer) (addr string, end func(), err error) {
 		})
 	}()
 	return recv.Addr().String(), func() {
-		stop() // Serve hands over what has arrived
+		stop() // Serve handles the datagrams that have arrived
 		<-served
 		recv.Close()
 	}, nil

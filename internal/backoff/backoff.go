@@ -1,4 +1,4 @@
-// Package backoff computes when to try again something that fails.
+// Package backoff computes the times at which to retry an operation that fails.
 package backoff
 
 import (
@@ -9,9 +9,9 @@ import (
 // longest is the longest time between two attempts.
 const longest = time.Hour
 
-// After returns how long to wait after the given number of failures in a row,
-// at least one: first after the first failure, then twice as long each time, up
-// to one hour, or up to first if that is longer.
+// After returns the time to wait after the given number of failures in a row, at least
+// one: first after the first failure, then twice as long each time, up to one hour, or
+// up to first if that is longer.
 func After(first time.Duration, failures int) time.Duration {
 	wait, most := first, max(first, longest)
 	for range failures - 1 {

@@ -2,7 +2,10 @@ package kernel
 
 import "bytes"
 
-// ParseCacheSize reads a cache's size in sysfs, such as "8192K" or "32M", in KiB.
+// ParseCacheSize parses /sys/devices/system/cpu/cpuN/cache/indexN/size, such as "8192K" or
+// "32M". The result is in KiB.
+//
+// See Documentation/ABI/testing/sysfs-devices-system-cpu of the kernel.
 func ParseCacheSize(b []byte) Count {
 	b = bytes.TrimSpace(b)
 	if len(b) == 0 {

@@ -5,8 +5,10 @@ import (
 	"strings"
 )
 
-// ParseCgroup returns the cgroup of /proc/PID/cgroup that a controller is in,
-// of version 2 where the controller is empty.
+// ParseCgroup parses /proc/PID/cgroup. It returns the path of the process's cgroup in the
+// hierarchy of a controller of version 1, or in that of version 2 if controller is empty.
+//
+// See cgroups(7).
 func ParseCgroup(b []byte, controller string) (path string, ok bool) {
 	for len(b) > 0 {
 		var line []byte
@@ -19,7 +21,7 @@ func ParseCgroup(b []byte, controller string) (path string, ok bool) {
 	return "", false
 }
 
-// HasController reports whether a comma-separated list holds the name.
+// HasController reports whether a comma-separated list of controllers contains name.
 func HasController(list, name string) bool {
 	for c := range strings.SplitSeq(list, ",") {
 		if c == name {
@@ -29,8 +31,11 @@ func HasController(list, name string) bool {
 	return false
 }
 
-// ParseKeyed returns the number behind a key in a file of lines "key number",
-// such as cpu.stat.
+// ParseKeyed returns the number of a key in a cgroup file of lines "key number", such as
+// cpu.stat or memory.events. The unit depends on the key. An incomplete last line is
+// ignored.
+//
+// See https://docs.kernel.org/admin-guide/cgroup-v2.html.
 func ParseKeyed(b []byte, name string) Count {
 	for {
 		i := bytes.IndexByte(b, '\n')
@@ -46,8 +51,17 @@ func ParseKeyed(b []byte, name string) Count {
 	}
 }
 
-// ParsePIDs calls visit for each line of a cgroup.procs that is a number; 0 is
-// a process that cannot be seen from here. It stops when visit says false.
+// ParseNumber returns the number of a file that holds nothing else, such as
+// memory.current. It is unknown in a pids.max that holds "max".
+func ParseNumber(b []byte) Count {
+	line, _ := NextLine(b)
+	return ParseUint(line)
+}
+
+// ParsePIDs parses cgroup.procs. It calls visit with each process id, until visit returns
+// false. The id is 0 for a process outside of the pid namespace of this process.
+//
+// See https://docs.kernel.org/admin-guide/cgroup-v2.html.
 func ParsePIDs(b []byte, visit func(pid int) bool) {
 	for len(b) > 0 {
 		var line []byte

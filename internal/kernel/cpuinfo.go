@@ -5,20 +5,21 @@ import (
 	"strings"
 )
 
-// CPUInfo is what /proc/cpuinfo reports; the fields vary by
-// architecture.
+// CPUInfo holds fields of /proc/cpuinfo. The kernel's set of fields varies by architecture.
 type CPUInfo struct {
-	Processors                       int
+	Processors                       int // logical CPUs online
 	Vendor, Family, Model, ModelName string
 	Implementer, Architecture, Part  string  // ARM
-	Machine                          string  // older ARM: Model, else Hardware
-	MHz                              Decimal // mean
-	CacheKB                          Count
-	Bogomips                         Decimal
-	Cores                            Count // pairs of physical and core id
+	Machine                          string  // ARM and others: Model, otherwise Hardware
+	MHz                              Decimal // mean of all CPUs
+	CacheKB                          Count   // KiB, of the first CPU
+	Bogomips                         Decimal // of the first CPU
+	Cores                            Count   // different pairs of physical id and core id
 }
 
-// ParseCPUInfo reads /proc/cpuinfo.
+// ParseCPUInfo parses /proc/cpuinfo.
+//
+// See proc_cpuinfo(5).
 func ParseCPUInfo(b []byte) (c CPUInfo) {
 	sum, n := 0., 0
 	cores := map[[2]string]bool{}
@@ -38,7 +39,7 @@ func ParseCPUInfo(b []byte) (c CPUInfo) {
 		v := string(bytes.TrimSpace(val))
 		switch string(bytes.TrimSpace(key)) {
 		case "processor":
-			// Old 32-bit ARM: "Processor : ARMv7 …", with a capital.
+			// Old 32-bit ARM kernels have another line, "Processor : ARMv7 …".
 			if ParseUint([]byte(v)).OK {
 				c.Processors++
 				physical = ""

@@ -2,7 +2,10 @@ package kernel
 
 import "bytes"
 
-// ParseCPUList counts the CPUs of a list such as "0-3,8".
+// ParseCPUList returns the number of CPUs in a list such as "0-3,8", the format of
+// /sys/devices/system/cpu/online and cpuset.cpus.
+//
+// See "List format" in cpuset(7).
 func ParseCPUList(b []byte) Count {
 	b = bytes.TrimSpace(b)
 	var n Count

@@ -1,7 +1,9 @@
 package kernel
 
-// ParseDiskstats reads /proc/diskstats and calls visit for each block device
-// with the sectors (of 512 bytes) it read and wrote.
+// ParseDiskstats parses /proc/diskstats. It calls visit with the name of each block device,
+// and the sectors of 512 bytes that were read and written since boot.
+//
+// See https://docs.kernel.org/admin-guide/iostats.html.
 func ParseDiskstats(b []byte, visit func(name []byte, read, written Count)) {
 	for len(b) > 0 {
 		var line []byte

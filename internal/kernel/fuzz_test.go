@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// FuzzParsers gives every parser the same bytes.
+// FuzzParsers calls every parser with the same bytes.
 func FuzzParsers(f *testing.F) {
 	for _, tree := range []string{"x86", "arm", "container"} {
 		err := filepath.WalkDir(filepath.Join("../../procinfo/testdata", tree), func(path string, d os.DirEntry, err error) error {
@@ -21,6 +21,8 @@ func FuzzParsers(f *testing.F) {
 		}
 	}
 	f.Add([]byte("17 (a) R (b) S 1 17 17 0 -1 4194560 100 0 0 0 250 125 0 0 20 0 9 0 1000 8192 3 0\n"))
+	f.Add([]byte("c000000000-c000400000 rw-p 00000000 00:00 0   [anon: Go: heap]\n"))
+	f.Add([]byte("/bin/sh\x00-c\x00\x00"))
 	f.Add([]byte("25 24 0:33 / /a\\040b rw - tmpfs none rw\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		keep := string(b)
@@ -51,6 +53,18 @@ func FuzzParsers(f *testing.F) {
 		ParseIfInet6(b)
 		ParseCgroup(b, "memory")
 		ParseKeyed(b, "usage_usec")
+		ParseNumber(b)
+		ParseCmdline(b)
+		ParseChildren(b, func(pid int) {
+			if pid < 0 {
+				t.Errorf("child %d", pid)
+			}
+		})
+		ParseMaps(b, func(m Mapping) {
+			if m.Start > m.End || len(m.Perms) != 4 {
+				t.Errorf("mapping %+v", m)
+			}
+		})
 		ParsePIDs(b, func(pid int) bool { return pid >= 0 })
 		mounts := ParseMountinfo(b)
 		for i, m := range mounts {

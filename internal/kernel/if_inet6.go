@@ -5,9 +5,12 @@ import (
 	"strings"
 )
 
-// ParseIfInet6 reads /proc/net/if_inet6 and returns the first global address,
-// in 32 hexadecimal digits, of each interface: public ones before unique local
-// ones; temporary, deprecated and unconfirmed ones do not count.
+// ParseIfInet6 parses /proc/net/if_inet6. It returns the first global address of each
+// interface, in 32 hexadecimal digits: a public one before a unique local one, and no
+// temporary, deprecated or unconfirmed one.
+//
+// See if6_seq_show in net/ipv6/addrconf.c of the kernel; the flags are IFA_F_* of
+// linux/if_addr.h.
 func ParseIfInet6(b []byte) map[string]string {
 	m := map[string]string{}
 	for len(b) > 0 {

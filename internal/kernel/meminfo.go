@@ -2,12 +2,15 @@ package kernel
 
 import "bytes"
 
-// Meminfo is /proc/meminfo, in kB.
+// Meminfo holds fields of /proc/meminfo, in KiB.
 type Meminfo struct {
 	Total, Free, Available, Buffers, Cached, Shmem, SwapTotal, SwapFree Count
 }
 
-// ParseMeminfo reads /proc/meminfo.
+// ParseMeminfo parses /proc/meminfo. A line without its unit is ignored, as its number may
+// be incomplete.
+//
+// See proc_meminfo(5) and https://docs.kernel.org/filesystems/proc.html#meminfo.
 func ParseMeminfo(b []byte) (m Meminfo) {
 	for len(b) > 0 {
 		var line []byte
@@ -38,7 +41,6 @@ func ParseMeminfo(b []byte) (m Meminfo) {
 			continue
 		}
 		c, line := NextUint(line)
-		// A number without its unit may be half a number.
 		if unit, _ := NextField(line); string(unit) == "kB" {
 			*to = c
 		}

@@ -6,20 +6,20 @@ import (
 	"strings"
 )
 
-// Mount is a line of /proc/PID/mountinfo.
+// A Mount is a line of /proc/PID/mountinfo.
 type Mount struct {
-	Parent int    // index of the mount that this one is mounted on, -1 if that is not in the file
+	Parent int    // index of the parent mount, -1 if it is not in the file
 	Dev    string // the file system, as major:minor
-	Root   string // the directory of the file system that is mounted
-	Point  string // where it is mounted
+	Root   string // the directory of the file system that forms the root of the mount
+	Point  string // mount point
 
-	Cgroup      int    // version of the cgroup hierarchy, 0 for any other file system
+	Cgroup      int    // version of the cgroup hierarchy, 0 for other file systems
 	Controllers string // of cgroup version 1, comma-separated; empty for version 2
 }
 
 // ParseMountinfo parses /proc/PID/mountinfo. Paths are unescaped.
 //
-// See https://docs.kernel.org/filesystems/proc.html, section 3.5.
+// See proc_pid_mountinfo(5).
 func ParseMountinfo(b []byte) []Mount {
 	var mounts []Mount
 	var parents []uint64
@@ -70,10 +70,9 @@ func CgroupMounts(mounts []Mount) []Mount {
 	return cgroups
 }
 
-// Below returns the path of a cgroup relative to the mount point. It returns "/"
-// and false if the cgroup is not below the mount point: only a part of the
-// hierarchy is mounted, as Docker does, or the cgroup is outside of the cgroup
-// namespace of this process.
+// Below returns the path of a cgroup relative to the mount point. It returns "/" and false if
+// the cgroup is not below the mount point: then only a part of the hierarchy is mounted, as
+// in a Docker container, or the cgroup is outside of the cgroup namespace of this process.
 func (m *Mount) Below(cgroup string) (rel string, ok bool) {
 	outside := strings.HasPrefix(cgroup, "/..")
 	rel = path.Clean("/" + cgroup)
@@ -87,8 +86,7 @@ func (m *Mount) Below(cgroup string) (rel string, ok bool) {
 	return rel, !outside
 }
 
-// unescapeMount decodes the octal escapes that stand for white space and
-// backslashes.
+// unescapeMount decodes the octal escapes of white space and backslashes.
 func unescapeMount(b []byte) string {
 	if bytes.IndexByte(b, '\\') < 0 {
 		return string(b)

@@ -2,17 +2,19 @@ package kernel
 
 import "bytes"
 
-// NetCounters are one interface's of /proc/net/dev.
+// NetCounters holds counters of a network interface, since it was created.
 type NetCounters struct {
-	In, Out, Errs Count // bytes, bytes, errors of both directions
+	In, Out, Errs Count // bytes received, bytes sent, errors in both directions
 }
 
-// ParseNetDev reads /proc/net/dev and calls visit for each interface.
+// ParseNetDev parses /proc/net/dev. It calls visit for each interface.
+//
+// See proc_pid_net(5).
 func ParseNetDev(b []byte, visit func(name []byte, c NetCounters)) {
 	for len(b) > 0 {
 		var line []byte
 		line, b = NextLine(b)
-		// A name may hold a colon (an alias), a number not.
+		// The name of an alias contains a colon, too.
 		i := bytes.LastIndexByte(line, ':')
 		if i < 0 {
 			continue

@@ -1,6 +1,8 @@
 package kernel
 
-// ParseNetTCP adds the states of the sockets in /proc/net/tcp or tcp6.
+// ParseNetTCP parses /proc/net/tcp or /proc/net/tcp6. It adds the sockets to states.
+//
+// See https://docs.kernel.org/networking/proc_net_tcp.html.
 func ParseNetTCP(b []byte, states *TCPStates) {
 	for len(b) > 0 {
 		var line []byte
@@ -12,10 +14,11 @@ func ParseNetTCP(b []byte, states *TCPStates) {
 	}
 }
 
-// TCPStates are numbers of sockets by the kernel's state; 0 is any other.
+// TCPStates counts sockets by the kernel's number of their state, TCP_ESTABLISHED to
+// TCP_CLOSING of linux/tcp_states.h. Index 0 counts all other states.
 type TCPStates [12]uint64
 
-// tcpStateNames are the names of the states as they are sent.
+// TCPStateNames are the names of the states in parameters.
 var TCPStateNames = [...]string{"UNKNOWN", "ESTABLISHED", "SYN_SENT", "SYN_RECV", "FIN_WAIT1", "FIN_WAIT2",
 	"TIME_WAIT", "CLOSED", "CLOSE_WAIT", "LAST_ACK", "LISTEN", "CLOSING"}
 
@@ -24,7 +27,7 @@ func (s *TCPStates) Add(state uint64) {
 	switch {
 	case state < uint64(len(s)):
 		s[state]++
-	case state == 12: // a request socket, called NEW_SYN_RECV inside the kernel
+	case state == 12: // TCP_NEW_SYN_RECV, a request socket
 		s[3]++
 	default:
 		s[0]++

@@ -2,7 +2,9 @@ package kernel
 
 import "strings"
 
-// ParseOSRelease returns PRETTY_NAME of os-release(5), else NAME.
+// ParseOSRelease parses /etc/os-release. It returns PRETTY_NAME, or NAME without it.
+//
+// See os-release(5).
 func ParseOSRelease(b []byte) string {
 	var name, pretty string
 	for len(b) > 0 {
@@ -22,7 +24,7 @@ func ParseOSRelease(b []byte) string {
 	return name
 }
 
-// unquote undoes a shell's quoting as os-release uses it.
+// unquote removes shell quoting, as far as os-release permits it.
 func unquote(s string) string {
 	if len(s) < 2 || s[0] != '"' && s[0] != '\'' || s[len(s)-1] != s[0] {
 		return s

@@ -2,17 +2,21 @@ package kernel
 
 import "bytes"
 
-// PIDIO is /proc/PID/io: bytes, of the process and the children it waited for.
+// PIDIO holds fields of /proc/PID/io, in bytes. They include the children that the process
+// waited for.
 type PIDIO struct {
-	RChar, WChar, Read, Written Count
+	RChar, WChar  Count // by read(2), write(2) and similar system calls
+	Read, Written Count // from and to storage
 }
 
-// ParsePIDIO reads /proc/PID/io.
+// ParsePIDIO parses /proc/PID/io. An incomplete last line is ignored.
+//
+// See proc_pid_io(5).
 func ParsePIDIO(b []byte) (p PIDIO) {
 	for len(b) > 0 {
 		i := bytes.IndexByte(b, '\n')
 		if i < 0 {
-			break // half a line
+			break
 		}
 		key, value := NextField(b[:i])
 		b = b[i+1:]

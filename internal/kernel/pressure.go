@@ -2,8 +2,10 @@ package kernel
 
 import "bytes"
 
-// ParsePressure reads a file of /proc/pressure: avg60 of its lines some and
-// full. See https://docs.kernel.org/accounting/psi.html.
+// ParsePressure parses a file in /proc/pressure. It returns the time in which some, or all,
+// tasks waited, in percent of the last 60 seconds.
+//
+// See https://docs.kernel.org/accounting/psi.html.
 func ParsePressure(b []byte) (some, full Decimal) {
 	for len(b) > 0 {
 		var line []byte

@@ -1,12 +1,13 @@
 package kernel
 
-// Protocols is what /proc/net/protocols tells of sockets without a file of
-// their own that is cheap to read.
+// Protocols holds numbers of sockets of /proc/net/protocols.
 type Protocols struct {
 	Unix, ICMP Count
 }
 
-// ParseProtocols reads /proc/net/protocols.
+// ParseProtocols parses /proc/net/protocols.
+//
+// See proto_seq_printf in net/core/sock.c of the kernel.
 func ParseProtocols(b []byte) (p Protocols) {
 	plus := func(to *Count, c Count) {
 		if c.OK {

@@ -1,7 +1,10 @@
 package kernel
 
-// ParseRoute reads /proc/net/route and calls visit for the interface of each
-// default route.
+// ParseRoute parses /proc/net/route. It calls visit with the interface of each default
+// route.
+//
+// See fib_route_seq_show in net/ipv4/fib_trie.c of the kernel; the flags are RTF_* of
+// linux/route.h.
 func ParseRoute(b []byte, visit func(name []byte)) {
 	for len(b) > 0 {
 		var line []byte
@@ -18,7 +21,9 @@ func ParseRoute(b []byte, visit func(name []byte)) {
 	}
 }
 
-// ParseIPv6Route does the same for /proc/net/ipv6_route.
+// ParseIPv6Route parses /proc/net/ipv6_route, as [ParseRoute] does for IPv4.
+//
+// See ipv6_route_native_seq_show in net/ipv6/ip6_fib.c of the kernel.
 func ParseIPv6Route(b []byte, visit func(name []byte)) {
 	for len(b) > 0 {
 		var line []byte

@@ -1,6 +1,9 @@
 package kernel
 
-// ParseSmapsRollup reads /proc/PID/smaps_rollup: KiB.
+// ParseSmapsRollup parses /proc/PID/smaps_rollup. It returns the proportional set size of
+// the process, resident and swapped, in KiB.
+//
+// See proc_pid_smaps(5).
 func ParseSmapsRollup(b []byte) (pss, swapPss Count) {
 	for len(b) > 0 {
 		var line []byte

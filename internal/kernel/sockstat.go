@@ -1,6 +1,9 @@
 package kernel
 
-// ParseSockstat reads /proc/net/sockstat or sockstat6: the UDP sockets.
+// ParseSockstat parses /proc/net/sockstat or /proc/net/sockstat6. It returns the number of
+// UDP sockets.
+//
+// See sockstat_seq_show in net/ipv4/proc.c of the kernel.
 func ParseSockstat(b []byte) (udp Count) {
 	for len(b) > 0 {
 		var line []byte

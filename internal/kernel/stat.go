@@ -1,6 +1,6 @@
 package kernel
 
-// The columns of /proc/stat's line "cpu".
+// The columns of the line "cpu" in /proc/stat.
 const (
 	CPUUser = iota
 	CPUNice
@@ -15,18 +15,20 @@ const (
 	CPUColumns
 )
 
-// Stat is /proc/stat, counters of the whole machine.
+// Stat holds counters of /proc/stat, of all CPUs since boot.
 type Stat struct {
 	CPU        [CPUColumns]Count // clock ticks
-	Intr, Ctxt Count
+	Intr, Ctxt Count             // interrupts, context switches
 }
 
-// ParseStat reads /proc/stat.
+// ParseStat parses /proc/stat.
+//
+// See proc_stat(5).
 func ParseStat(b []byte) (s Stat) {
 	for len(b) > 0 {
 		var line []byte
 		line, b = NextLine(b)
-		// Most lines are those of single CPUs.
+		// Skip the lines of single CPUs, which are most of the file.
 		if len(line) < 5 || line[0] == 'c' && line[1] == 'p' && line[3] != ' ' {
 			continue
 		}

@@ -1,6 +1,6 @@
 package kernel
 
-// ParseStatm parses /proc/PID/statm: the resident memory in pages.
+// ParseStatm parses /proc/PID/statm. It returns the resident memory in pages.
 //
 // See proc_pid_statm(5).
 func ParseStatm(b []byte) (resident Count) {

@@ -2,15 +2,14 @@ package kernel
 
 import "bytes"
 
-// Status holds fields of /proc/PID/status, of a process or a thread, that no
-// other file has.
+// Status holds fields of /proc/PID/status, of a process or of a thread.
 type Status struct {
 	Tgid                    Count  // id of the process
-	NSPID                   []byte // ids in the pid namespaces, from that of /proc inwards
+	NSPID                   []byte // ids in each pid namespace, from that of the proc file system inwards
 	RSS, PeakRSS            Count  // KiB, of the process; a zombie has none
-	SigIgn                  Count  // mask of the ignored signals: bit 0 is signal 1
-	CPUsAllowed             []byte // CPUs it may run on, for parseCPUList
-	Voluntary, Nonvoluntary Count  // context switches of this one thread
+	SigIgn                  Count  // bit mask of the ignored signals: bit 0 is signal 1
+	CPUsAllowed             []byte // CPUs it may run on: see ParseCPUList
+	Voluntary, Nonvoluntary Count  // context switches of this thread alone
 }
 
 // ParseStatus parses /proc/PID/status. An incomplete last line is ignored.

@@ -2,22 +2,22 @@ package kernel
 
 import "bytes"
 
-// Count is a counter that a file may lack.
+// A Count is a number that may be unknown. The zero Count is unknown.
 type Count struct {
 	N  uint64
 	OK bool
 }
 
-// Float returns the number as the arguments of procinfo.KnownIf.
+// Float returns the number as arguments for procinfo.KnownIf.
 func (c Count) Float() (v float64, ok bool) { return float64(c.N), c.OK }
 
 // Known returns a Count that is known.
 func Known(n uint64) Count { return Count{n, true} }
 
-// Add adds another counter, unknown if either is.
+// Add returns the sum of two counts, unknown if one of them is.
 func (c Count) Add(d Count) Count { return Count{c.N + d.N, c.OK && d.OK} }
 
-// NextLine cuts off the first line, without its end.
+// NextLine cuts the first line off b. line does not include the newline.
 func NextLine(b []byte) (line, rest []byte) {
 	if i := bytes.IndexByte(b, '\n'); i >= 0 {
 		return b[:i], b[i+1:]
@@ -25,7 +25,7 @@ func NextLine(b []byte) (line, rest []byte) {
 	return b, nil
 }
 
-// NextField cuts off the first field; it is empty at the end.
+// NextField cuts the first field off a line. field is empty at the end of the line.
 func NextField(b []byte) (field, rest []byte) {
 	i := 0
 	for i < len(b) && (b[i] == ' ' || b[i] == '\t') {
@@ -38,7 +38,7 @@ func NextField(b []byte) (field, rest []byte) {
 	return b[i:j], b[j:]
 }
 
-// SkipFields cuts off n fields.
+// SkipFields cuts n fields off a line.
 func SkipFields(b []byte, n int) []byte {
 	for ; n > 0; n-- {
 		_, b = NextField(b)
@@ -46,7 +46,7 @@ func SkipFields(b []byte, n int) []byte {
 	return b
 }
 
-// ParseUint reads a decimal number that fills b.
+// ParseUint parses b, which consists of decimal digits.
 func ParseUint(b []byte) (c Count) {
 	if len(b) == 0 {
 		return Count{}
@@ -62,13 +62,13 @@ func ParseUint(b []byte) (c Count) {
 	return c
 }
 
-// NextUint reads the first field as a number.
+// NextUint cuts the first field off a line and parses it as a decimal number.
 func NextUint(b []byte) (Count, []byte) {
 	f, rest := NextField(b)
 	return ParseUint(f), rest
 }
 
-// ParseHex reads a hexadecimal number that fills b.
+// ParseHex parses b, which consists of hexadecimal digits.
 func ParseHex(b []byte) (c Count) {
 	if len(b) == 0 || len(b) > 16 {
 		return Count{}
@@ -92,17 +92,17 @@ func ParseHex(b []byte) (c Count) {
 
 var pow10 = [...]float64{1, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9}
 
-// Decimal is a number with a fraction that a file may lack.
+// A Decimal is a number with a fraction that may be unknown. The zero Decimal is unknown.
 type Decimal struct {
 	V  float64
 	OK bool
 }
 
-// Float returns the number as the arguments of procinfo.KnownIf.
+// Float returns the number as arguments for procinfo.KnownIf.
 func (d Decimal) Float() (v float64, ok bool) { return d.V, d.OK }
 
-// ParseDecimal reads digits with at most nine behind the point, rounded
-// correctly below 2^53.
+// ParseDecimal parses a decimal number with at most nine digits after the point. It is
+// rounded correctly below 2^53.
 func ParseDecimal(b []byte) Decimal {
 	whole, frac, _ := bytes.Cut(b, []byte{'.'})
 	w := ParseUint(whole)

@@ -2,12 +2,16 @@ package kernel
 
 import "bytes"
 
-// Vmstat is /proc/vmstat: paging in kB, swapping in pages.
+// Vmstat holds counters of /proc/vmstat, since boot.
 type Vmstat struct {
-	Pgpgin, Pgpgout, Pswpin, Pswpout, OOMKill Count
+	Pgpgin, Pgpgout Count // KiB read from and written to block devices
+	Pswpin, Pswpout Count // pages read from and written to swap
+	OOMKill         Count // processes killed because memory was short
 }
 
-// ParseVmstat reads /proc/vmstat. Its last line counts only when complete.
+// ParseVmstat parses /proc/vmstat. An incomplete last line is ignored.
+//
+// See proc_vmstat(5).
 func ParseVmstat(b []byte) (v Vmstat) {
 	for {
 		i := bytes.IndexByte(b, '\n')

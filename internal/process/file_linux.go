@@ -6,14 +6,15 @@ import (
 	"syscall"
 )
 
-// File is a file that is read again and again: it is opened once and read from
-// the start each time.
+// A File is a file that is read repeatedly. It is opened once, and read from the start each
+// time.
 type File struct {
 	Path string
-	fd   int // 0 for none; a descriptor is kept plus one
+	fd   int // the descriptor plus one, 0 if it is not open
 }
 
-// Read reads the whole file into buf, which grows.
+// Read reads the whole file into buf, and returns buf, which it enlarges if needed. If a
+// file that was open cannot be read, it is opened once more. An error is an *fs.PathError.
 func (f *File) Read(buf []byte) ([]byte, error) {
 	fresh := f.fd == 0
 	for {
@@ -30,7 +31,7 @@ func (f *File) Read(buf []byte) ([]byte, error) {
 		}
 		buf = b
 		f.Close()
-		// What has gone stale (a device, lxcfs restarted) may be there anew.
+		// A stale descriptor (a removed device, a restart of lxcfs) may be replaced.
 		if fresh {
 			return buf[:0], &fs.PathError{Op: "read", Path: f.Path, Err: err}
 		}
@@ -38,6 +39,7 @@ func (f *File) Read(buf []byte) ([]byte, error) {
 	}
 }
 
+// Close closes the file. The next Read opens it again.
 func (f *File) Close() {
 	if f.fd != 0 {
 		syscall.Close(f.fd - 1)
@@ -45,6 +47,7 @@ func (f *File) Close() {
 	}
 }
 
+// Open opens a file for reading, without blocking.
 func Open(path string) (fd int, err error) {
 	for {
 		fd, err = syscall.Open(path, syscall.O_RDONLY|syscall.O_CLOEXEC|syscall.O_NONBLOCK, 0)
@@ -54,8 +57,8 @@ func Open(path string) (fd int, err error) {
 	}
 }
 
-// preadAll reads from the start until nothing comes: a file of /proc gives at
-// most a page at a time, on lines' boundaries.
+// preadAll reads a file from the start to its end. A read of a file of /proc may return less
+// than the rest: at most a page, up to the end of a line.
 func preadAll(fd int, buf []byte) ([]byte, error) {
 	buf = buf[:cap(buf)]
 	n := 0
@@ -77,8 +80,8 @@ func preadAll(fd int, buf []byte) ([]byte, error) {
 	}
 }
 
-// Gone reports whether an error means that a thing is not there (any more).
+// Gone reports whether an error means that a file or process does not exist, or no more.
 func Gone(err error) bool {
 	return errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ESRCH) || errors.Is(err, syscall.ENOTDIR) ||
-		errors.Is(err, syscall.EOPNOTSUPP) // PSI switched off
+		errors.Is(err, syscall.EOPNOTSUPP) // pressure stall information is switched off
 }

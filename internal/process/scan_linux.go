@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"strconv"
 	"syscall"
 	"unsafe"
@@ -13,8 +14,8 @@ import (
 	"github.com/apmon-go/apmon/internal/kernel"
 )
 
-// Cmdline reads the command line of a process into buf, and returns nil if it has
-// none. The directory must be open.
+// Cmdline reads the command line of a process into buf: arguments, each ended by a zero
+// byte. It returns nil if the process has none. The directory must be open.
 func (s *Scanner) Cmdline(pid int, buf []byte) []byte {
 	s.setPath(pid, "cmdline")
 	fd, errno := s.openPath(syscall.O_RDONLY)
@@ -29,11 +30,12 @@ func (s *Scanner) Cmdline(pid int, buf []byte) []byte {
 	return buf[:n]
 }
 
-// Process reads the stat file of a process, and refuses a thread.
+// Process reads the stat file of a process. It returns an error if pid is the id of a
+// thread. The directory must be open.
 func (s *Scanner) Process(pid int) (kernel.PIDStat, error) {
 	b, errno := s.Read(pid, "stat")
 	if Gone(errno) {
-		errno = syscall.ESRCH // rather than that a file is missing
+		errno = syscall.ESRCH // clearer than a missing file
 	}
 	if errno != 0 {
 		return kernel.PIDStat{}, fmt.Errorf("process %d: %w", pid, errno)
@@ -50,25 +52,30 @@ func (s *Scanner) Process(pid int) (kernel.PIDStat, error) {
 	return st, nil
 }
 
+// ErrStat is returned if the stat file of a process cannot be parsed.
 var ErrStat = errors.New("its stat file cannot be understood")
 
-// Scanner reads the directory of processes, and files of single ones.
+// A Scanner reads the directory of processes, and files of single processes. It is not safe
+// for concurrent use.
 type Scanner struct {
 	Dir  File
 	ents [32 << 10]byte
 	path [64]byte
-	buf  [16 << 10]byte // a file: such as status comes whole in one read
+	buf  [16 << 10]byte // large enough for a whole file, such as status, in one read
 
 	Counts Counts // of the last scan
+
+	sizedFiles bool // the size of a directory fd is the number of its entries
+	countFiles bool // it is not
 }
 
-// NewScanner returns a scanner of this directory of processes. It opens nothing yet.
+// NewScanner returns a scanner of a directory such as /proc. It opens nothing yet.
 func NewScanner(dir string) *Scanner { return &Scanner{Dir: File{Path: dir}} }
 
-// Close closes the directory; the next scan or open opens it anew.
+// Close closes the directory. The next call of Scan or Open opens it again.
 func (s *Scanner) Close() { s.Dir.Close() }
 
-// Each calls visit with the id of every process. The directory must be open.
+// Each calls visit with the id of each process. The directory must be open.
 func (s *Scanner) Each(visit func(pid int)) error {
 	if _, err := syscall.Seek(s.Dir.fd-1, 0, 0); err != nil {
 		return err
@@ -76,15 +83,15 @@ func (s *Scanner) Each(visit func(pid int)) error {
 	return readPIDs(s.Dir.fd-1, s.ents[:], func(pid int, _ []byte) { visit(pid) })
 }
 
-// ReadThread reads a file of a thread; what it returns is overwritten by the
-// next read.
+// ReadThread reads a file of a thread. The next read overwrites the result. The directory
+// must be open.
 func (s *Scanner) ReadThread(pid, tid int, name string) ([]byte, syscall.Errno) {
 	s.setThreadPath(pid, tid, name)
 	return s.readPath()
 }
 
-// Entries counts the entries of a directory of a process that are numbers, and
-// calls visit, unless it is nil, for each.
+// Entries returns how many entries of a directory of a process are numbers, and calls visit
+// with each, unless visit is nil. The directory of processes must be open.
 func (s *Scanner) Entries(pid int, dir string, visit func(n int)) (int, syscall.Errno) {
 	s.setPath(pid, dir)
 	fd, errno := s.openPath(syscall.O_RDONLY | syscall.O_DIRECTORY)
@@ -105,42 +112,56 @@ func (s *Scanner) Entries(pid int, dir string, visit func(n int)) (int, syscall.
 	return n, errno
 }
 
-// OpenFiles returns the number of open files of a process. If sized, it is the size
-// of its directory fd, as it is since Linux 6.2, and 0 before.
-func (s *Scanner) OpenFiles(pid int, sized bool) (int, syscall.Errno) {
-	if !sized {
-		return s.Entries(pid, "fd", nil)
+// OpenFiles returns the number of open files of a process. Since Linux 6.2 that is the
+// size of its directory fd. Before, the size is 0, and the entries are counted.
+func (s *Scanner) OpenFiles(pid int) (int, syscall.Errno) {
+	if !s.countFiles {
+		size, errno := s.size(pid, "fd")
+		switch {
+		case errno == unix.ENOSYS || errno == unix.EPERM: // before Linux 4.11, or a container's filter
+			s.countFiles = true
+		case errno != 0:
+			return 0, errno
+		case s.sizedFiles, size > 0 && s.isProc():
+			s.sizedFiles = true
+			return size, 0
+		}
 	}
-	s.setPath(pid, "fd")
-	fd, errno := s.openPath(unix.O_PATH)
-	if errno != 0 {
-		return 0, errno
+	own := pid == os.Getpid() && s.Dir.Path == "/proc"
+	n, errno := s.Entries(pid, "fd", nil)
+	if n > 0 {
+		s.countFiles = true
+		if own {
+			n-- // the descriptor that reads the directory
+		}
 	}
-	var st syscall.Stat_t
-	err := syscall.Fstat(int(fd), &st)
-	syscall.RawSyscall(syscall.SYS_CLOSE, fd, 0, 0)
-	if err != nil {
-		errno, _ = err.(syscall.Errno)
-		return 0, errno
-	}
-	return int(st.Size), 0
+	return n, errno
 }
 
-// SizesFiles reports whether the size of the directory fd of a process, which has
-// open files, is their number.
-func (s *Scanner) SizesFiles(pid int) bool {
-	n, errno := s.OpenFiles(pid, true)
-	return errno == 0 && n > 0
+// size returns the size of a file or directory of a process. System calls are made
+// directly, as package unix copies the path for each.
+func (s *Scanner) size(pid int, name string) (int, syscall.Errno) {
+	s.setPath(pid, name)
+	var st unix.Statx_t
+	_, _, errno := syscall.Syscall6(unix.SYS_STATX, uintptr(s.Dir.fd-1), uintptr(unsafe.Pointer(&s.path[0])), 0,
+		unix.STATX_SIZE, uintptr(unsafe.Pointer(&st)), 0)
+	return int(st.Size), errno
 }
 
-// Counts are how many processes there are, in all and by state.
+// isProc reports whether the directory is a proc file system, not a copy of one.
+func (s *Scanner) isProc() bool {
+	var st unix.Statfs_t
+	return unix.Fstatfs(s.Dir.fd-1, &st) == nil && st.Type == unix.PROC_SUPER_MAGIC
+}
+
+// Counts are numbers of processes: in total, and by state in the order of States.
 type Counts struct {
 	N      uint64
 	States [len(States)]uint64
 }
 
-// Scan counts the processes and calls visit, if there is one, with the pid and
-// the stat file of every process. What stat refers to is overwritten by the next.
+// Scan counts the processes, and calls visit, unless it is nil, with the id and the stat file
+// of each. The next process overwrites stat.
 func (s *Scanner) Scan(visit func(pid int, stat []byte)) error {
 	s.Counts = Counts{}
 	if err := s.Open(); err != nil {
@@ -196,7 +217,7 @@ func (c *Counts) add(state byte) {
 		c.States[1]++
 	case 'S':
 		c.States[2]++
-	case 'T', 't': // t: by a debugger
+	case 'T', 't': // t: stopped by a debugger
 		c.States[3]++
 	case 'Z':
 		c.States[4]++
@@ -205,8 +226,8 @@ func (c *Counts) add(state byte) {
 	}
 }
 
-// readPIDs calls visit for each entry of a directory that is a number below
-// 10^10; name is its digits.
+// readPIDs calls visit with each entry of a directory that is a number below 10^10, and its
+// digits.
 func readPIDs(fd int, ents []byte, visit func(pid int, name []byte)) error {
 	for {
 		n, err := syscall.ReadDirent(fd, ents)
@@ -219,14 +240,7 @@ func readPIDs(fd int, ents []byte, visit func(pid int, name []byte)) error {
 		if n <= 0 {
 			return nil
 		}
-		// struct linux_dirent64: ino 8, off 8, reclen 2, type 1, name.
-		for b := ents[:n]; len(b) >= 20; {
-			size := int(*(*uint16)(unsafe.Pointer(&b[16])))
-			if size < 20 || size > len(b) {
-				break
-			}
-			name := b[19:size]
-			b = b[size:]
+		for name, b := NextDirent(ents[:n]); name != nil; name, b = NextDirent(b) {
 			pid, i := 0, 0
 			for i < len(name) && i < 10 && name[i]-'0' <= 9 {
 				pid = pid*10 + int(name[i]-'0')
@@ -240,22 +254,36 @@ func readPIDs(fd int, ents []byte, visit func(pid int, name []byte)) error {
 	}
 }
 
-// setPath sets the path to a file of a process, below the directory of
-// processes.
+// NextDirent cuts the first entry off the entries that getdents64(2) returned. name is
+// followed by at least one zero byte, and nil if there are no more entries.
+func NextDirent(b []byte) (name, rest []byte) {
+	const reclenOffset, nameOffset, minSize = unsafe.Offsetof(unix.Dirent{}.Reclen), unsafe.Offsetof(unix.Dirent{}.Name), 24
+	if len(b) < minSize {
+		return nil, nil
+	}
+	size := int(*(*uint16)(unsafe.Pointer(&b[reclenOffset])))
+	if size < minSize || size > len(b) {
+		return nil, nil
+	}
+	return b[nameOffset:size], b[size:]
+}
+
+// setPath sets the path to a file of a process, relative to the directory of processes.
 func (s *Scanner) setPath(pid int, name string) {
 	b := strconv.AppendInt(s.path[:0], int64(pid), 10)
 	b = append(append(append(b, '/'), name...), 0)
 	copy(s.path[:], b)
 }
 
-// Read reads a file of a process; what it returns is overwritten by the next.
+// Read reads a file of a process. The next read overwrites the result. The directory must be
+// open.
 func (s *Scanner) Read(pid int, name string) ([]byte, syscall.Errno) {
 	s.setPath(pid, name)
 	return s.readPath()
 }
 
-// readPath reads the file at the path with one read. System calls are made
-// directly, as package syscall copies the path for each.
+// readPath reads the file at the path with one read. It makes system calls directly, as
+// package syscall copies the path in each call.
 func (s *Scanner) readPath() ([]byte, syscall.Errno) {
 	fd, errno := s.openPath(syscall.O_RDONLY)
 	if errno != 0 {
@@ -269,7 +297,7 @@ func (s *Scanner) readPath() ([]byte, syscall.Errno) {
 	return s.buf[:m], 0
 }
 
-// openPath opens what is at the path.
+// openPath opens the file or directory at the path.
 func (s *Scanner) openPath(flags uintptr) (fd uintptr, errno syscall.Errno) {
 	fd, _, errno = syscall.Syscall6(syscall.SYS_OPENAT, uintptr(s.Dir.fd-1), uintptr(unsafe.Pointer(&s.path[0])),
 		flags|syscall.O_CLOEXEC, 0, 0, 0)

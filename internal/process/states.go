@@ -1,6 +1,7 @@
-// Package process reads the processes of a host, below /proc, and asks the kernel
-// about single ones. Its parts are for Linux, but for States.
+// Package process reads the directory /proc: it scans the processes of a host, reads files
+// of single processes, and reads their CPU clocks. All but States works on Linux only.
 package process
 
-// processStates are the states of processes that are counted, as in /proc/PID/stat.
+// States are the states of processes that are counted, by their letters in
+// /proc/PID/stat.
 const States = "DRSTZI"

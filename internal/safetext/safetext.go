@@ -10,7 +10,7 @@ import (
 )
 
 // Quote quotes a name for an error message. It keeps the first 64 bytes, so that
-// a hostile megabyte does not fill a log. It does not retain s: passing s itself
+// a hostile text of a megabyte does not fill a log. It does not retain s: passing s itself
 // to [fmt.Sprintf] would make every quoted name escape to the heap.
 func Quote(s string) string {
 	const most = 64

@@ -8,8 +8,8 @@ import (
 )
 
 // Cgroup creates a cgroup (version 2) below that of the test process and returns
-// its directory. The caller removes it. The test is skipped if there is no
-// cgroup v2, or it may not be written to.
+// its directory. The caller removes it. The test is skipped without
+// cgroup v2 or without the permission to write to it.
 func Cgroup(t testing.TB) (dir string) {
 	t.Helper()
 	own, err := os.ReadFile("/proc/self/cgroup")

@@ -10,7 +10,7 @@ import (
 
 // Sleeper starts a process that waits for the end of its standard input, uses no
 // CPU time, and then exits with 3. Its command line holds args. The function end
-// ends the process and waits for it; the end of the test does so, too.
+// ends the process and waits for it; so does the end of the test.
 func Sleeper(t testing.TB, args ...string) (pid int, end func()) {
 	t.Helper()
 	cmd := exec.Command("/bin/sh", append([]string{"-c", "read x; exit 3", "sh"}, args...)...)

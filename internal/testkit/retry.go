@@ -5,9 +5,9 @@ import (
 	"testing"
 )
 
-// Retry measures up to ten times, until a measurement has no error: for values that
-// other processes of the machine change between two readings. Fatal ends the test at
-// once. Only the errors of the last measurement are reported.
+// Retry calls measure up to ten times, until it reports no error. Use it for values that
+// other processes of the machine may change between two readings. Fatal ends the test at
+// once. Only the errors of the last call are reported.
 func Retry(t *testing.T, measure func(t testing.TB)) {
 	t.Helper()
 	var last *attempt

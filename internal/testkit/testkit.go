@@ -5,6 +5,7 @@ package testkit
 
 import (
 	"bytes"
+	"math"
 	"os"
 	"strings"
 	"sync"
@@ -22,7 +23,7 @@ func Eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	for end := time.Now().Add(Patience); !ok(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("waited %v in vain for %s", Patience, what)
+			t.Fatalf("waited %v for %s", Patience, what)
 		}
 	}
 }
@@ -56,5 +57,25 @@ func (l *Log) String() string {
 	return l.b.String()
 }
 
-// Count returns how often s occurs in what was written.
+// Count returns how often s occurs in the output.
 func (l *Log) Count(s string) int { return strings.Count(l.String(), s) }
+
+// A Value is a number that may be unknown, such as a procinfo.Value.
+type Value interface {
+	~struct {
+		V  float64
+		OK bool
+	}
+}
+
+// Near fails the test if a value is unknown, or differs from want by more than tolerance.
+func Near[T Value](t testing.TB, name string, got T, want, tolerance float64) {
+	t.Helper()
+	v := struct {
+		V  float64
+		OK bool
+	}(got)
+	if !v.OK || math.Abs(v.V-want) > tolerance {
+		t.Errorf("%s: %v, want %v ± %v", name, got, want, tolerance)
+	}
+}

@@ -1,7 +1,7 @@
 # Completion of apmon's commands for bash. Install it as
 # /usr/share/bash-completion/completions/apmon-bg (and under the names of the
-# others), or source it from ~/.bashrc. It runs the command on the line for the
-# candidates, and nothing else.
+# others), or source it from ~/.bashrc. It runs only the command on the line,
+# to get the candidates.
 _apmon() {
 	local words=() starts=() rest=$COMP_LINE i word blanks cur kind prefix answer line
 	# The words of the shell: COMP_WORDS are also split at = and :
@@ -44,7 +44,7 @@ _apmon() {
 		return
 		;;
 	esac
-	# Readline replaces the part behind the last = or : only.
+	# Readline replaces only the part after the last = or :
 	[[ $COMP_WORDBREAKS == *=* ]] && prefix=${cur%"${cur##*=}"}
 	for line in "${answer[@]:1}"; do
 		word=${line%%$'\t'*}

@@ -1,6 +1,6 @@
 # Completion of apmon's commands for fish. Install it as apmon-bg.fish (and under
-# the names of the others) in ~/.config/fish/completions, or source it. It runs the
-# command on the line for the candidates, and nothing else.
+# the names of the others) in ~/.config/fish/completions, or source it. It runs only
+# the command on the line, to get the candidates.
 function __apmon_complete
     set -l words (commandline -opc)
     set -l cur (commandline -ct)

@@ -4,8 +4,8 @@ package completions
 
 import _ "embed"
 
-// The scripts, by shell. Each serves all commands. They run the command on the line
-// with the words up to the cursor:
+// The scripts for each shell. Each script serves all commands. It runs the command on the
+// command line with the words up to the cursor:
 //
 //	apmon-bg completion words exec --cg
 //

@@ -43,14 +43,13 @@ func BenchmarkJobSample(b *testing.B) {
 	}
 }
 
-// BenchmarkJobFloor is the bare reads of the same files into one buffer.
+// BenchmarkJobFloor reads the same files into one buffer, without parsing them.
 func BenchmarkJobFloor(b *testing.B) {
 	for _, n := range []int{1, 100, 2000} {
 		b.Run(fmt.Sprintf("procs=%d", n), func(b *testing.B) {
 			s := liveJobs(b)
 			j := addJob(b, s, Options{PIDs: []int{benchTree(b, n)}})
 			sampleNow(b, j, nil)
-			sized := s.scanner.SizesFiles(s.self)
 			b.ReportAllocs()
 			for b.Loop() {
 				s.host.Scan(nil)
@@ -66,7 +65,7 @@ func BenchmarkJobFloor(b *testing.B) {
 						}
 					}
 					s.scanner.Read(p.pid, "io")
-					s.scanner.OpenFiles(p.pid, sized)
+					s.scanner.OpenFiles(p.pid)
 				}
 			}
 		})

@@ -14,9 +14,10 @@ import (
 	"github.com/apmon-go/apmon/procinfo"
 )
 
-// What is read of a cgroup comes from one directory in version 2, and from
-// those of three controllers in version 1; where both are mounted (hybrid), from
-// wherever a controller is.
+// The controllers that are read. In version 2 all are in one directory, in version 1 each
+// has its own. If both are mounted (hybrid), each is in either version.
+//
+// See https://docs.kernel.org/admin-guide/cgroup-v2.html.
 const (
 	cgMemory = iota
 	cgCPUAcct
@@ -26,14 +27,14 @@ const (
 
 var cgControllers = [nCgControllers]string{"memory", "cpuacct", "cpu"}
 
-// jobCgroup is the cgroup of a job and the last that was read of it.
+// jobCgroup is the cgroup of a job, with the values that were read last.
 type jobCgroup struct {
 	given bool
 	dirs  [nCgControllers]cgroupDir
-	text  string // the root's /proc/PID/cgroup that dirs are from
+	text  string // the /proc/PID/cgroup of the root from which dirs were found
 
 	cpu, system                 kernel.Count // ns; system is part of cpu
-	cpuBaseline, systemBaseline int64        // what of them is not the job's
+	cpuBaseline, systemBaseline int64        // the parts that do not belong to the job
 	based                       bool
 
 	mem, memPeak, memAnon, throttled, oomKills, procs procinfo.Value
@@ -43,14 +44,31 @@ type jobCgroup struct {
 type cgroupDir struct {
 	path  string
 	v2    bool
-	top   bool   // the root of what is mounted: never a job's own
-	own   bool   // it holds nothing but the job
-	since uint64 // as is known since then, in ticks since boot
-	other int    // one of the processes in it that are not the job's
+	top   bool   // the root of the mounted hierarchy, never a job's own
+	own   bool   // it holds only processes of the job
+	since uint64 // when own last changed, in ticks since boot
+	other int    // a process in it that does not belong to the job, 0 for none
 }
 
-// give sets the cgroup that the caller says is the job's.
-func (c *jobCgroup) give(s *Set, dir string) error {
+// cgroupMounts are the cgroup hierarchies of a host.
+type cgroupMounts struct {
+	fs     procinfo.FS
+	mounts []kernel.Mount
+	read   bool
+}
+
+// all returns the hierarchies, which are read once.
+func (c *cgroupMounts) all() []kernel.Mount {
+	if !c.read {
+		c.read = true
+		b, _ := os.ReadFile(c.fs.ProcPath("self/mountinfo"))
+		c.mounts = kernel.CgroupMounts(kernel.ParseMountinfo(b))
+	}
+	return c.mounts
+}
+
+// give sets the cgroup that the caller declares to be the job's.
+func (c *jobCgroup) give(mounts *cgroupMounts, dir string) error {
 	dir = filepath.Clean(dir)
 	if !filepath.IsAbs(dir) {
 		return errors.New("the path is not absolute")
@@ -71,16 +89,16 @@ func (c *jobCgroup) give(s *Set, dir string) error {
 	if v2 {
 		return nil
 	}
-	// The same path in the hierarchies of the other controllers.
-	for _, m := range s.cgroupMounts() {
-		rel, ok := strings.CutPrefix(dir, s.fs.CgroupPath(m.Point)+"/")
+	// Find the same path in the hierarchies of the other controllers.
+	for _, m := range mounts.all() {
+		rel, ok := strings.CutPrefix(dir, mounts.fs.CgroupPath(m.Point)+"/")
 		if !ok || m.Controllers == "" {
 			continue
 		}
 		for i, controller := range cgControllers {
 			c.dirs[i] = cgroupDir{}
-			for _, n := range s.cgroupMounts() {
-				path := filepath.Join(s.fs.CgroupPath(n.Point), rel)
+			for _, n := range mounts.all() {
+				path := filepath.Join(mounts.fs.CgroupPath(n.Point), rel)
 				if _, err := os.Stat(path); err == nil && n.Controllers != "" && kernel.HasController(n.Controllers, controller) {
 					c.dirs[i] = cgroupDir{path: path, own: true}
 				}
@@ -91,23 +109,13 @@ func (c *jobCgroup) give(s *Set, dir string) error {
 	return nil
 }
 
-// cgroupMounts returns the hierarchies that are mounted.
-func (s *Set) cgroupMounts() []kernel.Mount {
-	if !s.mounted {
-		s.mounted = true
-		b, _ := os.ReadFile(s.fs.ProcPath("self/mountinfo"))
-		s.mounts = kernel.CgroupMounts(kernel.ParseMountinfo(b))
-	}
-	return s.mounts
-}
-
-// locate finds the cgroup of a process from its cgroup file.
-func (s *Set) locate(text []byte) (dirs [nCgControllers]cgroupDir) {
+// locate returns the cgroups that a /proc/PID/cgroup names.
+func (c *cgroupMounts) locate(text []byte) (dirs [nCgControllers]cgroupDir) {
 	for i, controller := range cgControllers {
-		for _, m := range s.cgroupMounts() {
+		for _, m := range c.all() {
 			name := controller
 			if m.Controllers == "" {
-				name = "" // of version 2: unless version 1 has it
+				name = "" // of version 2, used unless version 1 has the controller
 				if dirs[i].path != "" {
 					continue
 				}
@@ -119,21 +127,20 @@ func (s *Set) locate(text []byte) (dirs [nCgControllers]cgroupDir) {
 				continue
 			}
 			if rel, ok := m.Below(cgroup); ok {
-				dirs[i] = cgroupDir{path: filepath.Join(s.fs.CgroupPath(m.Point), rel), v2: name == "", top: rel == "/"}
+				dirs[i] = cgroupDir{path: filepath.Join(c.fs.CgroupPath(m.Point), rel), v2: name == "", top: rel == "/"}
 			}
 		}
 	}
 	return dirs
 }
 
-// sampleCgroup reads the job's own cgroup, if it has one. What belongs to one
-// that has vanished keeps its last values.
-func (j *Job) sampleCgroup() {
-	s, c := j.set, &j.cgroup
+// sample reads the job's own cgroup, if it has one. It reports whether a cgroup has
+// vanished. The values of a cgroup that has vanished stay.
+func (c *jobCgroup) sample(s *forest, mounts *cgroupMounts, t *tree) (vanished bool) {
 	if !c.given {
-		if text, ok := j.cgroupText(); ok && text != c.text {
+		if text, ok := s.cgroupText(t); ok && text != c.text {
 			c.text = text
-			for i, d := range s.locate([]byte(text)) {
+			for i, d := range mounts.locate([]byte(text)) {
 				if d.path != c.dirs[i].path {
 					c.dirs[i] = d
 					c.forget(i)
@@ -156,14 +163,10 @@ func (j *Job) sampleCgroup() {
 		if d.path == "" || d.top {
 			continue
 		}
-		n, err := j.judge(d)
+		n, err := c.judge(s, t, d)
 		switch {
 		case errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ENODEV):
-			// It has vanished. Whoever gave it without a root is told.
-			if len(j.roots) == 0 && j.options.Service == nil && !j.hasEnd {
-				j.hasEnd, j.end = true, s.clock()
-				s.exits.ended(j)
-			}
+			vanished = true
 		case d.own && err == nil:
 			c.procs = procinfo.Known(float64(n))
 		case !d.own:
@@ -171,27 +174,19 @@ func (j *Job) sampleCgroup() {
 		}
 	}
 	c.readMemory(&c.dirs[cgMemory])
-	c.readCPU(j)
-	if d := &c.dirs[cgCPU]; d.own {
-		if !d.v2 {
-			if ns := kernel.ParseKeyed(readSmall(d.path+"/cpu.stat"), "throttled_time"); ns.OK {
-				c.throttled = procinfo.KnownIf(ns.Float()).Scaled(1e-9)
-			}
-		} else if us := kernel.ParseKeyed(readSmall(d.path+"/cpu.stat"), "throttled_usec"); us.OK {
-			c.throttled = procinfo.KnownIf(us.Float()).Scaled(1e-6)
-		}
-	}
+	c.readCPU(s, t)
+	c.readThrottled(&c.dirs[cgCPU])
+	return vanished
 }
 
-// cgroupText returns the cgroup file of the roots that live, if there are any:
-// empty if they are not all in the same cgroups, as none of these is the job's
-// then.
-func (j *Job) cgroupText() (text string, ok bool) {
-	for _, p := range j.roots {
+// cgroupText returns the cgroup file of the living roots, if there are any. It is empty
+// if they are not all in the same cgroups: then none of these belongs to the job.
+func (s *forest) cgroupText(t *tree) (text string, ok bool) {
+	for _, p := range t.roots {
 		if !p.alive() {
 			continue
 		}
-		b, errno := j.set.scanner.Read(p.pid, "cgroup")
+		b, errno := s.scanner.Read(p.pid, "cgroup")
 		switch {
 		case errno != 0:
 		case !ok:
@@ -203,7 +198,7 @@ func (j *Job) cgroupText() (text string, ok bool) {
 	return text, ok
 }
 
-// forget drops the values of a cgroup that is not the job's any more.
+// forget drops the values of a cgroup that does not belong to the job any more.
 func (c *jobCgroup) forget(controller int) {
 	switch controller {
 	case cgMemory:
@@ -215,19 +210,18 @@ func (c *jobCgroup) forget(controller int) {
 	}
 }
 
-// errStranger ends a walk through a cgroup.
+// errStranger is returned by a walk through a cgroup that visit ended.
 var errStranger = errors.New("a process of another")
 
-// judge decides whether a cgroup is the job's own: it was given, or every
-// process in it and below belongs to the job, and this process is not among
-// them. It returns how many there are.
-func (j *Job) judge(d *cgroupDir) (n int, err error) {
-	s := j.set
+// judge decides whether a cgroup is the job's own: it was given, or every process in it
+// and below belongs to the job, and this process is not among them. It returns the number
+// of processes.
+func (c *jobCgroup) judge(s *forest, t *tree, d *cgroupDir) (n int, err error) {
 	if d.other > 0 {
-		// With thousands of jobs in one cgroup: is it still there?
+		// There may be thousands of jobs in one cgroup: look at this process first.
 		p := s.procs[d.other]
 		b, errno := s.scanner.Read(d.other, "cgroup")
-		if errno == 0 && string(b) == j.cgroup.text && (p == nil || !p.member(j)) {
+		if errno == 0 && string(b) == c.text && (p == nil || !p.member(t)) {
 			return 0, nil
 		}
 		d.other = 0
@@ -238,13 +232,13 @@ func (j *Job) judge(d *cgroupDir) (n int, err error) {
 		last = pid
 		p := s.procs[pid]
 		switch {
-		case p != nil && p.member(j):
+		case p != nil && p.member(t):
 			p.inside = s.generation
 			seen++
 			return true
-		case j.cgroup.given:
+		case c.given:
 			if pid > 0 && pid != s.self {
-				j.enter(pid)
+				s.enterPID(t, pid)
 			}
 			return true
 		case pid == 0 || pid == s.self:
@@ -255,16 +249,16 @@ func (j *Job) judge(d *cgroupDir) (n int, err error) {
 			return process.Gone(err)
 		}
 		if d.own && st.PPID == 1 && st.Start >= d.since {
-			// It was made in here, by one that did not wait for it.
-			j.enter(pid)
+			// It was created in here, by a process that has ended.
+			s.enterPID(t, pid)
 			return true
 		}
-		return st.Start >= s.scanTick // of others the next scan will tell
+		return st.Start >= s.scanTick // the next scan decides about a new process
 	})
-	if j.cgroup.given && err == nil {
-		j.findStrayed()
+	if c.given && err == nil {
+		s.findStrayed(t)
 	}
-	if j.cgroup.given || err != nil && err != errStranger {
+	if c.given || err != nil && err != errStranger {
 		return n, err
 	}
 	if err == errStranger {
@@ -276,29 +270,28 @@ func (j *Job) judge(d *cgroupDir) (n int, err error) {
 	return n, nil
 }
 
-// findStrayed notes if a process of the job has left the cgroup that it was given:
-// what it uses elsewhere, the cgroup does not tell.
-func (j *Job) findStrayed() {
-	for _, p := range j.members {
-		if p.inside == j.set.generation || p.zombie || p.ended || j.strayed {
+// findStrayed notes if a process of the job has left the cgroup that the job was given:
+// the cgroup does not count the CPU time that it uses elsewhere.
+func (s *forest) findStrayed(t *tree) {
+	for _, p := range t.members {
+		if p.inside == s.generation || p.zombie || p.ended || t.strayed {
 			continue
 		}
-		if st, err := j.set.stat(p.pid); err == nil && st.Start == p.start && !st.Dead() {
-			j.strayed = true
+		if st, err := s.stat(p.pid); err == nil && st.Start == p.start && !st.Dead() {
+			t.strayed = true
 		}
 	}
 }
 
-// enter makes a process of the job's cgroup a member.
-func (j *Job) enter(pid int) {
-	s := j.set
+// enterPID makes a process of the job's cgroup a member of the tree.
+func (s *forest) enterPID(t *tree, pid int) {
 	st, err := s.stat(pid)
 	if err != nil {
 		return
 	}
 	if p := s.procs[pid]; p != nil && p.start == st.Start {
-		s.join(p, j)
-	} else if s.enter(pid, st.Start, []*Job{j}) {
+		s.join(p, t)
+	} else if s.enter(pid, st.Start, []*tree{t}) {
 		s.readClock(s.procs[pid])
 	}
 	if p := s.procs[pid]; p != nil {
@@ -306,10 +299,10 @@ func (j *Job) enter(pid int) {
 	}
 }
 
-// walkCgroup calls visit for every process in a cgroup and those below, until
-// it says false. It reads no more than it has to: a daemon's or a session's may
-// be large.
-func (s *Set) walkCgroup(dir string, visit func(pid int) bool) error {
+// walkCgroup calls visit for every process in a cgroup and those below, until visit
+// returns false. It reads no more than needed: the cgroup of a daemon or session may be
+// large.
+func (s *forest) walkCgroup(dir string, visit func(pid int) bool) error {
 	fd, err := process.Open(dir + "/cgroup.procs")
 	if err != nil {
 		return err
@@ -321,7 +314,7 @@ func (s *Set) walkCgroup(dir string, visit func(pid int) bool) error {
 		switch {
 		case err == syscall.EINTR:
 			continue
-		case err == syscall.EOPNOTSUPP: // a threaded one
+		case err == syscall.EOPNOTSUPP: // a threaded cgroup
 			m = 0
 		case err != nil:
 			return err
@@ -357,12 +350,10 @@ func (s *Set) walkCgroup(dir string, visit func(pid int) bool) error {
 	return nil
 }
 
-// readSmall returns a file, nothing where it cannot be read.
-func readSmall(name string) []byte {
-	b, _ := os.ReadFile(name)
-	return b
-}
+// readNumber reads a file that holds one number.
+func readNumber(name string) kernel.Count { return kernel.ParseNumber(readSmall(name)) }
 
+// readMemory reads the memory of the job's cgroup and the events of its shortage.
 func (c *jobCgroup) readMemory(d *cgroupDir) {
 	if !d.own {
 		return
@@ -378,18 +369,14 @@ func (c *jobCgroup) readMemory(d *cgroupDir) {
 			*to = procinfo.KnownIf(c.Float()).Scaled(scale)
 		}
 	}
-	number := func(name string) kernel.Count {
-		line, _ := kernel.NextLine(readSmall(d.path + name))
-		return kernel.ParseUint(line)
-	}
-	set(&c.mem, number(mem), 1./1024)
-	set(&c.memPeak, number(peak), 1./1024)
+	set(&c.mem, readNumber(d.path+mem), 1./1024)
+	set(&c.memPeak, readNumber(d.path+peak), 1./1024)
 	set(&c.memAnon, kernel.ParseKeyed(readSmall(d.path+"/memory.stat"), anon), 1./1024)
 	set(&c.oomKills, kernel.ParseKeyed(readSmall(d.path+events), "oom_kill"), 1)
 }
 
 // readCPU reads the CPU time of the job's cgroup.
-func (c *jobCgroup) readCPU(j *Job) {
+func (c *jobCgroup) readCPU(s *forest, t *tree) {
 	d := &c.dirs[cgCPUAcct]
 	if !d.own {
 		return
@@ -401,11 +388,7 @@ func (c *jobCgroup) readCPU(j *Job) {
 		usage.N *= 1000
 		system.N *= 1000
 	} else {
-		number := func(name string) kernel.Count {
-			line, _ := kernel.NextLine(readSmall(d.path + name))
-			return kernel.ParseUint(line)
-		}
-		usage, system = number("/cpuacct.usage"), number("/cpuacct.usage_sys")
+		usage, system = readNumber(d.path+"/cpuacct.usage"), readNumber(d.path+"/cpuacct.usage_sys")
 	}
 	if !usage.OK || usage.N > 1<<62 {
 		return
@@ -413,31 +396,33 @@ func (c *jobCgroup) readCPU(j *Job) {
 	system.OK = system.OK && system.N <= usage.N
 	if !c.based {
 		// A cgroup that was given belongs to the job from its first moment,
-		// unless the job began later. What another had in it before is not
-		// known: the job has used what its processes say.
+		// unless the job began later. It is not known how much time another job
+		// used in it before: the job starts with the time of its processes.
 		c.based = true
 		c.cpuBaseline, c.systemBaseline = 0, 0
-		if !c.given || !j.options.Start.IsZero() && len(j.members) > 0 && process.TicksSinceBoot(j.members[0].start) < j.start-100*process.Tick {
-			c.cpuBaseline = int64(usage.N) - max(j.known(cntCPU), j.last[cntCPU])
-			c.systemBaseline = int64(system.N) - max(j.known(cntSystem), j.last[cntSystem])
+		if !c.given || t.startGiven && len(t.members) > 0 && process.TicksSinceBoot(t.members[0].start) < t.start-100*process.Tick {
+			c.cpuBaseline = int64(usage.N) - max(s.known(t, cntCPU), t.last[cntCPU])
+			c.systemBaseline = int64(system.N) - max(s.known(t, cntSystem), t.last[cntSystem])
 		}
 	}
 	c.cpu, c.system = usage, system
 }
 
-// known returns a counter of the job as its processes tell it.
-func (j *Job) known(i int) int64 {
-	sum := j.gone[i] - j.baseline[i]
-	if s := j.set; s.reaper != nil && s.started == j {
-		sum += s.reaper.taken[i]
+// readThrottled reads the time in which the cgroup had used up its CPU quota.
+func (c *jobCgroup) readThrottled(d *cgroupDir) {
+	if !d.own {
+		return
 	}
-	for _, p := range j.members {
-		sum += p.own[i] + p.taken[i]
+	key, unit := "throttled_usec", 1e-6
+	if !d.v2 {
+		key, unit = "throttled_time", 1e-9
 	}
-	return sum
+	if n := kernel.ParseKeyed(readSmall(d.path+"/cpu.stat"), key); n.OK {
+		c.throttled = procinfo.KnownIf(n.Float()).Scaled(unit)
+	}
 }
 
-// fill fills in what is known of the cgroup.
+// fill fills in the values of the cgroup.
 func (c *jobCgroup) fill(to *procinfo.JobSample) {
 	to.CgroupMem, to.CgroupMemPeak, to.CgroupMemAnon = c.mem, c.memPeak, c.memAnon
 	to.CgroupThrottled, to.CgroupOOMKills, to.CgroupProcs = c.throttled, c.oomKills, c.procs

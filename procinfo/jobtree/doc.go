@@ -1,5 +1,5 @@
-// Package jobtree follows jobs: trees of processes, with what those that have
-// ended used. It works on Linux.
+// Package jobtree follows jobs: trees of processes, including the resources that processes
+// used before they ended. It works on Linux.
 //
 //	scan := procinfo.NewProcesses(fs)
 //	defer scan.Close()
@@ -14,7 +14,9 @@
 //	now.Rates(previous)
 //	params = now.Append(params[:0], nil)
 //
-// A scan shows which processes there are; the files of the job's own processes
-// and of its cgroup are read for each sample. See docs/jobs.md for how CPU time
-// is counted and what is lost.
+// A scan finds the processes. Each sample reads the files of the job's processes and of its
+// cgroup. See docs/jobs.md for how CPU time is counted and when some is lost.
+//
+// Inside, a tree is the accounting of one job, and a forest holds the processes of all
+// jobs; both know nothing of jobs. Set and Job stand on top.
 package jobtree

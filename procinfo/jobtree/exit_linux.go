@@ -13,12 +13,12 @@ import (
 	"github.com/apmon-go/apmon/internal/process"
 )
 
-// exits notices at once when the roots of jobs end: a pidfd for each, all in one
-// epoll set, which Go's poller waits for, so that no thread does. Where there
-// are no pidfds (before Linux 5.3, or the processes of another tree) the scans
-// notice.
+// exits notices at once when the roots of jobs end. It holds a pidfd for each root in one
+// epoll set. Go's poller waits for the set, so that no thread is blocked. Without pidfds
+// (before Linux 5.3, or if the processes are those of another pid namespace), scans
+// notice the end.
 type exits struct {
-	set     *Set
+	forest  *forest
 	running sync.WaitGroup
 
 	mu    sync.Mutex
@@ -30,18 +30,19 @@ type exits struct {
 
 // watchedRoot is a root of a job with its pidfd.
 type watchedRoot struct {
-	job   *Job
+	tree  *tree
 	proc  *proc
 	pidfd int
 	io    *os.File // see proc
 }
 
-// maxWatched is how many roots are watched before those of services are left to
-// the scans: others need descriptors, too.
+// maxWatched bounds the roots that are watched before those of services are left to the
+// scans: the rest of the program needs descriptors, too.
 const maxWatched = 256
 
-// watch begins to watch roots of a job.
-func (e *exits) watch(s *Set, j *Job, roots []*proc) {
+// watch begins to watch roots of a tree. If scarce, they are left to the scans when many
+// roots are watched already.
+func (e *exits) watch(s *forest, t *tree, roots []*proc, scarce bool) {
 	if !s.own {
 		return
 	}
@@ -51,37 +52,37 @@ func (e *exits) watch(s *Set, j *Job, roots []*proc) {
 		return
 	}
 	for _, p := range roots {
-		if j.options.Service != nil && len(e.roots) >= maxWatched {
+		if scarce && len(e.roots) >= maxWatched {
 			return
 		}
 		pidfd, err := unix.PidfdOpen(p.pid, 0)
 		if err != nil {
 			continue
 		}
-		// It may be another's pid by now; then the scan notices.
+		// The pid may be another process's by now: then the scan notices.
 		st, err := s.stat(p.pid)
 		e.last++
-		ev := syscall.EpollEvent{Events: syscall.EPOLLIN | syscall.EPOLLONESHOT, Fd: e.last}
-		if err != nil || st.Start != p.start || syscall.EpollCtl(e.fd, syscall.EPOLL_CTL_ADD, pidfd, &ev) != nil {
-			syscall.Close(pidfd)
+		ev := unix.EpollEvent{Events: unix.EPOLLIN | unix.EPOLLONESHOT, Fd: e.last}
+		if err != nil || st.Start != p.start || unix.EpollCtl(e.fd, unix.EPOLL_CTL_ADD, pidfd, &ev) != nil {
+			unix.Close(pidfd)
 			continue
 		}
-		e.roots[e.last] = watchedRoot{j, p, pidfd, p.io}
+		e.roots[e.last] = watchedRoot{t, p, pidfd, p.io}
 	}
 }
 
 // start makes the epoll set and the goroutine that waits for it.
-func (e *exits) start(s *Set) bool {
-	fd, err := syscall.EpollCreate1(syscall.EPOLL_CLOEXEC)
+func (e *exits) start(s *forest) bool {
+	fd, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
 		return false
 	}
-	// So that package os hands it to the poller.
-	if err := syscall.SetNonblock(fd, true); err != nil {
-		syscall.Close(fd)
+	// Package os hands only non-blocking descriptors to the poller.
+	if err := unix.SetNonblock(fd, true); err != nil {
+		unix.Close(fd)
 		return false
 	}
-	e.set, e.fd, e.epoll, e.roots = s, fd, os.NewFile(uintptr(fd), "epoll"), map[int32]watchedRoot{}
+	e.forest, e.fd, e.epoll, e.roots = s, fd, os.NewFile(uintptr(fd), "epoll"), map[int32]watchedRoot{}
 	raw, err := e.epoll.SyscallConn()
 	if err != nil {
 		e.epoll.Close()
@@ -94,13 +95,13 @@ func (e *exits) start(s *Set) bool {
 
 // run handles the exits until the epoll set is closed.
 func (e *exits) run(raw syscall.RawConn) {
-	var events [64]syscall.EpollEvent
+	var events [64]unix.EpollEvent
 	for {
 		n := 0
 		err := raw.Read(func(fd uintptr) bool {
 			var err error
 			for {
-				if n, err = syscall.EpollWait(int(fd), events[:], 0); err != syscall.EINTR {
+				if n, err = unix.EpollWait(int(fd), events[:], 0); err != unix.EINTR {
 					return n > 0 || err != nil
 				}
 			}
@@ -120,15 +121,15 @@ func (e *exits) handle(id int32) {
 	w, ok := e.roots[id]
 	if ok {
 		delete(e.roots, id)
-		syscall.Close(w.pidfd)
+		unix.Close(w.pidfd)
 	}
 	e.mu.Unlock()
 	if !ok {
 		return
 	}
-	// As long as its parent has not waited for it, it can be read a last time:
-	// now, not when a scan that may be under way has ended.
-	s := e.set
+	// Until its parent waits for it, it can be read a last time. Do that now, not after a
+	// scan that may be under way.
+	s := e.forest
 	now := time.Now()
 	pid := strconv.Itoa(w.proc.pid)
 	read := func(name string) []byte {
@@ -149,11 +150,11 @@ func (e *exits) handle(id int32) {
 	defer s.mu.Unlock()
 	p := w.proc
 	p.ended = true
-	// What it took over may be counted as its children's, too, until the next
-	// scan.
+	// Until the next scan, times that it took over may be counted with its children,
+	// too.
 	s.scanned = time.Time{}
 	if ok && stat.Start == p.start && !p.dead {
-		s.unwaited(p, p.setStat(&stat))
+		p.noteUnwaited(p.setStat(&stat))
 		if timed {
 			p.setCPU(cpu)
 		}
@@ -164,35 +165,24 @@ func (e *exits) handle(id int32) {
 			p.setSwitches([]threadSwitches{{p.pid, [2]uint64{status.Voluntary.N, status.Nonvoluntary.N}}})
 		}
 	}
-	if !w.job.removed && !s.closed {
-		s.checkEnd(w.job, now)
+	if !w.tree.removed && !s.closed {
+		w.tree.checkEnd(now)
 	}
 }
 
-// unwatch ends the watching of a job's roots.
-func (e *exits) unwatch(j *Job) {
+// unwatch ends the watching of a tree's roots.
+func (e *exits) unwatch(t *tree) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for id, w := range e.roots {
-		if w.job == j {
-			syscall.Close(w.pidfd)
+		if w.tree == t {
+			unix.Close(w.pidfd)
 			delete(e.roots, id)
 		}
 	}
 }
 
-// ended tells whom it concerns that all roots of a job have ended.
-func (e *exits) ended(j *Job) {
-	f := j.options.Exited
-	if j.options.Service != nil {
-		f = j.lookAtEnd
-	}
-	if f != nil {
-		e.running.Go(f)
-	}
-}
-
-// close ends all watching and waits for what runs.
+// close ends all watching, and waits for the goroutines.
 func (e *exits) close() {
 	e.mu.Lock()
 	if e.epoll != nil {
@@ -200,7 +190,7 @@ func (e *exits) close() {
 		e.epoll = nil
 	}
 	for id, w := range e.roots {
-		syscall.Close(w.pidfd)
+		unix.Close(w.pidfd)
 		delete(e.roots, id)
 	}
 	e.mu.Unlock()

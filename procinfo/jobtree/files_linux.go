@@ -15,46 +15,46 @@ import (
 	"github.com/apmon-go/apmon/procinfo"
 )
 
-// details says which files of a job's processes are to be read.
+// details selects the files of a job's processes to read besides stat and status.
 type details struct {
 	switches, io, files bool
 }
 
-// details reads what is not in the stat file of a job's processes.
-func (s *Set) details(j *Job, d details) {
+// details reads the files of a tree's processes other than stat.
+func (s *forest) details(t *tree, d details) {
 	settled := true
-	for _, p := range j.members { // parents first: see proc
+	for _, p := range t.members { // parents first: see proc
 		p.fading = false
-		s.readStatus(j, p, d.switches)
+		s.readStatus(t, p, d.switches)
 		if d.io {
-			s.readIO(j, p)
+			s.readIO(t, p)
 		}
 		if d.files {
-			n, errno := s.scanner.OpenFiles(p.pid, s.sizedFD)
+			n, errno := s.scanner.OpenFiles(p.pid)
 			p.files, p.filesKnown = uint64(max(0, n)), true
 			if errno != 0 && !s.over(p, errno) {
 				p.filesKnown = false
-				j.fail("fd", s.pathError(p.pid, "fd", errno))
+				t.fail("fd", s.pathError(p.pid, "fd", errno))
 			}
 		}
 		if p.fading {
-			p.ioKnown, p.csKnown = true, true // there is no more of it
+			p.ioKnown, p.csKnown = true, true // the last values are final
 			settled = false
 		}
 	}
 	if !settled {
 		return
 	}
-	for _, p := range j.members {
+	for _, p := range t.members {
 		p.settle(treeCounters, nCounters)
 	}
-	if s.reaper != nil && s.started == j {
+	if s.reaper != nil && s.started == t {
 		s.reaper.settle(treeCounters, nCounters)
 	}
 }
 
 // readIO reads the io file of a process.
-func (s *Set) readIO(j *Job, p *proc) {
+func (s *forest) readIO(t *tree, p *proc) {
 	b, errno := s.io(p)
 	switch {
 	case errno == 0:
@@ -64,33 +64,17 @@ func (s *Set) readIO(j *Job, p *proc) {
 	case process.Gone(errno):
 		p.fading = true
 	case s.over(p, errno):
-		p.ioKnown = true // as far as it was seen
+		p.ioKnown = true // the last value is final
 	default:
 		p.ioKnown = false
-		j.fail("io", s.pathError(p.pid, "io", errno))
+		t.fail("io", s.pathError(p.pid, "io", errno))
 	}
 }
 
-// io reads the io file of a process, a root's from the file that is kept open.
-func (s *Set) io(p *proc) ([]byte, syscall.Errno) {
-	if p.io == nil {
-		return s.scanner.Read(p.pid, "io")
-	}
-	n, err := p.io.ReadAt(s.buf[:], 0)
-	if n == 0 && err != nil {
-		var errno syscall.Errno
-		if !errors.As(err, &errno) {
-			errno = syscall.ESRCH
-		}
-		return nil, errno
-	}
-	return s.buf[:n], 0
-}
-
-// over reports whether an error of reading a process's file comes of its end:
-// from the moment when it gives up its memory, before it is a zombie, its files
-// belong to the superuser.
-func (s *Set) over(p *proc, errno syscall.Errno) bool {
+// over reports whether a process's file cannot be read because the process is ending:
+// its files belong to the superuser from the moment when it gives up its memory, before
+// it is a zombie.
+func (s *forest) over(p *proc, errno syscall.Errno) bool {
 	if process.Gone(errno) || p.zombie || p.ended {
 		return true
 	}
@@ -98,14 +82,14 @@ func (s *Set) over(p *proc, errno syscall.Errno) bool {
 	return err != nil || st.Start != p.start || st.Dead() || st.VSize == 0
 }
 
-// readStatus reads the status file of a process and, for its context switches,
-// those of its threads if it has several.
-func (s *Set) readStatus(j *Job, p *proc, switches bool) {
+// readStatus reads the status file of a process and, for context switches, the status
+// files of its other threads.
+func (s *forest) readStatus(t *tree, p *proc, switches bool) {
 	b, errno := s.scanner.Read(p.pid, "status")
 	if errno != 0 {
 		p.csKnown = false
 		if p.fading = process.Gone(errno); !p.fading {
-			j.fail("status", s.pathError(p.pid, "status", errno))
+			t.fail("status", s.pathError(p.pid, "status", errno))
 		}
 		return
 	}
@@ -125,7 +109,7 @@ func (s *Set) readStatus(j *Job, p *proc, switches bool) {
 }
 
 // threads adds the context switches of all but the first thread of a process.
-func (s *Set) threads(p *proc) {
+func (s *forest) threads(p *proc) {
 	s.tids = s.tids[:0]
 	if _, errno := s.scanner.Entries(p.pid, "task", func(tid int) { s.tids = append(s.tids, tid) }); errno != 0 {
 		p.csKnown = p.csKnown && process.Gone(errno)
@@ -146,57 +130,22 @@ func (s *Set) threads(p *proc) {
 	slices.SortFunc(s.switches, func(a, b threadSwitches) int { return cmp.Compare(a.tid, b.tid) })
 }
 
-// setStatus notes what a status file tells of the whole process.
-func (p *proc) setStatus(st *kernel.Status) {
-	// That of stat is summed up late in current kernels, and too low by up to
-	// some 100 KiB for each process: see docs/jobs.md.
-	if st.RSS.OK {
-		p.rss = st.RSS.N
-	}
-	p.peakRSS = max(p.peakRSS, st.PeakRSS.N)
-	const sigchld = 1 << (17 - 1)
-	p.ignoresSIGCHLD = p.ignoresSIGCHLD || st.SigIgn.N&sigchld != 0
-}
-
-// setSwitches notes the context switches of the threads there are, by tid.
-// Those of a thread that has ended are in no file any more.
-func (p *proc) setSwitches(now []threadSwitches) {
-	i := 0
-	for _, old := range p.threadCS {
-		for i < len(now) && now[i].tid < old.tid {
-			i++
-		}
-		if i == len(now) || now[i].tid != old.tid || now[i].n[0] < old.n[0] || now[i].n[1] < old.n[1] {
-			p.goneCS[0] += old.n[0]
-			p.goneCS[1] += old.n[1]
-		}
-	}
-	p.threadCS = append(p.threadCS[:0], now...)
-	sum := p.goneCS
-	for _, t := range now {
-		sum[0] += t.n[0]
-		sum[1] += t.n[1]
-	}
-	p.own[cntVoluntary] = max(p.own[cntVoluntary], int64(sum[0]))
-	p.own[cntNonvoluntary] = max(p.own[cntNonvoluntary], int64(sum[1]))
-}
-
-// jobMemory is what the smaps_rollup files of a job's processes tell. To read
-// one the kernel walks the process's page tables (9 µs for each MiB of small
-// pages), so that a round through all of them is spread over samples, and the
-// next is not begun before a thousand times as long has passed: the reading
-// takes at most a thousandth of one CPU, and small jobs are measured each time.
+// jobMemory sums up the smaps_rollup files of a job's processes. For each the kernel
+// walks the process's page tables (9 µs for each MiB of small pages). So a round
+// through all of them is spread over samples, and the next begins only after a thousand
+// times the cost of the last: reading takes at most a thousandth of one CPU, and small
+// jobs are measured in each sample.
 type jobMemory struct {
 	mu       sync.Mutex
-	todo     []int // pids that are left of this round
-	pss      uint64
-	swapPSS  uint64
-	bad      bool // one of this round could not be read
+	todo     []int  // pids left to read in this round
+	pss      uint64 // KiB
+	swapPSS  uint64 // KiB
+	bad      bool   // a file of this round could not be read
 	running  bool
 	cost     time.Duration // of this round so far
 	next     time.Time     // when the next may begin
 	complete struct {
-		pss, swapPSS, max procinfo.Value
+		pss, swapPSS, max procinfo.Value // of the last complete round
 	}
 }
 
@@ -205,9 +154,8 @@ const (
 	memoryShare  = 1000
 )
 
-// sample goes on reading, and fills in the last complete values.
-func (m *jobMemory) sample(j *Job, to *procinfo.JobSample) (err error) {
-	s := j.set
+// sample continues the round, and fills in the values of the last complete one.
+func (m *jobMemory) sample(s *forest, t *tree, to *procinfo.JobSample) (err error) {
 	if to.Ended {
 		to.MaxPSS = m.complete.max
 		return nil
@@ -216,7 +164,7 @@ func (m *jobMemory) sample(j *Job, to *procinfo.JobSample) (err error) {
 	if !m.running && !begin.Before(m.next) {
 		m.todo = m.todo[:0]
 		s.mu.Lock()
-		for _, p := range j.members {
+		for _, p := range t.members {
 			if !p.zombie && !p.ended {
 				m.todo = append(m.todo, p.pid)
 			}
@@ -240,7 +188,7 @@ func (m *jobMemory) sample(j *Job, to *procinfo.JobSample) (err error) {
 				break // see over
 			}
 			m.bad = true
-			err = errors.Join(err, s.memoryError(j, e))
+			err = errors.Join(err, s.memoryError(t, e))
 		}
 		spent = time.Since(begin)
 	}
@@ -261,11 +209,16 @@ func (m *jobMemory) sample(j *Job, to *procinfo.JobSample) (err error) {
 	return err
 }
 
-// memoryError returns an error of reading smaps_rollup if it is the first.
-func (s *Set) memoryError(j *Job, err error) error {
+// memoryError returns an error of reading smaps_rollup if its cause is new.
+func (s *forest) memoryError(t *tree, err error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	j.errs = j.errs[:0]
-	j.fail("smaps_rollup", err)
-	return errors.Join(j.errs...)
+	t.fail("smaps_rollup", err)
+	return t.errs.Take()
+}
+
+// readSmall returns the content of a file, nothing if it cannot be read.
+func readSmall(name string) []byte {
+	b, _ := os.ReadFile(name)
+	return b
 }

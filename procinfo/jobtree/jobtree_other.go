@@ -8,7 +8,7 @@ import (
 	"github.com/apmon-go/apmon/procinfo"
 )
 
-// errJobs is returned where jobs cannot be followed.
+// errJobs is returned on systems on which jobs cannot be followed.
 var errJobs = errors.New("procinfo: jobs are only followed on Linux")
 
 // Set follows jobs on this host; on Linux only.

@@ -2,55 +2,52 @@ package jobtree
 
 import "time"
 
-// Options say what a job is.
+// Options define a job.
 type Options struct {
-	// PIDs are the root processes, at least one unless Cgroup or Service is
-	// given. All that descends from them belongs to the job.
+	// PIDs are the root processes, at least one unless Cgroup or Service is given. All
+	// their descendants belong to the job.
 	PIDs []int
-	// Service, if not nil, makes the job a service: see there.
+	// Service, if not nil, makes the job a service: see [Service].
 	Service *Service
-	// Cgroup is the directory of a cgroup (of version 2, or of any hierarchy
-	// of version 1) that is the job's own: all that is in it belongs to the
-	// job. Empty: that of the first root counts where it turns out to hold
-	// nothing but the job.
+	// Cgroup is the directory of a cgroup (of version 2, or of any hierarchy of version 1)
+	// that is the job's own: all processes in it belong to the job. If it is empty, the
+	// cgroup of the roots is used, provided that it contains no process of others.
 	Cgroup string
-	// NumCPUs is how many CPUs the job was given; 0 for unknown.
+	// NumCPUs is the number of CPUs that the job was given; 0 if unknown.
 	NumCPUs float64
-	// Start is when the job started; zero for when its oldest root did, or,
-	// without a root, the oldest process of the cgroup. If a root is older,
-	// what its children used before Add is not the job's.
+	// Start is the start time of the job. If it is zero, it is that of the oldest root, or,
+	// without a root, of the oldest process in the cgroup. If a root is older than Start,
+	// CPU time that its children used before Add does not belong to the job.
 	Start time.Time
-	// Started says that this process started the root itself, is its parent
-	// and a child subreaper (prctl(2)). All that it reaps from then on is the
-	// job's, so there can be one such job in a process, and this process
-	// cannot be in another job at the same time.
-	Started bool
-	// Not are other children of this process, which are not the job's though
-	// it reaps them, too. For a job that was Started.
-	Not []int
-	// Counter returns the CPU time of everything in the job as measured
-	// otherwise, such as by an inherited perf counter; nil for none. It is
-	// called by Sample, and may not use Jobs.
+	// ChildOfThisProcess reports that this process started the root, is its parent and
+	// a child subreaper (prctl(2)). All processes that it reaps from then on belong to
+	// the job. So a process can have only one such job, and must not be part of
+	// another job at the same time.
+	ChildOfThisProcess bool
+	// Exclude are other children of this process, which do not belong to the job although
+	// this process reaps them, too. Used with ChildOfThisProcess.
+	Exclude []int
+	// Counter, if not nil, returns the CPU time of the whole job from another source, such
+	// as an inherited perf counter. Sample calls it. It must not call methods of the Set or
+	// its jobs.
 	Counter func() (cpu time.Duration, ok bool)
-	// Exited, if not nil, is called when all roots have ended, from a
-	// goroutine of Jobs: once, for a service each time when none is left. It
-	// must not block.
+	// Exited, if not nil, is called in a goroutine of the Set when all roots have ended:
+	// once, or, for a service, each time that none is left. It must not block.
 	Exited func()
 }
 
-// Service says how the root processes of a service are found. They are looked
-// for with each sample, so that the job gains and loses roots while it lives:
-// every process that is found is a root, and no longer once it is not found. A
-// service lives on without any process, until it is removed.
+// Service defines how to find the root processes of a service. Each sample looks for them:
+// the roots are those processes that the last look found. A service exists until it is
+// removed, even without any process.
 //
-// JobOptions.PIDs are roots of it, too, once they are there. A process that has
-// the id of one that has ended is not.
+// Options.PIDs are roots, too, as soon as they exist. If such a process ends, a later
+// process with the same id is not a root.
 type Service struct {
-	// PIDs returns the ids of more root processes, such as one from a pid
-	// file; nil for none. Those that do not exist are ignored.
+	// PIDs, if not nil, returns the ids of more root processes, for example from a pid
+	// file. Ids of processes that do not exist are ignored.
 	PIDs func() ([]int, error)
-	// Match reports whether a process is a root by its command line: arguments,
-	// each ended by a zero byte, cut at 64 KiB. Processes without one (kernel
-	// threads, zombies) are not shown. The line may not be kept. Nil for none.
-	Match func(pid int, cmdline []byte) bool
+	// Match reports whether a process is a root by the arguments of its command
+	// line, which is cut at 64 KiB. Match is not called for processes without
+	// any: kernel threads and zombies. Nil for none.
+	Match func(pid int, args []string) bool
 }

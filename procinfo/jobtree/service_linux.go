@@ -6,62 +6,23 @@ import (
 	"slices"
 	"time"
 
+	"github.com/apmon-go/apmon/internal/kernel"
 	"github.com/apmon-go/apmon/internal/process"
 	"github.com/apmon-go/apmon/procinfo"
 )
 
-// serviceState is the state of a job that is a service.
-type serviceState struct {
-	up       bool           // a process was found
-	ever     bool           // likewise, at some time
-	restarts uint64         // how often others were found when none was left
-	known    map[int]uint64 // start of each process that JobOptions.PIDs named
-	looked   time.Duration  // since boot: when the last look began
-	endLook  time.Time      // the last look because all roots had ended
-	unseen   bool           // all roots have ended, and no look was made then
-	err      error          // of the last look
-
-	cpuBefore int64 // CPU time of the job before the service restarted
-}
-
-// fill fills in what is known of the service itself.
-func (v *serviceState) fill(to *procinfo.JobSample) {
-	to.Up, to.Restarts = procinfo.Known(0), procinfo.Known(float64(v.restarts))
-	if v.up {
-		to.Up = procinfo.Known(1)
-	}
-}
-
-// serviceLook is a look for the processes of all services.
-type serviceLook struct {
-	began time.Time
-	boot  time.Duration   // the same since boot
-	jobs  []*Job          // those looked for
-	late  <-chan struct{} // closed when it is not waited for any more
-	done  chan struct{}
-}
-
-func (l *serviceLook) isDone() bool {
-	select {
-	case <-l.done:
-		return true
-	default:
-		return false
-	}
-}
-
-// lookTime is how long a sample waits for a look. The command line of a process
-// that hangs in the kernel may never be read, and who waits for it hangs, too:
-// the look is made in a goroutine of its own and without the lock.
+// lookTime bounds how long a sample waits for a look. Reading the command line of a
+// process that hangs in the kernel may block for ever, so a look runs in a goroutine of
+// its own and without the lock.
 const lookTime = 2 * time.Second
 
 var errLookHangs = errors.New("procinfo: services are not looked for: the command line or the pid file of a process cannot be read")
 
-// lookBefore looks for the processes of services, unless that was done a moment
-// ago, before a sample of the job.
+// lookBefore looks for the processes of services before a sample of the job, unless the
+// last look is recent.
 func (j *Job) lookBefore() {
 	s := j.set
-	// Once: on a slow host a look may take longer than it counts as recent.
+	// Computed once: on a slow host a look may take longer than it counts as recent.
 	s.mu.Lock()
 	notBefore := j.notBefore()
 	s.mu.Unlock()
@@ -97,13 +58,13 @@ func (j *Job) lookBefore() {
 	}
 }
 
-// identity is a process.
+// identity identifies a process.
 type identity struct {
 	pid   int
 	start uint64
 }
 
-// lookOnce makes a look.
+// lookOnce looks for the processes of all services.
 func (s *Set) lookOnce(l *serviceLook) {
 	found, errs := make([][]identity, len(l.jobs)), make([]error, len(l.jobs))
 	f := s.finder
@@ -150,18 +111,18 @@ func (s *Set) lookOnce(l *serviceLook) {
 	close(l.done)
 }
 
-// maxCmdline is how much of a command line is looked at.
+// maxCmdline bounds the part of a command line that is read, in bytes.
 const maxCmdline = 64 << 10
 
-// match shows all command lines to the services, and notes which want them.
+// match shows all command lines to the services, and appends the processes that match.
 func match(s *process.Scanner, jobs []*Job, found [][]identity) error {
 	buf := make([]byte, maxCmdline)
 	return s.Each(func(pid int) {
-		line := s.Cmdline(pid, buf)
+		args := kernel.ParseCmdline(s.Cmdline(pid, buf))
 		var start uint64
 		for i, j := range jobs {
 			match := j.options.Service.Match
-			if match == nil || len(line) == 0 || !match(pid, line) {
+			if match == nil || len(args) == 0 || !match(pid, args) {
 				continue
 			}
 			if start == 0 {
@@ -170,8 +131,8 @@ func match(s *process.Scanner, jobs []*Job, found [][]identity) error {
 					return
 				}
 				start = st.Start
-				// Only now is it sure whose it is.
-				if line = s.Cmdline(pid, buf); len(line) == 0 || !match(pid, line) {
+				// The first line may have been another process's with this pid.
+				if args = kernel.ParseCmdline(s.Cmdline(pid, buf)); len(args) == 0 || !match(pid, args) {
 					continue
 				}
 			}
@@ -180,14 +141,14 @@ func match(s *process.Scanner, jobs []*Job, found [][]identity) error {
 	})
 }
 
-// setRoots makes the processes that a look has found the roots of a service.
+// setRoots makes the processes that a look found the roots of a service.
 func (s *Set) setRoots(j *Job, found []identity, l *serviceLook) {
 	v := &j.service
 	var roots, joined []*proc
 	for _, id := range found {
 		if slices.Contains(j.options.PIDs, id.pid) {
 			if start, ok := v.known[id.pid]; ok && start != id.start {
-				continue // it is another's now
+				continue // the pid is another process's now
 			}
 			if v.known == nil {
 				v.known = map[int]uint64{}
@@ -204,10 +165,10 @@ func (s *Set) setRoots(j *Job, found []identity, l *serviceLook) {
 		if err != nil || st.Start != id.start || st.Dead() {
 			continue
 		}
-		p := s.addRoot(j, id.pid, &st, false)
+		p := s.addRoot(&j.tree, id.pid, &st, false)
 		if v.ever && process.TicksSinceBoot(p.start) < v.looked-process.Tick {
-			// It was there, and did not match. Of what its children have left,
-			// the job may have counted something already.
+			// It existed before, and did not match. The job may have counted some
+			// of the counters of its children already.
 			for i := range p.taken {
 				j.baseline[i] += min(p.taken[i], max(0, j.gone[i]-j.baseline[i]))
 			}
@@ -239,16 +200,16 @@ func (s *Set) setRoots(j *Job, found []identity, l *serviceLook) {
 	v.up, v.ever, v.unseen = len(roots) > 0, v.ever || len(roots) > 0, false
 	v.looked = l.boot
 	j.roots = roots
-	s.dropSessions(j)
+	s.dropSessions(&j.tree)
 	if len(joined) > 0 {
 		s.grown = true
-		s.scanned = time.Time{} // who comes from them is for a new scan to find
-		s.exits.watch(s, j, joined)
+		s.scanned = time.Time{} // a new scan finds their descendants
+		s.exits.watch(&s.forest, &j.tree, joined, true)
 	}
 }
 
-// overlap reports whether one of these processes was there when the last root
-// before them ended. Start times are cut down to ticks.
+// overlap reports whether one of these processes existed when the last root before them
+// ended. Start times are rounded down to ticks.
 func (j *Job) overlap(roots []*proc, now time.Time) bool {
 	boot, ok := j.set.boot()
 	if !ok || !j.hasEnd {
@@ -258,34 +219,12 @@ func (j *Job) overlap(roots []*proc, now time.Time) bool {
 	return process.TicksSinceBoot(slices.MinFunc(roots, older).start) < end-2*process.Tick
 }
 
-// dropSessions forgets the sessions that roots have led and in which nobody of
-// the job is left.
-func (s *Set) dropSessions(j *Job) {
-	j.led = slices.DeleteFunc(j.led, func(session int) bool {
-		if slices.ContainsFunc(j.members, func(p *proc) bool { return p.session == session }) {
-			return false
-		}
-		s.unlead(j, session)
-		return true
-	})
-}
-
-// unlead forgets that a root of the job leads a session.
-func (s *Set) unlead(j *Job, session int) {
-	if jobs := slices.DeleteFunc(s.sessions[session], func(k *Job) bool { return k == j }); len(jobs) > 0 {
-		s.sessions[session] = jobs
-	} else {
-		delete(s.sessions, session)
-	}
-}
-
-// endLookInterval is how soon a service is looked for again because all of its
-// roots have ended. Where all its processes are short-lived, they may end all
-// the time.
+// endLookInterval is the least time between two looks because all roots of a service
+// have ended. If all its processes are short-lived, that may happen all the time.
 const endLookInterval = time.Second
 
-// lookAtEnd looks for others when all roots of a service have ended, and calls
-// Exited if there are none.
+// lookAtEnd looks for new roots when all roots of a service have ended, and calls Exited
+// if there are none.
 func (j *Job) lookAtEnd() {
 	s := j.set
 	s.mu.Lock()

@@ -6,11 +6,10 @@ import (
 	"github.com/apmon-go/apmon/internal/kernel"
 )
 
-// mountOf returns the file system that an absolute path leads to, where it is
-// mounted, and what of the path is below that, as far as can be told without
-// touching it: up to the first "..", and as if nothing were a symbolic link
-// (above a mount nothing is). It goes down from mount to mount, so that one
-// hidden by a later one does not count.
+// mountOf returns the file system to which an absolute path leads, its mount point, and the
+// rest of the path below that. It touches no file: it stops at the first "..", and takes
+// no element for a symbolic link (no element of a mount point is one). It goes down from
+// mount to mount, so that a mount hidden by a later one does not count.
 func mountOf(mounts []kernel.Mount, path string) (dev, point, rest string) {
 	m, at := -1, "/"
 	point, rest = "/", path
@@ -34,7 +33,7 @@ func mountOf(mounts []kernel.Mount, path string) (dev, point, rest string) {
 	}
 }
 
-// cutName cuts the first name off a path, empty at its end.
+// cutName cuts the first name off a path. The name is empty at the end of the path.
 func cutName(path string) (name, rest string) {
 	for {
 		path = strings.TrimLeft(path, "/")

@@ -13,14 +13,16 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/apmon-go/apmon/internal/kernel"
+	"github.com/apmon-go/apmon/internal/process"
 	"github.com/apmon-go/apmon/procinfo"
 )
 
-// walkLimits are what a walk may cost; beyond that it is cut short.
+// walkLimits bound the cost of a walk. A walk that exceeds one is abandoned.
 type walkLimits struct {
 	time    time.Duration
 	entries int
-	memory  int // bytes, for the folders that are not done yet
+	memory  int // bytes, for the folders that are still to be entered
 	links   int // files with several links
 }
 
@@ -29,37 +31,39 @@ var defaultLimits = walkLimits{
 	time: 30 * time.Second,
 	// Ten times what a large job has; on a local disk the time ends first.
 	entries: 10_000_000,
-	// A million folders side by side, or nearly as many one in the other.
+	// A million folders side by side, or nearly as many nested ones.
 	memory: 32 << 20,
 	// About 40 MB in the worst case.
 	links: 1 << 20,
 }
 
-// maxOpenDirs is how many folders a walk keeps open; those further up are opened
-// anew from below on the way back.
+// maxOpenDirs bounds the folders that a walk keeps open. Those further up are opened again
+// from below on the way back.
 const maxOpenDirs = 32
 
-// checkEvery is how many entries go between two looks at the clock.
+// checkEvery is the number of entries between two calls of check.
 const checkEvery = 32
 
-// walk sums up what is in a directory.
+// walk adds up the sizes of all files in a directory.
 //
-// It reads a folder to its end before it enters those in it, one after the
-// other. The names of those that are still to be entered are kept, nothing else
-// of an entry, and no path is used: each folder is opened from the one it is in,
-// and only if it is no symbolic link, so that neither what a job does meanwhile
-// nor the length of a path leads it astray.
+// It reads a folder to its end before it enters those in it, one after the other. It
+// keeps the names of folders that are still to be entered, and nothing else of an entry.
+// It uses no path: each folder is opened from its parent, and only if it is no symbolic
+// link, so that neither changes by the job nor a long path lead it astray.
 type walk struct {
-	dirs  *Dirs
-	queue *fsQueue
+	limits walkLimits
+	openat openDirFunc
+	// alive is called every few entries, to show that the walk does not hang. It reports
+	// whether to go on.
+	alive func() bool
 	name  string // of the work directory, for errors
 
-	mounts     map[string]bool // what is mounted below; not to be touched, as it may hang
+	mounts     map[string]bool // mount points below the directory; not to be touched, as they may hang
 	started    time.Time
 	entries    int
-	blocks     uint64
+	blocks     uint64 // of 512 bytes
 	unreadable int
-	partly     bool // the folder entered last is unreadable, or something in it
+	partly     bool // the folder entered last, or something in it, could not be read
 	errs       []error
 
 	id    fileID // of the work directory
@@ -71,32 +75,28 @@ type walk struct {
 	ents  [32 << 10]byte
 }
 
-// folder is one that is entered.
+// A folder is a directory that the walk is in.
 type folder struct {
 	fd    int // -1 while it is closed
 	ino   uint64
 	names int // where its names start
-	path  int // how long the path is without it
+	path  int // length of the path without it
 }
 
-// fileID is what links to one file have in common.
+// A fileID is equal for all links to one file.
 type fileID struct{ dev, ino uint64 }
 
-// These cut a walk short without a word: one because the way back is gone, the
-// other because of Close.
+// These errors abandon a walk and are not reported: errMoved if the way back to a parent
+// is lost, errStopped on Close.
 var errMoved, errStopped = errors.New("moved"), errors.New("stopped")
 
-// Names as system calls want them.
+// Names for system calls, zero-terminated.
 var noName, dot, dotDot = [1]byte{}, [2]byte{'.'}, [3]byte{'.', '.'}
 
-// walk sets the size of the directory behind an open descriptor. If it exceeds a
-// limit or is stopped, it is not complete and nothing is set; there may be
-// errors in any case.
-func (w *Dirs) walk(q *fsQueue, path string, dir int, u *Usage) (complete bool, errs []error) {
-	k := &walk{dirs: w, queue: q, name: path, path: []byte(strings.TrimSuffix(path, "/")),
-		started: time.Now(), links: map[fileID]struct{}{}}
-	w.mu.Lock()
-	for _, m := range w.mountTable() {
+// newWalk returns a walk through the directory at path, which leaves out mount points.
+func newWalk(path string, mounts []kernel.Mount) *walk {
+	k := &walk{name: path, path: []byte(strings.TrimSuffix(path, "/")), started: time.Now(), links: map[fileID]struct{}{}}
+	for _, m := range mounts {
 		if strings.HasPrefix(m.Point, string(k.path)+"/") {
 			if k.mounts == nil {
 				k.mounts = map[string]bool{}
@@ -104,18 +104,42 @@ func (w *Dirs) walk(q *fsQueue, path string, dir int, u *Usage) (complete bool, 
 			k.mounts[m.Point] = true
 		}
 	}
-	w.mu.Unlock()
+	return k
+}
+
+// run sets the size of the directory behind an open descriptor. If the walk exceeds a
+// limit or is stopped, it is not complete and nothing is set. There may be errors in any
+// case.
+func (k *walk) run(dir int, u *Usage) (complete bool, errs []error) {
 	defer func() {
 		for _, f := range k.stack {
 			k.close(f.fd)
 		}
 	}()
 	if errno := k.stat(dir, &noName[0], unix.AT_EMPTY_PATH); errno != 0 {
-		return true, []error{&fs.PathError{Op: "stat", Path: path, Err: errno}}
+		return true, []error{&fs.PathError{Op: "stat", Path: k.name, Err: errno}}
 	}
 	k.id, k.blocks = k.fileID(), k.st.Blocks
-	err := k.enter(dir, dot[:])
-	known := len(k.stack) > 0
+	known, err := k.all(dir)
+	switch {
+	case err == errMoved, err == errStopped:
+		return false, nil
+	case err != nil:
+		return false, []error{err}
+	}
+	u.Unreadable = k.unreadable
+	// A directory that was removed meanwhile has no size.
+	if errno := k.stat(dir, &noName[0], unix.AT_EMPTY_PATH); known && errno == 0 && k.st.Nlink > 0 {
+		u.SizeMB, u.SizeTime = procinfo.Known(float64(k.blocks)/2048), time.Now()
+	}
+	return true, k.errs
+}
+
+// all enters the directory and all folders in it. It reports whether the directory could
+// be entered.
+func (k *walk) all(dir int) (entered bool, err error) {
+	err = k.enter(dir, dot[:])
+	entered = len(k.stack) > 0
 	for err == nil {
 		if k.partly {
 			k.unreadable++
@@ -134,37 +158,22 @@ func (w *Dirs) walk(q *fsQueue, path string, dir int, u *Usage) (complete bool, 
 		k.names = k.names[:i]
 		err = k.enter(f.fd, name)
 	}
-	switch {
-	case err == errMoved, err == errStopped:
-		return false, nil
-	case err != nil:
-		return false, []error{err}
-	}
-	u.Unreadable = k.unreadable
-	// What vanished while it was counted has no size.
-	if errno := k.stat(dir, &noName[0], unix.AT_EMPTY_PATH); known && errno == 0 && k.st.Nlink > 0 {
-		u.SizeMB, u.SizeTime = procinfo.Known(float64(k.blocks)/2048), time.Now()
-	}
-	return true, k.errs
+	return entered, err
 }
 
-// check says whether the walk goes on, and shows that it does not hang.
+// check returns an error if the walk is to be abandoned.
 func (k *walk) check() error {
-	k.queue.beat.Store(k.dirs.now())
-	if k.queue.due.Load() {
-		k.dirs.askDisks(k.queue)
-	}
-	limit := &k.dirs.limits
+	limit := &k.limits
 	exceeds := ""
 	switch {
-	case k.dirs.stop.Load():
+	case !k.alive():
 		return errStopped
 	case time.Since(k.started) > limit.time:
 		exceeds = "takes longer than " + limit.time.String()
 	case k.entries > limit.entries:
 		exceeds = fmt.Sprintf("has more than %d entries", limit.entries)
 	case len(k.names)+len(k.path)+len(k.stack)*int(unsafe.Sizeof(folder{})) > limit.memory:
-		exceeds = "has too many folders side by side or one in the other"
+		exceeds = "has too many folders side by side or nested"
 	case len(k.links) > limit.links:
 		exceeds = fmt.Sprintf("has more than %d files with several links", limit.links)
 	default:
@@ -179,11 +188,11 @@ func (k *walk) enter(parent int, name []byte) error {
 	if err := k.check(); err != nil {
 		return err
 	}
-	fd, errno := k.dirs.openat(parent, &name[0])
+	fd, errno := k.openat(parent, &name[0])
 	if errno != 0 {
 		return k.unread("open", errno)
 	}
-	// It need not be what it was when its parent was read.
+	// It may have been replaced since its parent was read.
 	if errno = k.stat(fd, &noName[0], unix.AT_EMPTY_PATH); errno != 0 || k.fileID().dev != k.id.dev {
 		k.close(fd)
 		return k.unread("stat", errno)
@@ -199,7 +208,7 @@ func (k *walk) enter(parent int, name []byte) error {
 	return k.read(fd)
 }
 
-// leave goes back to the folder that the innermost is in.
+// leave goes back to the parent of the innermost folder.
 func (k *walk) leave() error {
 	last := len(k.stack) - 1
 	f := k.stack[last]
@@ -213,21 +222,21 @@ func (k *walk) leave() error {
 		k.stack = k.stack[:0] // all of them are closed
 		return nil
 	}
-	fd, errno := k.dirs.openat(f.fd, &dotDot[0])
+	fd, errno := k.openat(f.fd, &dotDot[0])
 	k.close(f.fd)
 	if errno != 0 {
 		return errMoved
 	}
 	p := &k.stack[last-1]
 	p.fd = fd
-	// A folder moved elsewhere leads elsewhere.
+	// If a folder was moved, its .. is another folder.
 	if k.stat(fd, &noName[0], unix.AT_EMPTY_PATH) != 0 || k.fileID() != (fileID{k.id.dev, p.ino}) {
 		return errMoved
 	}
 	return nil
 }
 
-// read adds up what is in an open folder, and notes the names of those in it.
+// read adds up the files in an open folder, and keeps the names of the folders in it.
 func (k *walk) read(fd int) error {
 	for {
 		n, err := syscall.ReadDirent(fd, k.ents[:])
@@ -241,14 +250,7 @@ func (k *walk) read(fd int) error {
 		if n <= 0 {
 			return nil
 		}
-		// struct linux_dirent64: ino 8, off 8, reclen 2, type 1, name, zero.
-		for b := k.ents[:n]; len(b) >= 24; {
-			size := int(*(*uint16)(unsafe.Pointer(&b[16])))
-			if size < 24 || size > len(b) {
-				break
-			}
-			name := b[19:size]
-			b = b[size:]
+		for name, b := process.NextDirent(k.ents[:n]); name != nil; name, b = process.NextDirent(b) {
 			if name[0] == '.' && (name[1] == 0 || name[1] == '.' && name[2] == 0) {
 				continue
 			}
@@ -266,7 +268,7 @@ func (k *walk) read(fd int) error {
 				}
 				continue
 			}
-			if k.st.Mode&syscall.S_IFMT == syscall.S_IFDIR {
+			if k.st.Mode&unix.S_IFMT == unix.S_IFDIR {
 				if k.fileID().dev != k.id.dev {
 					continue
 				}
@@ -283,12 +285,12 @@ func (k *walk) read(fd int) error {
 	}
 }
 
-// unread notes that a folder could not be read, or not wholly. The error it returns is one
-// that cuts the walk short.
+// unread notes that a folder could not be read completely. It returns an error only if the
+// walk is to be abandoned.
 func (k *walk) unread(op string, errno syscall.Errno) error {
 	switch errno {
 	case 0, syscall.ENOENT, syscall.ESRCH, syscall.ENOTDIR, syscall.ELOOP, syscall.ESTALE:
-		return nil // it is not what it was when its parent was read
+		return nil // it was removed or replaced since its parent was read
 	}
 	err := &fs.PathError{Op: op, Path: k.name + "/...", Err: errno}
 	switch errno {
@@ -302,8 +304,7 @@ func (k *walk) unread(op string, errno syscall.Errno) error {
 	return nil
 }
 
-// isMount reports whether something is mounted on an entry of the innermost
-// folder.
+// isMount reports whether an entry of the innermost folder is a mount point.
 func (k *walk) isMount(name []byte) bool {
 	n := len(k.path)
 	k.path = append(append(k.path, '/'), cString(name)...)
@@ -312,7 +313,7 @@ func (k *walk) isMount(name []byte) bool {
 	return is
 }
 
-// cString returns what is before the zero.
+// cString returns the part of b before its first zero byte.
 func cString(b []byte) []byte {
 	if i := bytes.IndexByte(b, 0); i >= 0 {
 		return b[:i]
@@ -330,8 +331,8 @@ func (k *walk) fileID() fileID {
 	return fileID{uint64(k.st.Dev_major)<<32 | uint64(k.st.Dev_minor), k.st.Ino}
 }
 
-// stat is statx(2), into k.st. Links are not followed, nor does it mount
-// anything. It is called directly, as package unix copies the name.
+// stat is statx(2), into k.st. It follows no symbolic link and triggers no automount. The
+// system call is made directly, as package unix copies the name.
 func (k *walk) stat(dir int, name *byte, flags int) syscall.Errno {
 	flags |= unix.AT_SYMLINK_NOFOLLOW | unix.AT_NO_AUTOMOUNT
 	for {
@@ -347,7 +348,7 @@ func (k *walk) stat(dir int, name *byte, flags int) syscall.Errno {
 	}
 }
 
-// oldStat is the same by fstatat(2), slower.
+// oldStat does the same with fstatat(2), which is slower.
 func (k *walk) oldStat(dir int, name *byte, flags int) syscall.Errno {
 	var st unix.Stat_t
 	if err := unix.Fstatat(dir, unix.BytePtrToString(name), &st, flags); err != nil {
@@ -360,11 +361,15 @@ func (k *walk) oldStat(dir int, name *byte, flags int) syscall.Errno {
 	return 0
 }
 
-// openDir is openat(2) of a folder that is no symbolic link.
+// openDirFunc is the type of openDir.
+type openDirFunc func(dir int, name *byte) (fd int, errno syscall.Errno)
+
+// openDir opens a folder by its name in another, unless it is a symbolic link. See
+// openat(2).
 func openDir(dir int, name *byte) (fd int, errno syscall.Errno) {
 	for {
-		fd, _, errno := syscall.Syscall6(syscall.SYS_OPENAT, uintptr(dir), uintptr(unsafe.Pointer(name)),
-			syscall.O_RDONLY|syscall.O_DIRECTORY|syscall.O_NOFOLLOW|syscall.O_CLOEXEC, 0, 0, 0)
+		fd, _, errno := syscall.Syscall6(unix.SYS_OPENAT, uintptr(dir), uintptr(unsafe.Pointer(name)),
+			unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0, 0, 0)
 		switch errno {
 		case 0:
 			return int(fd), 0

@@ -13,72 +13,72 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/apmon-go/apmon/internal/causes"
 	"github.com/apmon-go/apmon/internal/kernel"
 	"github.com/apmon-go/apmon/internal/process"
 	"github.com/apmon-go/apmon/procinfo"
 )
 
 const (
-	// Two walks keep two file systems busy and leave the host's CPUs and
-	// disks to the jobs.
+	// Two walks keep two file systems busy, and leave the host's CPUs and disks to the
+	// jobs.
 	maxWalks = 2
-	// What has not come back from a system call after this time hangs: a slow
-	// server takes seconds at most.
+	// A system call that takes longer than this is considered to hang: a slow server
+	// takes seconds at most.
 	hungAfter = 5 * time.Second
-	// Close waits this long for what runs, which looks up every few entries.
+	// Close waits this long for measurements, which check every few entries.
 	closeWait = time.Second
-	// Mounts come and go seldom; a table this old only misjudges which file
-	// system a hang is blamed on.
+	// Mounts seldom change. With a table of this age, at worst a hang is attributed to
+	// the wrong file system.
 	mountsAge = time.Second
 )
 
-// Dirs measures the work directories of jobs. One serves all of them, from
-// any goroutine.
+// Dirs measures the work directories of jobs. One Dirs serves all of them. It is safe for
+// concurrent use.
 //
-// Whatever touches a directory may hang for ever, as on a mount whose server is
-// gone. So it is done by a goroutine of its own, one at a time for each file
-// system, which is found in /proc/self/mountinfo without touching it. If it
-// hangs, that goroutine and its thread are all that is lost: later measurements
-// on the same file system are skipped and counted, those on others go on.
-// Measurements wait for their turn otherwise: at most maxWalks walks run at a
-// time.
+// Any access to a directory may hang for ever, for example on a mount whose server is
+// gone. So measurements run in goroutines of their own, one at a time for each file
+// system, which is found in /proc/self/mountinfo without touching it. If a measurement
+// hangs, only its goroutine and thread are lost: later measurements on the same file
+// system are skipped and counted, those on others go on. At most two walks run at the
+// same time; others wait for their turn.
 type Dirs struct {
 	mountinfo string
 	limits    walkLimits
 	stop      atomic.Bool
 	epoch     time.Time
 
-	// What touches a file system, to be replaced by tests.
+	// System calls that touch a file system; tests replace them.
 	statfs func(fd int, st *syscall.Statfs_t) error
-	openat func(dir int, name *byte) (fd int, errno syscall.Errno)
+	openat openDirFunc
 
 	mu       sync.Mutex
 	mounts   []kernel.Mount
 	mountsAt time.Time
-	queues   map[string]*fsQueue // by mount.dev; only those with something to do
+	queues   map[string]*fsQueue // by kernel.Mount.Dev; only those with work
 }
 
-// fsQueue is what is to be measured on one file system.
+// A fsQueue holds the measurements to make on one file system.
 type fsQueue struct {
 	dev  string
-	beat atomic.Int64 // when the goroutine last came back from a call, as Dirs.now
-	due  atomic.Bool  // there are disks: a walk serves them in between
+	beat atomic.Int64 // when the goroutine last returned from a system call, as Dirs.now
+	due  atomic.Bool  // disks is not empty: a walk serves them in between
 
 	// Under Dirs.mu:
 	disks, sizes     []measurement
 	running, walking bool
-	ended            chan struct{} // closed when the goroutine that runs ends
+	ended            chan struct{} // closed when the running goroutine ends
 }
 
-// measurement is one that is asked for.
+// A measurement is a request to measure a directory.
 type measurement struct {
 	dir   *Dir
-	size  bool   // the size, else the file system's
+	size  bool   // measure the size, otherwise the file system
 	path  string // of the directory, with the symbolic links resolved so far
-	links int    // how many those were
+	links int    // number of links resolved so far
 }
 
-// Dir is one work directory.
+// A Dir is a work directory.
 type Dir struct {
 	all  *Dirs
 	path string
@@ -86,14 +86,13 @@ type Dir struct {
 	// Under Dirs.mu:
 	usage      Usage
 	size, disk pending
-	there      bool // it was, once
-	told       map[string]bool
-	errs       []error
+	found      bool // a measurement has found the directory
+	errs       causes.Once
 }
 
-// pending is a measurement that is under way, or waits for its turn.
+// pending is a measurement that is under way or waits for its turn, or none.
 type pending struct {
-	done  chan struct{} // nil if there is none; closed when it is done
+	done  chan struct{} // closed when the measurement is done; nil for none
 	queue *fsQueue
 }
 
@@ -109,16 +108,17 @@ func New(fs procinfo.FS) *Dirs {
 	}
 }
 
-// Add returns the directory of this path, absolute or relative to the current
-// directory. Nothing is touched, and nothing needs to be there yet. If the path
-// has symbolic links, even as its last element, each measurement resolves them
-// anew. Of an empty path nothing is known.
+// Add returns the directory of this path, absolute or relative to the current directory.
+// It does not touch the directory, which need not exist yet. If the path contains symbolic
+// links, even as its last element, each measurement resolves them again. All values of an
+// empty path are unknown.
 func (w *Dirs) Add(path string) *Dir {
 	d := &Dir{all: w, path: path}
 	if path != "" && path[0] != '/' {
-		dir, err := syscall.Getwd() // not os.Getwd, which may touch it
+		dir, err := syscall.Getwd() // unlike os.Getwd, it does not touch the directory
 		if err != nil {
-			d.path, d.errs = "", []error{fmt.Errorf("work directory %s: no current directory: %w", path, err)}
+			d.path = ""
+			d.errs.Add("", fmt.Errorf("work directory %s: no current directory: %w", path, err))
 			return d
 		}
 		d.path = dir + "/" + path
@@ -126,8 +126,8 @@ func (w *Dirs) Add(path string) *Dir {
 	return d
 }
 
-// Close stops what runs, and waits for it a second at most; what hangs ends
-// when its system call does. Samples return what is known then.
+// Close stops all measurements, and waits for them for a second at most. One that hangs
+// ends when its system call returns. Samples return the last known values afterwards.
 func (w *Dirs) Close() error {
 	var ends []chan struct{}
 	w.mu.Lock()
@@ -154,15 +154,15 @@ func (w *Dirs) Close() error {
 	return nil
 }
 
-// Sample starts to measure the directory's size, its file system (disk), or
-// both, unless that is under way already, waits for the result, wait at most,
-// and returns what is known then, be it of an earlier measurement. It never
-// blocks for longer, whatever the file system does.
+// Sample starts to measure the directory's size, its file system (disk), or both, unless
+// that is under way already. It waits for the result, but not longer than wait, and
+// returns the known values, which may be those of an earlier measurement. It never blocks
+// for longer, even if the file system hangs.
 //
-// A walk for the size has limits (30 s, ten million entries, and those of its
-// memory); one that exceeds them leaves the earlier size as it is. Of a
-// directory that has vanished nothing is known, nor is anything of a file system
-// that hangs but the size there was before.
+// A walk for the size has limits: 30 s, ten million entries, and some 70 MB of memory. If
+// it exceeds them, the earlier size stays. The values of a directory that has vanished
+// become unknown. The values of a file system that hangs become unknown, but an earlier
+// size stays.
 func (d *Dir) Sample(wait time.Duration, size, disk bool) Usage {
 	w := d.all
 	w.mu.Lock()
@@ -193,13 +193,12 @@ func (d *Dir) Sample(wait time.Duration, size, disk bool) Usage {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	u := d.usage
-	u.Err = errors.Join(d.errs...)
-	d.errs = nil
+	u.Err = d.errs.Take()
 	return u
 }
 
-// ask enters a measurement unless there is one already. It returns what to wait
-// for.
+// ask enters a measurement unless one is pending already. The channel that it returns is
+// closed when the measurement is done.
 func (w *Dirs) ask(d *Dir, size bool) chan struct{} {
 	if w.stop.Load() || d.path == "" {
 		return nil
@@ -215,8 +214,8 @@ func (w *Dirs) ask(d *Dir, size bool) chan struct{} {
 	return p.done // nil if it was skipped
 }
 
-// enter puts a measurement into the queue of the file system that its path
-// leads to first.
+// enter puts a measurement into the queue of the file system to which its path leads
+// before any symbolic link is resolved.
 func (w *Dirs) enter(m measurement) {
 	dev, _, _ := mountOf(w.mountTable(), m.path)
 	q := w.queues[dev]
@@ -241,7 +240,7 @@ func (w *Dirs) enter(m measurement) {
 	m.dir.pending(m.size).queue = q
 }
 
-// start lets goroutines run for the queues that have something to do.
+// start starts goroutines for the queues that have work.
 func (w *Dirs) start() {
 	if w.stop.Load() {
 		return
@@ -267,7 +266,7 @@ func (w *Dirs) start() {
 	}
 }
 
-// run asks for what is to be known of a file system, and makes one walk if its
+// run makes the measurements of a file system that need no walk, and then one walk if its
 // turn has come.
 func (w *Dirs) run(q *fsQueue, walk bool) {
 	w.askDisks(q)
@@ -303,8 +302,8 @@ func (w *Dirs) askDisks(q *fsQueue) {
 	}
 }
 
-// measure makes a measurement, or hands it on to another queue if a symbolic
-// link leads there. It holds no lock while it touches a file system.
+// measure makes a measurement, or moves it to another queue if a symbolic link leads
+// there. It holds no lock while it touches a file system.
 func (w *Dirs) measure(q *fsQueue, m measurement) {
 	q.beat.Store(w.now())
 	here, err := w.resolve(q, &m)
@@ -318,7 +317,7 @@ func (w *Dirs) measure(q *fsQueue, m measurement) {
 	var got Usage
 	found, complete, errs := false, true, []error{err}
 	if err == nil {
-		// With O_PATH one that may not be read still has its file system.
+		// O_PATH opens even a directory without read permission.
 		fd := -1
 		err := again(func() (err error) {
 			fd, err = syscall.Open(m.path, unix.O_PATH|syscall.O_DIRECTORY|syscall.O_NOFOLLOW|syscall.O_CLOEXEC, 0)
@@ -328,7 +327,7 @@ func (w *Dirs) measure(q *fsQueue, m measurement) {
 		case err != nil:
 			errs[0] = &fs.PathError{Op: "open", Path: m.path, Err: err}
 		case m.size:
-			complete, errs = w.walk(q, m.path, fd, &got)
+			complete, errs = w.walk(q, m.path).run(fd, &got)
 		default:
 			errs[0] = w.askDisk(m.path, fd, &got)
 		}
@@ -347,11 +346,11 @@ func (w *Dirs) measure(q *fsQueue, m measurement) {
 		u.SizeMB, u.SizeTime, u.Unreadable = got.SizeMB, got.SizeTime, got.Unreadable
 	}
 	if found {
-		m.dir.there = true
-	} else if !m.dir.there && process.Gone(errs[0]) {
+		m.dir.found = true
+	} else if !m.dir.found && process.Gone(errs[0]) {
 		var e *fs.PathError
 		errors.As(errs[0], &e)
-		m.dir.note(fmt.Errorf("work directory %s: %w; it is measured once it is there", m.dir.path, e.Err))
+		m.dir.errs.Add("", fmt.Errorf("work directory %s: %w; it is measured once it exists", m.dir.path, e.Err))
 	}
 	for _, err := range errs {
 		m.dir.fail(err)
@@ -359,10 +358,9 @@ func (w *Dirs) measure(q *fsQueue, m measurement) {
 	m.finish()
 }
 
-// resolve follows the symbolic links of a measurement's path as long as they
-// stay on the queue's file system; here says whether they do. It reads one
-// element after the other, as the kernel would find out where a link leads only
-// by going there.
+// resolve follows the symbolic links of a measurement's path as long as they stay on the
+// queue's file system; here reports whether they do. It resolves one element after the
+// other: the kernel would find out where a link leads only by following it.
 func (w *Dirs) resolve(q *fsQueue, m *measurement) (here bool, err error) {
 	buf := make([]byte, 4096) // PATH_MAX
 restart:
@@ -390,13 +388,13 @@ restart:
 			return err
 		})
 		switch {
-		case err == syscall.EINVAL: // no link
+		case err == syscall.EINVAL: // not a link
 			at = next
 			continue
 		case err != nil:
 			return true, &fs.PathError{Op: "readlink", Path: next, Err: err}
 		}
-		if m.links++; m.links > 40 { // as the kernel
+		if m.links++; m.links > 40 { // the kernel's limit
 			return true, &fs.PathError{Op: "readlink", Path: m.dir.path, Err: syscall.ELOOP}
 		}
 		if m.path = string(buf[:n]) + "/" + rest; n == 0 || buf[0] != '/' {
@@ -406,7 +404,24 @@ restart:
 	}
 }
 
-// askDisk asks for the file system's figures.
+// walk returns a walk through a directory. It shows that the queue does not hang, and
+// serves measurements of its file system in between.
+func (w *Dirs) walk(q *fsQueue, path string) *walk {
+	w.mu.Lock()
+	k := newWalk(path, w.mountTable())
+	w.mu.Unlock()
+	k.limits, k.openat = w.limits, w.openat
+	k.alive = func() bool {
+		q.beat.Store(w.now())
+		if q.due.Load() {
+			w.askDisks(q)
+		}
+		return !w.stop.Load()
+	}
+	return k
+}
+
+// askDisk reads the size and the free space of the file system.
 func (w *Dirs) askDisk(path string, fd int, u *Usage) error {
 	var st syscall.Statfs_t
 	if err := w.statfs(fd, &st); err != nil {
@@ -416,7 +431,7 @@ func (w *Dirs) askDisk(path string, fd int, u *Usage) error {
 	if unit <= 0 {
 		unit = float64(st.Bsize)
 	}
-	// A file system that does not count says 0 of everything.
+	// A file system that does not count its blocks returns zeros.
 	if st.Blocks == 0 || unit <= 0 {
 		return nil
 	}
@@ -443,31 +458,19 @@ func again(call func() error) error {
 	}
 }
 
-// fail notes an error unless it only says that something is not there (any
-// more), or its cause was told before.
+// fail keeps an error for the next sample, unless a file is merely missing or the cause was
+// reported before.
 func (d *Dir) fail(err error) {
-	if err == nil || process.Gone(err) || errors.Is(err, syscall.ESTALE) {
-		return
-	}
-	d.note(err)
-}
-
-// note notes an error unless its cause was told before.
-func (d *Dir) note(err error) {
-	if cause := err.Error(); !d.told[cause] && len(d.told) < 100 {
-		if d.told == nil {
-			d.told = map[string]bool{}
-		}
-		d.told[cause] = true
-		d.errs = append(d.errs, err)
+	if err != nil && !process.Gone(err) && !errors.Is(err, syscall.ESTALE) {
+		d.errs.Add("", err)
 	}
 }
 
-// skip counts a measurement that is not made as the file system hangs.
+// skip counts a measurement that is not made because the file system hangs.
 func (d *Dir) skip(size bool) {
 	u := &d.usage
 	u.Skipped++
-	if !size { // what was free then may be gone; what was occupied is not
+	if !size { // the free space may have changed since
 		u.Total, u.Used, u.Free, u.Usage, u.DiskTime = procinfo.Value{}, procinfo.Value{}, procinfo.Value{}, procinfo.Value{}, time.Time{}
 	}
 	d.fail(fmt.Errorf("%s: the file system does not answer", d.path))
@@ -480,14 +483,14 @@ func (d *Dir) pending(size bool) *pending {
 	return &d.disk
 }
 
-// finish tells those who wait.
+// finish ends the waiting for the measurement.
 func (m *measurement) finish() {
 	p := m.dir.pending(m.size)
 	close(p.done)
 	*p = pending{}
 }
 
-// hangs reports whether the queue's goroutine does.
+// hangs reports whether the queue's goroutine hangs in a system call.
 func (w *Dirs) hangs(q *fsQueue) bool {
 	return q.running && w.now()-q.beat.Load() > int64(hungAfter)
 }

@@ -26,11 +26,11 @@ import (
 	"github.com/apmon-go/apmon/procinfo"
 )
 
-// long is how long a test waits for what takes milliseconds.
+// long bounds the time for which a test waits for an event.
 const long = 20 * time.Second
 
-// workDirs returns a Dirs that takes each of dirs for a file system of its own,
-// mounted below "/".
+// workDirs returns a Dirs to which each of dirs is a file system of its own, mounted below
+// "/".
 func workDirs(t *testing.T, dirs ...string) *Dirs {
 	t.Helper()
 	root := t.TempDir()
@@ -48,7 +48,7 @@ func workDirs(t *testing.T, dirs ...string) *Dirs {
 	return w
 }
 
-// write makes a file of n bytes, and the folders above it.
+// write creates a file of n bytes, and the folders above it.
 func write(t *testing.T, name string, n int) {
 	t.Helper()
 	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
@@ -71,7 +71,7 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// du is the size in MiB of what is in dir, by other means.
+// du returns the size of a directory in MiB, with filepath.WalkDir.
 func du(t *testing.T, dir string) float64 {
 	t.Helper()
 	blocks := int64(0)
@@ -195,7 +195,7 @@ func TestLongWorkDirMillionEntries(t *testing.T) {
 	}
 }
 
-// Far beyond PATH_MAX, with something to come back for far up.
+// The path is longer than PATH_MAX, and there are more folders to enter far up.
 func TestWorkDirDeepTree(t *testing.T) {
 	dir := t.TempDir()
 	const levels = 3000
@@ -252,8 +252,7 @@ func TestWorkDirDeepTree(t *testing.T) {
 	}
 }
 
-// When a folder is moved while one deep in it is read, the way back leads
-// elsewhere.
+// If a folder is moved while one deep in it is read, the way back leads to another folder.
 func TestWorkDirMovedMeanwhile(t *testing.T) {
 	dir, elsewhere := t.TempDir(), t.TempDir()
 	write(t, elsewhere+"/big", 8<<20)
@@ -350,10 +349,10 @@ func TestWorkDirUnreadable(t *testing.T) {
 			unix.RawSyscall(unix.SYS_SETFSUID, 65534, 0, 0)
 		}
 		var complete bool
-		if complete, errs = w.walk(&fsQueue{}, dir, fd, &u); !complete {
+		if complete, errs = w.walk(&fsQueue{}, dir).run(fd, &u); !complete {
 			t.Error("not complete")
 		}
-		_, closedErrs = w.walk(&fsQueue{}, dir+"/none", none, &closed)
+		_, closedErrs = w.walk(&fsQueue{}, dir+"/none").run(none, &closed)
 	}()
 	<-done
 	if !u.SizeMB.OK || u.SizeMB.V < 1 || u.SizeMB.V > 1.5 || u.Unreadable != 2 {
@@ -367,7 +366,7 @@ func TestWorkDirUnreadable(t *testing.T) {
 	}
 }
 
-func TestWorkDirErrorsAreToldOnce(t *testing.T) {
+func TestWorkDirErrorsAreReportedOnce(t *testing.T) {
 	dir := t.TempDir()
 	must(t, os.Mkdir(dir+"/sub", 0o755))
 	must(t, os.Symlink("loop", dir+"/loop"))
@@ -390,7 +389,7 @@ func TestWorkDirErrorsAreToldOnce(t *testing.T) {
 	if u := w.Add(dir+"/loop").Sample(long, true, true); !errors.Is(u.Err, syscall.ELOOP) || u.SizeMB.OK {
 		t.Errorf("loop: %+v", u)
 	}
-	// With no descriptor left the walk says nothing.
+	// Without a free descriptor, the walk is abandoned, and the earlier size stays.
 	w.openat = func(int, *byte) (int, syscall.Errno) { return -1, syscall.EMFILE }
 	if v := d.Sample(long, true, false); !errors.Is(v.Err, syscall.EMFILE) || v.SizeMB != u.SizeMB || !v.SizeTime.After(u.SizeTime) {
 		t.Errorf("without descriptors: %+v", v)
@@ -483,10 +482,10 @@ func TestWorkDirDisk(t *testing.T) {
 	must(t, syscall.Statfs(dir, &st))
 	unit := float64(st.Frsize) / (1 << 20)
 	used, free := float64(st.Blocks-st.Bfree)*unit, float64(st.Bavail)*unit
-	near(t, "total", u.Total, float64(st.Blocks)*unit, 0)
-	near(t, "used", u.Used, used, 256) // others write, too
-	near(t, "free", u.Free, free, 256)
-	near(t, "usage", u.Usage, 100*used/(used+free), 1)
+	testkit.Near(t, "total", u.Total, float64(st.Blocks)*unit, 0)
+	testkit.Near(t, "used", u.Used, used, 256) // others write, too
+	testkit.Near(t, "free", u.Free, free, 256)
+	testkit.Near(t, "usage", u.Usage, 100*used/(used+free), 1)
 	if u.DiskTime.IsZero() || u.Err != nil || u.SizeMB.OK {
 		t.Errorf("%+v", u)
 	}
@@ -576,7 +575,7 @@ func TestWorkDirsConcurrently(t *testing.T) {
 	wg.Wait()
 }
 
-// What is mounted below is not even touched.
+// A mount point below the directory is not touched.
 func TestWorkDirMountsBelow(t *testing.T) {
 	dir := t.TempDir()
 	write(t, dir+"/a/mount/file", 1<<20)
@@ -599,13 +598,13 @@ func isDir(fd int, dir string) bool {
 	return path == dir
 }
 
-// measuring is how many goroutines are measuring work directories.
+// measuring returns the number of goroutines that measure work directories.
 func measuring() int {
 	b := make([]byte, 1<<20)
 	return strings.Count(string(b[:runtime.Stack(b, true)]), "workdir.(*Dirs).run(")
 }
 
-// A mount that hangs costs a goroutine, and nobody else anything.
+// A mount that hangs costs one goroutine, and delays no other measurement.
 func TestWorkDirHungFileSystem(t *testing.T) {
 	dead, alive, links := t.TempDir(), t.TempDir(), t.TempDir()
 	for _, name := range []string{"a", "b"} {
@@ -676,7 +675,7 @@ func TestWorkDirHungFileSystem(t *testing.T) {
 	})
 }
 
-// Real mounts, in a name space of their own.
+// Real mounts, in a mount namespace of their own.
 func TestWorkDirRealMounts(t *testing.T) {
 	const mark = "APMON_TEST_REAL_MOUNTS"
 	if dir := os.Getenv(mark); dir != "" {
@@ -702,7 +701,7 @@ func TestWorkDirRealMounts(t *testing.T) {
 	}
 }
 
-// unknownMount is one that came after the mounts were read.
+// unknownMount is a mount that was made after the mounts were read.
 func unknownMount(t *testing.T, dir string) {
 	write(t, dir+"/file", 100)
 	must(t, os.Mkdir(dir+"/mount", 0o755))
@@ -715,7 +714,7 @@ func unknownMount(t *testing.T, dir string) {
 	}
 }
 
-// deadMount is one that nobody serves.
+// deadMount is a mount without a server.
 func deadMount(t *testing.T, dir string) {
 	fuse, err := syscall.Open("/dev/fuse", syscall.O_RDWR|syscall.O_CLOEXEC, 0)
 	if err != nil {
@@ -765,8 +764,7 @@ func deadMount(t *testing.T, dir string) {
 	}
 }
 
-// A walk that hangs gives its turn to others, and one that works has it alone
-// for its file system.
+// A walk that hangs frees its turn for others. A file system has one walk at a time.
 func TestWorkDirTurns(t *testing.T) {
 	var dirs []string
 	for range 5 {
@@ -824,7 +822,7 @@ func TestWorkDirTurns(t *testing.T) {
 	})
 }
 
-// A long walk answers for its file system in between.
+// A long walk serves measurements of its file system in between.
 func TestWorkDirDiskDuringWalk(t *testing.T) {
 	dir := t.TempDir()
 	for i := range 3 {
@@ -966,7 +964,7 @@ x 20 0:39 / /bad rw - tmpfs none rw
 			t.Errorf("%s: %q %q %q, want %q %q %q", c.path, dev, point, rest, c.dev, c.point, c.rest)
 		}
 	}
-	// In a chroot the root need not be a mount.
+	// In a chroot, the root may not be a mount point.
 	mounts = kernel.ParseMountinfo([]byte("25 24 0:33 / /sub rw - tmpfs none rw\n"))
 	if dev, point, _ := mountOf(mounts, "/sub/x"); dev != "0:33" || point != "/sub" {
 		t.Errorf("chroot: %q %q", dev, point)
@@ -976,7 +974,7 @@ x 20 0:39 / /bad rw - tmpfs none rw
 	}
 }
 
-// The kernel's own word: the file system of a path is the one it says.
+// The kernel's statx and mountOf agree about the file system of a path.
 func TestMountOfLive(t *testing.T) {
 	b, err := os.ReadFile("/proc/self/mountinfo")
 	must(t, err)
@@ -1020,7 +1018,7 @@ func FuzzMounts(f *testing.F) {
 	})
 }
 
-// tree makes a directory of folders with 99 files each.
+// tree creates a directory of folders with 99 files each.
 func tree(tb testing.TB, folders int) string {
 	dir := tb.TempDir()
 	for i := range folders {
@@ -1075,7 +1073,7 @@ func BenchmarkWorkDirDisk(b *testing.B) {
 	}
 }
 
-// BenchmarkWorkDirFloor is the bare calls for the same tree: openat, getdents64,
+// BenchmarkWorkDirFloor makes only the system calls for the same tree: openat, getdents64,
 // and a statx for each entry.
 func BenchmarkWorkDirFloor(b *testing.B) {
 	root, err := syscall.Open(tree(b, 100), syscall.O_RDONLY|syscall.O_DIRECTORY, 0)

@@ -8,7 +8,7 @@ import (
 	"github.com/apmon-go/apmon/procinfo"
 )
 
-// Dirs measures work directories; on this system nothing is known of them.
+// Dirs measures work directories; on this system all values are unknown.
 type Dirs struct{}
 
 // New returns a Dirs.
@@ -23,5 +23,5 @@ func (w *Dirs) Close() error { return nil }
 // Dir is one work directory.
 type Dir struct{}
 
-// Sample returns the zero WorkDirUsage.
+// Sample returns the zero Usage.
 func (d *Dir) Sample(wait time.Duration, size, disk bool) Usage { return Usage{} }

@@ -34,9 +34,8 @@ func Request(r *http.Request) bool {
 	return true
 }
 
-// SameSite reports whether no page of another site can be behind the request of a
-// browser: the browser says so in Sec-Fetch-Site, and Host is a loopback address or
-// localhost.
+// SameSite reports whether a request cannot come from a page of another site in a
+// browser: Sec-Fetch-Site excludes it, and Host is a loopback address or localhost.
 func SameSite(r *http.Request) bool {
 	switch r.Header.Get("Sec-Fetch-Site") {
 	case "", "none", "same-origin":
@@ -59,13 +58,12 @@ func localPeer(r *http.Request) bool {
 	if onUnixSocket(r) {
 		return true
 	}
-	// The server sets it, always with a port.
+	// The server always sets it with a port.
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)
 	return err == nil && Addr(peer.Addr())
 }
 
-// Addr reports whether an address is a loopback address without a zone: no such
-// address has one.
+// Addr reports whether an address is a loopback address. One with a zone is not.
 func Addr(a netip.Addr) bool { return a.Zone() == "" && a.Unmap().IsLoopback() }
 
 // hop parses ADDR, ADDR:PORT, [ADDR] and [ADDR]:PORT.
@@ -141,7 +139,7 @@ func token(s string) (token, rest string) {
 	return s, ""
 }
 
-// quoted splits s after a quoted string, whose first quote has been removed.
+// quoted splits s after a quoted string; its first quote is already removed.
 func quoted(s string) (value, rest string, ok bool) {
 	var b strings.Builder
 	for i := 0; i < len(s); i++ {

@@ -33,9 +33,9 @@ func (s *Scheduler) RunAll(ctx context.Context) error {
 	return s.RunNow(ctx, runs...)
 }
 
-// RunNow runs tasks now, and returns when they have ended or ctx has. It waits
-// for runs that are under way first, since they may have begun to measure
-// earlier. The error joins theirs, each once.
+// RunNow runs tasks now, and returns when they or ctx have ended. It first waits for
+// runs under way, since they may have begun to measure before the call. The error joins
+// the errors of the runs, each once.
 func (s *Scheduler) RunNow(ctx context.Context, runs ...Run) error {
 	return s.runNow(ctx, runs, false)
 }
@@ -60,16 +60,16 @@ func (s *Scheduler) Finish(t *Task) bool {
 	return true
 }
 
-// RanWithin reports whether a run of the task has ended not longer ago than d.
+// RanWithin reports whether a run of the task has ended within the last d.
 func (s *Scheduler) RanWithin(t *Task, d time.Duration) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return t.stats.Runs > 0 && s.now()-t.ended <= d
 }
 
-// RunDue runs the tasks that are due, and returns when they have ended or ctx
-// has. It does not count what was due since the last call. With settle, it also
-// waits for runs under way.
+// RunDue runs the tasks that are due, and returns when they or ctx have ended. It does
+// not count the runs missed since the last call. With settle, it also waits for runs
+// under way.
 func (s *Scheduler) RunDue(ctx context.Context, settle bool) error {
 	ctx, stop := s.Bound(ctx)
 	defer stop()

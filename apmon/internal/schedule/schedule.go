@@ -1,10 +1,10 @@
-// Package schedule runs tasks at equal distances in time.
+// Package schedule runs tasks at equal intervals.
 //
-// A [Scheduler] has one goroutine and one timer, and only while a task can
+// A [Scheduler] uses one goroutine and one timer, and only while a task can
 // become due. Each run has a goroutine of its own, so that a task that hangs or
 // panics does not delay the others. A task that is due while its previous run
-// is still under way is skipped, and counted. Times that pass while the
-// computer sleeps are counted as skipped too, and not made up for.
+// is still under way is skipped and counted. Runs missed while the computer sleeps are
+// counted as skipped and not made later.
 package schedule
 
 import (
@@ -18,15 +18,15 @@ import (
 	"time"
 )
 
-// Task is something to be run again and again. Its owner fills in the exported
-// fields before [Scheduler.Add], and does not change them afterwards.
+// Task is run repeatedly by a [Scheduler]. Its owner sets the exported fields before
+// [Scheduler.Add], and does not change them afterwards.
 type Task struct {
 	Name string // in errors and statistics
 	// Interval is the time between two runs. The first run is due after a random
 	// part of it, the same for all tasks of the scheduler, so that tasks with one
 	// interval run together and wake the processor once.
 	Interval time.Duration
-	Shift    time.Duration // of the runs against those of other tasks
+	Shift    time.Duration // shifts the runs relative to those of other tasks
 	// Due, if not nil, takes the place of Interval: it returns the time of the
 	// next run, the zero time for never. Such a task runs from Add on, whether
 	// the scheduler is started or not, has no time limit and no statistics, and
@@ -38,10 +38,10 @@ type Task struct {
 	Run func(ctx context.Context) error
 	// Prime, if not nil, is called once before the first run.
 	Prime func()
-	// Close, if not nil, is called once the task is removed and does not run.
+	// Close, if not nil, is called once, when the task is removed and not running.
 	Close func()
 
-	// The scheduler's mutex guards the rest.
+	// The scheduler's mutex guards the fields below.
 	next     time.Duration // on the scheduler's clock
 	removed  bool
 	final    bool                    // only RunFinal runs it
@@ -51,20 +51,20 @@ type Task struct {
 	err      error                   // of the last run
 	ended    time.Duration           // on the scheduler's clock, of the last run
 	failures int                     // since the last success
-	told     bool                    // an event says that it is skipped
+	noted    bool                    // an event Skipped was reported for the present run
 	stats    Stats
 }
 
-// Stats is what is known of the runs of one task.
+// Stats holds the state and the counters of one task.
 type Stats struct {
 	Name      string
 	Interval  time.Duration
 	Next      time.Time     // when the next run is due; zero unless the scheduler is started
-	Runs      uint64        // that have ended
-	Skipped   uint64        // not begun, as the previous run was still under way
-	Failures  uint64        // of the runs
+	Runs      uint64        // runs that have ended
+	Skipped   uint64        // runs not begun, as the previous one was still under way
+	Failures  uint64        // runs that have failed
 	LastError string        // of the last run; empty if it succeeded
-	Took      time.Duration // the last run
+	Took      time.Duration // duration of the last run
 	Busy      bool          // a run is under way
 }
 
@@ -79,7 +79,7 @@ const (
 	Skipped                    // a run is skipped for the first time since the last one began
 )
 
-// Event is worth a line of a log.
+// Event is an event for the log.
 type Event struct {
 	Kind     EventKind
 	Task     string
@@ -88,7 +88,7 @@ type Event struct {
 	Err      error         // of Failed
 }
 
-// ErrStarted: the scheduler is started already.
+// ErrStarted is the error of [Scheduler.Start] if the scheduler is started already.
 var ErrStarted = errors.New("scheduler is started already")
 
 // ErrExited is the error of a run that ended its goroutine.
@@ -98,7 +98,7 @@ var ErrExited = errors.New("ended its goroutine with runtime.Goexit")
 var errSuperseded = errors.New("the last report follows")
 
 const (
-	// never is a time that does not come.
+	// never is a time that is not reached.
 	never = time.Duration(1<<63 - 1)
 	// unlimited is the time limit of tasks without an interval, and of final
 	// runs.
@@ -110,25 +110,25 @@ const (
 // Scheduler runs tasks. Its methods may be called concurrently.
 type Scheduler struct {
 	ctx    context.Context // ends with the scheduler
-	origin time.Time       // of its clock: steps of the wall clock do not matter
+	origin time.Time       // of its clock, which steps of the wall clock do not affect
 	phase  float64         // of the slots, as part of each interval
 	report func(Event)
 
-	wake chan struct{} // what is due next has changed
+	wake chan struct{} // the next due time has changed
 	busy sync.WaitGroup
 
 	mu      sync.Mutex
 	tasks   []*Task
-	started context.Context // of Start; nil while tasks with an interval rest
+	started context.Context // of Start; nil while tasks with an interval do not run
 	stop    func()          // releases started
 	looping bool            // the goroutine runs
 	used    bool            // busy has ever counted a goroutine
 	gone    struct{ skipped, failures uint64 }
 }
 
-// New returns a scheduler that lasts until ctx ends; the cause of that is the
-// error of what is called later. Report receives events; it is called without a
-// lock, from any goroutine.
+// New returns a scheduler that lasts until ctx ends. Later calls return the cause of
+// that as their error. Report receives events; it is called without a lock, from any
+// goroutine.
 func New(ctx context.Context, report func(Event)) *Scheduler {
 	return &Scheduler{ctx: ctx, origin: time.Now(), phase: rand.Float64(), report: report, wake: make(chan struct{}, 1)}
 }
@@ -152,8 +152,8 @@ func (s *Scheduler) Add(t *Task) {
 	s.rearm()
 }
 
-// Remove removes a task that may have been removed before. It does not wait for
-// a run under way, the context of which it ends.
+// Remove removes a task, unless it is removed already. It ends the context of a run
+// under way, and does not wait for the run.
 func (s *Scheduler) Remove(t *Task) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -166,7 +166,7 @@ func (s *Scheduler) Remove(t *Task) {
 	}
 }
 
-// retire ends a task, unless that has been done. The caller holds the mutex.
+// retire ends a task, unless it is ended already. The caller holds the mutex.
 func (t *Task) retire() {
 	if t.removed {
 		return
@@ -186,8 +186,8 @@ func (s *Scheduler) Removed(t *Task) bool {
 	return t.removed
 }
 
-// Start runs the tasks with an interval when they are due, until ctx or the
-// scheduler ends. The error is [ErrStarted], or the cause of the latter.
+// Start runs the tasks with an interval when they are due, until ctx or the scheduler
+// ends. The error is [ErrStarted], or the cause of the end of the scheduler.
 func (s *Scheduler) Start(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -208,8 +208,7 @@ func (s *Scheduler) Start(ctx context.Context) error {
 	return nil
 }
 
-// Bound returns a context that also ends with the scheduler, and for the same
-// cause.
+// Bound returns a context that also ends when the scheduler ends, with the same cause.
 func (s *Scheduler) Bound(ctx context.Context) (context.Context, func()) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	stop := context.AfterFunc(s.ctx, func() { cancel(context.Cause(s.ctx)) })
@@ -223,8 +222,8 @@ func (s *Scheduler) Wake() {
 	s.rearm()
 }
 
-// rearm makes the loop look again at what is due next, and starts it if need
-// be. The caller holds the mutex.
+// rearm makes the loop compute the next due time again, and starts the loop if
+// necessary. The caller holds the mutex.
 func (s *Scheduler) rearm() {
 	select {
 	case s.wake <- struct{}{}:
@@ -236,12 +235,12 @@ func (s *Scheduler) rearm() {
 	}
 }
 
-// needed reports whether anything can become due. The caller holds the mutex.
+// needed reports whether a task can become due. The caller holds the mutex.
 func (s *Scheduler) needed() bool {
 	return s.started != nil || slices.ContainsFunc(s.tasks, func(t *Task) bool { return t.Due != nil && !t.Due().IsZero() })
 }
 
-// loop starts what is due, as long as anything can become due.
+// loop starts the tasks that are due, while any can become due.
 func (s *Scheduler) loop() {
 	for {
 		next, ended, ok := s.turn()
@@ -259,8 +258,8 @@ func (s *Scheduler) loop() {
 	}
 }
 
-// turn starts what is due. It returns how long nothing will be due, and a channel
-// that is closed when Start's context ends; false ends the loop.
+// turn starts the tasks that are due. It returns the time until the next is due, and a
+// channel that is closed when Start's context ends; false ends the loop.
 func (s *Scheduler) turn() (next time.Duration, ended <-chan struct{}, ok bool) {
 	s.mu.Lock()
 	if s.started != nil && s.started.Err() != nil {
@@ -317,8 +316,8 @@ func (s *Scheduler) slot(t *Task, now time.Duration) time.Duration {
 	return next
 }
 
-// first returns the first slot of a task that begins now. It leaves out a slot
-// that is close: there is nothing to measure yet.
+// first returns the first slot of a task that begins now. It leaves out a slot that is
+// close, since there is nothing to measure yet.
 func (s *Scheduler) first(t *Task, now time.Duration) time.Duration {
 	if t.final || t.Due != nil {
 		return never
@@ -330,9 +329,9 @@ func (s *Scheduler) first(t *Task, now time.Duration) time.Duration {
 	return next
 }
 
-// due returns the tasks with an interval that are due and do not run, and those
-// of which the first skipped run is to be reported. With late, slots that were
-// missed are counted. The caller holds the mutex.
+// due returns the tasks with an interval that are due and not running, and the tasks
+// whose first skipped run is to be reported. With late, it counts missed slots. The
+// caller holds the mutex.
 func (s *Scheduler) due(now time.Duration, late bool) (due, skipped []*Task) {
 	for _, t := range s.tasks {
 		if t.next > now {
@@ -347,15 +346,15 @@ func (s *Scheduler) due(now time.Duration, late bool) (due, skipped []*Task) {
 			continue
 		}
 		t.stats.Skipped++
-		if !t.told {
-			t.told = true
+		if !t.noted {
+			t.noted = true
 			skipped = append(skipped, t)
 		}
 	}
 	return due, skipped
 }
 
-// limit returns how long a run may take.
+// limit returns the time limit of a run.
 func (t *Task) limit() time.Duration {
 	if t.final || t.Due != nil {
 		return unlimited
@@ -363,8 +362,8 @@ func (t *Task) limit() time.Duration {
 	return t.Interval
 }
 
-// launchRun starts a run that ends with the task's limit, and is counted. The
-// caller holds the mutex.
+// launchRun starts a run with the task's time limit, and counts it. The caller holds
+// the mutex.
 func (s *Scheduler) launchRun(ctx context.Context, t *Task, run func(context.Context) error) {
 	ctx, stop := context.WithTimeout(ctx, t.limit())
 	s.launch(ctx, t, func(ctx context.Context) error {
@@ -373,11 +372,11 @@ func (s *Scheduler) launchRun(ctx context.Context, t *Task, run func(context.Con
 	}, true)
 }
 
-// launch calls f in a goroutine of its own, for a task that does not run. The
-// caller holds the mutex.
+// launch calls f in a goroutine of its own, for a task that is not running. The caller
+// holds the mutex.
 func (s *Scheduler) launch(ctx context.Context, t *Task, f func(context.Context) error, counted bool) {
 	if s.ctx.Err() != nil {
-		return // Close may have begun to wait
+		return // Close may be waiting already
 	}
 	done := make(chan struct{})
 	t.done, s.used = done, true
@@ -403,12 +402,12 @@ func safely(f func() error) (err error) {
 	return f()
 }
 
-// ended notes the end of a run.
+// ended records the end of a run.
 func (s *Scheduler) ended(ctx context.Context, t *Task, start time.Duration, err error, counted bool) {
 	s.mu.Lock()
 	superseded := context.Cause(ctx) == errSuperseded
 	t.cancel(nil)
-	t.done, t.told = nil, false
+	t.done, t.noted = nil, false
 	var ev *Event
 	switch {
 	case superseded:
@@ -424,7 +423,7 @@ func (s *Scheduler) ended(ctx context.Context, t *Task, start time.Duration, err
 	}
 	s.mu.Unlock()
 	if ev != nil {
-		s.report(*ev) // without the mutex: a logger may take its time, or ask for statistics
+		s.report(*ev) // without the mutex: a logger may block, or call Stats
 	}
 }
 
@@ -433,10 +432,10 @@ func (s *Scheduler) ended(ctx context.Context, t *Task, start time.Duration, err
 func (s *Scheduler) count(t *Task, took time.Duration, err error) *Event {
 	t.err, t.ended = err, s.now()
 	if t.removed {
-		t.err = nil // nobody expects it any more
+		t.err = nil // no caller waits for it
 	}
 	if t.removed || s.ctx.Err() != nil {
-		return nil // the run was ended: it did not fail
+		return nil // the run was cancelled; it did not fail
 	}
 	t.stats.Runs++
 	t.stats.Took = took
@@ -457,7 +456,7 @@ func (s *Scheduler) count(t *Task, took time.Duration, err error) *Event {
 	return &Event{Kind: Failed, Task: t.Name, Err: err}
 }
 
-// Stats returns what is known of each task that has an interval.
+// Stats returns the statistics of each task that has an interval.
 func (s *Scheduler) Stats() []Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -476,8 +475,8 @@ func (s *Scheduler) Stats() []Stats {
 	return all
 }
 
-// Totals returns how many runs were skipped and failed, of all tasks that there
-// have been.
+// Totals returns how many runs were skipped and failed, over all tasks including removed
+// ones.
 func (s *Scheduler) Totals() (skipped, failures uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -489,8 +488,7 @@ func (s *Scheduler) Totals() (skipped, failures uint64) {
 	return skipped, failures
 }
 
-// Close waits for runs, after the scheduler's context has ended, for half a
-// second at most.
+// Close waits for runs, half a second at most. The scheduler's context must have ended.
 func (s *Scheduler) Close() {
 	s.mu.Lock()
 	for _, t := range s.tasks {

@@ -96,8 +96,8 @@ func TestShiftSeparatesTasks(t *testing.T) {
 	})
 }
 
-// TestPauseIsNotMadeUpFor: after a suspended hour, one run is due, and the
-// others are counted.
+// TestPauseIsNotMadeUpFor: after a suspended hour, one run is due, and the missed ones
+// are counted.
 func TestPauseIsNotMadeUpFor(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, s *Scheduler, _ func(string) []EventKind) {
@@ -114,8 +114,8 @@ func TestPauseIsNotMadeUpFor(t *testing.T) {
 	})
 }
 
-// TestFailuresAreCounted: an error, a panic and an ended goroutine are
-// failures, of which the first in a row is an event.
+// TestFailuresAreCounted: an error, a panic and an ended goroutine are failures. The
+// first failure in a row is an event.
 func TestFailuresAreCounted(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct {
@@ -158,8 +158,8 @@ func TestFailuresAreCounted(t *testing.T) {
 	}
 }
 
-// TestHungTaskIsSkipped: a task that ignores its context is skipped and counted,
-// with one event, and the others go on.
+// TestHungTaskIsSkipped: a task that ignores its context is skipped and counted, with
+// one event, and the others continue.
 func TestHungTaskIsSkipped(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, s *Scheduler, events func(string) []EventKind) {
@@ -187,9 +187,8 @@ func TestHungTaskIsSkipped(t *testing.T) {
 	})
 }
 
-// TestDueRunsWithoutStart: a task that knows its own times runs at these,
-// whether the scheduler is started or not, and no goroutine waits while there is
-// no time.
+// TestDueRunsWithoutStart: a task with Due runs at the times that it returns, whether
+// the scheduler is started or not. No goroutine waits while there is no such time.
 func TestDueRunsWithoutStart(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, s *Scheduler, _ func(string) []EventKind) {
@@ -245,8 +244,8 @@ func TestOnDemand(t *testing.T) {
 	})
 }
 
-// TestFinalRun: it takes the place of a run under way, which is no failure, and
-// no other follows.
+// TestFinalRun: the final run replaces a run under way, which does not count as a
+// failure, and no run follows.
 func TestFinalRun(t *testing.T) {
 	t.Parallel()
 	bubble(t, func(t *testing.T, s *Scheduler, _ func(string) []EventKind) {
@@ -257,7 +256,7 @@ func TestFinalRun(t *testing.T) {
 		go func() { before <- s.RunNow(t.Context(), Run{Task: task}) }()
 		synctest.Wait()
 		if !s.Finish(task) || s.Finish(task) {
-			t.Error("Finish reserves the task once")
+			t.Error("Finish reserved the task twice")
 		}
 		var final counter
 		if err := s.RunFinal(t.Context(), Run{task, final.run}); err != nil {
@@ -277,8 +276,8 @@ func TestFinalRun(t *testing.T) {
 	})
 }
 
-// TestClosedScheduler: the error is the cause of its end, and what is added is
-// closed at once.
+// TestClosedScheduler: the error is the cause of its end, and a task that is added later
+// is closed at once.
 func TestClosedScheduler(t *testing.T) {
 	t.Parallel()
 	ctx, cancel := context.WithCancelCause(t.Context())

@@ -26,7 +26,8 @@ import (
 type App struct {
 	cli    *cli.App
 	topics []Topic
-	wanted bool // --help was given
+	// --help and --version were given.
+	askedHelp, askedVersion bool
 }
 
 // Topic is a part of the manual that is too long for --help. "NAME help TOPIC" prints
@@ -44,19 +45,14 @@ type Topic struct {
 func New(app *cli.App, stdout, stderr io.Writer, topics ...Topic) *App {
 	a := &App{cli: app, topics: topics}
 	app.HelpName = app.Name
-	app.Version = Version()
 	app.Compiled = time.Unix(0, 0) // not shown; if it were zero, the library would stat the executable
-	app.Flags = keepNames(app.Flags)
-	for _, sub := range app.Commands {
-		sub.Flags = keepNames(sub.Flags)
-	}
 	app.Writer, app.ErrWriter = stdout, stderr
-	app.HideHelp = true // the library's own
+	app.HideHelp, app.HideVersion = true, true // the library's own
 	app.DisableSliceFlagSeparator = true
 	app.ExitErrHandler = func(*cli.Context, error) {} // Run returns errors
-	app.Flags = append(app.Flags, helpFlag{&a.wanted})
+	app.Flags = slices.Concat(app.Flags, a.helpFlag(), Group(lastGroup, askFlag{[]string{"version", "v"}, "show the version", &a.askedVersion}))
 	app.OnUsageError = flagError
-	app.Before = a.showHelp
+	app.Before = a.printAsked
 	app.Action = action(app.Action, app.ArgsUsage)
 	for _, c := range app.Commands {
 		a.prepare(c)
@@ -70,9 +66,9 @@ func (a *App) Name() string { return a.cli.Name }
 // prepare adds --help and the handling of errors to a subcommand.
 func (a *App) prepare(c *cli.Command) {
 	c.HideHelp = true
-	c.Flags = append(c.Flags, helpFlag{&a.wanted})
+	c.Flags = slices.Concat(c.Flags, a.helpFlag())
 	c.OnUsageError = flagError
-	c.Before = a.showHelp
+	c.Before = a.printAsked
 	c.Action = action(c.Action, c.ArgsUsage)
 }
 
@@ -86,7 +82,7 @@ func (a *App) Run(ctx context.Context, args []string) int {
 	}
 	// Only as the first argument: "apmon-send --pairs help N x 1" has a cluster
 	// named help.
-	if len(args) > 1 {
+	if len(args) > 1 && !strings.HasPrefix(args[1], "-") {
 		for _, c := range a.words() {
 			if c.Name == args[1] {
 				a.prepare(c)
@@ -112,13 +108,13 @@ func (a *App) words() []*cli.Command {
 	}
 	return []*cli.Command{{
 		Name:      "help",
-		Usage:     "show the help, or that of a command or topic",
+		Usage:     "show the help of this command, a subcommand or a topic",
 		ArgsUsage: about,
 		Action:    a.help,
 	}, {
 		Name:   "version",
 		Usage:  "show the version",
-		Action: func(cc *cli.Context) error { cli.ShowVersion(cc); return nil },
+		Action: a.version,
 	}, {
 		Name:        "completion",
 		Usage:       "print the completion script of a shell",
@@ -128,12 +124,24 @@ func (a *App) words() []*cli.Command {
 	}}
 }
 
-// showHelp prints the help if --help was given.
-func (a *App) showHelp(cc *cli.Context) error {
-	if !a.wanted {
-		return nil
+func (a *App) helpFlag() []cli.Flag {
+	return Group(lastGroup, askFlag{[]string{"help", "h"}, "show this help", &a.askedHelp})
+}
+
+// printAsked prints the version or the help if --version or --help was given.
+func (a *App) printAsked(cc *cli.Context) error {
+	switch {
+	case a.askedVersion:
+		return a.version(cc)
+	case a.askedHelp:
+		return a.write(a.helpText(cc.Command))
 	}
-	return a.write(a.helpText(cc.Command))
+	return nil
+}
+
+// version is the action of the subcommand version.
+func (a *App) version(*cli.Context) error {
+	return a.write(a.cli.Name + " version " + Version() + "\n")
 }
 
 // help is the action of the subcommand help.

@@ -45,7 +45,7 @@ func testApp(out, errs *bytes.Buffer) (*App, *[]string) {
 	return app, ran
 }
 
-// A call of an old completion script runs nothing, wherever "--" stands.
+// A call of an old completion script runs nothing, wherever "--" is.
 func TestCompletionRunsNothing(t *testing.T) {
 	t.Parallel()
 	for _, line := range []string{"", "exec -- job", "exec job arg", "-- exec job", "exec -- job --", "--", "exec --format json -- job -x", "--fail", "exec --format"} {
@@ -130,7 +130,7 @@ func TestComplete(t *testing.T) {
 	}
 }
 
-// Each error refers to the help of its own command and suggests what is near.
+// Each error refers to the help of its own command and suggests a similar name.
 func TestErrors(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct {
@@ -160,7 +160,7 @@ func TestErrors(t *testing.T) {
 	}
 }
 
-// The name of the package does not follow that of the command.
+// A message after the name of the command does not repeat that of the package.
 func TestMessage(t *testing.T) {
 	t.Parallel()
 	inner := errors.New("apmon: over the rate limit")

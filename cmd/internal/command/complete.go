@@ -72,7 +72,7 @@ func (a *App) completeOld(words []string) error {
 
 // answer holds the candidates for the last word of a command line.
 type answer struct {
-	kind  string      // which candidates the shell adds itself: see the scripts
+	kind  string      // the kind of candidates that the shell adds: see the scripts
 	words [][2]string // each with a description
 }
 

@@ -11,7 +11,7 @@ import (
 
 // Load reads configuration sources for a command: all of them, or with
 // fallback the first, in random order, that yields a destination. It waits 5 s
-// at most for what has to be fetched. Directives are those of the command.
+// at most for each fetch. Directives are those of the command.
 func Load(ctx context.Context, sources []conf.Source, fallback bool, directives ...conf.Directive) []conf.Loaded {
 	readers := make([]*conf.Reader, len(sources))
 	for i, s := range sources {

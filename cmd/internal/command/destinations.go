@@ -14,7 +14,7 @@ import (
 	"github.com/apmon-go/apmon/conf"
 )
 
-// DestHelp is the part of a command's description about the value of -d.
+// DestHelp is the paragraph of a command's description about the value of -d.
 const DestHelp = `DEST is host[:port][ password]. Write IPv6 as [address]:port, and a password with
 blanks in quotes. All users can see a password on the command line in the list of
 processes; use a file or APMON_PASSWORD_FILE instead.`
@@ -62,7 +62,7 @@ func (d *Destinations) Flags() []cli.Flag {
 	)
 }
 
-// Check refuses flags that exclude each other.
+// Check refuses flags that cannot be used together.
 func (d *Destinations) Check(cc *cli.Context) error {
 	if cc.Bool("fallback") && len(d.Dests) > 0 {
 		return errors.New("--fallback chooses among -f and cannot be used with -d")
@@ -76,8 +76,8 @@ func (d *Destinations) Options(cc *cli.Context) apmon.Options {
 	return apmon.Options{RatePolicy: apmon.RateWait, Fallback: cc.Bool("fallback")}
 }
 
-// Adjust returns what gives the settings of the environment to a configuration,
-// see [apmon.Options].
+// Adjust returns a function that applies the settings of the environment to a
+// configuration, see [apmon.Options].
 func (d *Destinations) Adjust() (func(*conf.Config), error) {
 	password := ""
 	if file := d.Getenv("APMON_PASSWORD_FILE"); file != "" {
@@ -101,7 +101,7 @@ func (d *Destinations) Adjust() (func(*conf.Config), error) {
 		if password == "" {
 			return
 		}
-		for _, source := range cfg.DefaultPassword(password) {
+		for _, source := range cfg.SetDefaultPassword(password) {
 			d.Logger().Warn("destinations named by a plain-http source do not get the password of APMON_PASSWORD_FILE", slog.String("source", source))
 		}
 	}, nil
@@ -152,7 +152,7 @@ func (d *Destinations) Load(ctx context.Context, fallback bool) ([]conf.Loaded, 
 	return append(loaded, Load(ctx, sources, fallback)...), nil
 }
 
-// Given is what the flags -d say.
+// Given returns the configuration of the flags -d.
 func (d *Destinations) Given() conf.Loaded {
 	l := conf.Loaded{Config: conf.Config{Source: "-d"}}
 	for _, s := range d.Dests {
@@ -198,8 +198,8 @@ func SendError(err error) error {
 	return Errorf(DataErr, "%w", err)
 }
 
-// Refused checks the sockets for the fate of the last datagrams. It returns an error
-// if every destination refused them.
+// Refused checks the sockets for refusals of the last datagrams. It returns an error if
+// every destination refused them.
 func Refused(client *apmon.Client) error {
 	// A reload may replace destinations in between, so compare them by name.
 	before := map[string]uint64{}

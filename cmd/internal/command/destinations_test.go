@@ -60,7 +60,8 @@ func names(loaded []conf.Loaded) (list []string) {
 	return list
 }
 
-// Flags come before the environment, and that before the file of the system.
+// Flags take precedence over the environment, and the environment over the file of the
+// system.
 func TestWhichDestinations(t *testing.T) {
 	t.Parallel()
 	one := file(t, "one.example\n")
@@ -93,7 +94,7 @@ func TestFallbackNeedsFiles(t *testing.T) {
 	t.Parallel()
 	d, _ := destinations(nil)
 	if err := d.Check(parse(t, d, "--fallback", "-d", "a.example")); err == nil {
-		t.Error("--fallback with -d is taken")
+		t.Error("--fallback with -d is accepted")
 	}
 	d, _ = destinations(nil)
 	if err := d.Check(parse(t, d, "--fallback", "-f", "x")); err != nil {
@@ -139,7 +140,7 @@ func TestAdjustSetsPasswordAndLevel(t *testing.T) {
 	}
 }
 
-// The level of the environment comes before that of the configuration.
+// The level of the environment takes precedence over that of the configuration.
 func TestLogLevel(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
@@ -254,7 +255,7 @@ func TestPrintConfig(t *testing.T) {
 	}
 }
 
-// With fallback one source is used, that names a destination.
+// With fallback one source that names a destination is used.
 func TestLoadFallback(t *testing.T) {
 	t.Parallel()
 	sources := []conf.Source{conf.File(file(t, "# empty\n")), conf.File(file(t, "a.example\n")), conf.File("/nonexistent/apmon.conf")}

@@ -81,7 +81,7 @@ func OutputError(err error) error {
 }
 
 // StreamError is [OutputError] for a command that prints until it is stopped. It
-// returns nil if err is nil, or if the reader of a pipe has gone, as in
+// returns nil if err is nil, or if the reader of a pipe has ended, as in
 // "apmon-recv | head".
 func StreamError(err error) error {
 	if err == nil || errors.Is(err, syscall.EPIPE) {

@@ -38,8 +38,8 @@ func TestErrorKeepsItsCause(t *testing.T) {
 	}
 }
 
-// The end of a reader, as of "apmon-recv | head", is no error of a command that
-// prints until it is stopped.
+// If the reader ends, as in "apmon-recv | head", a command that prints until it is stopped
+// returns no error.
 func TestStreamError(t *testing.T) {
 	t.Parallel()
 	if err := errors.Join(StreamError(nil), StreamError(fmt.Errorf("write: %w", syscall.EPIPE))); err != nil {
@@ -74,8 +74,8 @@ func TestReport(t *testing.T) {
 	}
 }
 
-// The name of the command stands before each message, so the name of the package
-// would say the same again.
+// Each message begins with the name of the command, so the prefix of the package is
+// removed.
 func TestMessageOmitsThePackage(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{

@@ -17,7 +17,8 @@ import (
 	"github.com/apmon-go/apmon/xdr"
 )
 
-// evil is text that steers terminals, in 7 and in 8 bits, and turns text around.
+// evil is text that steers terminals, in 7 and in 8 bits, and reverses the direction of
+// text.
 const evil = "e\x1b[2J\x07\u009b31m\u202e\x7f\x9b\r"
 
 // steers returns the first character that could steer a terminal.
@@ -53,7 +54,7 @@ func TestEscape(t *testing.T) {
 	}
 }
 
-// BenchmarkEscape writes what apmon-recv writes at high rates.
+// BenchmarkEscape writes lines like those of apmon-recv.
 func BenchmarkEscape(b *testing.B) {
 	text := bytes.Repeat([]byte(`{"from":"127.0.0.1:4242","params":[{"name":"x","type":"int32","value":1}]}`+"\n"), 800)
 	w := command.Escape(io.Discard)
@@ -66,8 +67,7 @@ func BenchmarkEscape(b *testing.B) {
 	}
 }
 
-// TestNothingSteersTheTerminal tries text from outside in every command and
-// output.
+// TestNothingSteersTheTerminal passes hostile text to every command and output.
 func TestNothingSteersTheTerminal(t *testing.T) {
 	t.Parallel()
 	if runtime.GOOS == "windows" {

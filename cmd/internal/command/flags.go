@@ -1,8 +1,8 @@
 package command
 
 import (
+	"cmp"
 	"flag"
-	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -16,12 +16,11 @@ import (
 // library's own slice flags refuse two names of one flag in one call, and split
 // values at commas.
 type Repeat struct {
-	Forms    []string // the flag's names, the long one first
-	Value    string   // placeholder of the value in the help
-	Usage    string
-	Add      func(string) error // called for each value, in order
-	Hidden   bool
-	Category string
+	Forms  []string // the flag's names, the long one first
+	Value  string   // placeholder of the value in the help
+	Usage  string
+	Add    func(string) error // called for each value, in order
+	Hidden bool
 }
 
 var _ cli.Flag = (*Repeat)(nil)
@@ -49,53 +48,82 @@ type adder struct{ add func(string) error }
 func (a adder) Set(s string) error { return a.add(s) }
 func (a adder) String() string     { return "" }
 
-// helpFlag is --help. It is not a [cli.BoolFlag], for which the library prints its
-// own help.
-type helpFlag struct{ wanted *bool }
-
-var helpNames = []string{"help", "h"}
+// askFlag is --help or --version. It is not a [cli.BoolFlag], for which the library
+// prints its own text.
+type askFlag struct {
+	names []string
+	text  string
+	asked *bool
+}
 
 // Apply implements [cli.Flag].
-func (f helpFlag) Apply(set *flag.FlagSet) error {
-	for _, name := range helpNames {
-		set.BoolFunc(name, "", func(string) error { *f.wanted = true; return nil })
+func (f askFlag) Apply(set *flag.FlagSet) error {
+	for _, name := range f.names {
+		set.BoolFunc(name, "", func(string) error { *f.asked = true; return nil })
 	}
 	return nil
 }
 
 // Names implements [cli.Flag].
-func (f helpFlag) Names() []string { return helpNames }
+func (f askFlag) Names() []string { return f.names }
 
 // String implements [cli.Flag].
-func (f helpFlag) String() string { return "--help" }
+func (f askFlag) String() string { return dashed(f.names[0]) }
 
 // IsSet implements [cli.Flag].
-func (f helpFlag) IsSet() bool { return *f.wanted }
+func (f askFlag) IsSet() bool { return *f.asked }
 
 // lastGroup is the group of --help and --version.
 const lastGroup = "Help"
 
 // Group puts flags into a group of the help.
 func Group(name string, flags ...cli.Flag) []cli.Flag {
-	for _, f := range flags {
-		switch f := f.(type) {
-		case *Repeat:
-			f.Category = name
-		case *cli.BoolFlag:
-			f.Category = name
-		case *cli.StringFlag:
-			f.Category = name
-		case *cli.IntFlag:
-			f.Category = name
-		case *cli.Float64Flag:
-			f.Category = name
-		case *cli.GenericFlag:
-			f.Category = name
-		default:
-			panic(fmt.Sprintf("a flag of type %T in group %s", f, name))
-		}
+	for i, f := range flags {
+		flags[i] = &member{f, namesOf(f), name}
 	}
 	return flags
+}
+
+// member is a flag of a group. It hides the methods of the library's flags by
+// which the library collects groups and texts, since help is our own. It keeps the
+// names, since the library looks up each flag among all others.
+type member struct {
+	cli.Flag
+	names []string
+	group string
+}
+
+// Names implements [cli.Flag].
+func (m *member) Names() []string { return m.names }
+
+// Apply implements [cli.Flag]. For the frequent types it avoids the library's
+// method, which applies a regular expression to each name.
+func (m *member) Apply(set *flag.FlagSet) error {
+	switch f := m.Flag.(type) {
+	case *cli.BoolFlag:
+		for _, name := range m.names {
+			set.BoolVar(cmp.Or(f.Destination, new(bool)), name, f.Value, f.Usage)
+		}
+	case *cli.StringFlag:
+		for _, name := range m.names {
+			set.StringVar(cmp.Or(f.Destination, new(string)), name, f.Value, f.Usage)
+		}
+	default:
+		return m.Flag.Apply(set)
+	}
+	return nil
+}
+
+// namesOf returns the names of a flag, like [member.Apply] without the library's
+// method.
+func namesOf(f cli.Flag) []string {
+	switch f := f.(type) {
+	case *cli.BoolFlag:
+		return append([]string{f.Name}, f.Aliases...)
+	case *cli.StringFlag:
+		return append([]string{f.Name}, f.Aliases...)
+	}
+	return f.Names()
 }
 
 // option describes a flag for help, manual pages and completion.
@@ -112,17 +140,18 @@ type option struct {
 func describe(f cli.Flag) option {
 	var o option
 	switch f := f.(type) {
+	case *member:
+		o = describe(f.Flag)
+		o.group = f.group
+		return o
 	case *Repeat:
-		return option{names: f.Forms, value: f.Value, text: f.Usage, group: f.Category, hidden: f.Hidden}
-	case helpFlag:
-		return option{names: helpNames, text: "show this help", group: lastGroup}
+		return option{names: f.Forms, value: f.Value, text: f.Usage, hidden: f.Hidden}
+	case askFlag:
+		return option{names: f.names, text: f.text}
 	}
 	o.names = f.Names()
 	if v, ok := f.(cli.VisibleFlag); ok {
 		o.hidden = !v.IsVisible()
-	}
-	if c, ok := f.(cli.CategorizableFlag); ok {
-		o.group = c.GetCategory()
 	}
 	d, ok := f.(cli.DocGenerationFlag)
 	if !ok {
@@ -222,38 +251,6 @@ func grouped(list []option) (groups [][]option) {
 		groups[i] = append(groups[i], o)
 	}
 	return groups
-}
-
-// libraryFlag is implemented by the library's flags of single values.
-type libraryFlag interface {
-	cli.DocGenerationFlag
-	cli.CategorizableFlag
-	cli.VisibleFlag
-	cli.RequiredFlag
-	cli.ActionableFlag
-}
-
-// namedFlag is a flag of the library that caches its names. The library looks up each
-// flag among all others and computes their names with a regular expression every
-// time, which takes half of the instructions of a command that sends one message.
-type namedFlag struct {
-	libraryFlag
-	names []string
-}
-
-// Names implements [cli.Flag].
-func (f *namedFlag) Names() []string { return f.names }
-
-// keepNames returns the flags with their names computed once.
-func keepNames(flags []cli.Flag) []cli.Flag {
-	kept := make([]cli.Flag, len(flags))
-	for i, f := range flags {
-		kept[i] = f
-		if lf, ok := f.(libraryFlag); ok {
-			kept[i] = &namedFlag{lf, f.Names()}
-		}
-	}
-	return kept
 }
 
 // Duration is the value of a [cli.GenericFlag] for a time span. A number is in

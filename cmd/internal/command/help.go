@@ -15,9 +15,6 @@ const (
 	optionColumn = 30 // where the text of an option begins
 )
 
-// versionFlag describes --version, which the library adds.
-var versionFlag = &cli.BoolFlag{Name: "version", Aliases: []string{"v"}, DisableDefaultText: true, Usage: "show the version", Category: lastGroup}
-
 // page is the content of the help and the manual page of a command.
 type page struct {
 	name, usage string
@@ -36,7 +33,7 @@ func (a *App) page(c *cli.Command) page {
 	if c == nil || c.Name == a.cli.Name {
 		c = &cli.Command{
 			Name: a.cli.Name, Usage: a.cli.Usage, UsageText: a.cli.UsageText, Description: a.cli.Description,
-			Flags: append(slices.DeleteFunc(slices.Clone(a.cli.Flags), isVersion), versionFlag),
+			Flags: a.cli.Flags,
 		}
 	}
 	p := page{name: c.Name, usage: c.Usage, options: visible(c.Flags)}
@@ -54,11 +51,9 @@ func (a *App) page(c *cli.Command) page {
 	return p
 }
 
-func isVersion(f cli.Flag) bool { return slices.Contains(f.Names(), "version") }
-
 // sections splits a description. A section begins with a line "Title:" after an empty
 // line, followed by its text. Indented lines of the text are a block, which is
-// printed as it is; the other lines are paragraphs, which are filled.
+// printed unchanged; the other lines are paragraphs, which are filled.
 func sections(description string) (intro string, list []section) {
 	lines := strings.Split(strings.Trim(description, "\n"), "\n")
 	text := &intro
@@ -128,7 +123,7 @@ func (a *App) helpText(c *cli.Command) string {
 	for _, line := range p.synopsis {
 		fmt.Fprintf(&b, "   %s\n", line)
 	}
-	if p.intro != "" {
+	if strings.TrimSpace(p.intro) != "" {
 		fmt.Fprintf(&b, "\nDESCRIPTION:\n%s", helpParagraphs(p.intro))
 	}
 	if len(p.commands) > 0 {

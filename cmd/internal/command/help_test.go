@@ -82,7 +82,7 @@ func TestDescribe(t *testing.T) {
 		{&cli.BoolFlag{Name: "once", DisableDefaultText: true, Usage: "do it once"}, "--once", "", "do it once"},
 		{&cli.IntFlag{Name: "count", DefaultText: "no limit", Usage: "stop after `N`"}, "--count", "N", "stop after N (default: no limit)"},
 		{&Repeat{Forms: []string{"dest", "d"}, Value: "DEST", Usage: "send there"}, "-d --dest", "DEST", "send there"},
-		{helpFlag{}, "-h --help", "", "show this help"},
+		{new(App).helpFlag()[0], "-h --help", "", "show this help"},
 	} {
 		o := describe(tt.flag)
 		if got := strings.Join(o.forms(), " "); got != tt.forms || o.value != tt.value || o.about() != tt.text {
@@ -94,7 +94,7 @@ func TestDescribe(t *testing.T) {
 	}
 }
 
-// Options keep their order within a group, and groups that of their first options.
+// Options keep their order within a group. Groups have the order of their first options.
 func TestGrouped(t *testing.T) {
 	t.Parallel()
 	var got []string

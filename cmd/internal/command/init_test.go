@@ -11,12 +11,12 @@ import (
 	"testing"
 )
 
-// Every command pays for what its packages do before main, whether it uses them
-// or not: tables and expressions are built on first use. The runtime counts the
-// allocations of package initialization exactly, so this holds on a busy machine.
+// Every command initializes all its packages before main, whether it uses them or not, so
+// tables and expressions are built on first use. The runtime counts the allocations of
+// package initialization exactly, also on a busy machine.
 func TestPackageInitializationAllocatesLittle(t *testing.T) {
 	t.Parallel()
-	const maxBytes, maxAllocs = 1024, 16 // of one package: errors, and little else
+	const maxBytes, maxAllocs = 1024, 16 // of one package, mostly error values
 	dir := t.TempDir()
 	build := exec.Command("go", "build", "-o", dir+string(filepath.Separator), "../../apmon-send", "../../apmon-bg", "../../apmon-recv")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")

@@ -9,13 +9,12 @@ import (
 	"syscall"
 )
 
-// JobNames returns the cluster and node under which a job is monitored, as its
-// batch system's environment names it. The node is the first there is of: the
-// one given, APMON_NODE, MonitorJobID, ALIEN_PROC_ID, the job description that
-// _CONDOR_JOB_AD names (GlobalJobId, else ClusterId.ProcId), SLURM_JOB_ID,
-// PBS_JOBID, LSB_JOBID, GRID_GLOBAL_JOBID. The cluster is the one given, else
-// APMON_CLUSTER, else MonitorID. What nobody names is empty. These are names of
-// jobs, never of a host.
+// JobNames returns the cluster and node under which a job is monitored, from the
+// environment of its batch system. The node is the first of these that is set: the
+// argument, APMON_NODE, MonitorJobID, ALIEN_PROC_ID, the name in the job description of
+// _CONDOR_JOB_AD (GlobalJobId, else ClusterId.ProcId), SLURM_JOB_ID, PBS_JOBID,
+// LSB_JOBID, GRID_GLOBAL_JOBID. The cluster is the first of the argument, APMON_CLUSTER
+// and MonitorID. A result may be empty. The names are those of a job, never of a host.
 func JobNames(getenv func(string) string, cluster, node string) (string, string) {
 	env := func(names ...string) string {
 		for _, name := range names {
@@ -39,7 +38,7 @@ const maxJobAd = 1 << 20
 // condorJob reads the name of a job from HTCondor's description of it: lines
 // "Attribute = value", the names in any case. It returns "" for none.
 func condorJob(path string) string {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a pipe is not waited for
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // does not block on a pipe
 	if err != nil {
 		return ""
 	}
@@ -49,7 +48,7 @@ func condorJob(path string) string {
 	}
 	attrs := map[string]string{}
 	lines := bufio.NewScanner(io.LimitReader(f, maxJobAd))
-	lines.Buffer(nil, maxJobAd) // the environment may be a line of it
+	lines.Buffer(nil, maxJobAd) // one line may hold the whole environment
 	for lines.Scan() {
 		name, value, ok := strings.Cut(lines.Text(), "=")
 		if !ok {

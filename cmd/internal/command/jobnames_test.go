@@ -20,7 +20,7 @@ func TestJobNames(t *testing.T) {
 	global := ad("global", "ProcId = 0\nGlobalJobId = \"sched.example#12.0#1700000000\"\nClusterId = 12\n")
 	ids := ad("ids", "broken\nclusterid = 12\nPROCID=3\n")
 	none := ad("none", "Cmd = \"x\"\nClusterId = 12\n")
-	// Each is outranked by those before it.
+	// Earlier entries take precedence.
 	order := []struct{ name, value, node string }{
 		{"APMON_NODE", "a", "a"}, {"MonitorJobID", "b", "b"}, {"ALIEN_PROC_ID", "c", "c"},
 		{"_CONDOR_JOB_AD", global, "sched.example#12.0#1700000000"},

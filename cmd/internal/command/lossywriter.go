@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// LossyWriter writes in the background, so that its callers never wait. It drops
-// what does not fit into its queue while the underlying writer blocks, as a full
-// pipe does.
+// LossyWriter writes in the background, so that its callers never wait. While the
+// underlying writer blocks, as a full pipe does, it drops writes that do not fit into its
+// queue.
 type LossyWriter struct {
 	queue   chan []byte // nil requests a value on flushed
 	flushed chan struct{}

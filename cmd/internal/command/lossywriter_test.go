@@ -25,7 +25,7 @@ func TestLossyWriterWritesInOrder(t *testing.T) {
 	}
 }
 
-// While nobody reads the pipe, no call waits longer than Flush may, and the writes
+// While the pipe is not read, no call waits longer than the limit of Flush, and writes
 // beyond the queue are lost.
 func TestLossyWriterNeverWaits(t *testing.T) {
 	t.Parallel()
@@ -82,7 +82,7 @@ func TestLossyWriterFlushIsBounded(t *testing.T) {
 }
 
 // A write that fails does not end the writer.
-func TestLossyWriterGoesOnAfterAnError(t *testing.T) {
+func TestLossyWriterContinuesAfterAnError(t *testing.T) {
 	t.Parallel()
 	r, pipe, err := os.Pipe()
 	if err != nil {

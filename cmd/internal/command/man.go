@@ -86,7 +86,7 @@ func manParagraphs(b *strings.Builder, text string) {
 	})
 }
 
-// manBlock writes lines that are printed as they are.
+// manBlock writes lines that are printed unchanged.
 func manBlock(b *strings.Builder, lines []string) {
 	b.WriteString(".nf\n")
 	for _, line := range lines {

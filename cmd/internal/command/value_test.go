@@ -40,8 +40,8 @@ func TestParseValue(t *testing.T) {
 	}
 }
 
-// Every number that is sent without a forced type reads back as it was given,
-// and nothing is sent that the receiver would drop.
+// Every number without a forced type reads back as given, and no parameter is sent that
+// the receiver would drop.
 func FuzzParseValue(f *testing.F) {
 	for _, s := range []string{"1", "-5", "007", "1e999", ".", "é", "\x00", "1.7976931348623157e308"} {
 		f.Add(s)

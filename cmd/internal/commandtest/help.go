@@ -10,8 +10,8 @@ import (
 )
 
 // Help checks the help of a command: "help", "version" and "completion" are
-// subcommands, each subcommand and topic has a help, and no line is longer than 80
-// columns. Run runs the command with arguments.
+// subcommands, each subcommand and topic has a help without an empty
+// description, and no line is longer than 80 columns. The function run runs the command with arguments.
 func Help(t *testing.T, run func(args ...string) (stdout string, code int)) {
 	t.Helper()
 	ok := func(args ...string) string {
@@ -19,6 +19,9 @@ func Help(t *testing.T, run func(args ...string) (stdout string, code int)) {
 		out, code := run(args...)
 		if code != command.OK || out == "" {
 			t.Errorf("%v: exit code %d, output %q", args, code, out)
+		}
+		if strings.Contains(out, "DESCRIPTION:\n\n") {
+			t.Errorf("%v: the description is empty:\n%s", args, out)
 		}
 		for line := range strings.Lines(out) {
 			if n := utf8.RuneCountInString(strings.TrimRight(line, "\n")); n > 80 && args[0] != "completion" {

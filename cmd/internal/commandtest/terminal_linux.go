@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/apmon-go/apmon/internal/process"
 	"github.com/apmon-go/apmon/internal/testkit"
 )
 
@@ -88,14 +89,11 @@ func OpenTerminal(t testing.TB, shell ...string) *Terminal {
 
 // session lists the processes of a session.
 func session(leader int) (pids []int) {
-	names, _ := os.ReadDir("/proc")
-	for _, name := range names {
-		if pid, err := strconv.Atoi(name.Name()); err == nil {
-			if sid, err := unix.Getsid(pid); err == nil && sid == leader {
-				pids = append(pids, pid)
-			}
+	_ = process.Numbers("/proc", func(pid int) {
+		if sid, err := unix.Getsid(pid); err == nil && sid == leader {
+			pids = append(pids, pid)
 		}
-	}
+	})
 	return pids
 }
 
@@ -128,7 +126,7 @@ func (term *Terminal) Expect(pattern string) []string {
 			return found
 		}
 		if time.Now().After(end) {
-			term.t.Fatalf("never on the terminal: %s", pattern)
+			term.t.Fatalf("not on the terminal: %s", pattern)
 		}
 	}
 }

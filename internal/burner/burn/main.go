@@ -1,9 +1,8 @@
 //go:build linux
 
-// Command burn is the burner of package burner. Its processes are made by fork
-// alone, as those of shells and C programs are; what a forked process of a Go
-// program may do is what package syscall does between fork and exec: system
-// calls, and no more than fits on the stack it has.
+// Command burn is the burner of package burner. It creates processes by fork alone, as
+// shells and C programs do. A forked process of a Go program may do no more than package
+// syscall does between fork and exec: make system calls, within the stack that it has.
 //
 //	burn self MS          burns, then holds (waits for the end of standard input)
 //	burn seq N MS         N children, one after the other, each waited for
@@ -14,7 +13,7 @@
 //	burn daemon MS        fork, setsid, fork; the daemon holds
 //	burn threads N MS     N threads
 //	burn exec MS          burns, then executes itself in place to burn again
-//	burn rootdies N MS    N children that hold; the root ends at once
+//	burn rootdies N MS    N children that hold; the root reports and ends at once
 //	burn held N MS        N children that hold, and are waited for
 //	burn mem MIB FORKS    memory that is its own, and shared with forks; all hold
 //	burn files N          opens N more files
@@ -23,7 +22,8 @@
 //	burn exit CODE        exits with the code
 //
 // All but exit and rootdies report their own time and hold in the end; held
-// reports before, io and switch after their children, which hold, have ended.
+// reports before, io and switch after their children, which hold, have ended. What a
+// process uses after its report is that of its exit.
 package main
 
 import (
@@ -41,40 +41,25 @@ import (
 func main() {
 	debug.SetGCPercent(-1)
 	runtime.LockOSThread()
-	arg := func(i int) int {
-		if i+1 >= len(os.Args) {
-			fail("too few arguments")
-		}
-		n, err := strconv.Atoi(os.Args[i+1])
-		if err != nil || n < 0 {
-			fail("argument " + os.Args[i+1])
-		}
-		return n
-	}
 	if len(os.Args) < 2 {
-		fail("what?")
+		fail("too few arguments")
 	}
-	switch what := os.Args[1]; what {
+	switch mode := os.Args[1]; mode {
 	case "self":
 		burn(arg(1))
 	case "seq":
 		for range arg(1) {
 			wait(child(arg(2), false))
 		}
-	case "par", "held":
-		for range arg(1) {
-			child(arg(2), what == "held")
-		}
-		if what == "held" {
-			report()
-			hold()
-		}
-		for range arg(1) {
-			wait(anyChild)
-		}
-		if what == "held" {
-			return
-		}
+	case "par":
+		children(arg(1), arg(2), false)
+		waitAll(arg(1))
+	case "held":
+		children(arg(1), arg(2), true)
+		report()
+		holdRoot()
+		waitAll(arg(1))
+		return
 	case "tree":
 		tree(arg(1), arg(2))
 	case "orphans":
@@ -87,56 +72,96 @@ func main() {
 		signal.Ignore(syscall.SIGCHLD)
 		for range arg(1) {
 			child(arg(2), false)
-			wait(anyChild) // until there is none: its status is nobody's
+			wait(anyChild) // until there is none: no process gets its status
 		}
 	case "threads":
-		var all sync.WaitGroup
-		for range arg(1) {
-			all.Go(func() {
-				runtime.LockOSThread()
-				burnThread(arg(2))
-			})
-		}
-		all.Wait()
+		burnThreads(arg(1), arg(2))
 	case "exec":
 		burn(arg(1))
 		err := syscall.Exec("/proc/self/exe", []string{"burn", "again", os.Args[2]}, os.Environ())
 		fail(err.Error())
-	case "again": // the clock goes on
+	case "again": // the clock continues
 		burn(2 * arg(1))
 	case "rootdies":
-		for range arg(1) {
-			child(arg(2), true)
-		}
+		children(arg(1), arg(2), true)
+		report()
 		os.Exit(0)
 	case "mem":
-		b, err := syscall.Mmap(-1, 0, arg(1)<<20, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_PRIVATE|syscall.MAP_ANONYMOUS)
-		if err != nil {
-			fail(err.Error())
-		}
-		for i := 0; i < len(b); i += 4096 {
-			b[i] = 1
-		}
-		for range arg(2) {
-			child(0, true)
-		}
+		allocate(arg(1))
+		children(arg(2), 0, true)
 	case "files":
-		for range arg(1) {
-			if _, err := syscall.Open("/dev/null", syscall.O_RDONLY, 0); err != nil {
-				fail(err.Error())
-			}
-		}
+		openFiles(arg(1))
 	case "io":
 		transfer(arg(1), os.Args[3])
 	case "switch":
-		wait(switches(arg(1)))
+		pid := switches(arg(1))
+		holdRoot()
+		wait(pid)
 	case "exit":
 		os.Exit(arg(1))
 	default:
-		fail(what + "?")
+		fail("unknown mode " + mode)
 	}
 	report()
-	hold()
+	holdRoot()
+}
+
+// arg returns a number after the mode.
+func arg(i int) int {
+	if i+1 >= len(os.Args) {
+		fail("too few arguments")
+	}
+	n, err := strconv.Atoi(os.Args[i+1])
+	if err != nil || n < 0 {
+		fail("argument " + os.Args[i+1])
+	}
+	return n
+}
+
+// children makes n children at once.
+func children(n, ms int, hold bool) {
+	for range n {
+		child(ms, hold)
+	}
+}
+
+// waitAll waits for n children.
+func waitAll(n int) {
+	for range n {
+		wait(anyChild)
+	}
+}
+
+// burnThreads burns in n threads at once.
+func burnThreads(n, ms int) {
+	var all sync.WaitGroup
+	for range n {
+		all.Go(func() {
+			runtime.LockOSThread()
+			burnThread(ms)
+		})
+	}
+	all.Wait()
+}
+
+// allocate maps memory, and writes to each of its pages.
+func allocate(mib int) {
+	b, err := syscall.Mmap(-1, 0, mib<<20, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_PRIVATE|syscall.MAP_ANONYMOUS)
+	if err != nil {
+		fail(err.Error())
+	}
+	for i := 0; i < len(b); i += 4096 {
+		b[i] = 1
+	}
+}
+
+// openFiles opens n more files.
+func openFiles(n int) {
+	for range n {
+		if _, err := syscall.Open("/dev/null", syscall.O_RDONLY, 0); err != nil {
+			fail(err.Error())
+		}
+	}
 }
 
 func fail(s string) {
@@ -144,8 +169,21 @@ func fail(s string) {
 	os.Exit(2)
 }
 
-// What follows runs in forked processes, too: no stack is grown, nothing
-// allocated, and no signal for the runtime's threads comes.
+// holdRoot is hold for the process that has the Go runtime: a system call that the
+// runtime does not see would be interrupted every 10 ms, to preempt it, and the
+// process would use CPU time after its report.
+func holdRoot() {
+	var b [1]byte
+	for {
+		n, err := syscall.Read(0, b[:])
+		if err != syscall.EINTR && n <= 0 {
+			return
+		}
+	}
+}
+
+// The functions below run in forked processes, too: they neither grow the stack nor
+// allocate, and receive no signal for the runtime's threads.
 
 //go:nosplit
 func clock(id uintptr) int64 {
@@ -154,12 +192,12 @@ func clock(id uintptr) int64 {
 	return int64(ts.Sec)*1e9 + int64(ts.Nsec)
 }
 
-// burn burns until the process has used so many ms.
+// burn burns until the process has used ms milliseconds of CPU time.
 //
 //go:nosplit
 func burn(ms int) { burnClock(2, ms) }
 
-// burnThread does for a thread.
+// burnThread does the same for a thread.
 //
 //go:nosplit
 func burnThread(ms int) { burnClock(3, ms) }
@@ -257,8 +295,8 @@ func wait(pid uintptr) {
 	}
 }
 
-// tree makes n processes below this one, each of which has made, and waited
-// for, its own part of them.
+// tree creates n processes below this one. Each creates, and waits for, its own part of
+// them.
 //
 //go:nosplit
 func tree(n, ms int) {
@@ -300,14 +338,16 @@ func root() bool {
 	return int(pid) == rootPID
 }
 
-// transfer lets a child write and read so many bytes.
+// transfer lets a child write and read n bytes.
 func transfer(n int, file string) {
 	b := make([]byte, 1<<16)
 	fd, err := syscall.Open(file, syscall.O_RDWR|syscall.O_CREAT|syscall.O_TRUNC, 0o600)
 	if err != nil {
 		fail(err.Error())
 	}
-	wait(transferChild(fd, n, uintptr(unsafe.Pointer(&b[0])), uintptr(len(b))))
+	pid := transferChild(fd, n, uintptr(unsafe.Pointer(&b[0])), uintptr(len(b)))
+	holdRoot()
+	wait(pid)
 	runtime.KeepAlive(b)
 }
 
@@ -327,7 +367,6 @@ func transferChild(fd, n int, b, size uintptr) uintptr {
 		hold()
 		exit()
 	}
-	hold()
 	return pid
 }
 
@@ -345,6 +384,5 @@ func switches(n int) uintptr {
 		hold()
 		exit()
 	}
-	hold()
 	return pid
 }

@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-// BenchmarkRun is what Run adds to a command that does nothing: the difference
-// to a bare fork, exec and wait. "process" is the start of a wrapper that runs
-// it, with a runtime and a test binary of its own.
+// BenchmarkRun measures the overhead of Run for a command that does nothing: the
+// difference to a bare fork, exec and wait. "process" is the start of a wrapper that
+// calls Run, which includes its own runtime and the test binary.
 func BenchmarkRun(b *testing.B) {
 	const program = "/bin/true"
 	b.Run("bare", func(b *testing.B) {

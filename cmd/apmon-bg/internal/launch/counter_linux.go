@@ -4,13 +4,12 @@ import (
 	"encoding/binary"
 	"fmt"
 	"os"
-	"strconv"
-	"strings"
 	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/apmon-go/apmon/internal/kernel"
 	"github.com/apmon-go/apmon/internal/process"
 )
 
@@ -33,8 +32,8 @@ type counter struct {
 	total    time.Duration // set by close
 }
 
-// short is the time after which events are attached: a command that ends before is
-// not counted.
+// short is the time after which events are attached: a command that ends earlier is not
+// counted.
 const short = 20 * time.Millisecond
 
 func newCounter() *counter { return &counter{end: make(chan struct{})} }
@@ -69,7 +68,7 @@ func (c *counter) attach(pid int) {
 	case <-c.end:
 		return
 	}
-	first, err := openEvent(0, unix.PerfBitDisabled) // slow, therefore not under the lock
+	first, err := openEvent(0, unix.PerfBitDisabled) // slow, so before locking
 	if err != nil {
 		return
 	}
@@ -81,9 +80,9 @@ func (c *counter) attach(pid int) {
 	}
 }
 
-// maxEvents is the maximum number of events: a command that has hundreds of threads
-// and processes after some milliseconds is counted in part. A low limit of
-// descriptors lowers it.
+// maxEvents is the maximum number of events: a command that has hundreds of threads and
+// processes after some milliseconds is counted only in part. It is lower if the limit of
+// descriptors is low.
 var maxEvents = sync.OnceValue(func() int {
 	var limit unix.Rlimit
 	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) != nil {
@@ -92,32 +91,31 @@ var maxEvents = sync.OnceValue(func() int {
 	return int(min(200, limit.Cur/8))
 })
 
-// add adds a process and its descendants. Threads and processes created meanwhile are
-// missed rather than counted twice.
+// add adds a process and its descendants. It may miss threads and processes that are
+// created at the same time, but counts none twice.
 func (c *counter) add(pid int) bool {
 	used, ok := process.CPUClock(pid)
 	if !ok {
 		return false
 	}
 	c.before += time.Duration(used)
-	dir := fmt.Sprintf("/proc/%d/task/", pid)
-	tasks, _ := os.ReadDir(dir)
-	var children []string
-	for _, task := range tasks {
-		b, _ := os.ReadFile(dir + task.Name() + "/children") // not in every kernel
-		children = append(children, strings.Fields(string(b))...)
+	tasks := fmt.Sprintf("/proc/%d/task", pid)
+	var threads, children []int
+	_ = process.Numbers(tasks, func(tid int) { threads = append(threads, tid) })
+	for _, tid := range threads {
+		b, _ := process.ReadFile(fmt.Sprintf("%s/%d/children", tasks, tid)) // not in every kernel
+		kernel.ParseChildren(b, func(pid int) { children = append(children, pid) })
 	}
-	for _, task := range tasks {
-		if tid, err := strconv.Atoi(task.Name()); err == nil && len(c.events) < maxEvents() {
-			if f, err := openEvent(tid, 0); err == nil {
-				c.events = append(c.events, f)
-			}
+	for _, tid := range threads {
+		if len(c.events) >= maxEvents() {
+			break
+		}
+		if f, err := openEvent(tid, 0); err == nil {
+			c.events = append(c.events, f)
 		}
 	}
 	for _, child := range children {
-		if pid, err := strconv.Atoi(child); err == nil {
-			c.add(pid)
-		}
+		c.add(child)
 	}
 	return len(c.events) > 0
 }

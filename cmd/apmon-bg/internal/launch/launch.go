@@ -15,14 +15,16 @@
 //	}
 //	os.Exit(r.Code())
 //
-// Run is for a process that does nothing else: it reaps all its children, also
-// those of os/exec, and keeps catching the signals that it forwards.
+// Use Run in a process that does nothing else: it reaps all children of the process, also
+// those of os/exec, and keeps catching the signals that it forwards. After Run,
+// getrusage(RUSAGE_CHILDREN) has grown by what the command and the reaped orphans used;
+// [Result.Release] then frees what Run needed.
 //
 // # Signals
 //
 // HUP INT QUIT TERM USR1 USR2 CONT TSTP WINCH ALRM VTALRM IO PWR, and the signals of
 // faults (ABRT TRAP SYS ILL BUS FPE SEGV STKFLT) if a process sends them, are
-// forwarded, unless the command receives them anyway: a terminal sends a signal to
+// forwarded, unless the command receives them itself: a terminal sends a signal to
 // its whole foreground group, and a batch system to a process group, a session or a
 // cgroup. The siginfo of a signal names its sender but not the other receivers, and
 // os/signal does not show it. Therefore a second process, the witness, runs in the
@@ -32,17 +34,16 @@
 // 20 ms are enough for a sender that signals one process after the other; otherwise
 // Run waits for up to 500 ms, because the sender may be waiting. These cases remain:
 //
-//   - A slower sender is taken for one that signals this process alone: the command
-//     receives the signal twice.
+//   - A slower sender seems to signal this process alone: the command receives the
+//     signal twice.
 //   - A sender that signals this process and the witness but not the command, as
-//     "kill $(pidof apmon-bg)" does, is taken for one that signals all: nothing is
-//     forwarded. (pkill and killall do not match the witness: its name is
-//     signal-witness.)
-//   - A command that left the process group receives all signals by forwarding, and
-//     so does one that is being started: if it was in the group already, it receives
-//     the signal twice.
+//     "kill $(pidof apmon-bg)" does, seems to signal all: nothing is forwarded.
+//     (pkill and killall do not match the witness: its name is signal-witness.)
+//   - A command that left the process group, or is being started, receives all signals
+//     by forwarding. If it is in the group already when it is started, it receives the
+//     signal twice.
 //   - A signal to this process alone, within 100 ms after the same signal to all, is
-//     taken for that one.
+//     not forwarded.
 //   - If the witness is killed, all signals are forwarded.
 //
 // The command ignores HUP, INT, TSTP, TTIN, TTOU and CONT if this process ignored
@@ -54,8 +55,8 @@
 // # Limits
 //
 // A Go program ends if it cannot create a thread or its first descriptors.
-// [Prepare] creates all that is needed before the command runs; if the limits leave
-// no room for it, [Exec] replaces this process by the command. Before main, the
+// [Prepare] creates the necessary ones before the command runs. If the limits leave no
+// room for them, call [Exec] to replace this process by the command. Before main, the
 // runtime needs 6 threads (ulimit -u; 4 with up to 2 CPUs) and 1.5 GB of addresses
 // (ulimit -v; most values above 800 MB are enough).
 //
@@ -68,7 +69,7 @@ import (
 	"time"
 )
 
-// Options are the command and what Run does around it.
+// Options are the command and the settings of Run.
 type Options struct {
 	// Args is the command and its arguments. The command is looked up as
 	// execvp(3) does.
@@ -101,14 +102,14 @@ type Options struct {
 	Warn func(error)
 }
 
-// A Command is a command that runs.
+// A Command is a running command.
 type Command struct {
 	PID    int
 	Cgroup bool // it was started in Options.CgroupDir
 
-	// Not are processes that do not belong to the command although they are, or
-	// may become, children of this process: the witness, and those from before.
-	Not []int
+	// Exclude are processes that do not belong to the command although they are, or
+	// may become, children of this process: the witness, and earlier children.
+	Exclude []int
 
 	// CPUTime returns the CPU time, user and system, of the command and all its
 	// descendants, alive or not, waited for by their parents or not, until Run
@@ -116,19 +117,20 @@ type Command struct {
 	// after the start: descendants that ended before that, and were not waited
 	// for, are missing. It returns false before that, and if the kernel refuses
 	// perf events (perf_event_paranoid above 2, seccomp). A program that changes
-	// its user (set-user-ID), or that its user may not read, leaves the count,
-	// with its descendants.
+	// its user (set-user-ID), or that its user may not read, is no longer counted,
+	// nor are its descendants.
 	CPUTime func() (time.Duration, bool)
 }
 
-// A Result is how a command ended.
+// A Result describes the end of a command.
 type Result struct {
 	ExitCode int            // 126 if the command cannot be executed, 127 if it does not exist
-	Signal   syscall.Signal // that ended the command, 0 for none
+	Signal   syscall.Signal // the signal that ended the command, 0 for none
 	Root     Usage          // of the command and the processes it waited for
-	All      Usage          // with the orphans that were reaped
-	Orphans  bool           // some still run
+	All      Usage          // Root and the orphans that were reaped
+	Orphans  bool           // some orphans still run
 	Ended    time.Time      // when the command ended; zero if it was not started
+	witness  int            // the pid of the witness, 0 for none
 }
 
 // Usage is the resources that the kernel counted for ended processes: wait4(2).
@@ -137,7 +139,7 @@ type Usage struct {
 	MaxRSS       int64 // KB, of the largest single process
 }
 
-// Code returns the exit code as a shell does: that of the command, or 128 plus the
+// Code returns the exit code as a shell reports it: that of the command, or 128 plus the
 // number of the signal.
 func (r Result) Code() int {
 	if r.Signal != 0 {

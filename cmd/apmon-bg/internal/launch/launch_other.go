@@ -13,6 +13,9 @@ func Run(Options) (Result, error) {
 	return Result{ExitCode: 126}, errors.New("exec needs Linux")
 }
 
+// Release does nothing.
+func (Result) Release() {}
+
 // ErrNoRoom is returned on Linux.
 var ErrNoRoom = errors.New("no room")
 

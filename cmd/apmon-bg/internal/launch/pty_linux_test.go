@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/apmon-go/apmon/cmd/internal/commandtest"
+	"github.com/apmon-go/apmon/internal/testkit"
 )
 
 func TestTerminal(t *testing.T) {
@@ -32,19 +33,19 @@ func TestTerminal(t *testing.T) {
 func jobControl(t *testing.T, shell []string) {
 	term := commandtest.OpenTerminal(t, shell...)
 	started := filepath.Join(t.TempDir(), "started")
-	wrapper := fmt.Sprintf(`%s role=wrapper '{"StartedBy":"%s"}' `, self(t), started)
+	wrapper := fmt.Sprintf(`%s role=wrapper '{"StartedFile":"%s"}' `, self(t), started)
 	ready := func() (command, us int) {
 		t.Helper()
 		command, _ = strconv.Atoi(term.Expect(`ready (\d+)`)[1])
-		eventually(t, "started", func() bool { return exists(started) })
+		testkit.Eventually(t, "started", func() bool { return exists(started) })
 		os.Remove(started)
 		us = parentOf(command)
 		return command, us
 	}
-	// Wait until the shell knows: it takes the terminal back.
+	// Wait until the shell has noticed: it takes the terminal back.
 	stopped := func(command, us int) {
 		t.Helper()
-		eventually(t, "both stop", func() bool { return state(command) == 'T' && state(us) == 'T' })
+		testkit.Eventually(t, "both stop", func() bool { return state(command) == 'T' && state(us) == 'T' })
 		for known := ""; known != "Stopped"; {
 			term.Enter("jobs\n")
 			known = term.Expect(`Stopped|Running`)[0]
@@ -53,7 +54,7 @@ func jobControl(t *testing.T, shell []string) {
 	resumed := func(command, us int) {
 		t.Helper()
 		term.Enter("fg\n")
-		eventually(t, "both continue", func() bool { return state(command) != 'T' && state(us) != 'T' })
+		testkit.Eventually(t, "both continue", func() bool { return state(command) != 'T' && state(us) != 'T' })
 	}
 
 	// Each key is one signal.
@@ -89,7 +90,7 @@ func jobControl(t *testing.T, shell []string) {
 	resumed(command, us)
 
 	term.Enter("\x03")
-	eventually(t, "the end", func() bool { return state(us) == 0 })
+	testkit.Eventually(t, "the end", func() bool { return state(us) == 0 })
 	term.Enter("echo code=$?\n")
 	term.Expect("code=130")
 
@@ -107,15 +108,15 @@ func jobControl(t *testing.T, shell []string) {
 func TestHangup(t *testing.T) {
 	t.Parallel()
 	file, started := filepath.Join(t.TempDir(), "hup"), filepath.Join(t.TempDir(), "started")
-	term := commandtest.OpenTerminal(t, "sh", "-c", fmt.Sprintf(`exec %s role=wrapper '{"StartedBy":"%s"}' sh -c 'trap "echo HUP >>%s" HUP; trap "exit" TERM; echo ready $$; while :; do sleep 0.01; done' 2>/dev/null`, self(t), started, file))
+	term := commandtest.OpenTerminal(t, "sh", "-c", fmt.Sprintf(`exec %s role=wrapper '{"StartedFile":"%s"}' sh -c 'trap "echo HUP >>%s" HUP; trap "exit" TERM; echo ready $$; while :; do sleep 0.01; done' 2>/dev/null`, self(t), started, file))
 	command, _ := strconv.Atoi(term.Expect(`ready (\d+)`)[1])
 	us := parentOf(command)
-	eventually(t, "started", func() bool { return exists(started) })
+	testkit.Eventually(t, "started", func() bool { return exists(started) })
 	term.Master.Close()
 	read := func() string { b, _ := os.ReadFile(file); return string(b) }
-	eventually(t, "HUP", func() bool { return read() != "" })
+	testkit.Eventually(t, "HUP", func() bool { return read() != "" })
 	kill(t, us, syscall.SIGTERM) // decided after all earlier signals
-	eventually(t, "the end", func() bool { return gone(us) })
+	testkit.Eventually(t, "the end", func() bool { return gone(us) })
 	if got := read(); got != "HUP\n" {
 		t.Errorf("got %q", got)
 	}

@@ -26,7 +26,7 @@ func Reraise(sig syscall.Signal) {
 	for i := range set.Val {
 		set.Val[i]--
 	}
-	// Block all other signals: one that arrives now must not win.
+	// Block all other signals: one that arrives now must not end the process first.
 	if n := uint(sig) - 1; n < 64 {
 		bits := uint(unsafe.Sizeof(set.Val[0])) * 8
 		set.Val[n/bits] &^= 1 << (n % bits)

@@ -1,16 +1,17 @@
 package launch
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"path"
 	"runtime"
-	"strconv"
 	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/apmon-go/apmon/internal/kernel"
+	"github.com/apmon-go/apmon/internal/process"
 )
 
 // ErrNoRoom is returned if a limit leaves no room for processes, threads or
@@ -20,7 +21,7 @@ var ErrNoRoom = errors.New("the limits leave no room for it")
 
 const (
 	ownThreads     = 10 // created in advance
-	spareThreads   = 4  // that the runtime may create beside them meanwhile
+	spareThreads   = 4  // that the runtime may create in addition
 	ownDescriptors = 24 // that are free
 )
 
@@ -48,13 +49,13 @@ func Prepare() error {
 	if n, err := roomFor(needed); err != nil {
 		return fmt.Errorf("%w: %d of %d threads and processes: %w", ErrNoRoom, n, needed, err)
 	}
-	// More would need more threads, for no gain.
+	// More would only need more threads.
 	runtime.GOMAXPROCS(min(2, runtime.GOMAXPROCS(0)))
 	createThreads(ownThreads)
 	return nil
 }
 
-// created is done when createThreads has created all threads.
+// created ends its wait when createThreads has created all threads.
 var created sync.WaitGroup
 
 // createThreads makes the runtime create n threads, which it keeps for later use.
@@ -74,7 +75,7 @@ func createThreads(n int) {
 // roomFor reports whether n more processes can be created, and otherwise how many.
 // It creates them unless the answer is obvious.
 func roomFor(n int) (int, error) {
-	if obviousRoom(n) {
+	if obviousRoom(uint64(n)) {
 		return n, nil
 	}
 	pids := make([]uintptr, 0, n)
@@ -118,56 +119,30 @@ func forkPlaceholder() (pid uintptr, errno syscall.Errno) {
 
 // obviousRoom reports whether the limit of processes exceeds the number of all
 // processes by n, and the limits of the cgroups leave room for n.
-func obviousRoom(n int) bool {
+func obviousRoom(n uint64) bool {
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NPROC, &limit); err != nil {
 		return false
 	}
-	load := bytes.Fields(readSmall("/proc/loadavg"))
-	if len(load) < 4 {
+	if used := readLoad().Tasks; !used.OK || limit.Cur < used.N+n {
 		return false
 	}
-	_, all, _ := bytes.Cut(load[3], []byte("/"))
-	if used, ok := number(all); !ok || limit.Cur < uint64(used+n) {
-		return false
-	}
-	for line := range bytes.Lines(readSmall("/proc/self/cgroup")) {
-		_, line, _ := bytes.Cut(bytes.TrimSpace(line), []byte(":"))
-		controllers, dir, _ := bytes.Cut(line, []byte(":"))
-		root := "/sys/fs/cgroup"
-		if string(controllers) == "pids" {
-			root += "/pids"
-		} else if len(controllers) > 0 {
-			continue
-		}
-		for dir := string(dir); ; dir = path.Dir(dir) {
-			if most, ok := number(readSmall(root + dir + "/pids.max")); ok {
-				if used, ok := number(readSmall(root + dir + "/pids.current")); !ok || most < used+n {
+	text, _ := process.ReadFile("/proc/self/cgroup")
+	for controller, root := range map[string]string{"": "/sys/fs/cgroup", "pids": "/sys/fs/cgroup/pids"} { // versions 2 and 1
+		dir, ok := kernel.ParseCgroup(text, controller)
+		for ; ok; dir, ok = path.Dir(dir), len(dir) > 1 {
+			if most := readNumber(root + dir + "/pids.max"); most.OK {
+				if used := readNumber(root + dir + "/pids.current"); !used.OK || most.N < used.N+n {
 					return false
 				}
-			}
-			if len(dir) < 2 {
-				break
 			}
 		}
 	}
 	return true
 }
 
-func number(b []byte) (int, bool) {
-	n, err := strconv.Atoi(string(bytes.TrimSpace(b)))
-	return n, err == nil
-}
-
-// readSmall reads up to 4 KB of a kernel file without the runtime's poller: that
-// needs descriptors, and ends the process if there are none.
-func readSmall(path string) []byte {
-	fd, err := unix.Open(path, unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		return nil
-	}
-	defer unix.Close(fd)
-	b := make([]byte, 4096)
-	n, _ := unix.Read(fd, b)
-	return b[:max(n, 0)]
+// readNumber reads a file of a cgroup that holds one number.
+func readNumber(path string) kernel.Count {
+	b, _ := process.ReadFile(path)
+	return kernel.ParseNumber(b)
 }

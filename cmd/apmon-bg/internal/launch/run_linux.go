@@ -14,6 +14,8 @@ import (
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/apmon-go/apmon/internal/process"
 )
 
 // forwarded returns the signals that are forwarded. The runtime ends a program for
@@ -45,8 +47,8 @@ const (
 
 var errNoCommand = errors.New("no command")
 
-// Run runs a command and waits for its end. An error says why the command could not
-// be started; the result has the exit code for that. The error wraps [ErrNoRoom] if
+// Run runs a command and waits for its end. The error is the reason why the command could
+// not be started; the result has the exit code for it. The error wraps [ErrNoRoom] if
 // [Exec] may still start the command.
 //
 // The signals that Run forwards stay caught after its return, so that the caller can
@@ -70,13 +72,14 @@ func Run(o Options) (Result, error) {
 	j.pause.Stop()
 	if _, _, err := peek(unix.P_ALL, 0); err == nil {
 		j.before = map[int]uint64{}
-		for _, pid := range descendants(os.Getpid(), true) {
-			j.before[pid], _ = StartTime(pid)
+		for _, pid := range process.Descendants(os.Getpid()) {
+			st, _ := process.Stat(pid)
+			j.before[pid] = st.Start
 		}
 	}
 	ignored := j.catch()
 	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
-		o.Warn(fmt.Errorf("orphans are not seen: %w", err))
+		o.Warn(fmt.Errorf("orphans cannot be found: %w", err))
 	}
 	count := newCounter()
 	defer count.close()
@@ -89,7 +92,7 @@ func Run(o Options) (Result, error) {
 		return notStarted(o.Args, err)
 	}
 	go count.attach(pid)
-	j.root, j.witness = pid, w
+	j.root, j.witness, j.result.witness = pid, w, w.pid
 	if cgroupErr != nil {
 		o.Warn(fmt.Errorf("cannot start in cgroup %s: %w", o.CgroupDir, cgroupErr))
 	}
@@ -99,7 +102,7 @@ func Run(o Options) (Result, error) {
 	go func() {
 		defer close(done)
 		if o.Started != nil {
-			o.Started(Command{PID: pid, Cgroup: o.CgroupDir != "" && cgroupErr == nil, Not: not, CPUTime: count.read})
+			o.Started(Command{PID: pid, Cgroup: o.CgroupDir != "" && cgroupErr == nil, Exclude: not, CPUTime: count.read})
 		}
 		if r := <-ended; o.Ended != nil {
 			o.Ended(r)
@@ -118,6 +121,14 @@ func Run(o Options) (Result, error) {
 	}
 	j.result.Orphans = j.left
 	return j.result, nil
+}
+
+// Release reaps the helper process of [Run], which is a zombie until then:
+// getrusage(RUSAGE_CHILDREN) would count it as a part of the command.
+func (r Result) Release() {
+	if r.witness != 0 {
+		wait4(r.witness, unix.WALL, nil)
+	}
 }
 
 // job is a command that runs.
@@ -141,7 +152,7 @@ type job struct {
 
 	ended    bool // the root has ended
 	reapRoot bool // the root may be reaped
-	hurry    bool // a signal ends the wait for orphans
+	hurry    bool // a signal has ended the wait for orphans
 	left     bool // there are children
 	result   Result
 }
@@ -265,8 +276,8 @@ func (j *job) match(sig syscall.Signal, now time.Time) bool {
 	return true
 }
 
-// settled asks the witness about the signals whose senders have had enough time. If
-// the witness has not answered, settled decides without it.
+// settled asks the witness about the signals whose settle time is over. If the witness
+// has not answered in time, settled decides without it.
 func (j *job) settled(now time.Time) {
 	if slices.ContainsFunc(j.waiting, func(a arrival) bool { return a.asked }) {
 		j.decide()
@@ -302,7 +313,7 @@ func (j *job) note(sig syscall.Signal, now time.Time) {
 	default:
 		return
 	}
-	j.stopSoon() // the command may have changed its state before or after
+	j.stopSoon() // the command may change its state before or after
 }
 
 // decide forwards the signals that the witness did not receive.
@@ -319,15 +330,15 @@ func (j *job) decide() {
 	}
 }
 
-// forward sends a signal to the command. Its pid is valid until it is reaped.
+// forward sends a signal to the command. The pid is valid until the command is reaped.
 func (j *job) forward(sig syscall.Signal) {
 	if err := syscall.Kill(j.root, sig); err != nil {
 		j.warn(fmt.Errorf("%v is not forwarded: %w", sig, err))
 	}
 }
 
-// stopSoon stops this process shortly after the command, unless the command continues
-// meanwhile: a signal to a group reaches one process after the other.
+// stopSoon stops this process shortly after the command, unless the command has continued
+// by then: a signal to a group reaches one process after the other.
 func (j *job) stopSoon() {
 	if j.stopped != 0 {
 		j.paused = time.Now().Add(settle)
@@ -340,14 +351,14 @@ func (j *job) stopSoon() {
 // alone: it would never continue this process.
 func (j *job) stopToo() {
 	if time.Since(j.paused) > settle {
-		j.stopSoon() // this process was stopped and continued meanwhile
+		j.stopSoon() // this process was stopped and continued in between
 		return
 	}
 	asked := j.stopped == syscall.SIGTSTP && time.Since(j.askedAt) < 10*time.Second
 	if j.stopped == 0 || !asked && !foreground() {
 		return
 	}
-	if st, ok := stat(j.root); ok && st.State == 'T' {
+	if st, ok := process.Stat(j.root); ok && st.State == 'T' {
 		syscall.Kill(os.Getpid(), syscall.SIGSTOP)
 	}
 }
@@ -363,9 +374,9 @@ func foreground() bool {
 	return err == nil && group == unix.Getpgrp()
 }
 
-// reap handles the changes of all children, adopted orphans included. An ended root
-// stays a zombie until reapRoot is set, and all other children stay unreaped
-// meanwhile. Only reap waits for children other than the witness.
+// reap handles the changes of all children, including adopted orphans. After its end the
+// root stays a zombie, and no other child is reaped, until reapRoot is set. Only reap
+// waits for children, and it does not see the witness.
 func (j *job) reap() {
 	for j.reapRoot || !j.ended {
 		info, usage, left := j.next()
@@ -395,8 +406,6 @@ func (j *job) reap() {
 		case status.Continued() && pid == j.root:
 			j.stopped = 0
 		case !status.Exited() && !status.Signaled() || pid == j.root:
-		case j.witness != nil && pid == j.witness.pid:
-			j.witness.pid = 0
 		default:
 			j.result.All.add(rusage)
 		}
@@ -423,13 +432,13 @@ func (j *job) next() (info childInfo, usage syscall.Rusage, left bool) {
 
 // ownChildren returns the children except those from before the start.
 func (j *job) ownChildren() []int {
-	return slices.DeleteFunc(childrenOf(os.Getpid()), func(pid int) bool {
+	return slices.DeleteFunc(process.Children(os.Getpid()), func(pid int) bool {
 		start, was := j.before[pid]
 		if !was {
 			return false
 		}
-		now, ok := StartTime(pid)
-		return ok && now == start
+		st, ok := process.Stat(pid)
+		return ok && st.Start == start
 	})
 }
 
@@ -441,7 +450,7 @@ func (j *job) until(done <-chan struct{}, d time.Duration) {
 		case <-done:
 			return
 		case <-timeout:
-			j.warn(fmt.Errorf("the last report is not waited for: it takes more than %v", d))
+			j.warn(fmt.Errorf("the last report takes more than %v: no longer waiting for it", d))
 			return
 		case sig := <-j.signals:
 			j.hurried(sig)
@@ -469,8 +478,8 @@ func (j *job) wait(d time.Duration) (none bool) {
 	}
 }
 
-// hurried handles a signal after the end of the command: one that asks to end also
-// ends the wait for orphans.
+// hurried handles a signal after the end of the command: a signal to end also ends the
+// wait for orphans.
 func (j *job) hurried(sig os.Signal) {
 	switch sig {
 	case syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGCONT, syscall.SIGTSTP, syscall.SIGWINCH:

@@ -5,13 +5,15 @@ import (
 	"fmt"
 	"os"
 	"runtime"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/apmon-go/apmon/internal/kernel"
+	"github.com/apmon-go/apmon/internal/process"
 )
 
 // shell runs files of unknown format, as in execvp(3).
@@ -19,7 +21,7 @@ const shell = "/bin/sh"
 
 // start starts a command as execvp(3) does, in the directory cgroup unless that is "",
 // from a process that becomes the witness. The command ignores the signals of
-// ignored. cgroupErr says why the command was started outside the cgroup. err is a
+// ignored. cgroupErr is the reason why the command was started outside the cgroup. err is a
 // [syscall.Errno], or wraps [ErrNoRoom].
 func start(args []string, cgroup string, ignored uint64) (pid int, w *witness, cgroupErr, err error) {
 	paths, err := lookup(args[0])
@@ -64,20 +66,20 @@ func start(args []string, cgroup string, ignored uint64) (pid int, w *witness, c
 		case reportPID:
 			pid = int(r.value)
 		case reportExec:
-			w.end()
-			wait4(pid, 0, nil)
+			w.discard()
+			wait4(pid, unix.WALL, nil)
 			return 0, nil, cgroupErr, syscall.Errno(r.value)
 		}
 	}
 	if pid == 0 {
-		w.end()
+		w.discard()
 		return 0, nil, nil, fmt.Errorf("%w: %w", ErrNoRoom, refused)
 	}
 	return pid, w, cgroupErr, nil
 }
 
-// lookup returns the existing files that may be the command, in order; the error says
-// why there is none. A stat is cheaper than an exec.
+// lookup returns the existing files that may be the command, in order; the error is the
+// reason why there is none. A stat is cheaper than an exec.
 func lookup(name string) (paths []string, err error) {
 	err = syscall.ENOENT
 	for _, path := range candidates(name) {
@@ -175,8 +177,8 @@ func candidates(name string) []string {
 }
 
 // A plan is the data that the witness and the process of the command need before the
-// exec, where they cannot allocate. It is outside of the Go heap, which they release,
-// and has no pointers into the heap.
+// exec, when they cannot allocate. It is outside of the Go heap, which they release, and
+// has no pointers into the heap.
 type plan struct {
 	parent             int
 	out, reports, last int // the two pipes; the highest descriptor, see lastDescriptor
@@ -256,7 +258,7 @@ func (b *block) strings(list ...*byte) unsafe.Pointer {
 // and the environment of this process.
 func newPlan(paths, args []string, ignored uint64) (p *plan, free func(), err error) {
 	env := os.Environ()
-	size := 1 << 16 // the plan, and what take rounds up
+	size := 1 << 16 // the plan, and the rounding of take
 	for _, list := range [][]string{paths, args, env} {
 		for _, s := range list {
 			size += len(s) + 64
@@ -294,8 +296,8 @@ func newPlan(paths, args []string, ignored uint64) (p *plan, free func(), err er
 	return p, func() { unix.Munmap(mem) }, nil
 }
 
-// fileLimit returns the initial limit of open files. Package syscall has raised the
-// limit and does not export the initial value, but a failing Exec restores it.
+// fileLimit returns the initial limit of open files. Package syscall raises the limit and
+// does not export the initial value, but a failing syscall.Exec restores it.
 var fileLimit = sync.OnceValue(func() (limit unix.Rlimit) {
 	var raised unix.Rlimit
 	_ = unix.Getrlimit(unix.RLIMIT_NOFILE, &raised)
@@ -308,22 +310,17 @@ var fileLimit = sync.OnceValue(func() (limit unix.Rlimit) {
 // kept is in the data segment of the program, which must not be released.
 var kept byte
 
-// ownMemory returns the memory that the child does not need: the heap of Go and of C.
+// ownMemory returns the memory that the child does not need: the heap of Go and of C,
+// which is private, writable and not part of a file.
 func ownMemory() (spans []span) {
-	maps, _ := os.ReadFile("/proc/self/maps")
-	for line := range bytes.Lines(maps) {
-		f := bytes.Fields(line)
-		if len(f) < 5 || string(f[1]) != "rw-p" || string(f[4]) != "0" || len(f) > 5 && !bytes.HasPrefix(f[5], []byte("[anon")) {
-			continue
+	maps, _ := process.ReadFile("/proc/self/maps")
+	data := uint64(uintptr(unsafe.Pointer(&kept)))
+	kernel.ParseMaps(maps, func(m kernel.Mapping) {
+		anonymous := len(m.Path) == 0 || bytes.HasPrefix(m.Path, []byte("[anon"))
+		if string(m.Perms) == "rw-p" && m.Inode == 0 && anonymous && (data < m.Start || data >= m.End) {
+			spans = append(spans, span{uintptr(m.Start), uintptr(m.End)})
 		}
-		low, high, _ := strings.Cut(string(f[0]), "-")
-		start, err1 := strconv.ParseUint(low, 16, 64)
-		end, err2 := strconv.ParseUint(high, 16, 64)
-		s := span{uintptr(start), uintptr(end)}
-		if data := uintptr(unsafe.Pointer(&kept)); err1 == nil && err2 == nil && (data < s.start || data >= s.end) {
-			spans = append(spans, s)
-		}
-	}
+	})
 	return spans
 }
 

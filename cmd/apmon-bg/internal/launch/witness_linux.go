@@ -3,18 +3,19 @@ package launch
 import (
 	"os"
 	"runtime"
-	"strconv"
 	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/apmon-go/apmon/internal/process"
 )
 
-// A witness is a child in the process group that starts the command, and then blocks
-// all signals and reports those of the forwarded ones that it receives. It is a fork
-// without an exec, to save a second start of the runtime and its memory.
+// A witness is a child in the process group that starts the command, and then blocks all
+// signals and reports the forwarded ones that it receives. It is a fork without an exec,
+// to save a second start of the runtime and its memory.
 type witness struct {
-	pid   int                 // 0 once it is reaped
+	pid   int
 	heard chan syscall.Signal // closed when it has ended
 }
 
@@ -84,20 +85,20 @@ func newWitness(p *plan) (w *witness, reports int, err error) {
 
 // ask makes the witness report mark after all earlier signals.
 func (w *witness) ask() {
-	if w.pid != 0 {
-		syscall.Kill(w.pid, mark)
+	syscall.Kill(w.pid, mark)
+}
+
+// end ends the witness. Its pid is valid until it is reaped: see [Result.Release].
+func (w *witness) end() {
+	syscall.Kill(w.pid, syscall.SIGKILL)
+	for range w.heard {
 	}
 }
 
-// end ends the witness and reaps it.
-func (w *witness) end() {
-	if w.pid != 0 {
-		syscall.Kill(w.pid, syscall.SIGKILL)
-		wait4(w.pid, 0, nil)
-		w.pid = 0
-	}
-	for range w.heard {
-	}
+// discard ends the witness and reaps it.
+func (w *witness) discard() {
+	w.end()
+	wait4(w.pid, unix.WALL, nil)
 }
 
 // forkWitness forks; the child never returns. The child has only this thread, so it
@@ -108,12 +109,16 @@ func (w *witness) end() {
 // command includes the memory of its process before the exec. CLONE_PARENT makes the
 // command a child of the calling process.
 //
+// The witness sends no signal when it ends, so that only a wait with __WALL sees it,
+// and it can stay a zombie without hiding other children. execve(2) resets
+// the signal of the command to SIGCHLD.
+//
 //go:nosplit
 //go:noinline
 //go:norace
 //go:nocheckptr
 func forkWitness(p *plan) (pid uintptr, errno syscall.Errno) {
-	pid, errno = rawFork(uintptr(syscall.SIGCHLD))
+	pid, errno = rawFork(0)
 	if errno != 0 || pid != 0 {
 		return pid, errno
 	}
@@ -164,7 +169,7 @@ func forkWitness(p *plan) (pid uintptr, errno syscall.Errno) {
 		}
 		*(*byte)(unsafe.Add(unsafe.Pointer(p.args), i)) = b
 	}
-	// Close all other descriptors: the readers of pipes wait for that.
+	// Close all other descriptors: readers of pipes wait for this.
 	if p.last < 0 {
 		if p.out > 0 {
 			syscall.RawSyscall(unix.SYS_CLOSE_RANGE, 0, uintptr(p.out)-1, 0)
@@ -222,18 +227,9 @@ func lastDescriptor() int {
 	if _, _, errno := syscall.RawSyscall(unix.SYS_CLOSE_RANGE, none, none, 0); errno == 0 {
 		return -1
 	}
-	last := 1023
-	if dir, err := os.Open("/proc/self/fd"); err == nil {
-		names, _ := dir.Readdirnames(-1)
-		dir.Close()
-		if len(names) > 0 {
-			last = 0
-		}
-		for _, name := range names {
-			if fd, err := strconv.Atoi(name); err == nil {
-				last = max(last, fd)
-			}
-		}
+	last := 0
+	if err := process.Numbers("/proc/self/fd", func(fd int) { last = max(last, fd) }); err != nil {
+		return 1023
 	}
 	return last
 }

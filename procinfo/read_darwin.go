@@ -3,13 +3,12 @@ package procinfo
 import (
 	"github.com/shirou/gopsutil/v3/cpu"
 	"github.com/shirou/gopsutil/v3/mem"
-	"github.com/shirou/gopsutil/v3/process"
 	"golang.org/x/sys/unix"
 
 	"github.com/apmon-go/apmon/internal/kernel"
 )
 
-// Without cgo gopsutil knows no CPU times, and starts vm_stat for memory.
+// Without cgo, gopsutil has no CPU times, and starts vm_stat to read the memory.
 
 func readMemory(m *kernel.Meminfo) error {
 	if !withCgo {
@@ -34,17 +33,7 @@ func readSwap(m *kernel.Meminfo) error {
 	return err
 }
 
-// sampleProcesses counts them. For their states gopsutil starts ps, and the
-// kernel calls nearly all of them running.
-func (h *Host) sampleProcesses() error {
-	pids, err := process.Pids()
-	if err == nil {
-		h.System.Processes = positive(float64(len(pids)))
-	}
-	return err
-}
-
-// readSystem asks the kernel for the version, for which gopsutil starts sw_vers.
+// readSystem reads the version from the kernel: gopsutil starts sw_vers for it.
 func readSystem(g *General) (err error) {
 	if g.KernelVersion, err = unix.Sysctl("kern.osrelease"); err != nil {
 		return err
@@ -58,12 +47,7 @@ func readSystem(g *General) (err error) {
 
 func readCPU(g *General) error {
 	c := &g.CPU
-	if n, err := cpu.Counts(true); err == nil {
-		c.Logical = positive(float64(n))
-	}
-	if n, err := cpu.Counts(false); err == nil {
-		c.Cores = positive(float64(n))
-	}
+	c.Logical, c.Cores = knownCount(cpu.Counts(true)), knownCount(cpu.Counts(false))
 	all, err := cpu.Info()
 	if err != nil || len(all) == 0 {
 		return err

@@ -11,28 +11,27 @@ import (
 	"github.com/apmon-go/apmon/internal/kernel"
 
 	psnet "github.com/shirou/gopsutil/v3/net"
-	"github.com/shirou/gopsutil/v3/process"
 	"golang.org/x/sys/windows/registry"
 )
 
-// sampleLoad: Windows has no load average. gopsutil makes one up, in a
-// goroutine that never ends and starts from 0.
-func (h *Host) sampleLoad() error { return nil }
+// loadAverage reads nothing: Windows has no load average. gopsutil simulates one in a goroutine
+// that never ends and starts from 0.
+func loadAverage() (load [3]Value, err error) { return load, nil }
 
 func readMemory(m *kernel.Meminfo) error {
 	v, err := mem.VirtualMemory()
 	if err != nil {
 		return err
 	}
-	if v == nil { // the cause is lost
+	if v == nil { // gopsutil does not return the cause
 		return errNothing
 	}
-	m.Total, m.Available = inKiB(v.Total), inKiB(v.Available) // its Free is the same
+	m.Total, m.Available = inKiB(v.Total), inKiB(v.Available) // its Free equals Available
 	return nil
 }
 
-// readSwap adds up the page files. gopsutil's SwapMemory is the commit charge,
-// which memory is part of.
+// readSwap adds up the page files. gopsutil's SwapMemory is the commit charge, which
+// includes memory.
 func readSwap(m *kernel.Meminfo) error {
 	if unsafe.Sizeof(uintptr(0)) == 4 {
 		return nil // gopsutil has only the 64-bit structure
@@ -49,59 +48,46 @@ func readSwap(m *kernel.Meminfo) error {
 	return nil
 }
 
-func (h *Host) sampleNet() error {
+func trafficCounters() ([]traffic, error) {
 	all, err := net.Interfaces()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	counters, err := psnet.IOCounters(true)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	at := h.clock()
 	chosen := map[string]bool{}
 	for _, i := range all {
 		chosen[i.Name] = counts(i)
 	}
-	h.nets.begin()
+	var counted []traffic
 	for _, c := range counters {
 		if chosen[c.Name] {
-			n := see(&h.nets, []byte(c.Name), func(*netIf) {})
-			n.counters = kernel.NetCounters{In: kernel.Known(c.BytesRecv), Out: kernel.Known(c.BytesSent), Errs: kernel.Known(c.Errin + c.Errout)}
+			counted = append(counted, traffic{c.Name, kernel.NetCounters{
+				In: kernel.Known(c.BytesRecv), Out: kernel.Known(c.BytesSent), Errs: kernel.Known(c.Errin + c.Errout)}})
 		}
 	}
-	end[netIf](&h.nets)
-	h.System.setNet(h.nets.order, at)
-	return nil
+	return counted, nil
 }
 
-func (h *Host) sampleSockets() error {
-	s := &h.System.Sockets
-	tcp, err := psnet.Connections("tcp")
+// socketCounts counts the TCP sockets by state, and the UDP sockets.
+func socketCounts() (tcp *kernel.TCPStates, udp Value, err error) {
+	all, err := psnet.Connections("tcp")
 	if err != nil {
-		return err
+		return nil, Value{}, err
 	}
-	if len(tcp) > 0 { // gopsutil hides errors, and no Windows is without sockets
-		var states kernel.TCPStates
-		for i := range tcp {
-			states.Add(tcpState(tcp[i].Status))
+	if len(all) > 0 { // gopsutil hides errors, and every Windows has sockets
+		tcp = new(kernel.TCPStates)
+		for i := range all {
+			tcp.Add(tcpState(all[i].Status))
 		}
-		h.System.setTCP(&states)
 	}
-	udp, err := psnet.Connections("udp")
-	if err == nil {
-		s.UDP = positive(float64(len(udp)))
+	all, err = psnet.Connections("udp")
+	if err != nil {
+		return tcp, Value{}, err
 	}
-	return err
-}
-
-// sampleProcesses counts them; they have no states.
-func (h *Host) sampleProcesses() error {
-	pids, err := process.Pids()
-	if err == nil {
-		h.System.Processes = positive(float64(len(pids)))
-	}
-	return err
+	return tcp, positive(float64(len(all))), nil
 }
 
 func readSystem(g *General) (err error) {
@@ -109,13 +95,11 @@ func readSystem(g *General) (err error) {
 	return err
 }
 
-// readCPU reads the registry, where gopsutil asks WMI: that takes up to seconds,
-// may hang, and has other numbers for families. The cores are not there.
+// readCPU reads the registry. gopsutil uses WMI, which takes up to seconds, may hang, and
+// has other numbers for families. The registry does not have the cores.
 func readCPU(g *General) error {
 	c := &g.CPU
-	if n, err := cpu.Counts(true); err == nil {
-		c.Logical = positive(float64(n))
-	}
+	c.Logical = knownCount(cpu.Counts(true))
 	key, err := registry.OpenKey(registry.LOCAL_MACHINE, `HARDWARE\DESCRIPTION\System\CentralProcessor\0`, registry.QUERY_VALUE)
 	if err != nil {
 		return err

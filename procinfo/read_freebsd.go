@@ -9,7 +9,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/apmon-go/apmon/internal/kernel"
-	"github.com/apmon-go/apmon/internal/process"
 )
 
 func readMemory(m *kernel.Meminfo) error {
@@ -21,7 +20,7 @@ func readMemory(m *kernel.Meminfo) error {
 }
 
 func readSwap(m *kernel.Meminfo) error {
-	// To gopsutil it is an error to have none.
+	// gopsutil returns an error if there is no swap space.
 	if n, err := unix.SysctlUint32("vm.nswapdev"); err == nil && n == 0 {
 		m.SwapTotal, m.SwapFree = inKiB(0), inKiB(0)
 		return nil
@@ -33,43 +32,42 @@ func readSwap(m *kernel.Meminfo) error {
 	return err
 }
 
-// sampleProcesses counts them. Those that wait for a device are not told from
-// those that sleep.
-func (h *Host) sampleProcesses() error {
+// processCounts counts the processes by state. The system does not distinguish those that
+// wait for a device from those that sleep.
+func processCounts() (n Value, states processStates, err error) {
 	all, err := ps.Processes()
 	if err != nil || len(all) == 0 {
-		return err
+		return n, states, err
 	}
-	n := 0
-	var states [len(process.States)]uint64
+	found := 0
+	var in [len(states)]uint64
 	for _, p := range all {
 		status, err := p.Status()
 		if err != nil || len(status) == 0 {
-			continue // it is gone
+			continue // it has ended
 		}
-		n++
+		found++
 		switch status[0] {
-		case ps.Running, ps.Idle: // "idle" is being made
-			states[1]++
+		case ps.Running, ps.Idle: // an "idle" process is being created
+			in[1]++
 		case ps.Sleep:
-			states[2]++
+			in[2]++
 		case ps.Stop:
-			states[3]++
+			in[3]++
 		case ps.Zombie:
-			states[4]++
+			in[4]++
 		}
 	}
-	h.System.Processes = positive(float64(n))
 	for i := 1; i <= 4; i++ {
-		h.System.ProcessStates[i] = Known(float64(states[i]))
+		states[i] = Known(float64(in[i]))
 	}
-	return nil
+	return positive(float64(found)), states, nil
 }
 
-// sampleDisks: for disks gopsutil starts geom.
-func (h *Host) sampleDisks() error { return nil }
+// diskIO reads nothing: gopsutil starts geom for it.
+func diskIO() (map[string]diskCounters, error) { return nil, nil }
 
-// readSystem asks the kernel: gopsutil would change the case.
+// readSystem reads from the kernel: gopsutil changes the case of the name.
 func readSystem(g *General) (err error) {
 	if g.KernelVersion, err = unix.Sysctl("kern.osrelease"); err != nil {
 		return err
@@ -81,8 +79,7 @@ func readSystem(g *General) (err error) {
 	return err
 }
 
-// readCPU leaves the cores out: gopsutil takes the CPUs of this process for
-// them.
+// readCPU does not read the cores: gopsutil returns the CPUs of this process instead.
 func readCPU(g *General) error {
 	c := &g.CPU
 	c.ModelName, _ = unix.Sysctl("hw.model")

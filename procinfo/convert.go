@@ -9,10 +9,9 @@ import (
 	"github.com/apmon-go/apmon/internal/kernel"
 )
 
-// What other systems than Linux tell, in the terms of this package. All of it
-// is pure.
+// The functions in this file convert the values of other systems than Linux. They are pure.
 
-// microseconds turns a CPU time in seconds into a counter of microseconds.
+// microseconds converts a CPU time in seconds to a counter in microseconds.
 func microseconds(seconds float64) kernel.Count {
 	us := math.Round(seconds * 1e6)
 	if !(us >= 0 && us < 1<<63) {
@@ -21,8 +20,8 @@ func microseconds(seconds float64) kernel.Count {
 	return kernel.Known(uint64(us))
 }
 
-// fellBack reports whether the CPU times together went down, as they do where
-// the kernel's counters have 32 bits. A single one that does so is for setCPU.
+// fellBack reports whether the sum of the CPU times decreased, as it does when a kernel's
+// counters of 32 bits overflow. setCPU handles a single counter that decreases.
 func fellBack(old, now [kernel.CPUColumns]kernel.Count) bool {
 	was, is := 0., 0.
 	for i := range now {
@@ -33,11 +32,11 @@ func fellBack(old, now [kernel.CPUColumns]kernel.Count) bool {
 	return is < was
 }
 
-// inKiB turns bytes into the unit of meminfo.
+// inKiB converts bytes to KiB, the unit of kernel.Meminfo.
 func inKiB(bytes uint64) kernel.Count { return kernel.Known(bytes / 1024) }
 
-// setUsed sets what is used where the page cache is not told apart: what new
-// programs could not have.
+// setUsed sets the used memory on a system that does not report the page cache: the part
+// of the total that is not available to new programs.
 func (s *System) setUsed(i kernel.Meminfo) {
 	if i.Total.OK && i.Available.OK {
 		used := max(0, float64(i.Total.N)-float64(i.Available.N))
@@ -46,16 +45,16 @@ func (s *System) setUsed(i kernel.Meminfo) {
 	}
 }
 
-// uptime returns what a wall clock says; one that is before the boot says
-// nothing.
-func uptime(seconds uint64) Value {
+// knownUptime returns the time since boot in seconds. It is unknown if the wall clock is
+// before the boot.
+func knownUptime(seconds uint64) Value {
 	if seconds > math.MaxInt64 {
 		return Value{}
 	}
 	return Known(float64(seconds))
 }
 
-// tcpState returns the kernel's number of the state that Windows calls so.
+// tcpState returns Linux's number of the TCP state with this name in Windows.
 func tcpState(name string) uint64 {
 	switch name {
 	case "SYN_RECEIVED":
@@ -73,8 +72,8 @@ func tcpState(name string) uint64 {
 	return 0
 }
 
-// firstAddresses returns those of an interface: the first IPv4 one, and the
-// first global IPv6 one, public before unique local.
+// firstAddresses returns the first IPv4 address of an interface, and its first global IPv6
+// address, a public one before a unique local one.
 func firstAddresses(name string, all []netip.Addr) Address {
 	a := Address{Interface: name}
 	local := ""
@@ -100,8 +99,8 @@ func firstAddresses(name string, all []netip.Addr) Address {
 	return a
 }
 
-// smt returns 1 where there are more logical CPUs than cores, else 0.
-func smt(logical, cores Value) Value {
+// knownSMT returns 1 if there are more logical CPUs than cores, otherwise 0.
+func knownSMT(logical, cores Value) Value {
 	switch {
 	case !logical.OK || !cores.OK || cores.V <= 0:
 		return Value{}
@@ -111,7 +110,7 @@ func smt(logical, cores Value) Value {
 	return Known(0)
 }
 
-// positive returns a number that is 0 where it is unknown.
+// positive returns v as a known value if it is positive.
 func positive(v float64) Value {
 	if v <= 0 {
 		return Value{}
@@ -119,8 +118,16 @@ func positive(v float64) Value {
 	return Known(v)
 }
 
-// decimalID returns a CPU's family or model, which may be hexadecimal with 0x,
-// as Linux writes it. What is 0, or no number, is unknown.
+// knownCount returns a positive number as a known value if there is no error.
+func knownCount(n int, err error) Value {
+	if err != nil {
+		return Value{}
+	}
+	return positive(float64(n))
+}
+
+// decimalID returns a CPU's family or model in decimal, as Linux does. s may be hexadecimal
+// with 0x. The result is empty for 0, and if s is no number.
 func decimalID(s string) string {
 	n, err := strconv.ParseUint(strings.TrimSpace(s), 0, 32)
 	if err != nil || n == 0 {
@@ -129,8 +136,8 @@ func decimalID(s string) string {
 	return strconv.FormatUint(n, 10)
 }
 
-// parseIdentifier returns the family and model of a processor's identifier in
-// the registry of Windows, such as "Intel64 Family 6 Model 158 Stepping 10".
+// parseIdentifier returns family and model from a processor's identifier in the registry
+// of Windows, such as "Intel64 Family 6 Model 158 Stepping 10".
 func parseIdentifier(s string) (family, model string) {
 	f := strings.Fields(s)
 	for i := 0; i+1 < len(f); i++ {

@@ -18,7 +18,7 @@ func TestTicks(t *testing.T) {
 	}
 }
 
-// times are CPU times in seconds as a system tells that has only these.
+// times returns CPU times, given in seconds, of a system that has no others.
 func times(user, system, idle float64) (c [kernel.CPUColumns]kernel.Count) {
 	c[kernel.CPUUser], c[kernel.CPUSystem], c[kernel.CPUIdle] = microseconds(user), microseconds(system), microseconds(idle)
 	return c
@@ -102,11 +102,11 @@ func TestTrafficOfInterfaces(t *testing.T) {
 }
 
 func TestUptimeOfAClockBeforeTheBoot(t *testing.T) {
-	if got := uptime(90); got != Known(90) {
+	if got := knownUptime(90); got != Known(90) {
 		t.Error(got)
 	}
 	before := uint64(0)
-	if got := uptime(before - 5); got.OK {
+	if got := knownUptime(before - 5); got.OK {
 		t.Error(got)
 	}
 }
@@ -164,7 +164,7 @@ func TestProcessors(t *testing.T) {
 	for _, tt := range []struct{ logical, cores, want Value }{
 		{Known(8), Known(4), Known(1)}, {Known(8), Known(8), Known(0)}, {Known(8), Value{}, Value{}}, {Value{}, Known(8), Value{}},
 	} {
-		if got := smt(tt.logical, tt.cores); got != tt.want {
+		if got := knownSMT(tt.logical, tt.cores); got != tt.want {
 			t.Errorf("%v, %v: %v", tt.logical, tt.cores, got)
 		}
 	}
