@@ -11,7 +11,7 @@ import (
 	"github.com/apmon-go/apmon/xdr"
 )
 
-// The bound on senders holds for all parts together, whoever sends.
+// The bound on senders holds for all parts together.
 func TestAccountsAreBounded(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ max, sockets, parts int }{

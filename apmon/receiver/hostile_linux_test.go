@@ -37,7 +37,7 @@ func hostile(t testing.TB) [][]byte {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if len(b) <= 65507 { // what UDP carries
+		if len(b) <= 65507 { // the longest that UDP carries
 			all = append(all, b)
 		}
 	}
@@ -101,9 +101,8 @@ func TestHostileVectors(t *testing.T) {
 	}
 }
 
-// randomBytes sends random bytes, and hostile vectors with some bytes changed, at full speed
-// for a time, which is what the receiver follows. A well-behaved sender loses nothing, and
-// the memory stays bounded.
+// randomBytes sends random bytes, and hostile vectors with some bytes changed, for a time, as
+// fast as the receiver reads them. A well-behaved sender loses nothing.
 func randomBytes(t *testing.T, long time.Duration) {
 	r := listen(t, "127.0.0.1:0", Options{Sockets: 2})
 	bad, good := dial(t, r), dial(t, r)
