@@ -102,7 +102,8 @@ func TestHostileVectors(t *testing.T) {
 }
 
 // randomBytes sends random bytes, and hostile vectors with some bytes changed, for a time, as
-// fast as the receiver reads them. A well-behaved sender loses nothing.
+// fast as the receiver reads them. A well-behaved sender loses nothing, and the memory stays
+// within its documented bounds.
 func randomBytes(t *testing.T, long time.Duration) {
 	r := listen(t, "127.0.0.1:0", Options{Sockets: 2})
 	bad, good := dial(t, r), dial(t, r)
@@ -113,6 +114,7 @@ func randomBytes(t *testing.T, long time.Duration) {
 	served := make(chan error)
 	go func() { served <- r.Serve(ctx, func(*Packet) { handled.Add(1) }) }()
 	rng := rand.New(rand.NewPCG(5, 6))
+	before := heap()
 	under := int64(min(testkit.UnderWay(r.sockets[0].readBuffer), 512) / 8) // datagrams of up to 9 KB
 	var sent, well int64
 	b := make([]byte, 0, 16<<10)
@@ -160,6 +162,9 @@ func randomBytes(t *testing.T, long time.Duration) {
 	}
 	if !found {
 		t.Error("the well-behaved sender is forgotten")
+	}
+	if grown := heap() - before; grown > 240e6 {
+		t.Errorf("the heap grew by %d bytes", grown)
 	}
 	t.Logf("%d datagrams, %d refused", sent, s.Refused)
 }

@@ -47,7 +47,8 @@
 //
 // Anybody can send UDP datagrams under any address. All memory is bounded: the queues by
 // Options.QueueLen and QueueBytes, the accounts by MaxSenders, flood control by a table of
-// fixed size, and reading by a buffer of 2 MiB for each socket. Forged addresses and instance ids take the places of newcomers only: a sender
+// fixed size, and reading by a buffer of 2 MiB for each socket. With the defaults that is at
+// most about 100 MB for each socket, and 40 MB besides. Forged addresses and instance ids take the places of newcomers only: a sender
 // with two accepted datagrams keeps its account until three quarters of the accounts belong
 // to such senders, and an address keeps its place in flood control while it sends more than
 // the others. Nothing prevents a sender from using up the limit of an address that it
