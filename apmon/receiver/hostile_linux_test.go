@@ -2,6 +2,7 @@ package receiver
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/hex"
 	"encoding/json"
@@ -115,32 +116,35 @@ func randomBytes(t *testing.T, long time.Duration) {
 	go func() { served <- r.Serve(ctx, func(*Packet) { handled.Add(1) }) }()
 	rng := rand.New(rand.NewPCG(5, 6))
 	before := heap()
-	under := int64(min(testkit.UnderWay(r.sockets[0].readBuffer), 512) / 8) // datagrams of up to 9 KB
+	junk := make([][]byte, 4096)
+	for i := range junk {
+		b := make([]byte, rng.IntN(1500))
+		for j := range b {
+			b[j] = byte(rng.Uint32())
+		}
+		if i%2 == 1 {
+			b = bytes.Clone(vectors[rng.IntN(len(vectors))])
+			b = b[:min(len(b), 8192)]
+		}
+		junk[i] = b
+	}
+	under := int64(r.sockets[0].readBuffer / (16 << 10)) // a datagram of 8 KB takes as much
 	var sent, well int64
-	b := make([]byte, 0, 16<<10)
 	for end := time.Now().Add(long); time.Now().Before(end); {
 		if sent-handled.Load() >= under {
 			runtime.Gosched()
 			continue
 		}
+		sent++
 		if sent%10 == 0 {
 			well++
-			sent++
 			send(t, good, from(99, int(well)))
 			continue
 		}
-		if sent%2 == 0 {
-			b = b[:rng.IntN(1500)]
-		} else {
-			b = append(b[:0], vectors[rng.IntN(len(vectors))]...)
-			b = b[:min(len(b), 8192)]
+		b := junk[rng.IntN(len(junk))]
+		if len(b) > 0 { // the changes add up
+			b[rng.IntN(len(b))] = byte(rng.Uint32())
 		}
-		for range 1 + len(b)/8 {
-			if len(b) > 0 {
-				b[rng.IntN(len(b))] = byte(rng.Uint32())
-			}
-		}
-		sent++
 		send(t, bad, b)
 	}
 	cancel()
