@@ -53,7 +53,7 @@ var ErrAccess = errors.New("refused by an access rule")
 type Access struct {
 	nets            []netRule
 	clusters, nodes []nameRule
-	// What decides if no rule matches; nil allows.
+	// The default policies; nil allows.
 	netDefault, clusterDefault, nodeDefault *accessError
 
 	hasPassword bool

@@ -11,7 +11,7 @@ import (
 	"github.com/apmon-go/apmon/xdr"
 )
 
-// The bound on senders holds for all parts together, whoever sends.
+// The bound on senders holds for all parts together.
 func TestAccountsAreBounded(t *testing.T) {
 	t.Parallel()
 	for _, c := range []struct{ max, sockets, parts int }{
@@ -90,6 +90,14 @@ func TestAccountsOfAllParts(t *testing.T) {
 	}
 }
 
+// heap returns the bytes in use.
+func heap() int64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
 // More are forged than are remembered.
 func TestForgedSenders(t *testing.T)     { forgedSenders(t, 200_000) }
 func TestLongForgedSenders(t *testing.T) { testkit.SkipLong(t); forgedSenders(t, 1_000_000) }
@@ -98,12 +106,6 @@ func TestLongForgedSenders(t *testing.T) { testkit.SkipLong(t); forgedSenders(t,
 // the accounts may, and the sender that was there before keeps its account.
 func forgedSenders(t *testing.T, n int) {
 	r := listen(t, "127.0.0.1:0", Options{FloodLimit: 50})
-	heap := func() uint64 {
-		var m runtime.MemStats
-		runtime.GC()
-		runtime.ReadMemStats(&m)
-		return m.HeapAlloc
-	}
 	before := heap()
 	var d xdr.Datagram
 	good, forged := from(1, 0), from(0, 1)
@@ -123,7 +125,7 @@ func forgedSenders(t *testing.T, n int) {
 		p := Packet{From: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), 1), Received: now, Raw: forged}
 		r.admit(&p, &d)
 	}
-	grown := int64(heap()) - int64(before)
+	grown := heap() - before
 	if limit := int64(DefaultMaxSenders * 600); grown > limit {
 		t.Errorf("the heap grew by %d bytes, more than %d", grown, limit)
 	}

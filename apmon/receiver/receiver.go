@@ -47,7 +47,8 @@
 //
 // Anybody can send UDP datagrams under any address. All memory is bounded: the queues by
 // Options.QueueLen and QueueBytes, the accounts by MaxSenders, flood control by a table of
-// fixed size. Forged addresses and instance ids take the places of newcomers only: a sender
+// fixed size, and reading by a buffer of 2 MiB for each socket. With the defaults that is at
+// most about 100 MB for each socket, and 40 MB besides. Forged addresses and instance ids take the places of newcomers only: a sender
 // with two accepted datagrams keeps its account until three quarters of the accounts belong
 // to such senders, and an address keeps its place in flood control while it sends more than
 // the others. Nothing prevents a sender from using up the limit of an address that it
@@ -107,7 +108,8 @@ type Options struct {
 	// is no limit.
 	FloodLimit int
 	// Sockets is the number of sockets that share the port, see [DefaultSockets].
-	// With more than one the handler must be safe for concurrent use. On other
+	// With more than one the handler must be safe for concurrent use, and another
+	// process of the same user may share the port if it asks for that. On other
 	// systems than Linux it is always 1.
 	Sockets int // 1 if not positive
 	// ReadBuffer is the size in bytes of the receive buffer requested from the
@@ -294,7 +296,7 @@ func (r *Receiver) Serve(ctx context.Context, handle func(*Packet)) error {
 	var (
 		wg      sync.WaitGroup
 		failed  = make(chan error, len(r.sockets))
-		crashes = make(chan any, len(r.sockets)) // what handle panicked with; nil for Goexit
+		crashes = make(chan any, len(r.sockets)) // values of panics; nil for Goexit
 	)
 	for i, s := range r.sockets {
 		wg.Go(func() {

@@ -101,7 +101,7 @@ func (s *socket) memory() kernelMemory {
 	return s.kernel
 }
 
-// update takes over what the kernel reports. Its count of drops wraps at 2^32.
+// update takes over the values of the kernel. Its count of drops wraps at 2^32.
 func (k *kernelMemory) update(held, drops uint32) {
 	k.known, k.held = true, held
 	k.drops += uint64(drops - k.last)

@@ -1,11 +1,9 @@
 package receiver
 
-import (
-	"testing"
-)
+import "testing"
 
-// What is sent to small receive buffers is received or dropped by the kernel, of all sockets
-// together.
+// Each datagram for a small receive buffer is received or counted as dropped by the kernel,
+// for all sockets together.
 func TestKernelDropsAreKnown(t *testing.T) {
 	t.Parallel()
 	for _, sockets := range []int{1, 3} {

@@ -30,10 +30,27 @@ func ports(t testing.TB, r *Receiver, n int) []net.Conn {
 	return conns
 }
 
+// isFree binds a port with several sockets. A parallel test may have it for a moment.
+func isFree(t *testing.T, addr string) {
+	t.Helper()
+	testkit.Eventually(t, "the port "+addr, func() bool {
+		r, err := Listen(addr, Options{Sockets: 2})
+		if err == nil {
+			r.Close()
+		}
+		return err == nil
+	})
+}
+
 // A port that is in use is an error, however many sockets either receiver has.
 func TestSecondReceiverFails(t *testing.T) {
 	t.Parallel()
-	for _, host := range []string{"127.0.0.1", ""} {
+	hosts := []string{"127.0.0.1", ""}
+	if probe, err := net.ListenPacket("udp", "[::1]:0"); err == nil {
+		probe.Close()
+		hosts = append(hosts, "::1")
+	}
+	for _, host := range hosts {
 		for _, first := range []int{1, 2, 3} {
 			r := listen(t, net.JoinHostPort(host, "0"), Options{Sockets: first})
 			addr := net.JoinHostPort(host, fmt.Sprint(r.Addr().Port()))
@@ -59,7 +76,7 @@ func TestSecondReceiverFails(t *testing.T) {
 				t.Errorf("%d of 20 datagrams received", n)
 			}
 			r.Close()
-			listen(t, addr, Options{Sockets: 2}).Close() // it is free again
+			isFree(t, addr)
 		}
 	}
 }
@@ -250,6 +267,29 @@ func TestOneSenderCarriesEverything(t *testing.T) {
 	}
 }
 
+// A handler of any socket may close the receiver: all others end, too.
+func TestCloseFromAnySocket(t *testing.T) {
+	t.Parallel()
+	r := listen(t, "127.0.0.1:0", Options{Sockets: 3})
+	for _, c := range ports(t, r, 30) {
+		send(t, c, datagram("", 1))
+	}
+	main := goroutine()
+	var others atomic.Int64
+	err := r.Serve(t.Context(), func(*Packet) {
+		if goroutine() != main {
+			others.Add(1)
+			r.Close()
+		}
+	})
+	if err != nil || others.Load() == 0 {
+		t.Errorf("%d datagrams of other sockets, error %v", others.Load(), err)
+	}
+	if s := r.Stats(); s.Received == 0 || s.ReadErrors > 0 || s.Queued > 0 {
+		t.Errorf("stats %+v", s)
+	}
+}
+
 func TestPanicOnAnySocket(t *testing.T) {
 	t.Parallel()
 	r := listen(t, "127.0.0.1:0", Options{Sockets: 2})
@@ -261,7 +301,7 @@ func TestPanicOnAnySocket(t *testing.T) {
 		if got := recover(); got != "handler's own" {
 			t.Errorf("recovered %v", got)
 		}
-		listen(t, r.Addr().String(), Options{}) // it is free again
+		isFree(t, r.Addr().String())
 	}()
 	_ = r.Serve(t.Context(), func(*Packet) {
 		if goroutine() != main {

@@ -40,7 +40,7 @@ func cpu(who int) time.Duration {
 }
 
 // Gate holds a receiver back until a burst of [SendAll] waits in its receive buffer, so that
-// what it costs to receive does not depend on how fast the sender is. A nil Gate is open.
+// the cost of receiving does not depend on the speed of the sender. A nil Gate is open.
 type Gate struct {
 	sent  atomic.Int64
 	moved chan struct{} // holds a token after sent has changed
