@@ -221,13 +221,13 @@ func TestClustersThatCauseRefusals(t *testing.T) {
 	t.Parallel()
 	s := New(Options{MaxSeries: 1})
 	s.Offer("C", "N", []xdr.Param{xdr.Int("a", 1)}, start, 0)
-	for i := range 100_000 {
+	for i := range 20_000 {
 		s.Offer(fmt.Sprint("forged", i), "N", []xdr.Param{xdr.Int("a", 1)}, start, 0)
 		if i%4 == 0 {
 			s.Offer("loud", "N", []xdr.Param{xdr.Int("a", 1)}, start, 0)
 		}
 	}
-	if c := s.Stats().Clusters; len(c) != MaxClusters || c[0].Name != "loud" || c[0].Refused < 25_000 {
+	if c := s.Stats().Clusters; len(c) != MaxClusters || c[0].Name != "loud" || c[0].Refused < 5000 {
 		t.Errorf("%+v", c)
 	}
 }
@@ -314,6 +314,9 @@ func TestOfferDoesNotAllocate(t *testing.T) {
 
 // The memory that the store counts is at least what it takes.
 func TestCountedMemory(t *testing.T) {
+	if testkit.Race {
+		t.Skip("the race detector takes memory")
+	}
 	for _, c := range []struct{ nodes, series int }{{50_000, 1}, {5_000, 10}, {1, 50_000}} {
 		var before, after runtime.MemStats
 		runtime.GC()
@@ -331,7 +334,7 @@ func TestCountedMemory(t *testing.T) {
 		taken := int64(after.HeapAlloc) - int64(before.HeapAlloc)
 		st := s.Stats()
 		t.Logf("%d nodes of %d series: %d bytes a series, counted %d", c.nodes, c.series, taken/int64(st.Series), st.Bytes/int64(st.Series))
-		if !testkit.Race && taken > st.Bytes+st.Bytes/20 {
+		if taken > st.Bytes+st.Bytes/20 {
 			t.Errorf("%d nodes of %d series take %d bytes, counted are %d", c.nodes, c.series, taken, st.Bytes)
 		}
 	}
