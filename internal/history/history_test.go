@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/apmon-go/apmon/internal/testkit"
+	"github.com/apmon-go/apmon/procinfo"
 	"github.com/apmon-go/apmon/xdr"
 )
 
@@ -386,7 +387,15 @@ func benchmarkOffer(b *testing.B, count int) {
 	}
 	now := time.Now()
 	b.ReportAllocs()
+	cpu := cpuTime()
 	for i := 0; b.Loop(); i++ {
 		s.Offer("Some_Cluster", nodes[i%len(nodes)], params, now, 0)
 	}
+	b.ReportMetric(float64((cpuTime()-cpu).Nanoseconds())/float64(b.N), "cpu-ns/op")
+}
+
+// cpuTime returns the CPU time of the process.
+func cpuTime() time.Duration {
+	u := procinfo.ReadUsage()
+	return time.Duration((u.UserTime.V + u.SystemTime.V) * float64(time.Second))
 }
