@@ -30,6 +30,7 @@ import (
 	"hash/maphash"
 	"iter"
 	"math/bits"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -347,31 +348,28 @@ func (s *Store) sweep(sh *shard, now int64) {
 
 // prune removes the series of a node that have ended.
 func (s *Store) prune(sh *shard, n *Node, now, expire int64) {
-	kept := n.series[:0]
-	for _, e := range n.series {
-		lifetime := expire
+	ended := func(e *Series) bool {
 		if e.lifetime > 0 {
-			lifetime = int64(e.lifetime) * int64(time.Second)
+			return now-e.Received >= int64(e.lifetime)*int64(time.Second)
 		}
-		if now-e.Received < lifetime {
-			kept = append(kept, e)
-			continue
+		return now-e.Received >= expire
+	}
+	if !slices.ContainsFunc(n.series, ended) {
+		return
+	}
+	n.series = slices.DeleteFunc(n.series, func(e *Series) bool {
+		if !ended(e) {
+			// Forget the order: it may lead through a series that has ended.
+			e.next = nil
+			return false
 		}
 		delete(sh.series, seriesKey{n, e.Name})
 		s.grow(-e.cost - escapedLen(e.Text))
 		s.series.Add(-1)
 		s.expired.Add(1)
-	}
-	if len(kept) == len(n.series) {
-		return
-	}
-	clear(n.series[len(kept):])
-	n.series = kept
-	// Forget the order: it may lead through a series that has ended.
+		return true
+	})
 	n.first, n.slot = nil, &n.first
-	for _, e := range kept {
-		e.next = nil
-	}
 }
 
 // Each calls f for each node, after it has removed what has ended at that time. Meanwhile
