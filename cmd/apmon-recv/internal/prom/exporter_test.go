@@ -86,7 +86,7 @@ func (s *stuck) Write(b []byte) (int, error) {
 	return s.discard.Write(b)
 }
 
-// Slow readers hold renderings; a scrape that finds no room waits, and is told so in the end.
+// Slow readers hold renderings; a scrape that finds no room waits, and then gets an error.
 func TestSlowReaders(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

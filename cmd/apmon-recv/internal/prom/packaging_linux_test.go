@@ -17,7 +17,7 @@ import (
 	"github.com/apmon-go/apmon/xdr"
 )
 
-// What the packages report of this host, a job, and this program is mapped whole.
+// All reports of the packages on this host, a job, and this program are mapped.
 func TestPackagedRulesOnRealReports(t *testing.T) {
 	t.Parallel()
 	recv := apmontest.New(t)

@@ -151,7 +151,7 @@ func TestOptionsEqual(t *testing.T) {
 	}
 }
 
-// FuzzRules: whatever the rule, it is refused or writes a valid exposition.
+// FuzzRules: any rule is refused, or writes a valid exposition.
 func FuzzRules(f *testing.F) {
 	f.Add("a*", "$1", "x_$1", "l", false, "ab")
 	f.Add("(a)(.*)", "${2}", "x", "l", true, "ab")
