@@ -94,7 +94,7 @@ func (b *bridge) apply(ctx context.Context, s settings) error {
 		if err := b.web.configure(s); err != nil {
 			return err
 		}
-		sinks = append(sinks, b.web)
+		sinks = append(sinks, output.LastValues{Store: b.web.store})
 	}
 	b.filter.Store(filter.New(s.Filter))
 	b.settings, b.outputs = s, outputs

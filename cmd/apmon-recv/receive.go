@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -72,7 +73,7 @@ func listen(ctx context.Context, o listenOptions, stdout, stderr io.Writer) erro
 		fmt.Fprintf(stderr, "listening on %v\n", r.Addr())
 	}
 	if br.web != nil {
-		fmt.Fprintf(stderr, "metrics at %v\n", br.web.server.Addr())
+		fmt.Fprintf(stderr, "metrics at http://%v/metrics\n", br.web.server.Addr())
 	}
 	defer br.onSignals(ctx, r, o.load)()
 	return receive(ctx, r, o, br, stderr)
@@ -81,7 +82,7 @@ func listen(ctx context.Context, o listenOptions, stdout, stderr io.Writer) erro
 // receiverOptions returns the options of the receiver. It reads the files of the password and
 // of the access rules.
 func receiverOptions(s settings, log *slog.Logger) (receiver.Options, error) {
-	o := receiver.Options{Sockets: s.Sockets, FloodLimit: s.FloodLimit}
+	o := receiver.Options{Sockets: cmp.Or(s.Sockets, receiver.DefaultSockets()), FloodLimit: s.FloodLimit}
 	if s.PasswordFile != "" {
 		password, err := readPassword(s.PasswordFile)
 		if err != nil {

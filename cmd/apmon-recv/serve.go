@@ -22,17 +22,6 @@ type web struct {
 	server   *httpserver.Server
 }
 
-// Offer implements [output.Sink].
-func (w *web) Offer(p *receiver.Packet) {
-	if d := p.Datagram; d != nil {
-		sent := int32(0)
-		if d.Timed {
-			sent = d.Time
-		}
-		w.store.Offer(d.Cluster, d.Node, d.Params, p.Received, sent)
-	}
-}
-
 // configure puts settings in force, which have been checked.
 func (w *web) configure(s settings) error {
 	w.store.Configure(historyOptions(s))
@@ -40,7 +29,7 @@ func (w *web) configure(s settings) error {
 }
 
 func historyOptions(s settings) history.Options {
-	return history.Options{MaxSeries: s.Series, MaxBytes: int64(s.SeriesMemory)}
+	return history.Options{MaxSeries: s.Series, MaxBytes: int64(s.SeriesMemory), Expire: s.Expire}
 }
 
 // newWeb opens the socket of the HTTP server. Stats may be nil.

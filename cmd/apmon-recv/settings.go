@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"time"
 
 	"go.yaml.in/yaml/v3"
 
@@ -44,6 +45,7 @@ type settings struct {
 	HTTP         httpserver.Options `yaml:",inline"`
 	Series       int                `yaml:"series"`
 	SeriesMemory units.Bytes        `yaml:"series-memory"`
+	Expire       time.Duration      `yaml:"expire"`
 	Prometheus   prom.Options       `yaml:",inline"`
 
 	NATS     []nats.Options        `yaml:"nats"`
@@ -109,6 +111,8 @@ func (s *settings) check() error {
 		return fmt.Errorf("format: %q is not text or json", s.Format)
 	case s.Series < 0:
 		return fmt.Errorf("series: %d is negative", s.Series)
+	case s.Expire < 0:
+		return fmt.Errorf("expire: %v is negative", s.Expire)
 	case s.HTTP.Listen == "" && s.HTTP.Config != "":
 		return errors.New("http-config: it does nothing without http")
 	}

@@ -30,6 +30,7 @@ import (
 	"hash/maphash"
 	"iter"
 	"math/bits"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -355,38 +356,32 @@ func (s *Store) removeEmpty(sh *shard) {
 // prune removes the series of a node that have ended.
 func (s *Store) prune(sh *shard, n *Node, now, expire int64) {
 	before := len(n.series)
-	s.keep(sh, n, func(e *Series) bool {
-		lifetime := expire
+	s.remove(sh, n, func(e *Series) bool {
 		if e.lifetime > 0 {
-			lifetime = int64(e.lifetime) * int64(time.Second)
+			return now-e.Received >= int64(e.lifetime)*int64(time.Second)
 		}
-		return now-e.Received < lifetime
+		return now-e.Received >= expire
 	})
 	s.expired.Add(int64(before - len(n.series)))
 }
 
-// keep removes the series of a node for which stays is false.
-func (s *Store) keep(sh *shard, n *Node, stays func(*Series) bool) {
-	kept := n.series[:0]
-	for _, e := range n.series {
-		if stays(e) {
-			kept = append(kept, e)
-			continue
+// remove removes the series of a node for which gone is true.
+func (s *Store) remove(sh *shard, n *Node, gone func(*Series) bool) {
+	if !slices.ContainsFunc(n.series, gone) {
+		return
+	}
+	n.series = slices.DeleteFunc(n.series, func(e *Series) bool {
+		if !gone(e) {
+			// Forget the order: it may lead through a series that is gone.
+			e.next = nil
+			return false
 		}
 		delete(sh.series, seriesKey{n, e.Name})
 		s.grow(-e.cost - escapedLen(e.Text))
 		s.series.Add(-1)
-	}
-	if len(kept) == len(n.series) {
-		return
-	}
-	clear(n.series[len(kept):])
-	n.series = kept
-	// Forget the order: it may lead through a series that is gone.
+		return true
+	})
 	n.first, n.slot = nil, &n.first
-	for _, e := range kept {
-		e.next = nil
-	}
 }
 
 // Forget removes the nodes for which gone is true.
@@ -396,7 +391,7 @@ func (s *Store) Forget(gone func(cluster, node string) bool) {
 		sh.mu.Lock()
 		for _, n := range sh.list {
 			if gone(n.Cluster, n.Name) {
-				s.keep(sh, n, func(*Series) bool { return false })
+				s.remove(sh, n, func(*Series) bool { return true })
 			}
 		}
 		s.removeEmpty(sh)

@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/apmon-go/apmon/internal/testkit"
+	"github.com/apmon-go/apmon/procinfo"
 	"github.com/apmon-go/apmon/xdr"
 )
 
@@ -221,13 +222,13 @@ func TestClustersThatCauseRefusals(t *testing.T) {
 	t.Parallel()
 	s := New(Options{MaxSeries: 1})
 	s.Offer("C", "N", []xdr.Param{xdr.Int("a", 1)}, start, 0)
-	for i := range 100_000 {
+	for i := range 20_000 {
 		s.Offer(fmt.Sprint("forged", i), "N", []xdr.Param{xdr.Int("a", 1)}, start, 0)
 		if i%4 == 0 {
 			s.Offer("loud", "N", []xdr.Param{xdr.Int("a", 1)}, start, 0)
 		}
 	}
-	if c := s.Stats().Clusters; len(c) != MaxClusters || c[0].Name != "loud" || c[0].Refused < 25_000 {
+	if c := s.Stats().Clusters; len(c) != MaxClusters || c[0].Name != "loud" || c[0].Refused < 5000 {
 		t.Errorf("%+v", c)
 	}
 }
@@ -314,6 +315,9 @@ func TestOfferDoesNotAllocate(t *testing.T) {
 
 // The memory that the store counts is at least what it takes.
 func TestCountedMemory(t *testing.T) {
+	if testkit.Race {
+		t.Skip("the race detector takes memory")
+	}
 	for _, c := range []struct{ nodes, series int }{{50_000, 1}, {5_000, 10}, {1, 50_000}} {
 		var before, after runtime.MemStats
 		runtime.GC()
@@ -331,7 +335,7 @@ func TestCountedMemory(t *testing.T) {
 		taken := int64(after.HeapAlloc) - int64(before.HeapAlloc)
 		st := s.Stats()
 		t.Logf("%d nodes of %d series: %d bytes a series, counted %d", c.nodes, c.series, taken/int64(st.Series), st.Bytes/int64(st.Series))
-		if !testkit.Race && taken > st.Bytes+st.Bytes/20 {
+		if taken > st.Bytes+st.Bytes/20 {
 			t.Errorf("%d nodes of %d series take %d bytes, counted are %d", c.nodes, c.series, taken, st.Bytes)
 		}
 	}
@@ -383,9 +387,17 @@ func benchmarkOffer(b *testing.B, count int) {
 	}
 	now := time.Now()
 	b.ReportAllocs()
+	cpu := cpuTime()
 	for i := 0; b.Loop(); i++ {
 		s.Offer("Some_Cluster", nodes[i%len(nodes)], params, now, 0)
 	}
+	b.ReportMetric(float64((cpuTime()-cpu).Nanoseconds())/float64(b.N), "cpu-ns/op")
+}
+
+// cpuTime returns the CPU time of the process.
+func cpuTime() time.Duration {
+	u := procinfo.ReadUsage()
+	return time.Duration((u.UserTime.V + u.SystemTime.V) * float64(time.Second))
 }
 
 // Forgotten nodes are gone with their memory, and come back with their next datagram.

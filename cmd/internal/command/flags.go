@@ -167,9 +167,6 @@ func describe(f cli.Flag) option {
 			o.value, o.text = value, before+value+after
 		}
 	}
-	if n, ok := f.(*namedFlag); ok {
-		f = n.libraryFlag
-	}
 	if g, ok := f.(*cli.GenericFlag); ok {
 		v, ok := g.Value.(interface{ IsBoolFlag() bool })
 		o.may = ok && v.IsBoolFlag()

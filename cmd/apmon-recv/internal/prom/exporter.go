@@ -190,7 +190,7 @@ func (e *Exporter) get(f format) *shared {
 	return s
 }
 
-// fill makes a rendering and hands it to those who wait for it.
+// fill makes a rendering and hands it to the scrapes that wait for it.
 func (e *Exporter) fill(s *shared, f format) {
 	defer close(s.ready)
 	var r *rendering

@@ -50,14 +50,18 @@ func TestPatterns(t *testing.T) {
 	}
 }
 
+// ruleCase is a set of rules for Check.
+type ruleCase struct {
+	name  string
+	rules []Rule
+	want  string // in the error, "" for none
+}
+
+var load = Rule{Param: "load1", Name: "apmon_load1"}
+
 func TestCheck(t *testing.T) {
 	t.Parallel()
-	load := Rule{Param: "load1", Name: "apmon_load1"}
-	for _, c := range []struct {
-		name  string
-		rules []Rule
-		want  string // in the error, "" for none
-	}{
+	checkRules(t, []ruleCase{
 		{"nothing", nil, ""},
 		{"one", []Rule{load}, ""},
 		{"all", []Rule{{Name: "everything", Labels: map[string]string{"param": "$param"}}}, ""},
@@ -108,7 +112,12 @@ func TestCheck(t *testing.T) {
 		{"bad regex", []Rule{{Name: "x", MatchType: "regex", Node: "a("}}, "node: \"a(\": error parsing"},
 		{"regex that closes our group", []Rule{{Name: "x", MatchType: "regex", Node: "a)|(b"}}, "error parsing"},
 		{"drop with name", []Rule{{Name: "x", Drop: true}}, "drop:"},
+	})
+}
 
+func TestRulesThatCanNeverMatch(t *testing.T) {
+	t.Parallel()
+	checkRules(t, []ruleCase{
 		{"twice", []Rule{load, {Param: "load1", Name: "other"}}, `rule 2 (param "load1"): it can never match: rule 1 (param "load1") matches first`},
 		{"after all", []Rule{{Name: "all", Labels: map[string]string{"p": "$param"}}, load}, "can never match: rule 1 (all parameters)"},
 		{"after a star", []Rule{{Param: "*", Name: "all"}, load}, "can never match"},
@@ -120,7 +129,11 @@ func TestCheck(t *testing.T) {
 		{"literal regex", []Rule{load, {Param: "load1", MatchType: "regex", Name: "y"}}, "can never match"},
 		{"after drop", []Rule{{Param: "load*", Drop: true}, load}, "can never match"},
 		{"any glob after .*", []Rule{{Param: ".*", MatchType: "regex", Name: "x"}, {Param: "a*", Name: "y"}}, "can never match"},
-	} {
+	})
+}
+
+func checkRules(t *testing.T, cases []ruleCase) {
+	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			err := Options{Metrics: c.rules}.Check()
@@ -151,7 +164,7 @@ func TestOptionsEqual(t *testing.T) {
 	}
 }
 
-// FuzzRules: whatever the rule, it is refused or writes a valid exposition.
+// FuzzRules: any rule is refused, or writes a valid exposition.
 func FuzzRules(f *testing.F) {
 	f.Add("a*", "$1", "x_$1", "l", false, "ab")
 	f.Add("(a)(.*)", "${2}", "x", "l", true, "ab")

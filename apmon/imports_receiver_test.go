@@ -1,0 +1,33 @@
+package apmon
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// TestOnlyTheReceiverHasItsLibraries: the libraries of the outputs are imported by
+// cmd/apmon-recv alone.
+func TestOnlyTheReceiverHasItsLibraries(t *testing.T) {
+	t.Parallel()
+	list := func(args ...string) []string {
+		cmd := exec.Command("go", append([]string{"list"}, args...)...)
+		cmd.Dir = ".."
+		out, err := cmd.Output()
+		if err != nil {
+			t.Skipf("go list: %v", err)
+		}
+		return strings.Fields(string(out))
+	}
+	others := slices.DeleteFunc(list("./..."), func(p string) bool { return strings.Contains(p+"/", "/cmd/apmon-recv/") })
+	if len(others) < 20 {
+		t.Fatalf("%d packages", len(others))
+	}
+	libraries := []string{"prometheus", "nats-io", "yaml", "klauspost", "protobuf", "golang.org/x/crypto", "golang.org/x/net"}
+	for _, dep := range list(append([]string{"-deps"}, others...)...) {
+		if slices.ContainsFunc(libraries, func(l string) bool { return strings.Contains(dep, l) }) && !strings.HasPrefix(dep, "vendor/") {
+			t.Errorf("%s is imported", dep)
+		}
+	}
+}
