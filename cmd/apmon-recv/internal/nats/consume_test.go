@@ -3,10 +3,12 @@ package nats
 import (
 	"context"
 	"fmt"
+	"net"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/apmon-go/apmon/apmon/receiver"
@@ -281,6 +283,59 @@ func TestFailover(t *testing.T) {
 	want := 300 - a.parts[0].acked // a may have had two batches
 	if st := b.Stats(); st.Consumed != want || want < 150 || st.Missed != 0 || st.Active != 1 {
 		t.Errorf("%+v, want %d consumed", st, want)
+	}
+}
+
+// TestServerRestart: the server is restarted while a slow output takes messages, of which
+// some are lost with the connection. All are put, once and in order.
+func TestServerRestart(t *testing.T) {
+	t.Parallel()
+	const total = 3000
+	dir := t.TempDir()
+	s := serve(t, func(o *server.Options) { o.StoreDir = dir })
+	url, port := s.ClientURL(), s.Addr().(*net.TCPAddr).Port
+	set, _, _ := start(t, Options{Server: Server{URL: url}, Window: 5 * time.Minute})
+	from := &source{t: t, set: set}
+	from.send(total/2, oneNode)
+	idle(t, set)
+	block := make(chan struct{}, total)
+	m := consume(t, ConsumeOptions{Server: Server{URL: url}, Failover: 3 * time.Second}, block)
+	for range total / 4 {
+		block <- struct{}{}
+	}
+	testkit.Eventually(t, "some datagrams", func() bool { return m.count() == total/4 })
+	stop(s)
+	for range total / 8 {
+		block <- struct{}{}
+	}
+	serve(t, func(o *server.Options) { o.StoreDir, o.Port = dir, port })
+	from.send(total/2, oneNode)
+	idle(t, set)
+	close(block)
+	testkit.Eventually(t, "all datagrams", func() bool { return m.count() >= total })
+	m.check()
+	if st := m.Stats(); st.Consumed != total || st.Missed != 0 {
+		t.Errorf("%+v", st)
+	}
+}
+
+// TestStreamMadeAnew: the numbers of a stream that was deleted and made again begin again.
+func TestStreamMadeAnew(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	set, _, _ := start(t, Options{Server: Server{URL: s.ClientURL()}})
+	from := &source{t: t, set: set}
+	from.send(10, oneNode)
+	m := consume(t, ConsumeOptions{Server: Server{URL: s.ClientURL()}, Failover: 3 * time.Second}, nil)
+	testkit.Eventually(t, "the first datagrams", func() bool { return m.count() == 10 })
+	if err := dial(t, s.ClientURL()).DeleteStream(t.Context(), "APMON-0"); err != nil {
+		t.Fatal(err)
+	}
+	from.send(5, oneNode)
+	testkit.Eventually(t, "those of the new stream", func() bool { return m.count() == 15 })
+	m.check()
+	if st := m.Stats(); st.Missed != 0 || st.Redelivered != 0 {
+		t.Errorf("%+v", st)
 	}
 }
 
