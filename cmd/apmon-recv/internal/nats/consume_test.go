@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/apmon-go/apmon/apmon/receiver"
+	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/output"
 	"github.com/apmon-go/apmon/internal/testkit"
 )
 
@@ -284,6 +285,67 @@ func TestFailover(t *testing.T) {
 	if st := b.Stats(); st.Consumed != want || want < 150 || st.Missed != 0 || st.Active != 1 {
 		t.Errorf("%+v, want %d consumed", st, want)
 	}
+}
+
+// held is an output that handles nothing until it is let go.
+type held struct{ taken, let chan struct{} }
+
+func (held) Name() string { return "held" }
+
+func (h held) Run(ctx context.Context, in *output.In) error {
+	for in.Take(ctx, 1, 0) {
+		select {
+		case h.taken <- struct{}{}:
+		default:
+		}
+		select {
+		case <-h.let:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	return nil
+}
+
+// TestAcknowledgesWhatOutputsHandled: messages are acknowledged when every output of the set
+// has handled them, not when they are in its queue.
+func TestAcknowledgesWhatOutputsHandled(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	publishing, _, _ := start(t, Options{Server: Server{URL: s.ClientURL()}})
+	(&source{t: t, set: publishing}).send(10, oneNode)
+	idle(t, publishing)
+	h := held{make(chan struct{}, 1), make(chan struct{})}
+	var set output.Set
+	set.Swap(t.Context(), []output.Output{h}, nil)
+	c, err := NewConsumer(ConsumeOptions{Server: Server{URL: s.ClientURL()}, Failover: 3 * time.Second}, Handler{Put: set.Put, Idle: set.Idle})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- c.Run(ctx) }()
+	<-h.taken
+	floor := func() uint64 {
+		consumer, err := dial(t, s.ClientURL()).Consumer(t.Context(), "APMON-0", DefaultConsumer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return consumer.CachedInfo().AckFloor.Stream
+	}
+	testkit.Eventually(t, "all in the queue", func() bool { return set.Stats()[0].Taken == 10 || c.Stats().Redelivered > 0 })
+	if n := floor(); n != 0 {
+		t.Errorf("%d messages are acknowledged before the output has handled them", n)
+	}
+	cancel() // what was put is still acknowledged
+	close(h.let)
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if n := floor(); n != c.Stats().Consumed || n == 0 {
+		t.Errorf("%d of %d messages are acknowledged at the end", n, c.Stats().Consumed)
+	}
+	set.Swap(t.Context(), nil, nil)
 }
 
 // TestServerRestart: the server is restarted while a slow output takes messages, of which
