@@ -3,13 +3,16 @@ package nats
 import (
 	"context"
 	"fmt"
+	"net"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/apmon-go/apmon/apmon/receiver"
+	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/output"
 	"github.com/apmon-go/apmon/internal/testkit"
 )
 
@@ -281,6 +284,120 @@ func TestFailover(t *testing.T) {
 	want := 300 - a.parts[0].acked // a may have had two batches
 	if st := b.Stats(); st.Consumed != want || want < 150 || st.Missed != 0 || st.Active != 1 {
 		t.Errorf("%+v, want %d consumed", st, want)
+	}
+}
+
+// held is an output that handles nothing until it is let go.
+type held struct{ taken, let chan struct{} }
+
+func (held) Name() string { return "held" }
+
+func (h held) Run(ctx context.Context, in *output.In) error {
+	for in.Take(ctx, 1, 0) {
+		select {
+		case h.taken <- struct{}{}:
+		default:
+		}
+		select {
+		case <-h.let:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	return nil
+}
+
+// TestAcknowledgesWhatOutputsHandled: messages are acknowledged when every output of the set
+// has handled them, not when they are in its queue.
+func TestAcknowledgesWhatOutputsHandled(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	publishing, _, _ := start(t, Options{Server: Server{URL: s.ClientURL()}})
+	(&source{t: t, set: publishing}).send(10, oneNode)
+	idle(t, publishing)
+	h := held{make(chan struct{}, 1), make(chan struct{})}
+	var set output.Set
+	set.Swap(t.Context(), []output.Output{h}, nil)
+	c, err := NewConsumer(ConsumeOptions{Server: Server{URL: s.ClientURL()}, Failover: 3 * time.Second}, Handler{Put: set.Put, Idle: set.Idle})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { done <- c.Run(ctx) }()
+	<-h.taken
+	floor := func() uint64 {
+		consumer, err := dial(t, s.ClientURL()).Consumer(t.Context(), "APMON-0", DefaultConsumer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return consumer.CachedInfo().AckFloor.Stream
+	}
+	testkit.Eventually(t, "all in the queue", func() bool { return set.Stats()[0].Taken == 10 || c.Stats().Redelivered > 0 })
+	if n := floor(); n != 0 {
+		t.Errorf("%d messages are acknowledged before the output has handled them", n)
+	}
+	cancel() // what was put is still acknowledged
+	close(h.let)
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if n := floor(); n != c.Stats().Consumed || n == 0 {
+		t.Errorf("%d of %d messages are acknowledged at the end", n, c.Stats().Consumed)
+	}
+	set.Swap(t.Context(), nil, nil)
+}
+
+// TestServerRestart: the server is restarted while a slow output takes messages, of which
+// some are lost with the connection. All are put, once and in order.
+func TestServerRestart(t *testing.T) {
+	t.Parallel()
+	const total = 3000
+	dir := t.TempDir()
+	s := serve(t, func(o *server.Options) { o.StoreDir = dir })
+	url, port := s.ClientURL(), s.Addr().(*net.TCPAddr).Port
+	set, _, _ := start(t, Options{Server: Server{URL: url}, Window: 5 * time.Minute})
+	from := &source{t: t, set: set}
+	from.send(total/2, oneNode)
+	idle(t, set)
+	block := make(chan struct{}, total)
+	m := consume(t, ConsumeOptions{Server: Server{URL: url}, Failover: 3 * time.Second}, block)
+	for range total / 4 {
+		block <- struct{}{}
+	}
+	testkit.Eventually(t, "some datagrams", func() bool { return m.count() == total/4 })
+	stop(s)
+	for range total / 8 {
+		block <- struct{}{}
+	}
+	serve(t, func(o *server.Options) { o.StoreDir, o.Port = dir, port })
+	from.send(total/2, oneNode)
+	idle(t, set)
+	close(block)
+	testkit.Eventually(t, "all datagrams", func() bool { return m.count() >= total })
+	m.check()
+	if st := m.Stats(); st.Consumed != total || st.Missed != 0 {
+		t.Errorf("%+v", st)
+	}
+}
+
+// TestStreamMadeAnew: the numbers of a stream that was deleted and made again begin again.
+func TestStreamMadeAnew(t *testing.T) {
+	t.Parallel()
+	s := serve(t)
+	set, _, _ := start(t, Options{Server: Server{URL: s.ClientURL()}})
+	from := &source{t: t, set: set}
+	from.send(10, oneNode)
+	m := consume(t, ConsumeOptions{Server: Server{URL: s.ClientURL()}, Failover: 3 * time.Second}, nil)
+	testkit.Eventually(t, "the first datagrams", func() bool { return m.count() == 10 })
+	if err := dial(t, s.ClientURL()).DeleteStream(t.Context(), "APMON-0"); err != nil {
+		t.Fatal(err)
+	}
+	from.send(5, oneNode)
+	testkit.Eventually(t, "those of the new stream", func() bool { return m.count() == 15 })
+	m.check()
+	if st := m.Stats(); st.Missed != 0 || st.Redelivered != 0 {
+		t.Errorf("%+v", st)
 	}
 }
 

@@ -29,10 +29,13 @@ func (p *partition) loop(ctx, grace context.Context, status <-chan nats.Status) 
 		select {
 		case <-ctx.Done():
 			return nil
-		case st := <-status:
-			if st == nats.RECONNECTING {
+		case st, ok := <-status:
+			switch {
+			case !ok:
+				status = nil
+			case st == nats.RECONNECTING:
 				lost.Reset(p.options.Failover)
-			} else {
+			default:
 				lost.Stop()
 			}
 		case <-lost.C:

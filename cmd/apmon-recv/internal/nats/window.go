@@ -31,8 +31,8 @@ var errNoAnswer = errors.New("no acknowledgement in time")
 
 // window publishes the messages of one portion and matches the answers of streams to them.
 // It does what PublishMsgAsync of package jetstream does, with an index in the reply subject
-// instead of a map, a timer, a random token and a parsed answer for each message: it takes
-// half the time, and each message has one result.
+// instead of a map, a timer, a random token and a parsed answer for each message. That costs
+// less, and each message has exactly one result.
 type window struct {
 	patience   time.Duration // how long a server may take to answer
 	duplicates *atomic.Uint64
