@@ -11,6 +11,7 @@ import (
 	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/nats"
 	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/output"
 	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/prom"
+	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/subjects"
 	"github.com/apmon-go/apmon/cmd/internal/command"
 	"github.com/apmon-go/apmon/internal/history"
 )
@@ -62,7 +63,7 @@ func (b *bridge) consume(ctx context.Context, s settings, put func(context.Conte
 			Lost: func(part int) {
 				if b.web != nil { // the series are at another member now
 					b.web.store.Forget(func(cluster, node string) bool {
-						return nats.Partition(cluster, node, max(o.Partitions, 1)) == part
+						return subjects.Partition(cluster, node, max(o.Partitions, 1)) == part
 					})
 				}
 			},

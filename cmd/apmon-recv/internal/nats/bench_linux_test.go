@@ -14,6 +14,7 @@ import (
 
 	"github.com/apmon-go/apmon/apmon/receiver"
 	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/output"
+	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/subjects"
 )
 
 // nodes is the number of nodes whose datagrams the benchmarks publish.
@@ -146,7 +147,7 @@ func newBareLoop(b *testing.B, url string, packets []*receiver.Packet) *bareLoop
 	l := &bareLoop{b: b, js: js, packets: packets}
 	for i := range l.slots {
 		l.slots[i].fill(packets[i], time.Now(), 1, new(stamp))
-		l.subjects = append(l.subjects, "naked"+l.slots[i].subject[len(root):])
+		l.subjects = append(l.subjects, "naked"+l.slots[i].subject[len(subjects.Root):])
 	}
 	return l
 }

@@ -39,7 +39,7 @@ type Handler struct {
 	// false if ctx ends before.
 	Idle func(ctx context.Context) bool
 	// Lost, if not nil, is called when this process is no longer the active member of a
-	// partition: another process goes on with the series of its nodes, see [Partition].
+	// partition: another process goes on with the series of its nodes, see [subjects.Partition].
 	Lost func(part int)
 	// Log, if not nil, receives changes of the state.
 	Log *slog.Logger

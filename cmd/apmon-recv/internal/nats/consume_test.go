@@ -13,6 +13,7 @@ import (
 
 	"github.com/apmon-go/apmon/apmon/receiver"
 	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/output"
+	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/subjects"
 	"github.com/apmon-go/apmon/internal/testkit"
 )
 
@@ -46,7 +47,7 @@ func consume(t testing.TB, o ConsumeOptions, block chan struct{}, each ...func(*
 			defer m.mu.Unlock()
 			m.lost = append(m.lost, part)
 			for node := range m.last {
-				if Partition("C", node, max(1, o.Partitions)) == part {
+				if subjects.Partition("C", node, max(1, o.Partitions)) == part {
 					delete(m.last, node)
 				}
 			}

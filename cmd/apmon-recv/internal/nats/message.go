@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/apmon-go/apmon/apmon/receiver"
+	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/subjects"
 	"github.com/apmon-go/apmon/xdr"
 )
 
@@ -59,8 +60,8 @@ func (s *stamp) format(at time.Time) string {
 // fill makes the message of an accepted datagram.
 func (s *slot) fill(p *receiver.Packet, born time.Time, partitions int, st *stamp) {
 	d := p.Datagram
-	part := Partition(d.Cluster, d.Node, partitions)
-	subject, whole := Subject(part, d.Cluster, d.Node)
+	part := subjects.Partition(d.Cluster, d.Node, partitions)
+	subject, whole := subjects.Of(part, d.Cluster, d.Node)
 	s.subject, s.data, s.born = subject, p.Raw, born
 	if s.header == nil {
 		s.header = make(nats.Header, len(s.values))
@@ -76,8 +77,8 @@ func (s *slot) fill(p *receiver.Packet, born time.Time, partitions int, st *stam
 		set(2, jetstream.MsgIDHeader, messageID(p.Raw, d))
 	}
 	if !whole {
-		set(3, clusterHeader, string(appendToken(nil, d.Cluster)))
-		set(4, nodeHeader, string(appendToken(nil, d.Node)))
+		set(3, clusterHeader, string(subjects.AppendToken(nil, d.Cluster)))
+		set(4, nodeHeader, string(subjects.AppendToken(nil, d.Node)))
 	}
 }
 

@@ -5,7 +5,7 @@
 //
 // # Messages
 //
-// A message is one datagram, as it was received: see [Subject] for its subject. Headers hold
+// A message is one datagram, as it was received: see [subjects.Of] for its subject. Headers hold
 // the address of the sender (Apmon-From), the time when the datagram was read
 // (Apmon-Received), and the message id (Nats-Msg-Id).
 //

@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/output"
+	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/subjects"
 	"github.com/apmon-go/apmon/internal/testkit"
 	"github.com/apmon-go/apmon/xdr"
 )
@@ -91,10 +92,10 @@ func TestPublish(t *testing.T) {
 	if id, ok := second.Header[jetstream.MsgIDHeader]; ok || second.Subject != "apmon.0.C.old" {
 		t.Errorf("a datagram without sequence number has the id %v and the subject %s", id, second.Subject)
 	}
-	if cluster, _ := parseToken(third.Header.Get(clusterHeader)); cluster != "C" {
+	if cluster, _ := subjects.ParseToken(third.Header.Get(clusterHeader)); cluster != "C" {
 		t.Errorf("cluster %q", cluster)
 	}
-	if node, _ := parseToken(third.Header.Get(nodeHeader)); node != long {
+	if node, _ := subjects.ParseToken(third.Header.Get(nodeHeader)); node != long {
 		t.Errorf("node of %d bytes", len(node))
 	}
 }
@@ -114,7 +115,7 @@ func TestStreamSettings(t *testing.T) {
 	cluster := strings.Repeat("c", 400) // too long for the stream
 	for part := range 2 {
 		for seq := int32(1); ; seq++ {
-			if Partition(cluster, nodeName(int(seq)), 2) == part {
+			if subjects.Partition(cluster, nodeName(int(seq)), 2) == part {
 				set.Offer(packet(datagram("", 1, seq, cluster, nodeName(int(seq)))))
 				break
 			}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/apmon-go/apmon/apmon/receiver"
+	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/subjects"
 	"github.com/apmon-go/apmon/internal/testkit"
 )
 
@@ -370,7 +371,7 @@ func TestScalingPartitions(t *testing.T) {
 	const nodes, partitions = 1_000_000, 1000
 	count := make([]int, partitions)
 	for i := range nodes {
-		count[Partition("Site"+strconv.Itoa(i%500)+"_Jobs", strconv.Itoa(i), partitions)]++
+		count[subjects.Partition("Site"+strconv.Itoa(i%500)+"_Jobs", strconv.Itoa(i), partitions)]++
 	}
 	if most := slices.Max(count); most > nodes/partitions*12/10 {
 		t.Errorf("a partition has %d nodes, %.2f times its share", most, float64(most)*partitions/nodes)

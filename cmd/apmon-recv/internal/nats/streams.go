@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/subjects"
 )
 
 // streams makes the streams that do not exist, and returns the shortest duplicate window of
@@ -31,7 +33,7 @@ func (o *Options) stream(ctx context.Context, js jetstream.JetStream, part int, 
 	defer cancel()
 	want := jetstream.StreamConfig{
 		Name:       o.partition(part),
-		Subjects:   []string{root + "." + strconv.Itoa(part) + ".>"},
+		Subjects:   []string{subjects.Root + "." + strconv.Itoa(part) + ".>"},
 		Duplicates: o.Window,
 		MaxAge:     o.MaxAge,
 		MaxBytes:   o.MaxBytes,

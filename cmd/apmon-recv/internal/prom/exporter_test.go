@@ -191,7 +191,7 @@ func TestOwnMetrics(t *testing.T) {
 		Version: "2.2.20",
 		Reload:  func() (bool, time.Time) { return false, at },
 		Receiver: func() receiver.Stats {
-			return receiver.Stats{Counts: receiver.Counts{Received: 1, Refused: 2, Lost: 3}, Dropped: 4, KernelDropped: 5, KernelKnown: true, Expired: 6}
+			return receiver.Stats{Counts: receiver.Counts{Received: 1, Refused: 2, Lost: 3}, Refusals: receiver.Refusals{Access: 2}, ActiveSenders: 7, Dropped: 4, KernelDropped: 5, KernelKnown: true, Expired: 6}
 		},
 		Outputs: func() []output.Stats {
 			return []output.Stats{
@@ -215,7 +215,8 @@ func TestOwnMetrics(t *testing.T) {
 			`apmon_recv_config_last_reload_successful 0`,
 			`apmon_recv_config_last_reload_success_timestamp_seconds 1.7000000005e+09`,
 			`apmon_recv_datagrams_received_total 1`,
-			`apmon_recv_datagrams_refused_total 2`,
+			`apmon_recv_datagrams_refused_total{cause="access"} 2`,
+			`apmon_recv_senders 7`,
 			`apmon_recv_datagrams_lost 3`,
 			`apmon_recv_datagrams_dropped_total{cause="queue_full"} 4`,
 			`apmon_recv_datagrams_dropped_total{cause="kernel"} 5`,

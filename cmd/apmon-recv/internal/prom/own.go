@@ -128,6 +128,7 @@ func (m *receiverMetric) collect(c collection, s *receiver.Stats) {
 
 var (
 	ownDropped   = desc("datagrams_dropped_total", "Datagrams lost on this host: kernel, the receive buffer was full; queue_full, outputs were slower than the socket.", "cause")
+	ownRefused   = desc("datagrams_refused_total", "Datagrams refused: malformed; password, a wrong one; access, by the rules; flood, over the limit of an address.", "cause")
 	ownForgotten = desc("senders_forgotten_total", "Senders no longer remembered: expired, silent for long; evicted, there were too many.", "cause")
 )
 
@@ -135,7 +136,10 @@ var (
 var receiverMetrics = []receiverMetric{
 	{desc: desc("datagrams_received_total", "Datagrams accepted, duplicates included."), get: func(s *receiver.Stats) uint64 { return s.Received }},
 	{desc: desc("datagrams_truncated_total", "Accepted datagrams with fewer parameters than they declare."), get: func(s *receiver.Stats) uint64 { return s.Truncated }},
-	{desc: desc("datagrams_refused_total", "Datagrams that were malformed or not permitted."), get: func(s *receiver.Stats) uint64 { return s.Refused }},
+	{desc: ownRefused, cause: "malformed", get: func(s *receiver.Stats) uint64 { return s.Refusals.Malformed }},
+	{desc: ownRefused, cause: "password", get: func(s *receiver.Stats) uint64 { return s.Refusals.Password }},
+	{desc: ownRefused, cause: "access", get: func(s *receiver.Stats) uint64 { return s.Refusals.Access }},
+	{desc: ownRefused, cause: "flood", get: func(s *receiver.Stats) uint64 { return s.Refusals.Flood }},
 	{desc: desc("datagrams_lost", "Gaps in the sequence numbers of the senders now; what arrives late is lost no more."), gauge: true, get: func(s *receiver.Stats) uint64 { return s.Lost }},
 	{desc: desc("datagrams_reordered_total", "Datagrams that arrived after one with a higher sequence number."), get: func(s *receiver.Stats) uint64 { return s.Reordered }},
 	{desc: desc("datagrams_duplicate_total", "Datagrams whose sequence number had arrived before."), get: func(s *receiver.Stats) uint64 { return s.Duplicate }},
@@ -144,6 +148,9 @@ var receiverMetrics = []receiverMetric{
 	{desc: ownDropped, cause: output.QueueFull, get: func(s *receiver.Stats) uint64 { return s.Dropped }},
 	{desc: desc("read_errors_total", "Temporary errors of the socket."), get: func(s *receiver.Stats) uint64 { return s.ReadErrors }},
 	{desc: desc("read_buffer_bytes", "Receive buffer of the socket; on Linux half of it is for bookkeeping."), gauge: true, get: func(s *receiver.Stats) uint64 { return uint64(s.ReadBuffer) }},
+	{desc: desc("queued_datagrams", "Datagrams that were read and wait to be decoded."), gauge: true, get: func(s *receiver.Stats) uint64 { return uint64(s.Queued) }},
+	{desc: desc("kernel_queued_bytes", "Memory of the datagrams in the receive buffers of the kernel."), gauge: true, get: func(s *receiver.Stats) uint64 { return uint64(s.KernelQueued) }, unknown: func(s *receiver.Stats) bool { return !s.KernelKnown }},
+	{desc: desc("senders", "Senders with a datagram in the last 15 minutes."), gauge: true, get: func(s *receiver.Stats) uint64 { return uint64(s.ActiveSenders) }},
 	{desc: ownForgotten, cause: "expired", get: func(s *receiver.Stats) uint64 { return s.Expired }},
 	{desc: ownForgotten, cause: "evicted", get: func(s *receiver.Stats) uint64 { return s.Evicted }},
 }
@@ -154,6 +161,8 @@ var (
 	outputDropped = desc("output_datagrams_dropped_total", "Datagrams that an output lost, by cause.", "output", "cause")
 	outputQueued  = desc("output_queued_datagrams", "Datagrams that wait for an output.", "output")
 	outputBytes   = desc("output_queued_bytes", "Memory of the datagrams that wait for an output.", "output")
+	outputHold    = desc("output_hold_seconds", "How long an output that merges datagrams held those that it sent last.", "output")
+	outputLate    = desc("output_datagrams_late_total", "Datagrams that an output held longer than it was told to.", "output")
 	outputUp      = desc("output_up", "1 if the output works, 0 if it fails now.", "output")
 )
 
@@ -175,6 +184,8 @@ func (c collection) outputs(all []output.Stats) {
 		for cause, n := range s.Dropped {
 			sum.Dropped[cause] += n
 		}
+		sum.Hold = max(sum.Hold, s.Hold)
+		sum.Late += s.Late
 		if s.Error != "" {
 			sum.Error = s.Error
 		}
@@ -188,6 +199,10 @@ func (c collection) outputs(all []output.Stats) {
 		}
 		c.gauge(outputQueued, float64(s.Queued), of)
 		c.gauge(outputBytes, float64(s.QueuedBytes), of)
+		if s.Hold > 0 {
+			c.gauge(outputHold, s.Hold.Seconds(), of)
+			c.counter(outputLate, float64(s.Late), of)
+		}
 		c.gauge(outputUp, bit(s.Error == ""), of)
 	}
 }

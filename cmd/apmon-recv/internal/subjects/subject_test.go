@@ -1,9 +1,9 @@
-package nats
+package subjects
 
 import (
+	"fmt"
 	"strings"
 	"testing"
-	"time"
 )
 
 func TestSubject(t *testing.T) {
@@ -17,9 +17,9 @@ func TestSubject(t *testing.T) {
 		{"#acc_USER", "a/b?", "apmon.3.#acc_USER.a/b?"},
 		{"C", long, "apmon.3.C." + long},
 	} {
-		got, whole := Subject(3, test.cluster, test.node)
+		got, whole := Of(3, test.cluster, test.node)
 		if got != test.want || !whole {
-			t.Errorf("Subject(%q, %q) = %q, %v, want %q", test.cluster, test.node, got, whole, test.want)
+			t.Errorf("Of(%q, %q) = %q, %v, want %q", test.cluster, test.node, got, whole, test.want)
 		}
 	}
 }
@@ -30,11 +30,11 @@ func TestLongSubject(t *testing.T) {
 	long := strings.Repeat("é", 16000)
 	seen := map[string]bool{}
 	for _, names := range [][2]string{{long, "n"}, {long, "m"}, {long + "x", "n"}, {"n", long}, {long, long}, {"x" + long, long}} {
-		s, whole := Subject(0, names[0], names[1])
+		s, whole := Of(0, names[0], names[1])
 		if whole || len(s) > maxSubject || strings.Count(s, ".") != 3 || seen[s] || !strings.Contains(s[len(s)-34:], cut) {
 			t.Errorf("subject %q of %d bytes, whole %v, seen %v", s, len(s), whole, seen[s])
 		}
-		if _, _, _, ok := ParseSubject(s); ok {
+		if _, _, _, ok := Parse(s); ok {
 			t.Errorf("%q was parsed", s)
 		}
 		seen[s] = true
@@ -53,7 +53,7 @@ func FuzzSubject(f *testing.F) {
 		if part < 0 || part > 0 && part >= partitions {
 			t.Fatalf("partition %d of %d", part, partitions)
 		}
-		s, whole := Subject(part, cluster, node)
+		s, whole := Of(part, cluster, node)
 		tokens := strings.Split(s, ".")
 		if len(s) > maxSubject || len(tokens) != 4 || strings.ContainsAny(s, " \t\r\n*>") {
 			t.Fatalf("bad subject %q", s)
@@ -63,12 +63,12 @@ func FuzzSubject(f *testing.F) {
 				t.Fatalf("empty token in %q", s)
 			}
 		}
-		p, c, n, ok := ParseSubject(s)
+		p, c, n, ok := Parse(s)
 		if ok != whole || ok && (p != part || c != cluster || n != node) {
-			t.Fatalf("Subject(%d, %q, %q) = %q, parsed as %d, %q, %q, %v", part, cluster, node, s, p, c, n, ok)
+			t.Fatalf("Of(%d, %q, %q) = %q, parsed as %d, %q, %q, %v", part, cluster, node, s, p, c, n, ok)
 		}
 		for _, name := range []string{cluster, node} { // as in headers
-			if got, ok := parseToken(string(appendToken(nil, name))); !ok || got != name {
+			if got, ok := ParseToken(string(AppendToken(nil, name))); !ok || got != name {
 				t.Fatalf("%q is %q after escaping", name, got)
 			}
 		}
@@ -76,16 +76,16 @@ func FuzzSubject(f *testing.F) {
 }
 
 // FuzzParseSubject: no two subjects mean the same names.
-func FuzzParseSubject(f *testing.F) {
+func FuzzParse(f *testing.F) {
 	f.Add("apmon.0.C.N")
 	f.Add("apmon.0.%.%2E")
 	f.Add("apmon.0.%4.%41")
 	f.Fuzz(func(t *testing.T, s string) {
-		part, cluster, node, ok := ParseSubject(s)
+		part, cluster, node, ok := Parse(s)
 		if !ok {
 			return
 		}
-		if again, whole := Subject(part, cluster, node); whole && again != s {
+		if again, whole := Of(part, cluster, node); whole && again != s {
 			t.Errorf("%q and %q are both %q, %q", s, again, cluster, node)
 		}
 	})
@@ -104,53 +104,11 @@ func TestPartition(t *testing.T) {
 	}
 	var count [8]int
 	for i := range 8000 {
-		count[Partition("MySite_Nodes", nodeName(i), len(count))]++
+		count[Partition("MySite_Nodes", fmt.Sprintf("lxb%04d.example.org", i), len(count))]++
 	}
 	for part, n := range count {
 		if n < 800 || n > 1200 {
 			t.Errorf("%d of 8000 nodes are in partition %d of 8", n, part)
 		}
-	}
-}
-
-// TestMessageID: the id depends on instance, sequence number and body, and on nothing that
-// differs between the destinations of a client.
-func TestMessageID(t *testing.T) {
-	t.Parallel()
-	id := func(raw []byte) string {
-		p := packet(raw)
-		return messageID(p.Raw, p.Datagram)
-	}
-	first := id(datagram("", 17, 1, "C", "N"))
-	if want := "17-1-"; !strings.HasPrefix(first, want) || len(first) != len(want)+11 {
-		t.Errorf("id %q", first)
-	}
-	if other := id(datagram("a password of any length", 17, 1, "C", "N")); other != first {
-		t.Errorf("%q and %q differ by the password alone", first, other)
-	}
-	for _, other := range [][]byte{
-		datagram("", 18, 1, "C", "N"), datagram("", 17, 2, "C", "N"),
-		datagram("", 17, 1, "D", "N"), datagram("", 17, 1, "C", "M"),
-	} {
-		if got := id(other); got == first {
-			t.Errorf("%q is the id of two datagrams", got)
-		}
-	}
-}
-
-// TestOrigin: sender and time survive the headers to the nanosecond; a message of another
-// program has the time when it was stored.
-func TestOrigin(t *testing.T) {
-	t.Parallel()
-	p := packet(datagram("", 1, 1, "C", "N"))
-	var s slot
-	s.fill(p, p.Received, 1, new(stamp))
-	from, received := origin(s.header, time.Time{})
-	if from != p.From || !received.Equal(p.Received) {
-		t.Errorf("%v %v, want %v %v", from, received, p.From, p.Received)
-	}
-	stored := time.Unix(1e9, 0)
-	if from, received := origin(nil, stored); from.IsValid() || received != stored {
-		t.Errorf("without headers: %v %v", from, received)
 	}
 }

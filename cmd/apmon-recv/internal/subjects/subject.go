@@ -1,4 +1,6 @@
-package nats
+// Package subjects makes the subjects of datagrams in NATS, and the partitions that they belong
+// to.
+package subjects
 
 import (
 	"crypto/sha256"
@@ -9,8 +11,8 @@ import (
 )
 
 const (
-	// root is the first token of every subject.
-	root = "apmon"
+	// Root is the first token of every subject.
+	Root = "apmon"
 
 	// maxSubject is the length in bytes of the longest subject. The server closes a
 	// connection whose control line (subject, reply subject and sizes) exceeds 4 KB.
@@ -39,27 +41,27 @@ func Partition(cluster, node string, n int) int {
 	return int(h.Sum64() % uint64(n))
 }
 
-// Subject returns the subject apmon.PART.CLUSTER.NODE of the datagrams of a node.
+// Of returns the subject apmon.PART.CLUSTER.NODE of the datagrams of a node.
 //
 // A name is escaped so that it is one token: bytes that are not printable ASCII (blanks,
 // control characters, everything above 0x7E) and the characters . * > % become % and two
-// upper-case hexadecimal digits, as in a URL. An empty name is a single %. [ParseSubject] is
+// upper-case hexadecimal digits, as in a URL. An empty name is a single %. [Parse] is
 // the reverse.
 //
 // If the subject were longer than 1024 bytes, the escaped names are cut to 448 bytes each and
 // NODE ends in %~ and 32 hexadecimal digits of a hash of both names. Whole is then false, and
 // the names travel in headers.
-func Subject(part int, cluster, node string) (subject string, whole bool) {
-	b := make([]byte, 0, len(root)+8+len(cluster)+len(node)+16)
-	b = append(b, root...)
+func Of(part int, cluster, node string) (subject string, whole bool) {
+	b := make([]byte, 0, len(Root)+8+len(cluster)+len(node)+16)
+	b = append(b, Root...)
 	b = append(b, '.')
 	b = strconv.AppendInt(b, int64(part), 10)
 	b = append(b, '.')
 	names := len(b)
-	b = appendToken(b, cluster)
+	b = AppendToken(b, cluster)
 	middle := len(b)
 	b = append(b, '.')
-	b = appendToken(b, node)
+	b = AppendToken(b, node)
 	if len(b) <= maxSubject {
 		return string(b), true
 	}
@@ -89,7 +91,8 @@ func plain(c byte) bool {
 	return c > ' ' && c < 0x7F && c != '.' && c != '*' && c != '>' && c != '%'
 }
 
-func appendToken(b []byte, name string) []byte {
+// AppendToken appends a name, escaped so that it is one token of a subject.
+func AppendToken(b []byte, name string) []byte {
 	if name == "" {
 		return append(b, empty...)
 	}
@@ -103,9 +106,9 @@ func appendToken(b []byte, name string) []byte {
 	return b
 }
 
-// parseToken reverses appendToken. It returns false for a token that appendToken does not
+// ParseToken reverses AppendToken. It returns false for a token that AppendToken does not
 // write.
-func parseToken(token string) (name string, ok bool) {
+func ParseToken(token string) (name string, ok bool) {
 	if token == empty {
 		return "", true
 	}
@@ -132,21 +135,21 @@ func parseToken(token string) (name string, ok bool) {
 	return string(b), token != ""
 }
 
-// ParseSubject returns the partition and the names of a subject that [Subject] returned as
+// Parse returns the partition and the names of a subject that [Of] returned as
 // whole; ok is false for any other.
-func ParseSubject(subject string) (part int, cluster, node string, ok bool) {
+func Parse(subject string) (part int, cluster, node string, ok bool) {
 	tokens := strings.Split(subject, ".")
-	if len(tokens) != 4 || tokens[0] != root {
+	if len(tokens) != 4 || tokens[0] != Root {
 		return 0, "", "", false
 	}
 	part, err := strconv.Atoi(tokens[1])
 	if err != nil || part < 0 || strconv.Itoa(part) != tokens[1] {
 		return 0, "", "", false
 	}
-	cluster, ok = parseToken(tokens[2])
+	cluster, ok = ParseToken(tokens[2])
 	if !ok {
 		return 0, "", "", false
 	}
-	node, ok = parseToken(tokens[3])
+	node, ok = ParseToken(tokens[3])
 	return part, cluster, node, ok
 }
