@@ -209,6 +209,13 @@ func (q *Queue) Close() {
 	wake(q.room)
 }
 
+// Closed reports whether the queue was closed.
+func (q *Queue) Closed() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.closed
+}
+
 // Len returns the number of datagrams in the queue and of bytes of memory that they take,
 // with those that were taken and not yet released.
 func (q *Queue) Len() (count, bytes int) {
