@@ -137,6 +137,9 @@ func (f *flagSettings) load(c *cli.Context) (settings, error) {
 			return s, command.Errorf(command.Usage, "--%s does nothing without --%s", name, of)
 		}
 	}
+	if c.IsSet("sockets") && s.Sockets == 0 { // in the file it is the default
+		return s, command.Errorf(command.Usage, "--sockets: 0 is not between 1 and 64")
+	}
 	if err := s.check(); err != nil { // of a flag: the file alone was checked before
 		return s, command.Errorf(command.Usage, "--%w", err)
 	}
@@ -167,7 +170,7 @@ the configuration names, but asks no server.`,
 				}
 				for _, o := range s.outputs() { // some read files
 					if _, err := o.make(); err != nil {
-						return command.Errorf(command.Config, "%s: %s: %w", file, o.key, err)
+						return outputError(file+": "+o.key, err)
 					}
 				}
 			}

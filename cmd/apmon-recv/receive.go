@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -38,6 +39,7 @@ func listen(ctx context.Context, o listenOptions, stdout, stderr io.Writer) erro
 		return err
 	}
 	br := newBridge(stdout, command.NewLogger(stderr, "apmon-recv", slog.LevelInfo, false))
+	br.start = s
 	ro, err := receiverOptions(s, br.log)
 	if err != nil {
 		return err
@@ -63,7 +65,7 @@ func listen(ctx context.Context, o listenOptions, stdout, stderr io.Writer) erro
 // receiverOptions returns the options of the receiver. It reads the files of the password and
 // of the access rules.
 func receiverOptions(s settings, log *slog.Logger) (receiver.Options, error) {
-	o := receiver.Options{Sockets: s.Sockets, FloodLimit: s.FloodLimit}
+	o := receiver.Options{Sockets: cmp.Or(s.Sockets, receiver.DefaultSockets()), FloodLimit: s.FloodLimit}
 	if s.PasswordFile != "" {
 		password, err := readPassword(s.PasswordFile)
 		if err != nil {
@@ -82,7 +84,7 @@ func readAccess(name string, log *slog.Logger) (*receiver.Access, error) {
 	if name == "" {
 		return nil, nil
 	}
-	f, err := os.Open(name)
+	f, err := openSettings(name)
 	if err != nil {
 		return nil, command.Errorf(command.NoInput, "--access: %w", err)
 	}
