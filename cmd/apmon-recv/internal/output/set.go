@@ -68,7 +68,7 @@ func (s *Set) Offer(p *receiver.Packet) {
 	}
 	s.each(l, func(r *running) bool {
 		if r.in.queue.Offer(item(p)) == 1 {
-			r.in.taken(1)
+			r.in.taken.Add(1)
 			return true
 		}
 		if r.in.queue.Closed() {
@@ -88,7 +88,7 @@ func (s *Set) Put(ctx context.Context, p *receiver.Packet) bool {
 	}
 	s.each(l, func(r *running) bool {
 		if r.in.queue.Put(ctx, item(p)) {
-			r.in.taken(1)
+			r.in.taken.Add(1)
 			return true
 		}
 		return ctx.Err() != nil

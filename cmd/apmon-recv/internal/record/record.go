@@ -143,7 +143,10 @@ func (o *Output) Run(ctx context.Context, in *output.In) error {
 	if o.compressed() {
 		atLeast, within = 1<<12, flushInterval
 	}
-	var buf []byte
+	var (
+		buf    []byte
+		sender lines.Sender
+	)
 	for in.Take(ctx, atLeast, within) {
 		buf = buf[:0]
 		n := 0 // lines in buf
@@ -152,7 +155,7 @@ func (o *Output) Run(ctx context.Context, in *output.In) error {
 			if d == nil {
 				d = p.Refused
 			}
-			buf = append(lines.AppendJSON(buf, p.Received, p.From.String(), d, p.Err), '\n')
+			buf = append(lines.AppendJSON(buf, p.Received, sender.Text(p.From), d, p.Err), '\n')
 			if n++; len(buf) >= 256<<10 {
 				o.write(buf, n)
 				buf, n = buf[:0], 0
