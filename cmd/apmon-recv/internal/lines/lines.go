@@ -21,7 +21,8 @@ type Sender struct {
 	text []byte
 }
 
-// Text returns an address as text, which is valid until the next call.
+// Text returns an address as text, which is valid until the next call; it is empty for an invalid
+// address.
 func (s *Sender) Text(from netip.AddrPort) string {
 	if from != s.last || s.text == nil {
 		s.last, s.text = from, from.AppendTo(s.text[:0])
