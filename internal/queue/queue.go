@@ -112,11 +112,16 @@ func (q *Queue) Put(ctx context.Context, it Item) bool {
 func (q *Queue) put(it *Item) bool {
 	count := len(q.queued.Items) + q.takenCount
 	size := len(it.Data) + overhead
+	held := len(q.queued.chunks)
+	fresh := held == 0 || q.used+len(it.Data) > chunkSize
+	if fresh && held > 0 {
+		size += chunkSize - q.used // is lost: up to half of the memory if all are long
+	}
 	if q.closed || len(it.Data) > chunkSize ||
 		count > 0 && (count >= q.maxCount || q.queued.bytes+q.takenBytes+size > q.maxBytes) {
 		return false
 	}
-	if len(q.queued.chunks) == 0 || q.used+len(it.Data) > chunkSize {
+	if fresh {
 		q.queued.chunks = append(q.queued.chunks, chunks.Get().(*[chunkSize]byte))
 		q.used = 0
 	}
