@@ -143,6 +143,9 @@ func (q *Queue) Take(ctx context.Context, b *Batch, atLeast int, within time.Dur
 	var late <-chan time.Time
 	waited := false
 	for {
+		if ctx.Err() != nil { // also if there are items
+			return false
+		}
 		q.mu.Lock()
 		n := len(q.queued.Items)
 		if n > 0 && (n >= atLeast || n >= q.maxCount || waited || q.closed) {

@@ -322,3 +322,19 @@ func TestBoundOfLongDatagrams(t *testing.T) {
 		t.Errorf("%d chunks", n)
 	}
 }
+
+// A reader whose context has ended gets nothing more, although there is something.
+func TestTakeAfterTheEnd(t *testing.T) {
+	t.Parallel()
+	q := New(10, 1<<20)
+	q.Offer(items(0, 3, 100)...)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var b Batch
+	if q.Take(ctx, &b, 1, 0) || len(b.Items) != 0 {
+		t.Errorf("%d items", len(b.Items))
+	}
+	if n, _ := q.Len(); n != 3 {
+		t.Errorf("%d items are left", n)
+	}
+}

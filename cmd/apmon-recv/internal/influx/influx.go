@@ -188,6 +188,10 @@ func (o *Output) Run(ctx context.Context, in *output.In) error {
 			if len(b.ends) == maxLines || len(b.body) >= maxBody {
 				o.deliver(ctx, in, b)
 				b.reset()
+				if ctx.Err() != nil {
+					in.Drop(output.Stopped, p.Waiting)
+					break
+				}
 			}
 		}
 		o.deliver(ctx, in, b)

@@ -254,7 +254,11 @@ func (s *Set) Reopen() {
 func (s *Set) Close(ctx context.Context) []Stats {
 	last := s.get().running
 	s.Swap(ctx, nil, nil)
-	return stats(last)
+	all := stats(last)
+	for i := range all {
+		all[i].Queued, all[i].QueuedBytes = 0, 0 // it is in Dropped now
+	}
+	return all
 }
 
 // Stats returns the counts of each output, in the order of the set.

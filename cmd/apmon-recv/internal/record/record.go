@@ -159,6 +159,10 @@ func (o *Output) Run(ctx context.Context, in *output.In) error {
 			if n++; len(buf) >= 256<<10 {
 				o.write(buf, n)
 				buf, n = buf[:0], 0
+				if ctx.Err() != nil {
+					in.Drop(output.Stopped, p.Waiting)
+					break
+				}
 			}
 		}
 		o.write(buf, n)

@@ -51,7 +51,7 @@ func TestPipe(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	all := r.Close(ctx)
-	if n := all[0].Sent + all[0].Dropped[WriteFailed] + all[0].Dropped[output.Stopped]; n != all[0].Taken {
+	if n := all[0].Sent + all[0].Dropped[WriteFailed] + all[0].Dropped[output.Stopped]; n != all[0].Taken || all[0].Queued != 0 {
 		t.Errorf("%d datagrams accounted for: %+v", n, all[0])
 	}
 	testkit.Eventually(t, "the end", func() bool {
