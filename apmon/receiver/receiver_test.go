@@ -354,7 +354,7 @@ func TestSlowHandlerLosesAreCounted(t *testing.T) {
 	}{
 		{"by count", Options{QueueLen: 11}, 100, 10},
 		{"by bytes", Options{QueueBytes: 11 * 1200}, 1000, 10},
-		{"by bytes of large ones", Options{QueueBytes: 4 * 61_000}, 60000, 3},
+		{"by bytes of large ones", Options{QueueBytes: 4*61_000 + 12_000}, 60000, 3},
 		{"one always fits", Options{QueueBytes: 1}, 1000, 0},
 		{"all fit", Options{}, 1000, 99},
 	} {

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"os"
@@ -30,8 +31,9 @@ type bridge struct {
 	// Those of the settings at the start.
 	consumers []*nats.Consumer
 
+	start settings // those that the program has begun with
+
 	mu       sync.Mutex
-	settings settings
 	reloaded time.Time             // when settings were put in force
 	reloadOK bool                  // the last attempt to read them succeeded
 	outputs  map[any]output.Output // by their options
@@ -83,7 +85,7 @@ func (b *bridge) apply(ctx context.Context, s settings) error {
 		if out == nil {
 			var err error
 			if out, err = o.make(); err != nil {
-				return command.Errorf(command.Config, "%s: %w", o.key, err)
+				return outputError(o.key, err)
 			}
 		}
 		outputs[o.options] = out
@@ -97,12 +99,22 @@ func (b *bridge) apply(ctx context.Context, s settings) error {
 		sinks = append(sinks, output.LastValues{Store: b.web.store})
 	}
 	b.filter.Store(filter.New(s.Filter))
-	b.settings, b.outputs = s, outputs
+	b.outputs = outputs
 	b.reloaded, b.reloadOK = time.Now(), true
-	ending, cancel := context.WithTimeout(ctx, drainTime)
+	// The end of the program does not take from outputs the time that they would have.
+	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
 	defer cancel()
 	b.set.Swap(ending, list, sinks)
 	return nil
+}
+
+// outputError returns the error of an output that cannot be made.
+func outputError(key string, err error) error {
+	code := command.Config
+	if path := (*os.PathError)(nil); errors.As(err, &path) {
+		code = command.NoInput
+	}
+	return command.Errorf(code, "%s: %w", key, err)
 }
 
 // outputFailed ends the program if standard output cannot be written.
@@ -142,26 +154,39 @@ func (b *bridge) close() ([]output.Stats, error) {
 // onSignals reloads the settings on SIGHUP, and logs the state of the outputs on SIGUSR1,
 // until the returned function is called.
 func (b *bridge) onSignals(ctx context.Context, r *receiver.Receiver, load func() (settings, error)) (stop func()) {
-	signals := make(chan os.Signal, 1)
-	signal.Notify(signals, reloadSignals...)
+	// One of each kind may wait while a reload takes its time.
+	reloads, states := make(chan os.Signal, 1), make(chan os.Signal, 1)
+	for _, s := range reloadSignals {
+		signal.Notify(reloads, s)
+	}
+	for _, s := range stateSignals {
+		signal.Notify(states, s)
+	}
 	done := make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		for {
 			select {
-			case s := <-signals:
-				if isStatusSignal(s) {
-					b.logState(r)
-				} else {
-					b.reload(ctx, r, load)
-				}
+			case <-reloads:
+				b.reload(ctx, r, load)
+			case <-done:
+				return
+			}
+		}
+	})
+	wg.Go(func() {
+		for {
+			select {
+			case <-states:
+				b.logState(r)
 			case <-done:
 				return
 			}
 		}
 	})
 	return func() {
-		signal.Stop(signals)
+		signal.Stop(reloads)
+		signal.Stop(states)
 		close(done)
 		wg.Wait()
 	}
@@ -176,10 +201,7 @@ func (b *bridge) reload(ctx context.Context, r *receiver.Receiver, load func() (
 		access, err = readAccess(s.Access, b.log)
 	}
 	if err == nil {
-		b.mu.Lock()
-		old := b.settings
-		b.mu.Unlock()
-		for _, key := range s.needRestart(old) {
+		for _, key := range s.needRestart(b.start) {
 			b.log.Warn("this setting changes with a restart", "setting", key)
 		}
 		err = b.apply(ctx, s)

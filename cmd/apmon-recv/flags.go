@@ -173,6 +173,9 @@ func (f *flagSettings) load(c *cli.Context) (settings, error) {
 	if err := f.useless(c, &s); err != nil {
 		return s, err
 	}
+	if c.IsSet("sockets") && s.Sockets == 0 { // in the file it is the default
+		return s, command.Errorf(command.Usage, "--sockets: 0 is not between 1 and 64")
+	}
 	if err := s.check(); err != nil { // of a flag: the file alone was checked before
 		return s, command.Errorf(command.Usage, "--%w", err)
 	}
@@ -227,7 +230,7 @@ the configuration names, but asks no server.`,
 				}
 				for _, o := range s.outputs(nil) { // some read files
 					if _, err := o.make(); err != nil {
-						return command.Errorf(command.Config, "%s: %s: %w", file, o.key, err)
+						return outputError(file+": "+o.key, err)
 					}
 				}
 			}

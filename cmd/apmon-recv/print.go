@@ -62,9 +62,10 @@ func (p *printer) Name() string { return streamName }
 
 // Run implements [output.Output]. It returns the first error of a write.
 func (p *printer) Run(ctx context.Context, in *output.In) error {
+	var sender lines.Sender
 	for in.Take(ctx, 1, 0) {
 		for pk := range in.Packets() {
-			p.print(pk.Received, pk.From.String(), cmp.Or(pk.Datagram, pk.Refused), pk.Err)
+			p.print(pk.Received, sender.Text(pk.From), cmp.Or(pk.Datagram, pk.Refused), pk.Err)
 		}
 		// Datagrams are visible at once, and a burst needs few writes.
 		p.flush()

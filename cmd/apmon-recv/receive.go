@@ -39,6 +39,7 @@ func listen(ctx context.Context, o listenOptions, stdout, stderr io.Writer) erro
 		return err
 	}
 	br := newBridge(stdout, command.NewLogger(stderr, "apmon-recv", slog.LevelInfo, false))
+	br.start = s
 	ro, err := receiverOptions(s, br.log)
 	if err != nil {
 		return err
@@ -101,7 +102,7 @@ func readAccess(name string, log *slog.Logger) (*receiver.Access, error) {
 	if name == "" {
 		return nil, nil
 	}
-	f, err := os.Open(name)
+	f, err := openSettings(name)
 	if err != nil {
 		return nil, command.Errorf(command.NoInput, "--access: %w", err)
 	}
@@ -157,7 +158,7 @@ func receive(ctx context.Context, r *receiver.Receiver, o listenOptions, br *bri
 			}
 		})
 	}
-	waitConsumers, err := br.consume(serving, br.settings, func(ctx context.Context, p *receiver.Packet) bool {
+	waitConsumers, err := br.consume(serving, br.start, func(ctx context.Context, p *receiver.Packet) bool {
 		done, ok := counter.take(p)
 		defer done()
 		return !ok || br.put(ctx, p)

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"os"
 	"slices"
 	"strconv"
+	"syscall"
 	"time"
 
 	"go.yaml.in/yaml/v3"
@@ -71,7 +73,7 @@ func (s *settings) readChecked(name string) error {
 
 // read adds the settings of a configuration file.
 func (s *settings) read(name string) error {
-	f, err := os.Open(name)
+	f, err := openSettings(name)
 	if err != nil {
 		return command.Errorf(command.NoInput, "--config: %w", err)
 	}
@@ -83,6 +85,13 @@ func (s *settings) read(name string) error {
 	if len(b) > maxConfig {
 		return command.Errorf(command.Config, "%s: longer than %d bytes", name, maxConfig)
 	}
+	if st, err := f.Stat(); len(b) == 0 && err == nil && st.Mode().Type() == fs.ModeNamedPipe {
+		// On SIGHUP a pipe that was read before has nothing more.
+		return command.Errorf(command.NoInput, "--config: %s is a pipe without content", name)
+	}
+	if err := checkKeys(b); err != nil {
+		return command.Errorf(command.Config, "%s: %w", name, err)
+	}
 	d := yaml.NewDecoder(bytes.NewReader(b))
 	d.KnownFields(true)
 	if err := d.Decode(s); err != nil && !errors.Is(err, io.EOF) { // an empty file
@@ -90,6 +99,41 @@ func (s *settings) read(name string) error {
 	}
 	if d.Decode(new(any)) != io.EOF {
 		return command.Errorf(command.Config, "%s: more than one document", name)
+	}
+	return nil
+}
+
+// openSettings opens a file of settings for reading. It waits at most settingsTime for what comes
+// from a pipe, and not at all for its writer: a reload must not hang.
+func openSettings(name string) (*os.File, error) {
+	f, err := os.OpenFile(name, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err == nil {
+		_ = f.SetReadDeadline(time.Now().Add(settingsTime)) // an error if it is no pipe
+	}
+	return f, err
+}
+
+// settingsTime is the longest time for reading settings from a pipe.
+const settingsTime = 5 * time.Second
+
+// maxKeys is the number of keys that one mapping may have. The library compares each key with
+// each other one.
+const maxKeys = 1000
+
+// checkKeys returns an error if a mapping has more keys than maxKeys, and what the library
+// returns if it cannot parse the file.
+func checkKeys(b []byte) error {
+	var root yaml.Node
+	if err := yaml.Unmarshal(b, &root); err != nil {
+		return err
+	}
+	nodes := []*yaml.Node{&root}
+	for len(nodes) > 0 {
+		n := nodes[len(nodes)-1]
+		nodes = append(nodes[:len(nodes)-1], n.Content...)
+		if n.Kind == yaml.MappingNode && len(n.Content)/2 > maxKeys {
+			return fmt.Errorf("line %d: more than %d keys", n.Line, maxKeys)
+		}
 	}
 	return nil
 }

@@ -2,7 +2,9 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/apmon-go/apmon/apmon/apmontest"
+	"github.com/apmon-go/apmon/apmon/receiver"
 	"github.com/apmon-go/apmon/internal/testkit"
 	"github.com/apmon-go/apmon/xdr"
 )
@@ -44,18 +47,22 @@ func TestCheckCommand(t *testing.T) {
 		{"record: [{file: a}, {file: a}]\n", 78, "record: number 2 goes where another one does"},
 		{"record: [{file: a, size: x}]\n", 78, `"x" is not a size`},
 		{"influx: [{url: 'http://u:s3cret@h'}]\n", 78, "influx: url: http://h has no path"},
-		{"influx: [{url: 'http://h/write?db=D', token-file: /nowhere}]\n", 78, "influx: token-file: open /nowhere: no such file"},
+		{"influx: [{url: 'http://h/write?db=D', token-file: /nowhere}]\n", 66, "influx: token-file: open /nowhere: no such file"},
 		{"relay: [{to: 'h s3cret'}]\n", 78, "relay: to: h:8884 has a password"},
 		{"access: /nowhere\n", 66, "open /nowhere: no such file"},
 		{"password-file: /nowhere\n", 66, "open /nowhere: no such file"},
 		{"a: b: c\n", 78, "yaml: "},
+		// The library would need minutes, or all memory.
+		{strings.Repeat("a: 1\n", 200_000), 78, "line 1: more than 1000 keys"},
+		{"relay: [{" + strings.Repeat("a: 1, ", 200_000) + "}]\n", 78, "line 1: more than 1000 keys"},
+		{strings.Repeat("[", 1<<20), 78, "yaml: exceeded max depth"},
 		{"---\nlisten: ':0'\n---\nlisten: ':1'\n", 78, "more than one document"},
 	} {
 		name := write(t, dir, fmt.Sprintf("%d.yaml", i), c.config)
 		var out, errs bytes.Buffer
 		code := run(t.Context(), []string{"apmon-recv", "check", "--config", name}, nil, nil, &out, &errs)
 		if code != c.code || !strings.Contains(errs.String(), c.want) || strings.Contains(errs.String(), "s3cret") || (c.want == "") != (out.String() == name+": ok\n") {
-			t.Errorf("%s: exit code %d\n%s%s", c.config, code, out.String(), errs.String())
+			t.Errorf("%.200s: exit code %d\n%s%s", c.config, code, out.String(), errs.String())
 		}
 	}
 }
@@ -121,7 +128,8 @@ func TestReload(t *testing.T) {
 	testkit.Eventually(t, "a line", func() bool { return lines(first) == 1 })
 	write(t, dir, "c.yaml", "access: "+access+"\nrecord: [{file: "+first+"}, {file: "+second+"}]\nflood-limit: 100\n")
 	hangup("configuration in force")
-	if !strings.Contains(log.String(), "setting=flood-limit") {
+	hangup("configuration in force")
+	if strings.Count(log.String(), "setting=flood-limit") != 2 { // also if it was in the file before
 		t.Errorf("no word about the setting that changes with a restart: %s", log)
 	}
 	s.send(datagram(2, xdr.Int("x", 1)))
@@ -144,4 +152,35 @@ func TestReload(t *testing.T) {
 	if code := s.end(); code != 0 {
 		t.Errorf("exit code %d: %s", code, log)
 	}
+}
+
+func TestDefaultSockets(t *testing.T) {
+	t.Parallel()
+	for sockets, want := range map[int]int{0: receiver.DefaultSockets(), 3: 3} {
+		if o, err := receiverOptions(settings{Sockets: sockets}, nil); err != nil || o.Sockets != want {
+			t.Errorf("%d sockets: %d, %v", sockets, o.Sockets, err)
+		}
+	}
+}
+
+// blocked is standard output that nobody reads: a write does not return until the test ends.
+type blocked struct{ end context.Context }
+
+func (b blocked) Write([]byte) (int, error) {
+	<-b.end.Done()
+	return 0, io.ErrClosedPipe
+}
+
+// If standard output blocks, one signal ends the program in time.
+func TestEndsWhileStandardOutputBlocks(t *testing.T) {
+	t.Parallel()
+	rec := filepath.Join(t.TempDir(), "rec.jsonl")
+	s := begin(t, blocked{t.Context()}, "--format", "json", "--record", rec)
+	s.send(datagram(1, xdr.Int("x", 1)))
+	testkit.Eventually(t, "a line", func() bool {
+		b, _ := os.ReadFile(rec)
+		return len(b) > 0
+	})
+	s.cancel()
+	s.wants(0, "^$", `output="standard output" lost=1\n(?s:.*)record .*: 1 sent, 0 waiting, 0 lost`)
 }

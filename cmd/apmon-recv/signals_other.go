@@ -7,8 +7,9 @@ import (
 	"syscall"
 )
 
-// reloadSignals is the one signal that reloads the settings; no system without SIGUSR1
-// sends it.
-var reloadSignals = []os.Signal{syscall.SIGHUP}
-
-func isStatusSignal(os.Signal) bool { return false }
+// reloadSignals is the one signal that reloads the settings, and stateSignals is empty; no
+// system without SIGUSR1 sends either.
+var (
+	reloadSignals = []os.Signal{syscall.SIGHUP}
+	stateSignals  []os.Signal
+)

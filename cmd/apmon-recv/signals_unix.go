@@ -7,8 +7,8 @@ import (
 	"syscall"
 )
 
-// reloadSignals are SIGHUP, which reloads the settings, and the signal of isStatusSignal.
-var reloadSignals = []os.Signal{syscall.SIGHUP, syscall.SIGUSR1}
-
-// isStatusSignal reports whether a signal asks for the state of the outputs.
-func isStatusSignal(s os.Signal) bool { return s == syscall.SIGUSR1 }
+// reloadSignals reload the settings, and stateSignals ask for the state of the outputs.
+var (
+	reloadSignals = []os.Signal{syscall.SIGHUP}
+	stateSignals  = []os.Signal{syscall.SIGUSR1}
+)

@@ -115,11 +115,16 @@ func (q *Queue) Put(ctx context.Context, it Item) bool {
 func (q *Queue) put(it *Item) bool {
 	count := len(q.queued.Items) + q.takenCount
 	size := len(it.Data) + overhead
+	held := len(q.queued.chunks)
+	fresh := held == 0 || q.used+len(it.Data) > chunkSize
+	if fresh && held > 0 {
+		size += chunkSize - q.used // is lost: up to half of the memory if all are long
+	}
 	if q.closed || len(it.Data) > chunkSize ||
 		count > 0 && (count >= q.maxCount || q.queued.bytes+q.takenBytes+size > q.maxBytes) {
 		return false
 	}
-	if len(q.queued.chunks) == 0 || q.used+len(it.Data) > chunkSize {
+	if fresh {
 		q.queued.chunks = append(q.queued.chunks, chunks.Get().(*[chunkSize]byte))
 		q.used = 0
 	}
@@ -142,6 +147,9 @@ func (q *Queue) Take(ctx context.Context, b *Batch, atLeast int, within time.Dur
 	var late <-chan time.Time
 	waited := false
 	for {
+		if ctx.Err() != nil { // also if there are items
+			return false
+		}
 		q.mu.Lock()
 		n := len(q.queued.Items)
 		if n > 0 && (n >= atLeast || n >= q.maxCount || waited || q.closed) {
@@ -220,6 +228,13 @@ func (q *Queue) Close() {
 	q.closed = true
 	wake(q.more)
 	wake(q.room)
+}
+
+// Closed reports whether the queue was closed.
+func (q *Queue) Closed() bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.closed
 }
 
 // Len returns the number of datagrams in the queue and of bytes of memory that they take,

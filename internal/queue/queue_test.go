@@ -90,7 +90,8 @@ func TestQueueIsBounded(t *testing.T) {
 			if got := q.Offer(items(0, 200, c.size)...); got != 0 {
 				t.Errorf("%d fit beside those that were taken", got)
 			}
-			if count, n := q.Len(); count != c.want || n != c.want*(c.size+overhead) {
+			atLeast := c.want * (c.size + overhead)
+			if count, n := q.Len(); count != c.want || n < atLeast || n > max(atLeast, c.bytes) {
 				t.Errorf("%d items of %d bytes", count, n)
 			}
 			q.Close()
@@ -307,4 +308,33 @@ func BenchmarkQueue(b *testing.B) {
 		q.Take(b.Context(), &batch, 1, 0)
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/32, "ns/item")
+}
+
+// The bound counts the memory, also of datagrams of which few fit into a chunk.
+func TestBoundOfLongDatagrams(t *testing.T) {
+	t.Parallel()
+	const bound = 64 * chunkSize
+	q := New(1<<20, bound)
+	long, short := make([]byte, 65507), make([]byte, 100)
+	for q.Offer(Item{Data: long}) == 1 && q.Offer(Item{Data: short}) == 1 {
+	}
+	if n := len(q.queued.chunks); n > 64 || n < 62 {
+		t.Errorf("%d chunks", n)
+	}
+}
+
+// A reader whose context has ended gets nothing more, although there is something.
+func TestTakeAfterTheEnd(t *testing.T) {
+	t.Parallel()
+	q := New(10, 1<<20)
+	q.Offer(items(0, 3, 100)...)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var b Batch
+	if q.Take(ctx, &b, 1, 0) || len(b.Items) != 0 {
+		t.Errorf("%d items", len(b.Items))
+	}
+	if n, _ := q.Len(); n != 3 {
+		t.Errorf("%d items are left", n)
+	}
 }

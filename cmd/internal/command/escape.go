@@ -1,6 +1,7 @@
 package command
 
 import (
+	"encoding/binary"
 	"fmt"
 	"io"
 	"unicode"
@@ -60,9 +61,21 @@ func (e *escaper) Write(b []byte) (int, error) {
 // plain returns the number of bytes at the beginning of b that are printable
 // ASCII, line ends or tabs. Nearly all output consists of them.
 func plain(b []byte) int {
-	for i, c := range b {
-		if (c < ' ' || c > '~') && c != '\n' && c != '\t' {
-			return i
+	for i := 0; i < len(b); {
+		// Eight bytes at a time: the high bit of a byte is set if it is below ' ', above
+		// '~', or next to such a byte.
+		for len(b)-i >= 8 {
+			const ones, high = 0x0101010101010101, 0x8080808080808080
+			w := binary.LittleEndian.Uint64(b[i:])
+			if (w|(w-ones*' ')|(w+ones))&high != 0 {
+				break
+			}
+			i += 8
+		}
+		for end := min(i+8, len(b)); i < end; i++ {
+			if c := b[i]; (c < ' ' || c > '~') && c != '\n' && c != '\t' {
+				return i
+			}
 		}
 	}
 	return len(b)

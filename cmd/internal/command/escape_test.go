@@ -3,6 +3,7 @@ package command_test
 import (
 	"bytes"
 	"encoding/hex"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -129,4 +130,35 @@ func TestNothingSteersTheTerminal(t *testing.T) {
 			t.Errorf("%q: %q reaches the terminal:\n%q", tt.args, r, out)
 		}
 	}
+}
+
+// Eight bytes at a time are looked at as one by one.
+func TestEscapeEveryByteAtEveryPlace(t *testing.T) {
+	t.Parallel()
+	for c := range 256 {
+		for place := range 17 {
+			text := bytes.Repeat([]byte("~ "), 12)[:20]
+			text[place] = byte(c)
+			var b bytes.Buffer
+			w := command.Escape(&b)
+			if _, err := w.Write(append(text, "\n"...)); err != nil {
+				t.Fatal(err)
+			}
+			want := string(text[:place]) + escaped(byte(c)) + string(text[place+1:]) + "\n"
+			if b.String() != want {
+				t.Fatalf("byte %#x at %d: %q, want %q", c, place, b.String(), want)
+			}
+		}
+	}
+}
+
+// escaped returns a single byte as Escape writes it.
+func escaped(c byte) string {
+	switch {
+	case c >= utf8.RuneSelf:
+		return fmt.Sprintf(`\x%02x`, c)
+	case c == '\n' || c == '\t' || c >= ' ' && c <= '~':
+		return string(rune(c))
+	}
+	return fmt.Sprintf(`\u%04x`, c)
 }

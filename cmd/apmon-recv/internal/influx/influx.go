@@ -12,6 +12,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -20,6 +21,8 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/output"
@@ -92,10 +95,12 @@ func (o Options) parse() (*url.URL, error) {
 
 // Output writes to a server.
 type Output struct {
-	name  string
-	url   string
-	user  *url.Userinfo
-	token string
+	name      string
+	url       string
+	user      *url.Userinfo
+	tokenFile string
+	token     atomic.Pointer[string]    // nil for none
+	in        atomic.Pointer[output.In] // while Run runs
 	// queryPassword is the parameter p of the URL, with which version 1 takes a password.
 	queryPassword string
 	gzip          bool
@@ -111,14 +116,12 @@ func New(o Options) (*Output, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := &Output{name: "influx " + u.Scheme + "://" + u.Host + u.Path, user: u.User, gzip: o.Gzip}
+	out := &Output{name: "influx " + u.Scheme + "://" + u.Host + u.Path, user: u.User, tokenFile: o.TokenFile, gzip: o.Gzip}
 	out.queryPassword = u.Query().Get("p")
 	u.User = nil
 	out.url = u.String()
-	if o.TokenFile != "" {
-		if out.token, err = conf.ReadPassword(o.TokenFile); err != nil {
-			return nil, fmt.Errorf("token-file: %w", err)
-		}
+	if err := out.readToken(); err != nil {
+		return nil, err
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.MaxResponseHeaderBytes = maxAnswer
@@ -129,6 +132,29 @@ func New(o Options) (*Output, error) {
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	return out, nil
+}
+
+// readToken reads the file of the token, if there is one.
+func (o *Output) readToken() error {
+	if o.tokenFile == "" {
+		return nil
+	}
+	token, err := conf.ReadPassword(o.tokenFile)
+	if err != nil {
+		return fmt.Errorf("token-file: %w", err)
+	}
+	o.token.Store(&token)
+	return nil
+}
+
+// Reopen reads the token again, which may have been replaced. If it cannot be read, the last one
+// stays.
+func (o *Output) Reopen() {
+	if err := o.readToken(); err != nil {
+		if in := o.in.Load(); in != nil {
+			in.Fails(err)
+		}
+	}
 }
 
 // Name implements [output.Output].
@@ -144,6 +170,7 @@ func (b *batch) reset() { b.body, b.ends = b.body[:0], b.ends[:0] }
 
 // Run implements [output.Output].
 func (o *Output) Run(ctx context.Context, in *output.In) error {
+	o.in.Store(in)
 	defer o.client.CloseIdleConnections()
 	var b batch
 	for in.Take(ctx, maxLines, sendInterval) {
@@ -161,6 +188,10 @@ func (o *Output) Run(ctx context.Context, in *output.In) error {
 			if len(b.ends) == maxLines || len(b.body) >= maxBody {
 				o.deliver(ctx, in, b)
 				b.reset()
+				if ctx.Err() != nil {
+					in.Drop(output.Stopped, p.Waiting)
+					break
+				}
 			}
 		}
 		o.deliver(ctx, in, b)
@@ -269,15 +300,16 @@ func (o *Output) post(ctx context.Context, body []byte) error {
 		password, _ := o.user.Password()
 		req.SetBasicAuth(o.user.Username(), password)
 	}
-	if o.token != "" {
-		req.Header.Set("Authorization", "Token "+o.token)
+	if token := o.token.Load(); token != nil {
+		req.Header.Set("Authorization", "Token "+*token)
 	}
 	resp, err := o.client.Do(req)
 	if err != nil {
 		if u := (*url.Error)(nil); errors.As(err, &u) {
 			err = u.Err // without the URL
 		}
-		return err
+		// An answer that is no HTTP is quoted in the error.
+		return errors.New(o.clean(err.Error()))
 	}
 	defer resp.Body.Close()
 	answer, _ := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
@@ -297,8 +329,11 @@ func (o *Output) compress(body []byte) []byte {
 	return o.packed.Bytes()
 }
 
-// dropped finds the number of lines that version 1 did not take.
-var dropped = regexp.MustCompile(`^\{"error":"partial write:.* dropped=(\d+)`)
+// dropped finds the number of lines that version 1 did not take. It is compiled when it is
+// needed, since most runs of the command do not.
+var dropped = sync.OnceValue(func() *regexp.Regexp {
+	return regexp.MustCompile(`^\{"error":"partial write:.* dropped=(\d+)`)
+})
 
 // answer returns the error that an answer stands for.
 func (o *Output) answer(resp *http.Response, body string) error {
@@ -312,7 +347,7 @@ func (o *Output) answer(resp *http.Response, body string) error {
 	switch resp.StatusCode {
 	case http.StatusBadRequest, http.StatusRequestEntityTooLarge, http.StatusUnprocessableEntity:
 		e := &refusedError{text, -1}
-		if m := dropped.FindStringSubmatch(body); m != nil {
+		if m := dropped().FindStringSubmatch(body); m != nil {
 			e.partial, _ = strconv.Atoi(m[1])
 		}
 		return e
@@ -321,13 +356,17 @@ func (o *Output) answer(resp *http.Response, body string) error {
 	return &busyError{text, time.Duration(min(max(after, 0), 3600)) * time.Second}
 }
 
-// clean returns the beginning of an answer for the log, on one line, without the secrets that
+// clean returns the beginning of an answer or error for the log, on one line, without the secrets that
 // a hostile server may have sent back.
 func (o *Output) clean(body string) string {
-	secrets := []string{o.token, o.queryPassword}
+	secrets := []string{o.queryPassword}
+	if token := o.token.Load(); token != nil {
+		secrets = append(secrets, *token)
+	}
 	if o.user != nil {
 		password, _ := o.user.Password()
-		secrets = append(secrets, password, o.user.String())
+		basic := base64.StdEncoding.EncodeToString([]byte(o.user.Username() + ":" + password))
+		secrets = append(secrets, basic, password, o.user.String())
 	}
 	for _, s := range secrets {
 		if s != "" {

@@ -358,3 +358,61 @@ func BenchmarkLine(b *testing.B) {
 		buf, _ = appendLine(buf[:0], &d, at)
 	}
 }
+
+// A server that sends back what it got, and no HTTP, does not bring secrets into the log.
+func TestEchoBetraysNothing(t *testing.T) {
+	t.Parallel()
+	token := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(token, []byte("s3cret-token\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, authorization := range []string{"Token s3cret-token", "Basic dXNlcjpwYXNz", "user:pass"} {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		go func() {
+			for {
+				c, err := l.Accept()
+				if err != nil {
+					return
+				}
+				_, _ = c.Read(make([]byte, 1<<16))
+				fmt.Fprintf(c, "%s\r\n\r\n", authorization)
+				c.Close()
+			}
+		}()
+		s := start(t, Options{URL: "http://user:pass@" + l.Addr().String() + "/write?db=D", TokenFile: token})
+		s.Put(t.Context(), packet(xdr.Datagram{Cluster: "C", Node: "N", Params: []xdr.Param{xdr.Int("x", 1)}}))
+		testkit.Eventually(t, "an error", func() bool { return s.Stats()[0].Error != "" })
+		if text := s.Stats()[0].Error; strings.Contains(text, "s3cret") || strings.Contains(text, "pass") || strings.Contains(text, "dXNlcjpwYXNz") {
+			t.Errorf("error %q", text)
+		}
+	}
+}
+
+// SIGHUP reads a new token. One that cannot be read leaves the last one.
+func TestNewToken(t *testing.T) {
+	t.Parallel()
+	token := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(token, []byte("first\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	tokens := make(chan string, 10)
+	base, _ := failingServer(t, func(_ int, w http.ResponseWriter, r *http.Request, _ string) {
+		tokens <- r.Header.Get("Authorization")
+		w.WriteHeader(http.StatusNoContent)
+	})
+	s := start(t, Options{URL: base + "/write?db=D", TokenFile: token})
+	for _, c := range []struct{ file, want string }{{"first\n", "Token first"}, {"second\n", "Token second"}, {"", "Token second"}} {
+		if err := os.WriteFile(token, []byte(c.file), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s.Reopen()
+		s.Put(t.Context(), packet(xdr.Datagram{Cluster: "C", Node: "N", Params: []xdr.Param{xdr.Int("x", 1)}}))
+		if got := <-tokens; got != c.want {
+			t.Errorf("%q, want %q", got, c.want)
+		}
+	}
+}

@@ -5,13 +5,30 @@ package lines
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
+	"unsafe"
 
 	"github.com/apmon-go/apmon/internal/safetext"
 	"github.com/apmon-go/apmon/xdr"
 )
+
+// Sender formats addresses of senders without allocation.
+type Sender struct {
+	last netip.AddrPort
+	text []byte
+}
+
+// Text returns an address as text, which is valid until the next call; it is empty for an invalid
+// address.
+func (s *Sender) Text(from netip.AddrPort) string {
+	if from != s.last || s.text == nil {
+		s.last, s.text = from, from.AppendTo(s.text[:0])
+	}
+	return unsafe.String(unsafe.SliceData(s.text), len(s.text))
+}
 
 // AppendJSON appends a datagram as a JSON object, without a line end: that of
 // [xdr.Datagram.AppendJSON], or of [xdr.AppendJSONError] if err is not nil, with the time of

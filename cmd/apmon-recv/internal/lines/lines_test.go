@@ -2,9 +2,11 @@ package lines
 
 import (
 	"errors"
+	"net/netip"
 	"testing"
 	"time"
 
+	"github.com/apmon-go/apmon/internal/testkit"
 	"github.com/apmon-go/apmon/xdr"
 )
 
@@ -64,5 +66,38 @@ func TestJSON(t *testing.T) {
 	got := string(AppendJSON(nil, time.Unix(5, 0), "h", nil, errors.New("bad")))
 	if want := `{"from":"h","error":"bad","offset":null,"received":5.000000}`; got != want {
 		t.Errorf("\n got %s\nwant %s", got, want)
+	}
+}
+
+func TestSender(t *testing.T) {
+	t.Parallel()
+	var s Sender
+	a, b := netip.MustParseAddrPort("192.0.2.1:8884"), netip.MustParseAddrPort("[2001:db8::1]:1")
+	for _, from := range []netip.AddrPort{{}, a, a, b, a, {}} {
+		want := ""
+		if from.IsValid() {
+			want = from.String()
+		}
+		if got := s.Text(from); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
+// A line costs no allocation.
+func TestLineAllocatesNothing(t *testing.T) {
+	d := xdr.Datagram{Version: "2.2.20_go", Instance: 17, Seq: 1, Cluster: "C", Node: "N", Params: []xdr.Param{
+		xdr.Float("x", 1), xdr.Float("y", 0.5), xdr.Int("i", 1), xdr.String("s", "RUNNING")}}
+	var (
+		s    Sender
+		from = [2]netip.AddrPort{netip.MustParseAddrPort("192.0.2.1:8884"), netip.MustParseAddrPort("192.0.2.2:8884")}
+		b    = make([]byte, 0, 1<<10)
+		n    int
+	)
+	if got := testing.AllocsPerRun(100, func() {
+		n++
+		b = AppendJSON(b[:0], time.Unix(1763735000, 0), s.Text(from[n%2]), &d, nil)
+	}); got != 0 && !testkit.Race {
+		t.Errorf("%v allocations", got)
 	}
 }

@@ -222,3 +222,105 @@ func TestLog(t *testing.T) {
 		}
 	})
 }
+
+// hanging is an output that does not return when its context ends, as one in a write to a full
+// pipe, until the gate opens.
+type hanging struct{ gate chan struct{} }
+
+func (hanging) Name() string { return "place" }
+
+func (h hanging) Run(ctx context.Context, in *In) error {
+	in.Take(ctx, 1, 0)
+	<-h.gate
+	return nil
+}
+
+// An output that hangs is left behind, and the next one that writes to the same place waits
+// until it has ended.
+func TestHangingOutput(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h, next := hanging{make(chan struct{})}, &collector{name: "place"}
+		var s Set
+		s.Swap(t.Context(), []Output{h}, nil)
+		s.Offer(packet(1))
+		began := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		s.Swap(ctx, []Output{next}, nil)
+		if took := time.Since(began); took > 5*time.Second+endTime {
+			t.Errorf("swapped after %v", took)
+		}
+		s.Offer(packet(2))
+		synctest.Wait()
+		if next.got() != 0 {
+			t.Error("two outputs write to one place")
+		}
+		close(h.gate)
+		synctest.Wait()
+		if next.got() != 1 {
+			t.Errorf("%d datagrams, want 1", next.got())
+		}
+		s.Close(t.Context())
+	})
+}
+
+func TestCloseLeavesHangingOutput(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		h := hanging{make(chan struct{})}
+		defer close(h.gate)
+		var s Set
+		s.Swap(t.Context(), []Output{h}, nil)
+		s.Offer(packet(1))
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		if all := s.Close(ctx); len(all) != 1 || all[0].Dropped[Stopped] != 1 {
+			t.Errorf("%+v", all)
+		}
+	})
+}
+
+// An output with the name of one that goes on does not wait for it.
+func TestOutputsOfOneName(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		a, b := &collector{name: "place"}, &collector{name: "place"}
+		var s Set
+		s.Swap(t.Context(), []Output{a}, nil)
+		s.Swap(t.Context(), []Output{a, b}, nil)
+		s.Offer(packet(1))
+		synctest.Wait()
+		if a.got() != 1 || b.got() != 1 {
+			t.Errorf("%d and %d datagrams", a.got(), b.got())
+		}
+		s.Close(t.Context())
+	})
+}
+
+// swapper is a sink that swaps the outputs, in the middle of an Offer.
+type swapper struct{ swap func() }
+
+func (s swapper) Offer(*receiver.Packet) { s.swap() }
+
+// A datagram that is on its way while the outputs are swapped reaches the new one once.
+func TestSwapLosesNothing(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		old, next, stays := &collector{name: "place"}, &collector{name: "place"}, &collector{name: "other"}
+		var s Set
+		s.Swap(t.Context(), []Output{old, stays}, []Sink{swapper{func() {
+			s.Swap(t.Context(), []Output{next, stays}, nil)
+		}}})
+		s.Offer(packet(1))
+		synctest.Wait()
+		if old.got() != 0 || next.got() != 1 || stays.got() != 1 {
+			t.Errorf("%d, %d and %d datagrams", old.got(), next.got(), stays.got())
+		}
+		for _, c := range s.Close(t.Context()) {
+			if c.Sent != 1 || len(c.Dropped) > 0 {
+				t.Errorf("%+v", c)
+			}
+		}
+	})
+}

@@ -19,6 +19,10 @@ const (
 	QueueBytes = 32 << 20 // bytes of memory
 )
 
+// endTime is how long an output may take to return after its context has ended. One that hangs
+// in a system call, such as a write to a full pipe, is left behind.
+const endTime = time.Second
+
 // Sink takes datagrams at once, in the goroutine that received them: it never waits.
 type Sink interface{ Offer(p *receiver.Packet) }
 
@@ -63,13 +67,17 @@ func (s *Set) Offer(p *receiver.Packet) {
 	for _, k := range l.sinks {
 		k.Offer(p)
 	}
-	for _, r := range l.running {
+	s.each(l, func(r *running) bool {
 		if r.in.queue.Offer(item(p)) == 1 {
-			r.in.taken(1)
-		} else {
-			r.in.Drop(QueueFull, 1)
+			r.in.taken.Add(1)
+			return true
 		}
-	}
+		if r.in.queue.Closed() {
+			return false
+		}
+		r.in.Drop(QueueFull, 1)
+		return true
+	})
 }
 
 // Put hands a datagram to all outputs and waits until each queue has room. It returns false
@@ -79,16 +87,40 @@ func (s *Set) Put(ctx context.Context, p *receiver.Packet) bool {
 	for _, k := range l.sinks {
 		k.Offer(p)
 	}
-	for _, r := range l.running {
-		if !r.in.queue.Put(ctx, item(p)) {
-			if ctx.Err() != nil {
-				return false
-			}
-			continue // it has been stopped
+	s.each(l, func(r *running) bool {
+		if r.in.queue.Put(ctx, item(p)) {
+			r.in.taken.Add(1)
+			return true
 		}
-		r.in.taken(1)
+		return ctx.Err() != nil
+	})
+	return ctx.Err() == nil
+}
+
+// each calls offer for the outputs of l. It returns false for one that takes no more. If that
+// is so because the outputs have been swapped meanwhile, the new ones are offered the datagram,
+// so that a reload loses none.
+func (s *Set) each(l *list, offer func(*running) bool) {
+	var closed []*running // none, almost always
+	for _, r := range l.running {
+		if !offer(r) {
+			closed = append(closed, r)
+		}
 	}
-	return true
+	if len(closed) == 0 {
+		return
+	}
+	next := s.get()
+	for _, r := range closed {
+		if next == l {
+			r.in.Drop(Stopped, 1) // it has failed for good
+		}
+	}
+	for _, r := range next.running {
+		if !slices.Contains(l.running, r) && !offer(r) {
+			r.in.Drop(Stopped, 1)
+		}
+	}
 }
 
 func item(p *receiver.Packet) queue.Item {
@@ -120,12 +152,19 @@ func (r *running) idle(ctx context.Context) bool {
 }
 
 // Swap makes these the outputs and sinks. Outputs of the set that are among them (the same
-// value) go on; the others are closed: they still handle what they hold, until ctx ends.
-// Swap waits for that.
+// value) go on; the others are closed: they still handle what they hold, until ctx ends. Swap
+// waits for that, and a little longer, but not for one that hangs. A new output with the name of
+// a closed one, which writes to the same place, begins when that one has ended.
 func (s *Set) Swap(ctx context.Context, outputs []Output, sinks []Sink) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	old := s.get().running
+	var closed []*running
+	for _, r := range old {
+		if !slices.Contains(outputs, r.output) {
+			closed = append(closed, r)
+		}
+	}
 	next := &list{sinks: sinks}
 	for _, o := range outputs {
 		i := slices.IndexFunc(old, func(r *running) bool { return r.output == o })
@@ -133,19 +172,17 @@ func (s *Set) Swap(ctx context.Context, outputs []Output, sinks []Sink) {
 			next.running = append(next.running, old[i])
 			continue
 		}
-		next.running = append(next.running, s.start(o))
+		next.running = append(next.running, s.start(o, closed))
 	}
 	s.list.Store(next)
-	for _, r := range old {
-		if !slices.Contains(next.running, r) {
-			r.in.queue.Close()
-			defer r.stop(ctx)
-		}
+	for _, r := range closed {
+		r.in.queue.Close()
 	}
+	stop(ctx, closed)
 }
 
-// start starts an output.
-func (s *Set) start(o Output) *running {
+// start starts an output when those of closed that have its name have ended.
+func (s *Set) start(o Output, closed []*running) *running {
 	log := s.Log
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
@@ -160,6 +197,16 @@ func (s *Set) start(o Output) *running {
 	}
 	go func() {
 		defer close(r.done)
+		for _, before := range closed {
+			if before.in.name != r.in.name {
+				continue
+			}
+			select {
+			case <-before.done:
+			case <-ctx.Done():
+				return
+			}
+		}
 		err := o.Run(ctx, r.in)
 		r.in.queue.Close()
 		cancel()
@@ -173,19 +220,30 @@ func (s *Set) start(o Output) *running {
 	return r
 }
 
-// stop waits until a closed output has handled its queue, at most until ctx ends.
-func (r *running) stop(ctx context.Context) {
-	select {
-	case <-r.done:
-	case <-ctx.Done():
-		r.cancel()
-		<-r.done
+// stop waits until closed outputs have handled their queues, at most until ctx ends, and then
+// ends them.
+func stop(ctx context.Context, closed []*running) {
+	for _, r := range closed {
+		select {
+		case <-r.done:
+		case <-ctx.Done():
+		}
 	}
-	r.cancel()
-	if n, _ := r.in.queue.Len(); n > 0 {
-		r.in.Drop(Stopped, n)
-		if !r.in.ended() {
-			r.in.log.Warn("output stopped", "output", r.in.name, "lost", n)
+	for _, r := range closed {
+		r.cancel()
+	}
+	late, cancel := context.WithTimeout(context.Background(), endTime)
+	defer cancel()
+	for _, r := range closed {
+		select {
+		case <-r.done:
+		case <-late.Done():
+		}
+		if n, _ := r.in.queue.Len(); n > 0 {
+			r.in.Drop(Stopped, n)
+			if !r.in.ended() {
+				r.in.log.Warn("output stopped", "output", r.in.name, "lost", n)
+			}
 		}
 	}
 }
@@ -203,7 +261,11 @@ func (s *Set) Reopen() {
 func (s *Set) Close(ctx context.Context) []Stats {
 	last := s.get().running
 	s.Swap(ctx, nil, nil)
-	return stats(last)
+	all := stats(last)
+	for i := range all {
+		all[i].Queued, all[i].QueuedBytes = 0, 0 // it is in Dropped now
+	}
+	return all
 }
 
 // Stats returns the counts of each output, in the order of the set.

@@ -4,6 +4,7 @@ import (
 	"log/slog"
 	"maps"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -40,6 +41,8 @@ type State struct {
 	log  *slog.Logger
 	name string
 
+	taken atomic.Uint64 // for each datagram, so not under mu
+
 	mu     sync.Mutex
 	stats  Stats
 	logged time.Time // when the last failure was logged
@@ -47,12 +50,6 @@ type State struct {
 
 // logInterval is the time between two lines of the log on an output that keeps failing.
 const logInterval = time.Minute
-
-func (s *State) taken(n int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.stats.Taken += uint64(n)
-}
 
 // Sent counts delivered datagrams.
 func (s *State) Sent(n int) {
@@ -130,6 +127,6 @@ func (s *State) snapshot() Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	c := s.stats
-	c.Dropped = maps.Clone(c.Dropped)
+	c.Taken, c.Dropped = s.taken.Load(), maps.Clone(c.Dropped)
 	return c
 }

@@ -4,7 +4,7 @@
 // The ending of the name selects the compression: .gz or .zst, else none. A file that has
 // reached its size, or is to be rotated on SIGHUP, is renamed to NAME-TIME, the time before
 // the endings (a.jsonl.gz becomes a-20261121T144512.250Z.jsonl.gz), and a new one is begun. If
-// another program has renamed it, SIGHUP only begins a new one.
+// another program has renamed it, SIGHUP only begins a new one. An empty file is not rotated.
 //
 // Lines are written out whenever no datagram waits; compressed ones once a second, since
 // each time costs some compression. A file that cannot be written, on a full disk for
@@ -24,6 +24,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/klauspost/compress/zstd"
@@ -70,12 +72,16 @@ func (o Options) Check() error {
 type Output struct {
 	options Options
 
-	mu sync.Mutex // of Run and Reopen
-	in *output.In // while Run runs
+	reopen atomic.Bool // SIGHUP has come, and the file is not yet rotated
+
+	mu  sync.Mutex // of Run and Reopen
+	ctx context.Context
+	in  *output.In // while Run runs
 	// Of the file that is open, if any.
 	file    *os.File
 	to      flusher
-	size    int64 // of the file in bytes
+	unblock func() bool // undoes that the end of ctx ends a write
+	size    int64       // of the file in bytes
 	nextTry time.Time
 
 	stamp time.Time // of the last renamed file
@@ -98,11 +104,19 @@ func New(o Options) *Output {
 // Name implements [output.Output].
 func (o *Output) Name() string { return "record " + o.options.File }
 
-// Reopen rotates the file.
+// Reopen rotates the file. It does not wait for a write that blocks: the file is rotated after
+// that.
 func (o *Output) Reopen() {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	if o.in == nil || o.file == nil {
+	o.reopen.Store(true)
+	for o.reopen.Load() && o.mu.TryLock() {
+		o.rotateRequested()
+		o.mu.Unlock()
+	}
+}
+
+// rotateRequested rotates the file if Reopen has been called.
+func (o *Output) rotateRequested() {
+	if !o.reopen.Swap(false) || o.in == nil || o.file == nil {
 		return
 	}
 	if err := o.rotate(); err != nil {
@@ -114,7 +128,7 @@ func (o *Output) Reopen() {
 // Run implements [output.Output].
 func (o *Output) Run(ctx context.Context, in *output.In) error {
 	o.mu.Lock()
-	o.in = in
+	o.ctx, o.in = ctx, in
 	o.ready() // an impossible name is reported at once
 	o.mu.Unlock()
 	defer func() {
@@ -129,7 +143,10 @@ func (o *Output) Run(ctx context.Context, in *output.In) error {
 	if o.compressed() {
 		atLeast, within = 1<<12, flushInterval
 	}
-	var buf []byte
+	var (
+		buf    []byte
+		sender lines.Sender
+	)
 	for in.Take(ctx, atLeast, within) {
 		buf = buf[:0]
 		n := 0 // lines in buf
@@ -138,10 +155,14 @@ func (o *Output) Run(ctx context.Context, in *output.In) error {
 			if d == nil {
 				d = p.Refused
 			}
-			buf = append(lines.AppendJSON(buf, p.Received, p.From.String(), d, p.Err), '\n')
+			buf = append(lines.AppendJSON(buf, p.Received, sender.Text(p.From), d, p.Err), '\n')
 			if n++; len(buf) >= 256<<10 {
 				o.write(buf, n)
 				buf, n = buf[:0], 0
+				if ctx.Err() != nil {
+					in.Drop(output.Stopped, p.Waiting)
+					break
+				}
 			}
 		}
 		o.write(buf, n)
@@ -154,6 +175,11 @@ func (o *Output) write(b []byte, n int) {
 	if n == 0 {
 		return
 	}
+	defer func() {
+		if o.reopen.Load() { // it came during the write
+			o.Reopen()
+		}
+	}()
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.file != nil && o.size >= int64(o.options.Size) {
@@ -221,12 +247,16 @@ func (o *Output) open() error {
 	flags := os.O_RDWR | os.O_APPEND | os.O_CREATE
 	if st, err := os.Stat(name); err == nil && !st.Mode().IsRegular() {
 		flags = os.O_WRONLY
+		if st.Mode().Type() == fs.ModeNamedPipe {
+			flags |= syscall.O_NONBLOCK // to open it would wait for a reader
+		}
 	}
 	f, err := os.OpenFile(name, flags, 0o644)
 	if err != nil {
 		return err
 	}
 	o.file, o.size = f, 0
+	o.unblock = context.AfterFunc(o.ctx, func() { _ = f.SetWriteDeadline(time.Unix(1, 0)) }) // of a pipe
 	if st, err := f.Stat(); err == nil && st.Mode().IsRegular() {
 		o.size = st.Size()
 	}
@@ -282,12 +312,16 @@ func (c *counter) Write(b []byte) (int, error) {
 func (c *counter) Flush() error { return nil }
 func (c *counter) Close() error { return nil }
 
-// rotate closes the file and, if it still has its name, renames it.
+// rotate closes the file and, if it still has its name, renames it. An empty one stays.
 func (o *Output) rotate() error {
 	mine, err := o.file.Stat()
-	err = errors.Join(err, o.close())
 	there, statErr := os.Stat(o.options.File)
-	if statErr == nil && mine != nil && os.SameFile(mine, there) && mine.Mode().IsRegular() {
+	named := statErr == nil && mine != nil && os.SameFile(mine, there) && mine.Mode().IsRegular()
+	if named && o.size == 0 {
+		return nil
+	}
+	err = errors.Join(err, o.close())
+	if named {
 		err = errors.Join(err, o.moveAway())
 	}
 	return err
@@ -371,6 +405,7 @@ func (o *Output) close() error {
 }
 
 func (o *Output) closeFile() error {
+	o.unblock()
 	err := o.file.Close()
 	o.file, o.to = nil, nil
 	return err

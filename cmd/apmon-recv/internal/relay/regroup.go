@@ -70,7 +70,7 @@ func (o *Output) regroup(ctx context.Context, in *output.In) error {
 	wg.Go(func() { o.sendGroups(ctx, in, r) })
 	for in.Take(ctx, 1, 0) {
 		for p := range in.Packets() {
-			if p.Datagram != nil && !r.add(p.Datagram, p.Received) {
+			if p.Datagram != nil && o.passes(in, p) && !r.add(p.Datagram, p.Received) {
 				in.Drop(HeldFull, 1)
 			}
 		}
@@ -101,9 +101,11 @@ func (r *regrouping) add(d *xdr.Datagram, at time.Time) bool {
 		g = &group{key: k, first: at}
 		r.groups[k] = g
 		r.order = append(r.order, g)
-		select {
-		case r.wake <- struct{}{}:
-		default:
+		if len(r.order) == 1 { // others wait behind the first
+			select {
+			case r.wake <- struct{}{}:
+			default:
+			}
 		}
 	}
 	g.arrivals = append(g.arrivals, at)

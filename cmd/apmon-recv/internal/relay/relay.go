@@ -3,6 +3,8 @@
 // A plain relay sends each datagram as it came, from one of 16 ports that its instance id
 // selects, so that the sockets of the next receiver share the load and each sender stays
 // on one of them. It does not pace: the next receiver must not limit the rate of an address.
+// A relay to its own receiver is noticed and stopped; one that leads back over another receiver
+// is not.
 //
 // A regrouping relay ([Options.Regroup]) is for receivers that do: it merges the datagrams of
 // each node into few, see regroup.go.
@@ -14,6 +16,8 @@ import (
 	"fmt"
 	"hash/maphash"
 	"net"
+	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"github.com/apmon-go/apmon/apmon/receiver"
@@ -24,6 +28,9 @@ import (
 // SendFailed is the cause of datagrams that the system did not send: the destination's name
 // cannot be resolved, nothing listens there, or there is no route.
 const SendFailed = "send_failed"
+
+// Loop is the cause of datagrams that the relay itself has sent, or would send, to this receiver.
+const Loop = "loop"
 
 const (
 	// ports is the number of source ports of a plain relay.
@@ -66,6 +73,9 @@ type Output struct {
 
 	conns  []net.Conn
 	lookup time.Time // when the name is looked up next
+	// local has the addresses of conns.
+	local atomic.Pointer[map[netip.AddrPort]bool]
+	loop  bool // a datagram of conns has come back to this receiver
 }
 
 // New returns an output for settings that Check accepts.
@@ -89,7 +99,7 @@ func (o *Output) Run(ctx context.Context, in *output.In) error {
 	for in.Take(ctx, 1, 0) {
 		sent, lost := 0, 0
 		for p := range in.Packets() {
-			if p.Datagram == nil {
+			if p.Datagram == nil || !o.passes(in, p) {
 				continue
 			}
 			if err := o.write(ctx, o.port(p), p.Raw); err != nil {
@@ -101,7 +111,7 @@ func (o *Output) Run(ctx context.Context, in *output.In) error {
 		}
 		in.Sent(sent)
 		in.Drop(SendFailed, lost)
-		if lost == 0 {
+		if lost == 0 && !o.loop {
 			in.Works()
 		}
 	}
@@ -117,6 +127,21 @@ func (o *Output) port(p *receiver.Packet) int {
 	}
 	return int(maphash.Comparable(o.seed, p.From.Addr()) % ports)
 }
+
+// passes reports whether a datagram is to be sent. From the first one on that the relay itself
+// has sent, none is, and they are counted: each would go round for ever.
+func (o *Output) passes(in *output.In, p *receiver.Packet) bool {
+	if local := o.local.Load(); !o.loop && local != nil && (*local)[p.From] {
+		o.loop = true
+	}
+	if o.loop {
+		in.Fails(errLoop)
+		in.Drop(Loop, 1)
+	}
+	return !o.loop
+}
+
+var errLoop = errors.New("the destination is this receiver: nothing is sent until it is changed")
 
 // A compile error here means that port does not return one of 16 ports.
 var _ [0]struct{} = [ports - 1<<(32-28)]struct{}{}
@@ -156,6 +181,12 @@ func (o *Output) open(ctx context.Context) error {
 	default:
 		closeAll(o.conns)
 		o.conns = conns
+		local := make(map[netip.AddrPort]bool)
+		for _, c := range conns {
+			a := c.LocalAddr().(*net.UDPAddr).AddrPort()
+			local[netip.AddrPortFrom(a.Addr().Unmap(), a.Port())] = true
+		}
+		o.local.Store(&local)
 	}
 	o.lookup = now.Add(lookupInterval)
 	return nil

@@ -283,3 +283,31 @@ func TestCheck(t *testing.T) {
 		}
 	}
 }
+
+// A relay to its own receiver sends each datagram once at most, and says what is wrong.
+func TestLoop(t *testing.T) {
+	t.Parallel()
+	for _, hold := range []time.Duration{0, time.Millisecond} {
+		r, err := receiver.Listen("127.0.0.1:0", receiver.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := start(t, Options{To: r.Addr().String(), Regroup: hold})
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		served := make(chan error)
+		go func() { served <- r.Serve(ctx, s.Offer) }()
+		p := packet(&xdr.Datagram{Version: "2.2.20", Instance: 7, Seq: 1, Cluster: "C", Node: "N", Params: []xdr.Param{xdr.Int("x", 1)}})
+		s.Offer(p)
+		testkit.Eventually(t, "the datagram that comes back", func() bool { return s.Stats()[0].Dropped[Loop] == 1 })
+		s.Offer(p)
+		testkit.Eventually(t, "the next one to be dropped", func() bool { return s.Stats()[0].Dropped[Loop] == 2 })
+		if c := s.Stats()[0]; c.Sent != 1 || !strings.Contains(c.Error, "this receiver") {
+			t.Errorf("%+v", c)
+		}
+		cancel()
+		if err := <-served; err != nil || r.Stats().Received != 1 {
+			t.Errorf("%d received, %v", r.Stats().Received, err)
+		}
+	}
+}

@@ -1,0 +1,251 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/apmon-go/apmon/apmon/receiver"
+	"github.com/apmon-go/apmon/internal/testkit"
+	"github.com/apmon-go/apmon/xdr"
+)
+
+// caps is the sum of the caps, in bytes, of a receiver with a socket and two outputs: the queue
+// of the socket, the accounts of senders, and the queues of the outputs.
+const caps = receiver.DefaultQueueBytes + receiver.DefaultMaxSenders*550 + 2*(32<<20)
+
+// slack is the memory in bytes that the program, the Go runtime and buffers may take besides.
+const slack = 128 << 20
+
+// process is a process of apmon-recv under attack.
+type process struct {
+	t    *testing.T
+	cmd  *exec.Cmd
+	log  testkit.Log
+	port string // in the form of /proc/net/udp
+	addr string
+}
+
+// startProcess starts apmon-recv with two outputs.
+func startProcess(t *testing.T, args ...string) *process {
+	t.Helper()
+	exe, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &process{t: t}
+	// The test program is apmon-recv under this name.
+	p.cmd = &exec.Cmd{Path: exe, Args: append([]string{"apmon-recv", "--listen", "127.0.0.1:0", "--sockets", "1"}, args...), Stderr: &p.log}
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { p.cmd.Process.Kill(); p.cmd.Wait() })
+	testkit.Eventually(t, "listening", func() bool {
+		m := regexp.MustCompile(`listening on (\S+)`).FindStringSubmatch(p.log.String())
+		if m != nil {
+			p.addr = m[1]
+		}
+		return m != nil
+	})
+	_, port, _ := net.SplitHostPort(p.addr)
+	n, _ := strconv.Atoi(port)
+	p.port = fmt.Sprintf(":%04X ", n)
+	return p
+}
+
+// backlog returns the number of bytes in the receive buffer, which must have dropped nothing.
+func (p *process) backlog() int {
+	p.t.Helper()
+	b, err := os.ReadFile("/proc/net/udp")
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	for line := range strings.Lines(string(b)) {
+		f := strings.Fields(line)
+		if len(f) < 13 || !strings.HasSuffix(f[1]+" ", p.port) {
+			continue
+		}
+		if f[12] != "0" {
+			p.t.Fatalf("the kernel dropped %s datagrams of a sender that waits", f[12])
+		}
+		_, held, _ := strings.Cut(f[4], ":")
+		n, _ := strconv.ParseInt(held, 16, 64)
+		return int(n)
+	}
+	p.t.Fatal("the socket is gone")
+	return 0
+}
+
+// peak returns the largest memory of the process so far, in bytes.
+func (p *process) peak() int {
+	p.t.Helper()
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	m := regexp.MustCompile(`VmHWM:\s+(\d+) kB`).FindSubmatch(b)
+	if m == nil {
+		p.t.Fatalf("no VmHWM in %s", b)
+	}
+	n, _ := strconv.Atoi(string(m[1]))
+	return n << 10
+}
+
+// attacker sends hostile datagrams as fast as the socket is read, and one of a well-behaved
+// sender after every ninth.
+type attacker struct {
+	*process
+	bad, good net.Conn
+	n, well   int
+	unseen    int // bytes sent since the last look at the receive buffer
+}
+
+func (a *attacker) send(b []byte) {
+	a.t.Helper()
+	if a.unseen += 1024 + 2*len(b); a.unseen > 64<<10 { // about the memory of the kernel
+		for a.backlog() > 64<<10 { // of 208 KiB or more
+			time.Sleep(50 * time.Microsecond)
+		}
+		a.unseen = 0
+	}
+	a.n++
+	if _, err := a.bad.Write(b); err != nil {
+		a.t.Fatal(err)
+	}
+	if a.n%10 == 0 {
+		d := xdr.Datagram{Version: xdr.Version, Instance: 99, Seq: int32(a.well), Cluster: "Good", Node: "N", Params: []xdr.Param{xdr.Int("x", a.well)}}
+		if _, err := a.good.Write(d.Append(nil)); err != nil {
+			a.t.Fatal(err)
+		}
+		a.well++
+	}
+}
+
+// hostileVectors returns the datagrams of the hostile vectors that UDP can carry.
+func hostileVectors(t *testing.T) (all [][]byte) {
+	t.Helper()
+	f, err := os.Open("../../xdr/testdata/hostile.jsonl")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	lines := bufio.NewScanner(f)
+	lines.Buffer(nil, 1<<20)
+	for lines.Scan() {
+		var line struct{ Hex string }
+		if err := json.Unmarshal(lines.Bytes(), &line); err != nil {
+			t.Fatal(err)
+		}
+		b, err := hex.DecodeString(line.Hex)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(b) <= 65507 {
+			all = append(all, b)
+		}
+	}
+	if len(all) < 50 {
+		t.Fatalf("%d vectors, %v", len(all), lines.Err())
+	}
+	return all
+}
+
+// attack sends every kind of hostile datagram: the vectors, random bytes for a time, forged
+// instance ids, and names of 32 KB. The memory stays below the caps, the well-behaved sender
+// loses nothing, and the outputs account for every datagram.
+func attack(t *testing.T, long time.Duration, ids, names int) {
+	if testkit.Race {
+		t.Skip("the race detector multiplies the memory")
+	}
+	sink, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sink.Close()
+	record := filepath.Join(t.TempDir(), "record.jsonl.zst")
+	began := time.Now()
+	p := startProcess(t, "--instances", "--record", record, "--record-size", "1GiB", "--relay", sink.LocalAddr().String())
+	a := &attacker{process: p}
+	for _, c := range []*net.Conn{&a.bad, &a.good} {
+		if *c, err = net.Dial("udp", p.addr); err != nil {
+			t.Fatal(err)
+		}
+		defer (*c).Close()
+	}
+	vectors := hostileVectors(t)
+	for _, b := range vectors {
+		a.send(b)
+	}
+	rng := rand.New(rand.NewPCG(5, 6))
+	b := make([]byte, 0, 64<<10)
+	for end := time.Now().Add(long); time.Now().Before(end); {
+		if a.n%2 == 0 {
+			b = b[:rng.IntN(1500)]
+		} else {
+			b = append(b[:0], vectors[rng.IntN(len(vectors))]...)
+			b = b[:min(len(b), 8192)]
+		}
+		for range 1 + len(b)/8 {
+			if len(b) > 0 {
+				b[rng.IntN(len(b))] = byte(rng.Uint32())
+			}
+		}
+		a.send(b)
+	}
+	for i := range ids {
+		d := xdr.Datagram{Version: xdr.Version, Instance: int32(1000 + i), Seq: 1, Cluster: "C", Node: "N", Params: []xdr.Param{xdr.Int("x", 1)}}
+		b = d.Append(b[:0])
+		a.send(b)
+	}
+	name := bytes.Repeat([]byte{'n', 0xff}, 16<<10) // each 0xff has more bytes as JSON
+	for i := range names {
+		copy(name, strconv.Itoa(i))
+		d := xdr.Datagram{Version: xdr.Version, Instance: 7, Seq: int32(i), Cluster: string(name[:15<<10]), Node: "N", Params: []xdr.Param{xdr.Int(string(name), i)}}
+		b = d.Append(b[:0])
+		a.send(b)
+	}
+	for a.backlog() > 0 {
+		time.Sleep(time.Millisecond)
+	}
+	peak := p.peak()
+	if err := p.cmd.Process.Signal(syscall.SIGINT); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.cmd.Wait(); err != nil {
+		t.Errorf("%v: %s", err, &p.log)
+	}
+	t.Logf("%d hostile and %d other datagrams, %d MiB of at most %d", a.n, a.well, peak>>20, (caps+slack)>>20)
+	if peak > caps+slack {
+		t.Errorf("%d bytes of memory, at most %d", peak, caps+slack)
+	}
+	want := fmt.Sprintf(`(?m)^127\.0\.0\.1\s+99\s+%d\s+0\s+0\s+0\s+0\s+0$`, a.well)
+	if log := p.log.String(); !regexp.MustCompile(want).MatchString(log) {
+		t.Errorf("the well-behaved sender of %d lost some: %s", a.well, regexp.MustCompile(`(?m)^127.0.0.1\s+99 .*$`).FindString(log))
+	}
+	// What an output cannot follow is counted. The receiver itself adds a report a minute.
+	reports := int(time.Since(began)/reportInterval) + 1
+	for _, m := range regexp.MustCompile(`(?m)^(record|relay) .*: (\d+) sent, 0 waiting, (\d+) lost`).FindAllStringSubmatch(p.log.String(), -1) {
+		sent, _ := strconv.Atoi(m[2])
+		lost, _ := strconv.Atoi(m[3])
+		t.Logf("%s: %d sent, %d lost", m[1], sent, lost)
+		if all := a.n + a.well; m[1] == "record" && (sent+lost < all || sent+lost > all+reports) || sent == 0 {
+			t.Errorf("%s: %d of %d datagrams accounted for", m[1], sent+lost, a.n+a.well)
+		}
+	}
+}
+
+func TestAttack(t *testing.T)     { attack(t, time.Second, 20_000, 500) }
+func TestLongAttack(t *testing.T) { testkit.SkipLong(t); attack(t, 30*time.Second, 1_000_000, 20_000) }
