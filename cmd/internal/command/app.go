@@ -191,6 +191,9 @@ func action(do cli.ActionFunc, usage string) cli.ActionFunc {
 					names = append(names, c.Name)
 				}
 			}
+			if scheme, _, ok := strings.Cut(arg, "://"); ok { // a URL may hold a password
+				return usageError(cc, fmt.Errorf("unexpected argument %q", scheme+"://…"))
+			}
 			return usageError(cc, fmt.Errorf("unexpected argument %q%s", arg, suggestion(arg, "", names)))
 		}
 		return usageError(cc, do(cc))
