@@ -53,7 +53,7 @@ func (v *regroupValue) Set(s string) error {
 
 func (f *flagSettings) flags() []cli.Flag {
 	return slices.Concat(command.Group("Receiving",
-		&cli.StringFlag{Name: "config", Usage: "read settings from `FILE`, see --help config; flags come before it"},
+		&cli.StringFlag{Name: "config", Usage: "read settings from `FILE`, see \"help config\"; flags come before it"},
 		&cli.StringFlag{Name: "listen", DefaultText: defaultListen, Usage: "listen on `HOST:PORT`; an empty host means all addresses, port 0 any free port"},
 		&cli.IntFlag{Name: "count", DefaultText: "no limit", Usage: "stop after `N` datagrams, not counting refused ones"},
 		&cli.GenericFlag{Name: "for", Value: command.NewDuration(0), DefaultText: "no limit", Usage: "stop after `TIME`, such as 30s or 1h30m; a plain number is seconds"},

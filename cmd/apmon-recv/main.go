@@ -35,10 +35,15 @@ func run(ctx context.Context, args []string, _ func(string) string, stdin io.Rea
 	return newApp(stdin, stdout, stderr).Run(ctx, args)
 }
 
-const description = `Listens for datagrams of ApMon clients and prints each one decoded, until --count or
---for is reached, or SIGINT or SIGTERM stops it. Then it prints a summary to standard
-error: how many datagrams were received, truncated, refused, lost, reordered and
-duplicate for each address.
+const description = `Listens for datagrams of ApMon clients and hands them to any number of outputs at once:
+standard output, files, Prometheus, InfluxDB, other receivers, NATS. It ends when
+--count or --for is reached, or with SIGINT or SIGTERM. Then it prints a summary to
+standard error: how many datagrams were received, truncated, refused, lost, reordered
+and duplicate for each address.
+
+SIGHUP reads the configuration and the access rules again, and begins new record files.
+SIGUSR1 logs the state of the outputs. An output that fails drops datagrams, counts them,
+and recovers by itself.
 
 Output:
 Text has one line for each datagram: its time (the time of arrival if it has none),
@@ -71,7 +76,9 @@ Examples:
    apmon-recv                                receive from this host
    apmon-recv --listen :8884 --format json   from all hosts, as JSON
    apmon-recv --count 1 --for 10s            wait for one, in a script
-   apmon-recv decode --format text FILE      decode hex, one per line
+   apmon-recv --listen :8884 --http 9108     for Prometheus
+   apmon-recv --relay other:8884 --record a.jsonl.zst
+   apmon-recv decode --format text FILE      decode hex, a record, a capture
 
 Exit status:
    0    stopped by --count, by --for without --count, by a signal, or
@@ -88,8 +95,8 @@ func newApp(stdin io.Reader, stdout, stderr io.Writer) *command.App {
 	f := new(flagSettings)
 	return command.New(&cli.App{
 		Name:        "apmon-recv",
-		Usage:       "receive and print what ApMon clients send",
-		UsageText:   "apmon-recv [--listen HOST:PORT] [--format text|json] [--count N]\n           [--for TIME] [options]\napmon-recv decode [--format json|text] [FILE|-]",
+		Usage:       "receive what ApMon clients send",
+		UsageText:   "apmon-recv [--listen HOST:PORT] [--config FILE] [--count N] [--for TIME]\n           [options]\napmon-recv decode [--format json|text] [FILE|-]\napmon-recv replay -d DEST [FILE|-]\napmon-recv check [--config FILE] [--access FILE]",
 		Description: description,
 		Flags:       f.flags(),
 		Action: func(c *cli.Context) error {
@@ -116,5 +123,38 @@ func newApp(stdin io.Reader, stdout, stderr io.Writer) *command.App {
 			return listen(c.Context, o, stdout, stderr)
 		},
 		Commands: []*cli.Command{checkCommand(stdout, stderr), decodeCommand(stdin, stdout, stderr), replayCommand(stdin, stderr)},
-	}, stdout, stderr)
+	}, stdout, stderr, configTopic)
 }
+
+// configTopic is the help of the configuration file.
+var configTopic = command.Topic{Name: "config", Title: "Configuration", Usage: "the configuration file", Text: `The file of --config is YAML. Its keys have the names of the flags. Flags come before
+the file, and add to its lists. "apmon-recv check --config FILE" names what is wrong.
+SIGHUP reads the file again: outputs whose settings did not change go on, and a file
+that cannot be used changes nothing.
+
+Example:
+   listen: ":8884"
+   access: /etc/apmon/access
+   cluster: ["!Test*"]
+   record:
+     - {file: /var/log/apmon.jsonl.zst, size: 1GiB, keep: 10}
+   influx:
+     - {url: "http://localhost:8086/write?db=apmon",
+        token-file: /etc/apmon/token, gzip: true}
+   relay:
+     - {to: "monalisa.example.org:8884", regroup: 2s}
+   http: 9108
+   series: 200000
+   series-memory: 64MiB
+   expire: 10m
+   metrics:
+     - {param: cpu_time, name: job_cpu_seconds_total, type: counter,
+        help: CPU time.}
+   nats:
+     - {url: "nats://n1,nats://n2", credentials: /etc/apmon/nats.creds,
+        partitions: 4, replicas: 3}
+
+Metrics:
+The first rule that matches a parameter gives it the name, labels, type and scale of a
+metric of Prometheus. packaging/receiver.yaml has rules for the parameters of the apmon
+commands and packages, and describes the keys.`}
