@@ -35,8 +35,8 @@ func run(ctx context.Context, args []string, _ func(string) string, stdin io.Rea
 	return newApp(stdin, stdout, stderr).Run(ctx, args)
 }
 
-const description = `Listens for datagrams of ApMon clients and hands them to any number of outputs at once:
-standard output, files, Prometheus, InfluxDB, other receivers, NATS. It ends when
+const description = `Listens for datagrams of ApMon clients and hands them to standard output, files,
+Prometheus, InfluxDB, other receivers and NATS, any number of them at once. It ends when
 --count or --for is reached, or with SIGINT or SIGTERM. Then it prints a summary to
 standard error: how many datagrams were received, truncated, refused, lost, reordered
 and duplicate for each address.
@@ -78,7 +78,7 @@ Examples:
    apmon-recv --count 1 --for 10s            wait for one, in a script
    apmon-recv --listen :8884 --http 9108     for Prometheus
    apmon-recv --relay other:8884 --record a.jsonl.zst
-   apmon-recv decode --format text FILE      decode hex, a record, a capture
+   apmon-recv decode --format text FILE      decode a record or capture
 
 Exit status:
    0    stopped by --count, by --for without --count, by a signal, or
@@ -96,7 +96,7 @@ func newApp(stdin io.Reader, stdout, stderr io.Writer) *command.App {
 	return command.New(&cli.App{
 		Name:        "apmon-recv",
 		Usage:       "receive what ApMon clients send",
-		UsageText:   "apmon-recv [--listen HOST:PORT] [--config FILE] [--count N] [--for TIME]\n           [options]\napmon-recv decode [--format json|text] [FILE|-]\napmon-recv replay -d DEST [FILE|-]\napmon-recv check [--config FILE] [--access FILE]",
+		UsageText:   "apmon-recv [--listen HOST:PORT] [--config FILE] [options]\napmon-recv decode [--format json|text] [FILE|-]\napmon-recv replay -d DEST [FILE|-]\napmon-recv check [--config FILE] [--access FILE]",
 		Description: description,
 		Flags:       f.flags(),
 		Action: func(c *cli.Context) error {
