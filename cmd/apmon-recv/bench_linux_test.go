@@ -4,17 +4,32 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/apmon-go/apmon/apmon/receiver"
+	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/output"
 	"github.com/apmon-go/apmon/cmd/internal/command"
+	"github.com/apmon-go/apmon/internal/history"
 	"github.com/apmon-go/apmon/internal/testkit"
 )
 
-// measure returns the CPU time in which the receiver writes n datagrams as lines of JSON.
-func measure(t testing.TB, n, senders int, gate *testkit.Gate) time.Duration {
+// toJSON is the output of a receiver that writes JSON, toValues that of one that keeps last
+// values.
+func toJSON(t testing.TB, br *bridge) {
+	if err := br.apply(t.Context(), settings{Format: "json"}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func toValues(t testing.TB, br *bridge) {
+	br.set.Swap(t.Context(), nil, []output.Sink{output.LastValues{Store: history.New(history.Options{})}})
+}
+
+// measure returns the CPU time in which the receiver hands n datagrams to its outputs.
+func measure(t testing.TB, n, senders int, gate *testkit.Gate, outputs func(testing.TB, *bridge)) time.Duration {
 	t.Helper()
 	r, err := receiver.Listen("127.0.0.1:0", receiver.Options{})
 	if err != nil {
@@ -22,9 +37,7 @@ func measure(t testing.TB, n, senders int, gate *testkit.Gate) time.Duration {
 	}
 	defer r.Close()
 	br := newBridge(command.Escape(io.Discard), slog.New(slog.DiscardHandler))
-	if err := br.apply(t.Context(), settings{Format: "json"}); err != nil {
-		t.Fatal(err)
-	}
+	outputs(t, br)
 	var received atomic.Int64
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
@@ -40,7 +53,7 @@ func measure(t testing.TB, n, senders int, gate *testkit.Gate) time.Duration {
 	if err := <-served; err != nil {
 		t.Error(err)
 	}
-	if stats, err := br.close(); err != nil || stats[0].Sent != uint64(n) {
+	if stats, err := br.close(); err != nil || len(stats) > 0 && stats[0].Sent != uint64(n) {
 		t.Errorf("of %d: %+v, %v", n, stats, err)
 	}
 	return took
@@ -48,23 +61,51 @@ func measure(t testing.TB, n, senders int, gate *testkit.Gate) time.Duration {
 
 // BenchmarkJSON receives datagrams of 10 parameters and writes them as lines of JSON. It
 // reports the CPU time of the process without the sending thread.
-func BenchmarkJSON(b *testing.B) {
+func BenchmarkJSON(b *testing.B) { benchmarkReceive(b, toJSON) }
+
+// BenchmarkLastValues receives them and keeps the last values.
+func BenchmarkLastValues(b *testing.B) { benchmarkReceive(b, toValues) }
+
+func benchmarkReceive(b *testing.B, outputs func(testing.TB, *bridge)) {
 	for _, senders := range []struct {
 		name string
 		n    int
 	}{{"senders=1", 1}, {"senders=1000", 1000}} {
 		b.Run(senders.name, func(b *testing.B) {
 			b.ReportAllocs()
-			took := measure(b, b.N, senders.n, nil)
+			took := measure(b, b.N, senders.n, nil, outputs)
 			b.ReportMetric(float64(took)/float64(b.N), "cpu-ns/datagram")
 			b.ReportMetric(0, "ns/op")
 		})
 	}
 }
 
-// BenchmarkRawReceive is the floor of BenchmarkJSON: a bare loop of recvmmsg.
+// BenchmarkRawReceive is their floor: a bare loop of recvmmsg.
 func BenchmarkRawReceive(b *testing.B) {
 	took := testkit.RawReceive(b, b.N, 1000, nil)
 	b.ReportMetric(float64(took)/float64(b.N), "cpu-ns/datagram")
 	b.ReportMetric(0, "ns/op")
+}
+
+// Decoding, accounts and last values leave at least 0.55 of the datagrams per CPU time that a
+// bare loop of recvmmsg reads.
+func TestLongReceiveCost(t *testing.T) {
+	testkit.SkipLong(t)
+	if testkit.Race {
+		t.Skip("the race detector costs more than the receiver")
+	}
+	testkit.Retry(t, func(t testing.TB) {
+		const n = 50_000
+		var ratios []float64
+		for range 9 {
+			raw := testkit.RawReceive(t, n, 1000, testkit.NewGate())
+			own := measure(t, n, 1000, testkit.NewGate(), toValues)
+			ratios = append(ratios, float64(raw)/float64(own))
+		}
+		slices.Sort(ratios)
+		t.Logf("of a bare loop: %.2f", ratios)
+		if ratio := ratios[len(ratios)/2]; ratio < 0.55 {
+			t.Errorf("the median is %.2f of %.2f", ratio, ratios)
+		}
+	})
 }

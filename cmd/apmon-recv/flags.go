@@ -163,7 +163,7 @@ func (f *flagSettings) load(c *cli.Context) (settings, error) {
 		server.URL = u
 		s.NATS = append(s.NATS, nats.Options{
 			Server: server, Window: c.Duration("nats-window"), MaxAge: c.Duration("nats-max-age"),
-			MaxBytes: int64(*c.Generic("nats-max-bytes").(*units.Bytes)), Replicas: c.Int("nats-replicas"),
+			MaxBytes: *c.Generic("nats-max-bytes").(*units.Bytes), Replicas: c.Int("nats-replicas"),
 		})
 	}
 	for _, u := range f.fromNATS {

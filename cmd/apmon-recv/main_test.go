@@ -84,12 +84,19 @@ func begin(t testing.TB, w io.Writer, args ...string) *session {
 		code = run(ctx, append([]string{"apmon-recv", "--listen", "127.0.0.1:0"}, args...), nil, strings.NewReader(""), w, pw)
 	}()
 	stderr := bufio.NewReader(pr)
-	line, err := stderr.ReadString('\n')
-	addr, ok := strings.CutPrefix(strings.TrimSpace(line), "listening on ")
-	if err != nil || !ok {
-		rest, _ := io.ReadAll(stderr)
-		t.Fatalf("begins with %q, %v, then %q", line, err, rest)
+	var addr string
+	for {
+		line, err := stderr.ReadString('\n')
+		if err != nil {
+			t.Fatalf("it ends: %v, after %s", err, &s.stderr)
+		}
+		var ok bool
+		if addr, ok = strings.CutPrefix(strings.TrimSpace(line), "listening on "); ok {
+			break
+		}
+		_, _ = s.stderr.Write([]byte(line)) // the log comes first
 	}
+	var err error
 	go func() {
 		_, _ = io.Copy(&s.stderr, stderr)
 		s.code <- code

@@ -217,7 +217,8 @@ func TestJobCPUTimeAttached(t *testing.T) {
 			b.release()
 			waitFor(t, "exit of the root", exited)
 			last := sampleNow(t, j, nil)
-			cpuNear(t, "ended", last.CPUTime, want, test.processes)
+			// The report lacks the exit, which takes some ms more on a busy machine.
+			cpuNear(t, "ended", last.CPUTime, want, test.processes+2)
 			if last.CPUTime.V < got.CPUTime.V {
 				t.Fatalf("went down from %v to %v", got.CPUTime, last.CPUTime)
 			}

@@ -139,7 +139,7 @@ func newBareLoop(b *testing.B, url string, packets []*receiver.Packet) *bareLoop
 	o.defaults()
 	_, err = js.CreateStream(b.Context(), jetstream.StreamConfig{
 		Name: "BARE-0", Subjects: []string{"naked.0.>"},
-		Duplicates: o.Window, MaxAge: o.MaxAge, MaxBytes: o.MaxBytes, Replicas: o.Replicas,
+		Duplicates: o.Window, MaxAge: o.MaxAge, MaxBytes: int64(o.MaxBytes), Replicas: o.Replicas,
 	})
 	if err != nil {
 		b.Fatal(err)

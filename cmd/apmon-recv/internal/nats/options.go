@@ -41,6 +41,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/units"
 )
 
 // Defaults of the options.
@@ -85,7 +87,7 @@ type Options struct {
 	// MaxAge is how long a stream keeps a message.
 	MaxAge time.Duration `yaml:"max-age"` // DefaultMaxAge if 0
 	// MaxBytes is the size of each stream, in bytes. The oldest messages make room.
-	MaxBytes int64 `yaml:"max-bytes"` // DefaultMaxBytes if 0
+	MaxBytes units.Bytes `yaml:"max-bytes"` // DefaultMaxBytes if 0
 	// Replicas is the number of servers that keep each stream: 1, 3 or 5.
 	Replicas int `yaml:"replicas"` // 1 if 0
 }

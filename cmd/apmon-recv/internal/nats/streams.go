@@ -36,7 +36,7 @@ func (o *Options) stream(ctx context.Context, js jetstream.JetStream, part int, 
 		Subjects:   []string{subjects.Root + "." + strconv.Itoa(part) + ".>"},
 		Duplicates: o.Window,
 		MaxAge:     o.MaxAge,
-		MaxBytes:   o.MaxBytes,
+		MaxBytes:   int64(o.MaxBytes),
 		Replicas:   o.Replicas,
 	}
 	s, err := js.Stream(ctx, want.Name)

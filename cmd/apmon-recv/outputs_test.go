@@ -1,0 +1,121 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/apmon-go/apmon/internal/testkit"
+	"github.com/apmon-go/apmon/xdr"
+)
+
+// get returns the body of a page.
+func get(t *testing.T, url string) string {
+	t.Helper()
+	resp, err := http.Get(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("%s: %s, %v", url, resp.Status, err)
+	}
+	return string(b)
+}
+
+// The values of parameters are at /metrics, mapped by the packaged rules, with the state of
+// the receiver and its outputs; a reload changes the rules.
+func TestHTTP(t *testing.T) {
+	t.Parallel()
+	rec := filepath.Join(t.TempDir(), "rec.jsonl")
+	s := begin(t, nil, "--http", "0", "--config", "../../packaging/receiver.yaml", "--record", rec, "--access", write(t, t.TempDir(), "access", "deny NodeNames = bad\n"))
+	var url string
+	testkit.Eventually(t, "the address", func() bool {
+		m := regexp.MustCompile(`metrics at (http://\S+)/metrics`).FindStringSubmatch(s.stderr.String())
+		if m != nil {
+			url = m[1]
+		}
+		return m != nil
+	})
+	for i, node := range []string{"n1", "bad", "n\"2\n"} {
+		d := xdr.Datagram{Version: "2.2.20", Instance: 9, Seq: int32(i + 1), Cluster: "T_Jobs", Node: node, Params: []xdr.Param{xdr.Float("cpu_time", 12.5), xdr.Int("odd", 3)}}
+		s.send(d.Append(nil))
+	}
+	want := []string{
+		`apmon_job_cpu_seconds_total{cluster="T_Jobs",node="n1"} 12.5`,
+		`apmon_param{cluster="T_Jobs",node="n\"2\n",param="odd"} 3`,
+		`apmon_recv_datagrams_refused_total{cause="access"} 1`,
+		`apmon_recv_datagrams_lost 1`,
+		`apmon_recv_output_datagrams_sent_total{output="record ` + rec + `"} 3`,
+		`apmon_recv_config_last_reload_successful 1`,
+	}
+	var page, missing string
+	testkit.Eventually(t, "all values", func() bool {
+		page, missing = get(t, url+"/metrics"), ""
+		for _, line := range want {
+			if !strings.Contains(page, line+"\n") {
+				missing = line
+			}
+		}
+		return missing == ""
+	})
+	if strings.Contains(page, `node="bad"`) {
+		t.Error("a refused node is there")
+	}
+	if got := get(t, url+"/healthz"); got != "ok\n" {
+		t.Errorf("health %q", got)
+	}
+	s.cancel()
+	s.wants(0, "^$", `record .*: 3 sent, 0 waiting, 0 lost`)
+}
+
+// Datagrams go from a receiver through streams of NATS to a consumer, which ends with
+// --count and opens no UDP socket.
+func TestNATS(t *testing.T) {
+	t.Parallel()
+	srv, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: -1, JetStream: true, StoreDir: t.TempDir(), NoSigs: true, NoLog: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv.Start()
+	defer func() {
+		srv.Shutdown()
+		srv.WaitForShutdown()
+	}()
+	if !srv.ReadyForConnections(testkit.Patience) {
+		t.Fatal("the server does not start")
+	}
+	s := begin(t, nil, "--nats", srv.ClientURL(), "--nats-partitions", "2", "--stream", "T")
+	for i := range 3 {
+		d := xdr.Datagram{Version: "2.2.20", Instance: 9, Seq: int32(i + 1), Cluster: "C", Node: "n", Params: []xdr.Param{xdr.Int("i", i)}}
+		s.send(d.Append(nil))
+		s.send(d.Append(nil)) // stored once
+	}
+	var out, errs bytes.Buffer
+	code := run(t.Context(), []string{"apmon-recv", "--from-nats", srv.ClientURL(), "--nats-partitions", "2", "--stream", "T", "--format", "json", "--count", "3", "--for", "5m"}, nil, nil, &out, &errs)
+	if code != 0 || strings.Count(out.String(), "\n") != 3 || !strings.Contains(errs.String(), ": 3 consumed, 0 redelivered, 0 missed") {
+		t.Errorf("exit code %d\n%s%s", code, out.String(), errs.String())
+	}
+	for i := range 3 {
+		if want := fmt.Sprintf(`"seq":%d,"cluster":"C","node":"n"`, i+1); strings.Count(out.String(), want) != 1 {
+			t.Errorf("no %s in %s", want, out.String())
+		}
+	}
+	// Nothing more: the datagrams have been acknowledged.
+	out.Reset()
+	code = run(t.Context(), []string{"apmon-recv", "--from-nats", srv.ClientURL(), "--nats-partitions", "2", "--stream", "T", "--format", "json", "--for", "1s"}, nil, nil, &out, &errs)
+	if code != 0 || out.Len() != 0 {
+		t.Errorf("exit code %d, %s", code, out.String())
+	}
+	s.cancel()
+	s.wants(0, "^$", `nats .*: 6 sent`)
+}
+
