@@ -118,14 +118,6 @@ func positive(v float64) Value {
 	return Known(v)
 }
 
-// knownCount returns a positive number as a known value if there is no error.
-func knownCount(n int, err error) Value {
-	if err != nil {
-		return Value{}
-	}
-	return positive(float64(n))
-}
-
 // decimalID returns a CPU's family or model in decimal, as Linux does. s may be hexadecimal
 // with 0x. The result is empty for 0, and if s is no number.
 func decimalID(s string) string {

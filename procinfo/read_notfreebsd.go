@@ -29,3 +29,11 @@ func processCounts() (n Value, states processStates, err error) {
 	}
 	return positive(float64(len(pids))), states, nil
 }
+
+// knownCount returns a positive number as a known value if there is no error.
+func knownCount(n int, err error) Value {
+	if err != nil {
+		return Value{}
+	}
+	return positive(float64(n))
+}

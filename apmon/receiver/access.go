@@ -231,11 +231,11 @@ func (p *accessParser) unknown(key string) {
 
 func (p *accessParser) password(word string) {
 	if word == "" {
-		p.fail(errors.New("Password is empty"))
+		p.fail(errors.New("the password is empty"))
 		return
 	}
 	if p.access.hasPassword {
-		p.fail(errors.New("Password is defined again; the last one counts"))
+		p.fail(errors.New("the password is defined again; the last one counts"))
 	}
 	p.access.hasPassword, p.access.password = true, digest(word)
 }

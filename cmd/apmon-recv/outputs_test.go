@@ -118,4 +118,3 @@ func TestNATS(t *testing.T) {
 	s.cancel()
 	s.wants(0, "^$", `nats .*: 6 sent`)
 }
-

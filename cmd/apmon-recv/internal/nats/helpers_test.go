@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
-	"log/slog"
 	"net/netip"
 	"testing"
 	"time"
@@ -105,5 +104,3 @@ func renumber(p *receiver.Packet, seq int32) {
 	binary.BigEndian.PutUint32(p.Raw[header+4:], uint32(seq))
 	p.Datagram.Seq = seq
 }
-
-var quiet = slog.New(slog.DiscardHandler)
