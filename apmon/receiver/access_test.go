@@ -132,7 +132,7 @@ func TestAccessErrors(t *testing.T) {
 		{"deny ClusterNames = (", "ClusterNames: error parsing regexp"},
 		{"deny ClusterNames = a)(b", "ClusterNames: error parsing regexp"},
 		{"deny NodeNames = (?=x)y", "NodeNames: error parsing regexp"},
-		{"Password =", "Password is empty"},
+		{"Password =", "the password is empty"},
 	} {
 		a, errs := ParseAccess("f.conf", strings.NewReader("# 1\n"+c.line+"\n192.0.2.99 deny\n"))
 		if len(errs) != 1 || !strings.HasPrefix(errs[0].Error(), "f.conf:2: ") || !strings.Contains(errs[0].Error(), c.want) {
