@@ -2,18 +2,13 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"testing"
 
 	"github.com/apmon-go/apmon/apmon/apmontest"
-	"github.com/apmon-go/apmon/apmon/receiver"
-	"github.com/apmon-go/apmon/internal/testkit"
 	"github.com/apmon-go/apmon/xdr"
 )
 
@@ -101,86 +96,4 @@ func TestConfigAndFlags(t *testing.T) {
 	if b, err := os.ReadFile(rec); err != nil || strings.Contains(string(b), "secret") {
 		t.Errorf("%s, %v", b, err)
 	}
-}
-
-// A changed file is put in force on SIGHUP: outputs come and go, and no datagram is lost to
-// those that stay. One that cannot be used changes nothing.
-func TestReload(t *testing.T) {
-	dir := t.TempDir()
-	first, second := filepath.Join(dir, "first.jsonl"), filepath.Join(dir, "second.jsonl")
-	access := write(t, dir, "access", "* allow\n")
-	config := write(t, dir, "c.yaml", "access: "+access+"\nrecord: [{file: "+first+"}]\n")
-	s := begin(t, nil, "--config", config)
-	log := &s.stderr
-	lines := func(name string) int {
-		b, _ := os.ReadFile(name)
-		return strings.Count(string(b), "\n")
-	}
-	hangup := func(want string) {
-		t.Helper()
-		before := strings.Count(log.String(), want)
-		if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
-			t.Fatal(err)
-		}
-		testkit.Eventually(t, want, func() bool { return strings.Count(log.String(), want) > before })
-	}
-	s.send(datagram(1, xdr.Int("x", 1)))
-	testkit.Eventually(t, "a line", func() bool { return lines(first) == 1 })
-	write(t, dir, "c.yaml", "access: "+access+"\nrecord: [{file: "+first+"}, {file: "+second+"}]\nflood-limit: 100\n")
-	hangup("configuration in force")
-	hangup("configuration in force")
-	if strings.Count(log.String(), "setting=flood-limit") != 2 { // also if it was in the file before
-		t.Errorf("no word about the setting that changes with a restart: %s", log)
-	}
-	s.send(datagram(2, xdr.Int("x", 1)))
-	testkit.Eventually(t, "two more lines", func() bool { return lines(first)+lines(second) == 2 }) // the first was rotated
-	write(t, dir, "c.yaml", "lisen: x\n")
-	hangup("the last one stays in force")
-	write(t, dir, "c.yaml", "access: "+access+"\nrecord: [{file: "+second+"}]\n")
-	write(t, dir, "access", "* deny\n")
-	hangup("configuration in force")
-	s.send(datagram(3, xdr.Int("x", 1)))
-	write(t, dir, "access", "*\n")
-	hangup("the last one stays in force")
-	if err := syscall.Kill(os.Getpid(), syscall.SIGUSR1); err != nil {
-		t.Fatal(err)
-	}
-	testkit.Eventually(t, "the state", func() bool {
-		return strings.Contains(log.String(), "refused=1") && strings.Contains(log.String(), "record "+second+": ")
-	})
-	s.cancel()
-	if code := s.end(); code != 0 {
-		t.Errorf("exit code %d: %s", code, log)
-	}
-}
-
-func TestDefaultSockets(t *testing.T) {
-	t.Parallel()
-	for sockets, want := range map[int]int{0: receiver.DefaultSockets(), 3: 3} {
-		if o, err := receiverOptions(settings{Sockets: sockets}, nil); err != nil || o.Sockets != want {
-			t.Errorf("%d sockets: %d, %v", sockets, o.Sockets, err)
-		}
-	}
-}
-
-// blocked is standard output that nobody reads: a write does not return until the test ends.
-type blocked struct{ end context.Context }
-
-func (b blocked) Write([]byte) (int, error) {
-	<-b.end.Done()
-	return 0, io.ErrClosedPipe
-}
-
-// If standard output blocks, one signal ends the program in time.
-func TestEndsWhileStandardOutputBlocks(t *testing.T) {
-	t.Parallel()
-	rec := filepath.Join(t.TempDir(), "rec.jsonl")
-	s := begin(t, blocked{t.Context()}, "--format", "json", "--record", rec)
-	s.send(datagram(1, xdr.Int("x", 1)))
-	testkit.Eventually(t, "a line", func() bool {
-		b, _ := os.ReadFile(rec)
-		return len(b) > 0
-	})
-	s.cancel()
-	s.wants(0, "^$", `output="standard output" lost=1\n(?s:.*)record .*: 1 sent, 0 waiting, 0 lost`)
 }
