@@ -100,7 +100,7 @@ func TestMatchIsLinear(t *testing.T) {
 			// The two lengths alternate, and the shortest time of several rounds
 			// counts: other processes only make rounds slower.
 			small, large := time.Hour, time.Hour
-			for range 20 {
+			for range 200 {
 				small = min(small, matchTakes(head, s, 6<<10))
 				large = min(large, matchTakes(head, s, 60<<10))
 				if large <= matchWork*small+100*time.Microsecond {

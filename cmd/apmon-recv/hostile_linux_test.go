@@ -69,21 +69,24 @@ func startProcess(t *testing.T, args ...string) *process {
 // backlog returns the number of bytes in the receive buffer, which must have dropped nothing.
 func (p *process) backlog() int {
 	p.t.Helper()
-	b, err := os.ReadFile("/proc/net/udp")
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	for line := range strings.Lines(string(b)) {
-		f := strings.Fields(line)
-		if len(f) < 13 || !strings.HasSuffix(f[1]+" ", p.port) {
-			continue
+	// The kernel leaves out lines if sockets come and go meanwhile.
+	for range 100 {
+		b, err := os.ReadFile("/proc/net/udp")
+		if err != nil {
+			p.t.Fatal(err)
 		}
-		if f[12] != "0" {
-			p.t.Fatalf("the kernel dropped %s datagrams of a sender that waits", f[12])
+		for line := range strings.Lines(string(b)) {
+			f := strings.Fields(line)
+			if len(f) < 13 || !strings.HasSuffix(f[1]+" ", p.port) {
+				continue
+			}
+			if f[12] != "0" {
+				p.t.Fatalf("the kernel dropped %s datagrams of a sender that waits", f[12])
+			}
+			_, held, _ := strings.Cut(f[4], ":")
+			n, _ := strconv.ParseInt(held, 16, 64)
+			return int(n)
 		}
-		_, held, _ := strings.Cut(f[4], ":")
-		n, _ := strconv.ParseInt(held, 16, 64)
-		return int(n)
 	}
 	p.t.Fatal("the socket is gone")
 	return 0
