@@ -176,14 +176,14 @@ func TestServerComesLate(t *testing.T) {
 	set, _, log := start(t, Options{Server: Server{URL: url}, Window: 10 * time.Minute})
 	set.Offer(packet(datagram("", 17, 1, "C", "N")))
 	testkit.Eventually(t, "a failure", func() bool { return set.Stats()[0].Error != "" })
-	serve(t, again)
+	s = serve(t, again)
 	if st := idle(t, set); st.Sent != 1 || st.Error != "" {
 		t.Fatalf("%v\n%v", st, log)
 	}
 	stop(s)
 	set.Offer(packet(datagram("", 17, 2, "C", "N")))
 	testkit.Eventually(t, "another failure", func() bool { return set.Stats()[0].Error != "" })
-	s = serve(t, again)
+	serve(t, again)
 	if st := idle(t, set); st.Sent != 2 || st.Error != "" {
 		t.Fatalf("%v\n%v", st, log)
 	}
