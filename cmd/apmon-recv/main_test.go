@@ -549,36 +549,6 @@ func TestDecodeOutputFails(t *testing.T) {
 	}
 }
 
-// Any input gives a line for each of its lines, and every line is JSON.
-func FuzzDecode(f *testing.F) {
-	f.Add([]byte("\n\r\n00000001630000000000000100000000\nzz\n0"))
-	f.Add([]byte(fmt.Sprintf(" %x\t\r\n%x", datagram(1, xdr.Float("x", 1)), datagram(2, xdr.String("s", "\x9b\xff")))))
-	f.Fuzz(func(t *testing.T, input []byte) {
-		var b bytes.Buffer
-		out, err := newPrinter(&b, "json")
-		if err != nil {
-			t.Fatal(err)
-		}
-		n, err := decode(bytes.NewReader(input), 0, out, io.Discard)
-		lines := n.items
-		if n.unit != "line" || bytes.HasPrefix(input, []byte{0x1f, 0x8b}) || bytes.HasPrefix(input, []byte{0x28, 0xb5, 0x2f, 0xfd}) {
-			return // a capture or a compressed file
-		}
-		want := bytes.Count(input, []byte("\n"))
-		if len(input) > 0 && !bytes.HasSuffix(input, []byte("\n")) {
-			want++
-		}
-		if err != nil || lines != want || bytes.Count(b.Bytes(), []byte("\n")) != want {
-			t.Fatalf("%d lines for %d, error %v:\n%s", lines, want, err, b.Bytes())
-		}
-		for line := range bytes.Lines(b.Bytes()) {
-			if !json.Valid(line) {
-				t.Errorf("not JSON: %s", line)
-			}
-		}
-	})
-}
-
 // BenchmarkReceive sends as fast as one socket can, and reports how many
 // datagrams per second are printed, and how many are not.
 func BenchmarkReceive(b *testing.B) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"compress/gzip"
 	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"io"
 	"math"
@@ -330,29 +331,48 @@ func TestManyFragments(t *testing.T) {
 	}
 }
 
-// No file makes the reader fail otherwise than with an error, or go on without end.
+// No file makes the reader fail otherwise than with an error, or go on without end. Each line of
+// a file that is not compressed is one item, and each item can be written as JSON.
 func FuzzInput(f *testing.F) {
 	p4, p6 := packets{f, false}, packets{f, true}
 	f.Add(capture(f, false, append(p4.datagram(example(1).Append(nil), 8884, 1, 1400), p4.datagram(make([]byte, 3000), 8884, 2, 1400)...)...))
 	f.Add(capture(f, true, append(p6.datagram(example(1).Append(nil), 8884, 1, 1400), p6.datagram(make([]byte, 3000), 8884, 2, 1400)...)...))
 	f.Add(lines.AppendJSON(nil, time.Unix(1, 0), "[::1]:5", example(1), nil))
 	f.Add([]byte{0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff, 1, 0, 0, 0xff, 0xff, 0, 0, 0, 0, 0, 0, 0, 0})
+	f.Add([]byte("\n\r\n00000001630000000000000100000000\nzz\n0"))
+	f.Add(fmt.Appendf(nil, " %x\t\r\n%x", example(1).Append(nil), example(2).Append(nil)))
 	f.Fuzz(func(t *testing.T, file []byte) {
 		r, err := New(bytes.NewReader(file), 0)
 		if err != nil {
 			return
 		}
-		for n := 0; ; n++ {
+		var d xdr.Datagram
+		var line []byte
+		n := 0
+		for ; ; n++ {
 			it, err := r.Next()
 			if err != nil {
-				return
+				break
 			}
-			if (it.Err == nil) != (it.Raw != nil) && len(it.Raw) > 0 {
+			if it.Err != nil && it.Raw != nil {
 				t.Fatalf("%+v", it)
+			}
+			if it.Err == nil {
+				it.Err = d.Decode(it.Raw)
+			}
+			if line = lines.AppendJSON(line[:0], it.At, "h", &d, it.Err); !json.Valid(line) {
+				t.Fatalf("not JSON: %s", line)
 			}
 			if n > len(file)*1100 { // no compression does more
 				t.Fatal("no end")
 			}
+		}
+		want := bytes.Count(file, []byte("\n"))
+		if len(file) > 0 && file[len(file)-1] != '\n' {
+			want++
+		}
+		if compressed := bytes.HasPrefix(file, gzipMagic) || bytes.HasPrefix(file, zstdMagic); r.Unit() == "line" && !compressed && n != want {
+			t.Fatalf("%d items in %d lines", n, want)
 		}
 	})
 }
