@@ -307,7 +307,28 @@ func TestOutputFails(t *testing.T) {
 		s := begin(t, failing{c.err})
 		s.send(datagram(1))
 		s.wants(c.code, "", c.stderr)
+		// Also after the last datagram that counts, when the socket is closed.
+		late := failingLate{c.err, make(chan struct{})}
+		s = begin(t, late, "--count", "1")
+		s.send(datagram(1))
+		testkit.Eventually(t, "the end of the socket", func() bool {
+			_, err := s.conn.Write(datagram(2))
+			return err != nil
+		})
+		close(late.gate)
+		s.wants(c.code, "", c.stderr)
 	}
+}
+
+// failingLate is a writer that fails when its gate is open.
+type failingLate struct {
+	err  error
+	gate chan struct{}
+}
+
+func (f failingLate) Write([]byte) (int, error) {
+	<-f.gate
+	return 0, f.err
 }
 
 type failing struct{ err error }

@@ -184,12 +184,15 @@ func receive(ctx context.Context, r *receiver.Receiver, o listenOptions, br *bri
 	<-serving.Done()
 	waitConsumers()
 	others.Wait()
-	outputs, _ := br.close()
+	outputs, failure := br.close()
 	if r != nil {
 		counter.summary().write(stderr, o.instances)
 	}
 	br.writeConsumers(stderr)
 	writeOutputs(stderr, outputs)
+	if failure != nil { // perhaps of the last datagrams, after the end
+		return command.StreamError(failure)
+	}
 	return counter.verdict(ctx, context.Cause(serving), o)
 }
 
@@ -245,7 +248,6 @@ func (c *counter) summary() *summary {
 // verdict returns the error to exit with, given the cause of the end.
 func (c *counter) verdict(ctx context.Context, cause error, o listenOptions) error {
 	n := int(c.accepted.Load())
-	coded := (*command.Error)(nil)
 	switch {
 	case ctx.Err() != nil || cause == errCounted || cause == context.Canceled:
 		return nil
@@ -253,8 +255,6 @@ func (c *counter) verdict(ctx context.Context, cause error, o listenOptions) err
 		return command.Errorf(command.TempFail, "%d of %d datagrams within %v", n, o.count, o.limit)
 	case cause == context.DeadlineExceeded:
 		return nil
-	case errors.As(cause, &coded):
-		return cause
 	}
-	return command.StreamError(cause)
+	return cause
 }
