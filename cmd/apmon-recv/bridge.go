@@ -28,10 +28,9 @@ type bridge struct {
 	filter atomic.Pointer[filter.Filter]
 	set    output.Set
 	web    *web // nil without an HTTP server
-	// Those of the settings at the start.
-	consumers []*nats.Consumer
 
-	start settings // those that the program has begun with
+	start     settings         // those that the program has begun with
+	consumers []*nats.Consumer // of start
 
 	mu       sync.Mutex
 	reloaded time.Time             // when settings were put in force

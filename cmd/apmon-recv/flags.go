@@ -235,16 +235,13 @@ the configuration names, but asks no server.`,
 				}
 			}
 			log := command.NewLogger(stderr, "apmon-recv", slog.LevelInfo, false)
-			if s.Access != c.String("access") && s.Access != "" {
-				if _, err := readAccess(s.Access, log); err != nil {
-					return err
-				}
-			}
-			if c.IsSet("access") {
-				s.Access = c.String("access")
-			}
 			if _, err := receiverOptions(s, log); err != nil {
 				return err
+			}
+			if file := c.String("access"); file != s.Access {
+				if _, err := readAccess(file, log); err != nil {
+					return err
+				}
 			}
 			for _, name := range []string{"config", "access"} {
 				if file := c.String(name); file != "" {

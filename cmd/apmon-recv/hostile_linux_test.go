@@ -238,7 +238,8 @@ func attack(t *testing.T, long time.Duration, ids, names int) {
 	if log := p.log.String(); !regexp.MustCompile(want).MatchString(log) {
 		t.Errorf("the well-behaved sender of %d lost some: %s", a.well, regexp.MustCompile(`(?m)^127.0.0.1\s+99 .*$`).FindString(log))
 	}
-	// What an output cannot follow is counted. The receiver itself adds a report a minute.
+	// The output counts the datagrams that it is too slow for. The receiver adds a report a
+	// minute.
 	reports := int(time.Since(began)/reportInterval) + 1
 	for _, m := range regexp.MustCompile(`(?m)^(record|relay) .*: (\d+) sent, 0 waiting, (\d+) lost`).FindAllStringSubmatch(p.log.String(), -1) {
 		sent, _ := strconv.Atoi(m[2])

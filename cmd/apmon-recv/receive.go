@@ -158,7 +158,7 @@ func receive(ctx context.Context, r *receiver.Receiver, o listenOptions, br *bri
 			}
 		})
 	}
-	waitConsumers, err := br.consume(serving, br.start, func(ctx context.Context, p *receiver.Packet) bool {
+	waitConsumers, err := br.consume(serving, func(ctx context.Context, p *receiver.Packet) bool {
 		done, ok := counter.take(p)
 		defer done()
 		return !ok || br.put(ctx, p)

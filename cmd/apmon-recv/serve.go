@@ -53,10 +53,10 @@ func newWeb(s settings, stats func() receiver.Stats, outputs func() []output.Sta
 	return w, nil
 }
 
-// consume runs the consumers of streams until ctx ends. It calls fail if one cannot go on.
-func (b *bridge) consume(ctx context.Context, s settings, put func(context.Context, *receiver.Packet) bool, fail context.CancelCauseFunc) (wait func(), err error) {
+// consume runs the consumers of the settings at the start until ctx ends. It calls fail if one cannot go on.
+func (b *bridge) consume(ctx context.Context, put func(context.Context, *receiver.Packet) bool, fail context.CancelCauseFunc) (wait func(), err error) {
 	var wg sync.WaitGroup
-	for _, o := range s.FromNATS {
+	for _, o := range b.start.FromNATS {
 		c, err := nats.NewConsumer(o, nats.Handler{
 			Put:  put,
 			Idle: b.set.Idle,

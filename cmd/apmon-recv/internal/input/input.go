@@ -1,6 +1,6 @@
 // Package input reads datagrams from files: lines of hexadecimal digits, the JSON lines that
 // apmon-recv writes, and captures of tcpdump (pcap and pcapng), each also compressed with
-// gzip or zstd. The beginning of the file tells what it is; hexadecimal and JSON lines may
+// gzip or zstd. The first bytes decide which of them it is; hexadecimal and JSON lines may
 // be mixed.
 package input
 

@@ -73,7 +73,7 @@ var equal = cmp.Options{cmp.Comparer(func(a, b xdr.Param) bool {
 	return a.Name == b.Name && a.Type() == b.Type() && a.Text() == b.Text() && a.Int() == b.Int() && a.Float() == b.Float()
 })}
 
-// What apmon-recv writes as JSON is read back equal, mixed with hexadecimal.
+// JSON lines of apmon-recv are read back equal, mixed with hexadecimal.
 func TestLines(t *testing.T) {
 	t.Parallel()
 	plain := &xdr.Datagram{Cluster: "C", Node: "N", Params: []xdr.Param{xdr.Int("x", 1)}}

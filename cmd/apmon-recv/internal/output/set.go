@@ -111,10 +111,11 @@ func (s *Set) each(l *list, offer func(*running) bool) {
 		return
 	}
 	next := s.get()
-	for _, r := range closed {
-		if next == l {
+	if next == l {
+		for _, r := range closed {
 			r.in.Drop(Stopped, 1) // it has failed for good
 		}
+		return
 	}
 	for _, r := range next.running {
 		if !slices.Contains(l.running, r) && !offer(r) {

@@ -217,7 +217,7 @@ func TestCutOff(t *testing.T) {
 	}
 }
 
-// What cannot be written is counted, and written again as soon as it can be.
+// Datagrams that cannot be written are counted; writing goes on as soon as it can.
 func TestRecovers(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, testRecovers)

@@ -102,10 +102,7 @@ func (r *regrouping) add(d *xdr.Datagram, at time.Time) bool {
 		r.groups[k] = g
 		r.order = append(r.order, g)
 		if len(r.order) == 1 { // others wait behind the first
-			select {
-			case r.wake <- struct{}{}:
-			default:
-			}
+			r.wakeUp()
 		}
 	}
 	g.arrivals = append(g.arrivals, at)
@@ -127,10 +124,15 @@ func clone(p *xdr.Param) xdr.Param {
 	return c
 }
 
+// end makes next return what is held.
 func (r *regrouping) end() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.closed = true
+	r.wakeUp()
+}
+
+func (r *regrouping) wakeUp() {
 	select {
 	case r.wake <- struct{}{}:
 	default:

@@ -137,7 +137,7 @@ func simulate(t *testing.T, hold time.Duration, feed func(r *regrouping)) (sent 
 	return sent, waits
 }
 
-// What a node sends within the hold is one message: values in their order, two of one
+// The datagrams of a node within the hold are one message: values in their order, two of one
 // parameter too; other nodes, times and passwords are messages of their own.
 func TestRegroup(t *testing.T) {
 	t.Parallel()
