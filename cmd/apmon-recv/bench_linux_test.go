@@ -4,7 +4,6 @@ import (
 	"context"
 	"io"
 	"log/slog"
-	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -87,25 +86,9 @@ func BenchmarkRawReceive(b *testing.B) {
 	b.ReportMetric(0, "ns/op")
 }
 
-// Decoding, accounts and last values leave at least 0.55 of the datagrams per CPU time that a
-// bare loop of recvmmsg reads.
+// The cost of decoding, accounts and last values beside that of a bare loop.
 func TestLongReceiveCost(t *testing.T) {
-	testkit.SkipLong(t)
-	if testkit.Race {
-		t.Skip("the race detector costs more than the receiver")
-	}
-	testkit.Retry(t, func(t testing.TB) {
-		const n = 50_000
-		var ratios []float64
-		for range 9 {
-			raw := testkit.RawReceive(t, n, 1000, testkit.NewGate())
-			own := measure(t, n, 1000, testkit.NewGate(), toValues)
-			ratios = append(ratios, float64(raw)/float64(own))
-		}
-		slices.Sort(ratios)
-		t.Logf("of a bare loop: %.2f", ratios)
-		if ratio := ratios[len(ratios)/2]; ratio < 0.55 {
-			t.Errorf("the median is %.2f of %.2f", ratio, ratios)
-		}
+	testkit.CompareReceive(t, func(t testing.TB, n, senders int, gate *testkit.Gate) time.Duration {
+		return measure(t, n, senders, gate, toValues)
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"math"
 	"net"
 	"runtime"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -194,4 +195,29 @@ func RawReceive(t testing.TB, n, senders int, gate *Gate) time.Duration {
 	_ = unix.Shutdown(fd, unix.SHUT_RDWR) // ends the loop
 	<-done
 	return took
+}
+
+// CompareReceive asserts that a receiver handles at least 0.55 of the datagrams that a bare
+// loop receives in the same CPU time. Own receives n datagrams that [SendAll] sends, and returns
+// the CPU time. The median of pairs counts, since other processes disturb. It takes long, and
+// is skipped under the race detector.
+func CompareReceive(t *testing.T, own func(t testing.TB, n, senders int, gate *Gate) time.Duration) {
+	t.Helper()
+	SkipLong(t)
+	if Race {
+		t.Skip("the race detector costs more than the receiver")
+	}
+	Retry(t, func(t testing.TB) {
+		const n, senders = 50_000, 1000
+		var ratios []float64
+		for range 9 {
+			raw := RawReceive(t, n, senders, NewGate())
+			ratios = append(ratios, float64(raw)/float64(own(t, n, senders, NewGate())))
+		}
+		slices.Sort(ratios)
+		t.Logf("of a bare loop: %.2f", ratios)
+		if ratio := ratios[len(ratios)/2]; ratio < 0.55 {
+			t.Errorf("the median is %.2f of %.2f", ratio, ratios)
+		}
+	})
 }
