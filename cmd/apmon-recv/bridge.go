@@ -193,7 +193,6 @@ func (b *bridge) onSignals(ctx context.Context, r *receiver.Receiver, load func(
 
 // reload reads the settings once more and puts them in force, if they can be used.
 func (b *bridge) reload(ctx context.Context, r *receiver.Receiver, load func() (settings, error)) {
-	defer b.set.Reopen()
 	s, err := load()
 	var access *receiver.Access
 	if err == nil {
@@ -205,6 +204,7 @@ func (b *bridge) reload(ctx context.Context, r *receiver.Receiver, load func() (
 		}
 		err = b.apply(ctx, s)
 	}
+	b.set.Reopen() // before the log says that all is done
 	if err != nil {
 		b.mu.Lock()
 		b.reloadOK = false

@@ -536,9 +536,11 @@ func TestWorkDirPaths(t *testing.T) {
 			t.Errorf("%s: %+v, want %v", path, u, want)
 		}
 	}
-	if len(w.queues) != 0 {
-		t.Errorf("%d queues are left", len(w.queues))
-	}
+	testkit.Eventually(t, "the end of the last queue", func() bool { // it ends after its last measurement
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		return len(w.queues) == 0
+	})
 }
 
 func TestWorkDirWithoutCurrentDirectory(t *testing.T) {

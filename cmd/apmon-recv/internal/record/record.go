@@ -114,6 +114,13 @@ func (o *Output) Reopen() {
 	}
 }
 
+// reopenIfLate rotates the file if Reopen was called while the lock was held.
+func (o *Output) reopenIfLate() {
+	if o.reopen.Load() {
+		o.Reopen()
+	}
+}
+
 // rotateRequested rotates the file if Reopen has been called.
 func (o *Output) rotateRequested() {
 	if !o.reopen.Swap(false) || o.in == nil || o.file == nil {
@@ -131,6 +138,7 @@ func (o *Output) Run(ctx context.Context, in *output.In) error {
 	o.ctx, o.in = ctx, in
 	o.ready() // an impossible name is reported at once
 	o.mu.Unlock()
+	o.reopenIfLate()
 	defer func() {
 		o.mu.Lock()
 		defer o.mu.Unlock()
@@ -175,11 +183,7 @@ func (o *Output) write(b []byte, n int) {
 	if n == 0 {
 		return
 	}
-	defer func() {
-		if o.reopen.Load() { // it came during the write
-			o.Reopen()
-		}
-	}()
+	defer o.reopenIfLate()
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.file != nil && o.size >= int64(o.options.Size) {
