@@ -536,7 +536,13 @@ func TestWorkDirPaths(t *testing.T) {
 			t.Errorf("%s: %+v, want %v", path, u, want)
 		}
 	}
-	testkit.Eventually(t, "the end of the last queue", func() bool { // it ends after its last measurement
+	waitIdle(t, w)
+}
+
+// waitIdle waits for the end of all queues: they end a little after their last measurement.
+func waitIdle(t *testing.T, w *Dirs) {
+	t.Helper()
+	testkit.Eventually(t, "the end of the last queue", func() bool {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		return len(w.queues) == 0
@@ -869,6 +875,7 @@ func TestWorkDirsClose(t *testing.T) {
 	w := workDirs(t)
 	d := w.Add(dir)
 	first := d.Sample(long, true, true)
+	waitIdle(t, w)
 	synctest.Test(t, func(t *testing.T) {
 		hang := make(chan bool)
 		var opened atomic.Int32

@@ -457,9 +457,22 @@ func TestTwoMembers(t *testing.T) {
 	b := consume(t, o, nil)
 	from.send(nodes, nodeName)
 	both := func() int { return a.count() + b.count() }
-	testkit.Eventually(t, "two rounds", func() bool { return both() == 2*nodes })
-	disjoint(t, a, b, nodes)
+	testkit.Eventually(t, "two rounds", func() bool { return both() >= 2*nodes })
+	moved := 0
+	testkit.Eventually(t, "each series at one member", func() bool {
+		if disjoint(a, b, nodes) {
+			return true
+		}
+		// On a busy machine a member may be silent for longer than the time Failover: its
+		// partitions go to the other one, where their series appear with the next round.
+		if n := a.losses() + b.losses(); n > moved {
+			moved = n
+			from.send(nodes, nodeName)
+		}
+		return false
+	})
 	a.kill()
+	before := from.seq
 	from.send(nodes, nodeName)
 	testkit.Eventually(t, "the last round at the survivor", func() bool {
 		b.mu.Lock()
@@ -468,7 +481,7 @@ func TestTwoMembers(t *testing.T) {
 			return false
 		}
 		for _, seq := range b.last {
-			if seq <= 2*nodes {
+			if seq <= before {
 				return false
 			}
 		}
@@ -481,19 +494,23 @@ func TestTwoMembers(t *testing.T) {
 	}
 }
 
-// disjoint fails the test unless each series is at one member.
-func disjoint(t *testing.T, a, b *member, nodes int) {
-	t.Helper()
+// disjoint reports whether each series is at one member.
+func disjoint(a, b *member, nodes int) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for node := range a.last {
 		if _, ok := b.last[node]; ok {
-			t.Fatalf("%s is at both members", node)
+			return false
 		}
 	}
-	if len(a.last)+len(b.last) != nodes {
-		t.Errorf("%d series at one member and %d at the other, want %d", len(a.last), len(b.last), nodes)
-	}
+	return len(a.last)+len(b.last) == nodes
+}
+
+// losses returns how many partitions the member has lost to another.
+func (m *member) losses() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return len(m.lost)
 }
