@@ -27,12 +27,9 @@
 package history
 
 import (
-	"hash/maphash"
 	"iter"
-	"math/bits"
 	"slices"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"time"
 	"unicode/utf8"
@@ -55,37 +52,17 @@ type Options struct {
 	Expire    time.Duration // DefaultExpire if not positive
 }
 
-// shards is the number of shards, a power of two. A reader holds the lock of one at a time.
-const shards = 256
-
 // Store is a bounded store of last values. Use [New]. Its methods are safe for concurrent
 // use.
 type Store struct {
-	seed                        maphash.Seed
+	table
 	maxSeries, maxBytes, expire atomic.Int64 // expire in ns
-	shards                      [shards]shard
-
-	series, bytes, nodes, expired atomic.Int64
+	expired                     atomic.Int64
 	// When Offer removes the series that have ended from one more shard, and the number
 	// of times that it did.
 	sweepAt, swept atomic.Int64
 
 	refusals refusals
-}
-
-type shard struct {
-	mu    sync.Mutex
-	nodes map[nodeKey]*Node
-	list  []*Node // in the order in which they were made
-	// The series by node and name, for a datagram that does not repeat the order.
-	series map[seriesKey]*Series
-}
-
-type nodeKey struct{ cluster, name string }
-
-type seriesKey struct {
-	node *Node
-	name string
 }
 
 // Node is a node of a cluster: at least one of its parameters is stored.
@@ -95,8 +72,9 @@ type Node struct {
 	Received int64
 
 	store  *Store
-	cost   int64     // bytes that its names add to the cost of each series
+	cost   int64     // bytes of its names; Store adds it to the cost of each series
 	series []*Series // in the order in which they were made
+	gone   int       // those of series that Windows has dropped
 	// The place of the series that is expected first in the next datagram: next of the
 	// last series of the last datagram.
 	slot  **Series
@@ -123,11 +101,8 @@ type Series struct {
 
 // New returns an empty store.
 func New(o Options) *Store {
-	s := &Store{seed: maphash.MakeSeed()}
-	for i := range s.shards {
-		s.shards[i].nodes = make(map[nodeKey]*Node)
-		s.shards[i].series = make(map[seriesKey]*Series)
-	}
+	s := new(Store)
+	s.init()
 	s.refusals.counts = make(map[string]*uint64)
 	s.Configure(o)
 	return s
@@ -160,7 +135,7 @@ func (s *Store) Offer(cluster, node string, params []xdr.Param, received time.Ti
 	sh.mu.Lock()
 	n := sh.nodes[nodeKey{cluster, node}]
 	if n == nil {
-		n = s.add(sh, cluster, node)
+		n = s.join(sh, cluster, node)
 	}
 	if n == nil {
 		overCount, overBytes = s.over(len(params))
@@ -183,25 +158,15 @@ func (s *Store) over(n int) (overCount, overBytes int) {
 	return 0, n
 }
 
-// shard returns the shard of a node.
-func (s *Store) shard(cluster, node string) *shard {
-	h := maphash.String(s.seed, cluster) ^ bits.RotateLeft64(maphash.String(s.seed, node), 32)
-	return &s.shards[h%shards]
-}
-
 // update stores values and returns the number of those that it refuses.
 func (s *Store) update(sh *shard, n *Node, params []xdr.Param, now int64, sent int32) (overCount, overBytes int) {
 	n.Received = now
 	slot := n.slot
 	for i := range params {
 		p := &params[i]
-		e := *slot
-		if e == nil || e.Name != p.Name {
-			e = sh.series[seriesKey{n, p.Name}]
-			if e == nil {
-				e = s.addSeries(sh, n, p.Name)
-			}
-			if e == nil {
+		e := sh.find(n, slot, p.Name)
+		if e == nil {
+			if e = s.add(sh, n, p.Name); e == nil {
 				c, b := s.over(1)
 				overCount, overBytes = overCount+c, overBytes+b
 				continue
@@ -241,23 +206,20 @@ const (
 	seriesCost = 200
 )
 
-// add makes a node, or returns nil if there is no room. The caller holds the shard's lock.
-func (s *Store) add(sh *shard, cluster, name string) *Node {
-	if s.series.Load() >= s.maxSeries.Load() || !s.grow(nodeCost+escapedLen(cluster)+escapedLen(name)) {
+// join makes a node, or returns nil if there is no room. The caller holds the shard's lock.
+func (s *Store) join(sh *shard, cluster, name string) *Node {
+	cost := escapedLen(cluster) + escapedLen(name)
+	if s.series.Load() >= s.maxSeries.Load() || !s.grow(nodeCost+cost) {
 		return nil
 	}
-	n := &Node{Cluster: strings.Clone(cluster), Name: strings.Clone(name), store: s}
-	n.cost = escapedLen(cluster) + escapedLen(name)
-	n.slot = &n.first
-	sh.nodes[nodeKey{n.Cluster, n.Name}] = n
-	sh.list = append(sh.list, n)
-	s.nodes.Add(1)
+	n := s.addNode(sh, cluster, name)
+	n.store, n.cost = s, cost
 	return n
 }
 
-// addSeries makes a series, or returns nil if there is no room. The caller holds the
+// add makes a series, or returns nil if there is no room. The caller holds the
 // shard's lock.
-func (s *Store) addSeries(sh *shard, n *Node, name string) *Series {
+func (s *Store) add(sh *shard, n *Node, name string) *Series {
 	if s.series.Load() >= s.maxSeries.Load() {
 		return nil
 	}
@@ -266,10 +228,7 @@ func (s *Store) addSeries(sh *shard, n *Node, name string) *Series {
 		s.series.Add(-1)
 		return nil
 	}
-	e := &Series{Name: strings.Clone(name), cost: cost}
-	n.series = append(n.series, e)
-	sh.series[seriesKey{n, e.Name}] = e
-	return e
+	return s.addSeries(sh, n, name, cost)
 }
 
 // grow takes a number of bytes, negative to give them back. It returns false if there is no
@@ -337,22 +296,6 @@ func (s *Store) sweep(sh *shard, now int64) {
 	s.removeEmpty(sh)
 }
 
-// removeEmpty removes the nodes without series. The caller holds the shard's lock.
-func (s *Store) removeEmpty(sh *shard) {
-	kept := sh.list[:0]
-	for _, n := range sh.list {
-		if len(n.series) > 0 {
-			kept = append(kept, n)
-			continue
-		}
-		delete(sh.nodes, nodeKey{n.Cluster, n.Name})
-		s.grow(-nodeCost - n.cost)
-		s.nodes.Add(-1)
-	}
-	clear(sh.list[len(kept):])
-	sh.list = kept
-}
-
 // prune removes the series of a node that have ended.
 func (s *Store) prune(sh *shard, n *Node, now, expire int64) {
 	before := len(n.series)
@@ -370,10 +313,8 @@ func (s *Store) remove(sh *shard, n *Node, gone func(*Series) bool) {
 	if !slices.ContainsFunc(n.series, gone) {
 		return
 	}
-	n.series = slices.DeleteFunc(n.series, func(e *Series) bool {
+	n.removeSeries(func(e *Series) bool {
 		if !gone(e) {
-			// Forget the order: it may lead through a series that is gone.
-			e.next = nil
 			return false
 		}
 		delete(sh.series, seriesKey{n, e.Name})
@@ -381,7 +322,6 @@ func (s *Store) remove(sh *shard, n *Node, gone func(*Series) bool) {
 		s.series.Add(-1)
 		return true
 	})
-	n.first, n.slot = nil, &n.first
 }
 
 // Forget removes the nodes for which gone is true.
