@@ -28,6 +28,7 @@ type shard struct {
 	series map[seriesKey]*Series
 	// The most entries of the maps since they were made.
 	mostNodes, mostSeries int
+	empty                 int // nodes without series, counted by Windows
 }
 
 type nodeKey struct{ cluster, name string }
