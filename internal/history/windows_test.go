@@ -3,11 +3,13 @@ package history
 import (
 	"fmt"
 	"math"
+	"runtime"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/apmon-go/apmon/internal/testkit"
 	"github.com/apmon-go/apmon/xdr"
 )
 
@@ -66,4 +68,89 @@ func TestWindowsExact(t *testing.T) {
 	if st := w.Stats(); st.Series != 1 || st.Nodes != 1 || st.Points != len(values) || st.DroppedPoints+st.DroppedSeries != 0 {
 		t.Errorf("%+v", st)
 	}
+}
+
+// The default memory holds an hour of 10 000 series with a value each 15 s, and what is counted
+// is what it takes.
+func TestWindowsHoldAnHour(t *testing.T) {
+	if testkit.Race {
+		t.Skip("the race detector takes memory")
+	}
+	for _, nodes := range []int{10_000, 100, 1} {
+		params := make([]xdr.Param, 10_000/nodes)
+		names := make([]string, nodes)
+		for i := range names {
+			names[i] = fmt.Sprintf("node%d.example.org", i)
+		}
+		for i := range params {
+			params[i] = xdr.Float(fmt.Sprintf("parameter_%d", i), float64(i))
+		}
+		before := heap()
+		w := NewWindows(WindowOptions{})
+		const values = 400 // an hour has 240: runs at the beginning and the end are in part used
+		for i := range values {
+			for j, name := range names {
+				w.Offer("Some_Cluster", name, params, start.Add(time.Duration(i)*15*time.Second+time.Duration(j)*time.Millisecond), 0)
+			}
+		}
+		grown := heap() - before
+		st := w.Stats()
+		t.Logf("%d nodes: %d points, %d bytes counted, %d taken", nodes, st.Points, st.Bytes, grown)
+		if st.DroppedPoints+st.DroppedSeries > 0 || st.Series != 10_000 || st.Nodes != nodes || st.Points < 2_400_000 {
+			t.Errorf("%+v", st)
+		}
+		now := start.Add(values * 15 * time.Second)
+		w.EachSeries(now, func(s *SeriesInfo) {
+			if s.Points < 239 || s.Points > 241 {
+				t.Fatalf("%d points", s.Points)
+			}
+		})
+		if grown > st.Bytes+st.Bytes/20 || grown > DefaultWindowBytes {
+			t.Errorf("%d bytes taken, %d counted", grown, st.Bytes)
+		}
+	}
+}
+
+func heap() int64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+// BenchmarkWindowsOffer is to be compared with BenchmarkOffer.
+func BenchmarkWindowsOffer(b *testing.B) {
+	for _, n := range []int{1, 1000} {
+		b.Run(fmt.Sprintf("nodes=%d", n), func(b *testing.B) {
+			w := NewWindows(WindowOptions{})
+			// A datagram of each node every 15 s.
+			benchmarkOffer(b, n, 15*time.Second/time.Duration(n), w.Offer)
+		})
+	}
+}
+
+// BenchmarkOverview reads 10 000 nodes with ten series each.
+func BenchmarkOverview(b *testing.B) {
+	w := NewWindows(WindowOptions{MaxBytes: 1 << 30})
+	params := make([]xdr.Param, 10)
+	for i := range params {
+		params[i] = xdr.Int(fmt.Sprintf("parameter_%d", i), i)
+	}
+	for i := range 240 {
+		for j := range 10_000 {
+			w.Offer("Some_Cluster", fmt.Sprintf("node%d.example.org", j), params, start.Add(time.Duration(i)*15*time.Second), 0)
+		}
+	}
+	now := start.Add(time.Hour)
+	b.Run("EachSeries", func(b *testing.B) {
+		for b.Loop() {
+			n := 0
+			w.EachSeries(now, func(*SeriesInfo) { n++ })
+		}
+	})
+	b.Run("Nodes", func(b *testing.B) {
+		for b.Loop() {
+			w.Nodes(now, "")
+		}
+	})
 }
