@@ -95,7 +95,7 @@ func (b *bridge) apply(ctx context.Context, s settings) error {
 		if err := b.web.configure(s); err != nil {
 			return err
 		}
-		sinks = append(sinks, output.LastValues{Store: b.web.store})
+		sinks = append(sinks, output.LastValues{Store: b.web.store, Windows: b.web.windows})
 	}
 	b.filter.Store(filter.New(s.Filter))
 	b.outputs = outputs

@@ -82,6 +82,8 @@ func (f *flagSettings) flags() []cli.Flag {
 		&cli.StringFlag{Name: "http-config", Usage: "read TLS and users from `FILE`, a web configuration file of Prometheus"},
 		&cli.IntFlag{Name: "series", DefaultText: strconv.Itoa(history.DefaultMaxSeries), Usage: "keep the last values of at most `N` parameters"},
 		&cli.GenericFlag{Name: "series-memory", Value: new(units.Bytes), DefaultText: units.Bytes(history.DefaultMaxBytes).String(), Usage: "keep last values in at most `SIZE`"},
+		&cli.GenericFlag{Name: "history", Value: command.NewDuration(0), DefaultText: "1h", Usage: "keep the values of the last `TIME` for graphs"},
+		&cli.GenericFlag{Name: "history-memory", Value: new(units.Bytes), DefaultText: units.Bytes(history.DefaultWindowBytes).String(), Usage: "keep the values for graphs in at most `SIZE`; the oldest are dropped first"},
 	), command.Group("NATS JetStream",
 		&command.Repeat{Forms: []string{"nats"}, Value: "URL", Usage: "publish datagrams to the NATS servers at URL, one or more with commas between (repeatable)", Add: appendTo(&f.nats)},
 		&command.Repeat{Forms: []string{"from-nats"}, Value: "URL", Usage: "hand datagrams from streams to the outputs; without --listen, only those (repeatable)", Add: appendTo(&f.fromNATS)},
@@ -146,6 +148,12 @@ func (f *flagSettings) load(c *cli.Context) (settings, error) {
 	if c.IsSet("series-memory") {
 		s.SeriesMemory = *c.Generic("series-memory").(*units.Bytes)
 	}
+	if c.IsSet("history") {
+		s.History = c.Duration("history")
+	}
+	if c.IsSet("history-memory") {
+		s.HistoryMemory = *c.Generic("history-memory").(*units.Bytes)
+	}
 	for _, name := range f.record {
 		s.Record = append(s.Record, record.Options{File: name, Size: *c.Generic("record-size").(*units.Bytes), Keep: c.Int("record-keep")})
 	}
@@ -192,7 +200,7 @@ func (f *flagSettings) useless(c *cli.Context, s *settings) error {
 		{"record", len(f.record) > 0, []string{"record-size", "record-keep"}},
 		{"influx", len(f.influx) > 0, []string{"influx-token-file", "influx-gzip"}},
 		{"relay", len(f.relay) > 0, []string{"regroup"}},
-		{"http", s.HTTP.Listen != "", []string{"http-config", "series", "series-memory"}},
+		{"http", s.HTTP.Listen != "", []string{"http-config", "series", "series-memory", "history", "history-memory"}},
 		{"nats", len(f.nats) > 0, []string{"nats-window", "nats-max-age", "nats-max-bytes", "nats-replicas"}},
 		{"from-nats", len(f.fromNATS) > 0, []string{"nats-consumer", "nats-failover"}},
 		{"nats or --from-nats", len(f.nats)+len(f.fromNATS) > 0, []string{"stream", "nats-partitions", "nats-credentials", "nats-ca", "nats-cert", "nats-key"}},

@@ -147,6 +147,8 @@ Example:
    series: 200000
    series-memory: 64MiB
    expire: 10m
+   history: 2h
+   history-memory: 128MiB
    metrics:
      - {param: cpu_time, name: job_cpu_seconds_total, type: counter,
         help: CPU time.}

@@ -4,14 +4,18 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"log/slog"
 	"net/http"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 
+	"github.com/apmon-go/apmon/apmon/receiver"
+	"github.com/apmon-go/apmon/internal/history"
 	"github.com/apmon-go/apmon/internal/testkit"
 	"github.com/apmon-go/apmon/xdr"
 )
@@ -36,7 +40,7 @@ func get(t *testing.T, url string) string {
 func TestHTTP(t *testing.T) {
 	t.Parallel()
 	rec := filepath.Join(t.TempDir(), "rec.jsonl")
-	s := begin(t, nil, "--http", "0", "--config", "../../packaging/receiver.yaml", "--record", rec, "--access", write(t, t.TempDir(), "access", "deny NodeNames = bad\n"))
+	s := begin(t, nil, "--http", "0", "--history", "90m", "--history-memory", "1MiB", "--config", "../../packaging/receiver.yaml", "--record", rec, "--access", write(t, t.TempDir(), "access", "deny NodeNames = bad\n"))
 	var url string
 	testkit.Eventually(t, "the address", func() bool {
 		m := regexp.MustCompile(`metrics at (http://\S+)/metrics`).FindStringSubmatch(s.stderr.String())
@@ -56,6 +60,9 @@ func TestHTTP(t *testing.T) {
 		`apmon_recv_datagrams_lost 1`,
 		`apmon_recv_output_datagrams_sent_total{output="record ` + rec + `"} 3`,
 		`apmon_recv_config_last_reload_successful 1`,
+		`apmon_recv_history_span_seconds 5400`,
+		`apmon_recv_history_memory_limit_bytes 1.048576e+06`,
+		`apmon_recv_history_dropped_points_total 0`,
 	}
 	var page, missing string
 	testkit.Eventually(t, "all values", func() bool {
@@ -75,6 +82,40 @@ func TestHTTP(t *testing.T) {
 	}
 	s.cancel()
 	s.wants(0, "^$", `record .*: 3 sent, 0 waiting, 0 lost`)
+}
+
+// Recent values are kept with --http, and a reload changes for how long and in how much memory.
+func TestHistorySettings(t *testing.T) {
+	t.Parallel()
+	b := newBridge(io.Discard, slog.New(slog.DiscardHandler))
+	s := settings{HistoryMemory: 1 << 20}
+	s.HTTP.Listen = "127.0.0.1:0"
+	var err error
+	if b.web, err = newWeb(s, nil, b.set.Stats, b.reloadState, b.log); err != nil {
+		t.Fatal(err)
+	}
+	defer b.web.server.Close()
+	if err := b.apply(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	b.offer(&receiver.Packet{Received: now, Datagram: &xdr.Datagram{Cluster: "C", Node: "N", Params: []xdr.Param{xdr.Int("x", 1)}}})
+	if got, _ := b.web.windows.Points(nil, "C", "N", "x", now.Add(-time.Second), now); len(got) != 1 {
+		t.Errorf("%v", got)
+	}
+	if st := b.web.windows.Stats(); st.Span != history.DefaultSpan || st.MaxBytes != 1<<20 || st.Points != 1 {
+		t.Errorf("%+v", st)
+	}
+	s.History, s.HistoryMemory = 90*time.Minute, 0
+	if err := b.apply(t.Context(), s); err != nil {
+		t.Fatal(err)
+	}
+	if st := b.web.windows.Stats(); st.Span != 90*time.Minute || st.MaxBytes != history.DefaultWindowBytes || st.Points != 1 {
+		t.Errorf("after a reload: %+v", st)
+	}
+	if _, err := b.close(); err != nil {
+		t.Error(err)
+	}
 }
 
 // Datagrams go from a receiver through streams of NATS to a consumer, which ends with

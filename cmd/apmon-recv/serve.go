@@ -16,9 +16,10 @@ import (
 	"github.com/apmon-go/apmon/internal/history"
 )
 
-// web is the last values and the HTTP server that shows them.
+// web is the values and the HTTP server that shows them.
 type web struct {
-	store    *history.Store
+	store    *history.Store   // last values
+	windows  *history.Windows // recent values
 	exporter *prom.Exporter
 	server   *httpserver.Server
 }
@@ -26,6 +27,7 @@ type web struct {
 // configure puts settings in force, which have been checked.
 func (w *web) configure(s settings) error {
 	w.store.Configure(historyOptions(s))
+	w.windows.Configure(windowOptions(s))
 	return w.exporter.SetOptions(s.Prometheus)
 }
 
@@ -33,12 +35,16 @@ func historyOptions(s settings) history.Options {
 	return history.Options{MaxSeries: s.Series, MaxBytes: int64(s.SeriesMemory), Expire: s.Expire}
 }
 
+func windowOptions(s settings) history.WindowOptions {
+	return history.WindowOptions{Span: s.History, MaxBytes: int64(s.HistoryMemory)}
+}
+
 // newWeb opens the socket of the HTTP server. Stats may be nil.
 func newWeb(s settings, stats func() receiver.Stats, outputs func() []output.Stats, reload func() (bool, time.Time), log *slog.Logger) (*web, error) {
-	w := &web{store: history.New(historyOptions(s))}
+	w := &web{store: history.New(historyOptions(s)), windows: history.NewWindows(windowOptions(s))}
 	var err error
 	w.exporter, err = prom.New(w.store, s.Prometheus, prom.Sources{
-		Receiver: stats, Outputs: outputs, Reload: reload, Version: command.Version(), Log: log,
+		Receiver: stats, Outputs: outputs, Windows: w.windows.Stats, Reload: reload, Version: command.Version(), Log: log,
 	})
 	if err != nil {
 		return nil, err
@@ -62,9 +68,11 @@ func (b *bridge) consume(ctx context.Context, put func(context.Context, *receive
 			Idle: b.set.Idle,
 			Lost: func(part int) {
 				if b.web != nil { // the series are at another member now
-					b.web.store.Forget(func(cluster, node string) bool {
+					gone := func(cluster, node string) bool {
 						return subjects.Partition(cluster, node, max(o.Partitions, 1)) == part
-					})
+					}
+					b.web.store.Forget(gone)
+					b.web.windows.Forget(gone)
 				}
 			},
 			Log: b.log,

@@ -44,11 +44,13 @@ type settings struct {
 	Influx []influx.Options `yaml:"influx"`
 	Relay  []relay.Options  `yaml:"relay"`
 
-	HTTP         httpserver.Options `yaml:",inline"`
-	Series       int                `yaml:"series"`
-	SeriesMemory units.Bytes        `yaml:"series-memory"`
-	Expire       time.Duration      `yaml:"expire"`
-	Prometheus   prom.Options       `yaml:",inline"`
+	HTTP          httpserver.Options `yaml:",inline"`
+	Series        int                `yaml:"series"`
+	SeriesMemory  units.Bytes        `yaml:"series-memory"`
+	Expire        time.Duration      `yaml:"expire"`
+	History       time.Duration      `yaml:"history"`
+	HistoryMemory units.Bytes        `yaml:"history-memory"`
+	Prometheus    prom.Options       `yaml:",inline"`
 
 	NATS     []nats.Options        `yaml:"nats"`
 	FromNATS []nats.ConsumeOptions `yaml:"from-nats"`
@@ -157,6 +159,8 @@ func (s *settings) check() error {
 		return fmt.Errorf("series: %d is negative", s.Series)
 	case s.Expire < 0:
 		return fmt.Errorf("expire: %v is negative", s.Expire)
+	case s.History < 0:
+		return fmt.Errorf("history: %v is negative", s.History)
 	case s.HTTP.Listen == "" && s.HTTP.Config != "":
 		return errors.New("http-config: it does nothing without http")
 	}

@@ -46,6 +46,9 @@ func TestCheckCommand(t *testing.T) {
 		{"relay: [{to: 'h s3cret'}]\n", 78, "relay: to: h:8884 has a password"},
 		{"access: /nowhere\n", 66, "open /nowhere: no such file"},
 		{"password-file: /nowhere\n", 66, "open /nowhere: no such file"},
+		{"http: 0\nhistory: 90m\nhistory-memory: 1GiB\n", 0, ""},
+		{"history: -1s\n", 78, "history: -1s is negative"},
+		{"history-memory: much\n", 78, `"much" is not a size`},
 		{"a: b: c\n", 78, "yaml: "},
 		// The library would need minutes, or all memory.
 		{strings.Repeat("a: 1\n", 200_000), 78, "line 1: more than 1000 keys"},

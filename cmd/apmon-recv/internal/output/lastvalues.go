@@ -6,8 +6,11 @@ import (
 )
 
 // LastValues is a [Sink] that stores the values of accepted datagrams, truncated ones
-// included.
-type LastValues struct{ Store *history.Store }
+// included, as the last ones and in windows. Each may be nil.
+type LastValues struct {
+	Store   *history.Store
+	Windows *history.Windows
+}
 
 // Offer implements [Sink].
 func (l LastValues) Offer(p *receiver.Packet) {
@@ -19,5 +22,10 @@ func (l LastValues) Offer(p *receiver.Packet) {
 	if d.Timed && d.Time > 0 {
 		sent = d.Time
 	}
-	l.Store.Offer(d.Cluster, d.Node, d.Params, p.Received, sent)
+	if l.Store != nil {
+		l.Store.Offer(d.Cluster, d.Node, d.Params, p.Received, sent)
+	}
+	if l.Windows != nil {
+		l.Windows.Offer(d.Cluster, d.Node, d.Params, p.Received, sent)
+	}
 }

@@ -15,10 +15,10 @@ import (
 
 func TestLastValues(t *testing.T) {
 	t.Parallel()
-	store := history.New(history.Options{})
+	store, windows := history.New(history.Options{}), history.NewWindows(history.WindowOptions{})
 	now := time.Now()
 	var set Set
-	set.Swap(t.Context(), nil, []Sink{LastValues{store}})
+	set.Swap(t.Context(), nil, []Sink{LastValues{Store: store}, LastValues{Windows: windows}})
 	for _, d := range []*xdr.Datagram{
 		{Cluster: "C", Node: "timed", Params: []xdr.Param{xdr.Int("a", 1)}, Time: 1234, Timed: true},
 		{Cluster: "C", Node: "untimed", Params: []xdr.Param{xdr.Int("a", 2)}, Time: 1234},
@@ -34,8 +34,19 @@ func TestLastValues(t *testing.T) {
 			got[n.Name] = strings.TrimSpace(fmt.Sprintln(s.Value, s.Time, s.Received == now.UnixNano()))
 		}
 	})
+	window := map[string]string{}
+	windows.EachSeries(now, func(s *history.SeriesInfo) {
+		sent := int64(0)
+		if !s.Sent.IsZero() {
+			sent = s.Sent.Unix()
+		}
+		window[s.Node] = strings.TrimSpace(fmt.Sprintln(s.Last.Float(), sent, s.Received.Equal(now)))
+	})
 	want := map[string]string{"timed": "1 1234 true", "untimed": "2 0 true", "bad time": "3 0 true", "cut": "4 0 true"}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("-want +got:\n%s", diff)
+	}
+	if diff := cmp.Diff(want, window); diff != "" {
+		t.Errorf("windows: -want +got:\n%s", diff)
 	}
 }

@@ -190,6 +190,9 @@ func TestOwnMetrics(t *testing.T) {
 	e, err := New(store, Options{}, Sources{
 		Version: "2.2.20",
 		Reload:  func() (bool, time.Time) { return false, at },
+		Windows: func() history.WindowStats {
+			return history.WindowStats{Series: 21, Points: 22, Bytes: 23, MaxBytes: 24, Span: 90 * time.Minute, DroppedPoints: 25, DroppedSeries: 26}
+		},
 		Receiver: func() receiver.Stats {
 			return receiver.Stats{Counts: receiver.Counts{Received: 1, Refused: 2, Lost: 3}, Refusals: receiver.Refusals{Access: 2}, ActiveSenders: 7, Dropped: 4, KernelDropped: 5, KernelKnown: true, Expired: 6}
 		},
@@ -230,6 +233,13 @@ func TestOwnMetrics(t *testing.T) {
 			`apmon_recv_values_refused_total{cause="series"} 2`,
 			`apmon_recv_cluster_values_refused{cluster="\\xff"} 1`,
 			`apmon_recv_series_unexported{cause="clash"} 0`,
+			`apmon_recv_history_span_seconds 5400`,
+			`apmon_recv_history_series 21`,
+			`apmon_recv_history_points 22`,
+			`apmon_recv_history_memory_bytes 23`,
+			`apmon_recv_history_memory_limit_bytes 24`,
+			`apmon_recv_history_dropped_points_total 25`,
+			`apmon_recv_history_dropped_series_total 26`,
 		} {
 			name, value, _ := strings.Cut(want, " ")
 			if f == openMetrics && !strings.ContainsAny(value, ".{}") && !strings.Contains(want, "{output=\"") {

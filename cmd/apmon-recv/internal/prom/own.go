@@ -17,6 +17,7 @@ import (
 type Sources struct {
 	Receiver func() receiver.Stats
 	Outputs  func() []output.Stats
+	Windows  func() history.WindowStats
 	// Reload returns whether the last attempt to read the configuration succeeded, and when
 	// the one that is in force was read.
 	Reload  func() (ok bool, at time.Time)
@@ -64,6 +65,9 @@ func (o *own) Collect(to chan<- prometheus.Metric) {
 		c.outputs(o.sources.Outputs())
 	}
 	c.store(o.exporter.store.Stats())
+	if o.sources.Windows != nil {
+		c.windows(o.sources.Windows())
+	}
 	u := o.exporter.Unexported()
 	for cause, n := range map[string]int{"clash": u.Clash, "conflict": u.Conflict, "memory": u.Memory, "value": u.Value} {
 		c.gauge(ownUnexported, float64(n), cause)
@@ -230,4 +234,24 @@ func (c collection) store(s history.Stats) {
 	for _, k := range s.Clusters {
 		c.gauge(storeCluster, float64(k.Refused), Label(k.Name))
 	}
+}
+
+var (
+	windowSpan          = desc("history_span_seconds", "The time for which values are kept.")
+	windowSeries        = desc("history_series", "Series with values kept.")
+	windowPoints        = desc("history_points", "Values kept.")
+	windowBytes         = desc("history_memory_bytes", "Memory counted for the values kept.")
+	windowMaxBytes      = desc("history_memory_limit_bytes", "The most memory for values kept.")
+	windowDroppedPoints = desc("history_dropped_points_total", "Values dropped before their time, as the memory did not suffice.")
+	windowDroppedSeries = desc("history_dropped_series_total", "Series dropped before their time, as the memory did not suffice.")
+)
+
+func (c collection) windows(s history.WindowStats) {
+	c.gauge(windowSpan, s.Span.Seconds())
+	c.gauge(windowSeries, float64(s.Series))
+	c.gauge(windowPoints, float64(s.Points))
+	c.gauge(windowBytes, float64(s.Bytes))
+	c.gauge(windowMaxBytes, float64(s.MaxBytes))
+	c.counter(windowDroppedPoints, float64(s.DroppedPoints))
+	c.counter(windowDroppedSeries, float64(s.DroppedSeries))
 }
