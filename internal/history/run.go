@@ -151,12 +151,14 @@ const (
 	maxTextBytes = 64 << 10
 )
 
-// Memory of a series with its window, of one that was dropped until the list of its node is
-// rebuilt, and of a run without points, in bytes.
+// Memory in bytes, as measured while names come and go: of a series with its window, of one that
+// was dropped until the list of its node is rebuilt, of a run without points, and of a node beside
+// nodeCost.
 const (
-	windowCost = 320
+	windowCost = 400
 	goneCost   = 112
 	runCost    = 96
+	nodeExtra  = 100
 	pointCost  = 12
 )
 
@@ -179,17 +181,19 @@ func (w *Windows) keep(win *window, p *xdr.Param, at int64, c *change) {
 	case win.last-at < clockStep:
 		at = win.last
 	default: // the clock was set back
-		w.begin(win, at, c)
+		win.cut(at, c)
 		win.intervalEnd = 0
 	}
 	win.last = at
-	interval := w.span.Load() / intervals
-	if at >= win.intervalEnd || at < win.intervalEnd-interval {
-		win.intervalEnd, win.inInterval = at+max(interval, 1), 0
-	}
-	if win.inInterval < maxPerInterval {
+	// A run begins with an interval: thin looks no further back.
+	full := !isText && win.tail != nil && len(win.tail.points) == maxRun
+	interval := max(w.span.Load()/intervals, 1)
+	switch {
+	case full || at >= win.intervalEnd || at < win.intervalEnd-interval:
+		win.intervalEnd, win.inInterval = at+interval, 1
+	case win.inInterval < maxPerInterval:
 		win.inInterval++
-	} else {
+	default:
 		win.thin(isText, c)
 	}
 	win.values++
@@ -279,8 +283,24 @@ func (win *window) release(r *run, c *change) {
 	r.points = nil
 }
 
+// cut removes the values of the last run that are later than a time.
+func (win *window) cut(at int64, c *change) {
+	r := win.tail
+	gone := r.values() - r.before(at+1)
+	win.values -= int32(gone)
+	c.values -= int64(gone)
+	switch {
+	case r.values() == gone:
+		win.release(r, c)
+		r.kind, r.base = numberRun, at
+	case gone > 0:
+		r.points = r.points[:len(r.points)-gone]
+	}
+}
+
 // thin removes a value of the interval, so that there is room for another one: of numbers the
-// middle one of the last three, which is neither minimum nor maximum, else the last value.
+// middle one of the last three, which is neither minimum nor maximum; the last value if one of
+// the three or the other one is a text.
 func (win *window) thin(forText bool, c *change) {
 	win.values--
 	c.values--

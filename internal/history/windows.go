@@ -27,7 +27,7 @@ type WindowOptions struct {
 // [NewWindows]. Its methods are safe for concurrent use.
 //
 // The time is that of receipt. If the clock was set back by more than a minute, values with a
-// time to come are dropped as if they were too old.
+// time to come are dropped: the last ones of a series at once, others as if they were too old.
 //
 // Values are exact, and keep their type. Of a text only changes are kept, at most 100 and
 // 64 KiB for a series, or one that is longer. Within an interval of [WindowOptions.Span]/3600,
@@ -89,7 +89,7 @@ func (w *Windows) Offer(cluster, node string, params []xdr.Param, received time.
 	n := sh.nodes[nodeKey{cluster, node}]
 	if n == nil {
 		n = w.addNode(sh, cluster, node)
-		n.cost = int64(len(cluster) + len(node))
+		n.cost = nodeExtra + int64(len(cluster)+len(node))
 		c.bytes += nodeCost + n.cost
 	}
 	w.update(sh, n, params, received, sent, &c)

@@ -76,7 +76,7 @@ func TestWindowsHoldAnHour(t *testing.T) {
 	if testkit.Race {
 		t.Skip("the race detector takes memory")
 	}
-	for _, nodes := range []int{10_000, 100, 1} {
+	for _, nodes := range []int{10_000, 10} {
 		params := make([]xdr.Param, 10_000/nodes)
 		names := make([]string, nodes)
 		for i := range names {
@@ -87,7 +87,7 @@ func TestWindowsHoldAnHour(t *testing.T) {
 		}
 		before := heap()
 		w := NewWindows(WindowOptions{})
-		const values = 400 // an hour has 240: runs at the beginning and the end are in part used
+		const values = 300 // an hour has 240: runs at the beginning and the end are in part used
 		for i := range values {
 			for j, name := range names {
 				w.Offer("Some_Cluster", name, params, start.Add(time.Duration(i)*15*time.Second+time.Duration(j)*time.Millisecond), 0)
@@ -96,7 +96,7 @@ func TestWindowsHoldAnHour(t *testing.T) {
 		grown := heap() - before
 		st := w.Stats()
 		t.Logf("%d nodes: %d points, %d bytes counted, %d taken", nodes, st.Points, st.Bytes, grown)
-		if st.DroppedPoints+st.DroppedSeries > 0 || st.Series != 10_000 || st.Nodes != nodes || st.Points < 2_400_000 {
+		if st.DroppedPoints+st.DroppedSeries > 0 || st.Series != 10_000 || st.Nodes != nodes || st.Points < 2_400_000 || st.Points > 2_400_000+10_000*maxRun {
 			t.Errorf("%+v", st)
 		}
 		now := start.Add(values * 15 * time.Second)
