@@ -25,6 +25,7 @@ func TestImportsPointOneWay(t *testing.T) {
 		"internal/safetext": {},
 		"internal/backoff":  {},
 		"internal/queue":    {},
+		"internal/glob":     {},
 		"internal/history":  {"xdr"},
 		"internal/kernel":   {},
 		"internal/causes":   {},

@@ -10,7 +10,6 @@ import (
 
 	"github.com/urfave/cli/v2"
 
-	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/glob"
 	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/influx"
 	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/nats"
 	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/record"
@@ -18,6 +17,7 @@ import (
 	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/units"
 	"github.com/apmon-go/apmon/cmd/internal/command"
 	"github.com/apmon-go/apmon/conf"
+	"github.com/apmon-go/apmon/internal/glob"
 	"github.com/apmon-go/apmon/internal/history"
 )
 

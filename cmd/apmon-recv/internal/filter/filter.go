@@ -6,7 +6,7 @@ import (
 	"sync/atomic"
 
 	"github.com/apmon-go/apmon/apmon/receiver"
-	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/glob"
+	"github.com/apmon-go/apmon/internal/glob"
 )
 
 // Options are patterns of names, as [glob.List] has them. Empty lists take everything.

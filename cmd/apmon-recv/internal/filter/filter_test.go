@@ -6,7 +6,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/apmon-go/apmon/apmon/receiver"
-	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/glob"
+	"github.com/apmon-go/apmon/internal/glob"
 	"github.com/apmon-go/apmon/xdr"
 )
 
