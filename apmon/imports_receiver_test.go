@@ -30,4 +30,10 @@ func TestOnlyTheReceiverHasItsLibraries(t *testing.T) {
 			t.Errorf("%s is imported", dep)
 		}
 	}
+	// The libraries of tests are in no binary, and in no program that imports a package.
+	for _, dep := range list("-deps", "./apmon/...", "./cmd/...", "./conf", "./examples/...", "./internal/page/...", "./procinfo/...", "./xdr") {
+		if strings.Contains(dep, "chromedp") || strings.Contains(dep, "go-cmp") || strings.Contains(dep, "goleak") {
+			t.Errorf("%s is imported", dep)
+		}
+	}
 }
