@@ -31,6 +31,9 @@ func TestImportsPointOneWay(t *testing.T) {
 		"internal/causes":   {},
 		"internal/process":  {"internal/kernel"},
 
+		"internal/page":       {},
+		"internal/page/guard": {},
+
 		"xdr":      {"internal/safetext"},
 		"conf":     {"xdr", "internal/backoff", "internal/safetext"},
 		"procinfo": {"xdr", "internal/causes", "internal/kernel", "internal/process"},
