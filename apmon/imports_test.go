@@ -27,6 +27,8 @@ func TestImportsPointOneWay(t *testing.T) {
 		"internal/queue":    {},
 		"internal/glob":     {},
 		"internal/history":  {"xdr"},
+		"internal/quantity": {},
+		"internal/graph":    {"internal/quantity"},
 		"internal/kernel":   {},
 		"internal/causes":   {},
 		"internal/process":  {"internal/kernel"},
