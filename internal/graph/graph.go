@@ -10,6 +10,7 @@ import (
 	_ "embed"
 	"html/template"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -258,7 +259,7 @@ func thin(values []float64, n int) []float64 {
 // Bar returns the share of a whole, from 0 to 1, as a bar. A share that is not finite gives an
 // empty bar. The label is for those who do not see it.
 func Bar(share float64, label string) template.HTML {
-	const w, h = 84, 7
+	const w = 84
 	fill := 0.
 	if share > 0 {
 		fill = min(share, 1) * w
@@ -300,7 +301,11 @@ type Cell struct {
 // says what the states of the cells are.
 func Cells(label string, cells []Cell) template.HTML {
 	b := make([]byte, 0, 64+64*len(cells))
-	b = append(b, `<div class="cells" role="group" aria-label="`...)
+	role := "img"
+	if slices.ContainsFunc(cells, func(c Cell) bool { return c.Href != "" }) {
+		role = "group"
+	}
+	b = append(b, `<div class="cells" role="`+role+`" aria-label="`...)
 	b = append(b, escape(label, 400)...)
 	b = append(b, `">`...)
 	for i := range cells {

@@ -1,12 +1,19 @@
 package graph
 
-import "time"
+import (
+	"slices"
+	"strconv"
+	"time"
+)
 
 // entry is a place of a label in the legend.
 type entry struct {
 	x, y  float64 // of the middle of the sample of the line
 	label string
 }
+
+// sampleLength is the length of the line beside a label.
+const sampleLength = 40
 
 // labelLength is the number of characters of a label that are shown.
 const labelLength = 32
@@ -17,12 +24,15 @@ func (p *plot) legend() (entries []entry, rows int) {
 	if len(p.series) < 2 {
 		return nil, 0
 	}
-	const sample, space = 32, 16
+	const space = 16
 	x, y := 8., float64(row)+13
 	rows = 1
 	for i := range p.series {
 		label := clip(p.series[i].Label, labelLength)
-		w := sample + 6 + textWidth(label) + space
+		if p.numbered() {
+			label = strconv.Itoa(i+1) + " " + label
+		}
+		w := sampleLength + 6 + textWidth(label) + space
 		if x+w > float64(p.Width) && x > 8 {
 			x, y = 8, y+row
 			rows++
@@ -47,15 +57,25 @@ func (p *plot) header() {
 		p.text(x, 13, "start", "title", title)
 		x += textWidth(title) + 14
 	}
-	if p.scale.Unit != "" {
+	note := p.scale.Unit
+	if slices.ContainsFunc(p.series, func(s Series) bool { return s.Band }) {
+		if note != "" {
+			note += ", "
+		}
+		note += "band from minimum to maximum"
+	}
+	span := p.span()
+	if note != "" && x+textWidth(note)+textWidth(span)+2*rightEdge < float64(p.Width) {
+		p.text(x, 13, "start", "", note)
+	} else if p.scale.Unit != "" {
 		p.text(x, 13, "start", "", p.scale.Unit)
 	}
-	p.text(float64(p.Width)-rightEdge, 13, "end", "", p.span())
+	p.text(float64(p.Width)-rightEdge, 13, "end", "", span)
 	entries, _ := p.legend()
 	for i, e := range entries {
 		p.b = append(p.b, `<g class="`+seriesClass(i)+`">`...)
-		p.rule("line", e.x, e.y-4, e.x+32, e.y-4)
-		p.text(e.x+38, e.y, "start", "", e.label)
+		p.rule("line", e.x, e.y-4, e.x+sampleLength, e.y-4)
+		p.text(e.x+sampleLength+6, e.y, "start", "", e.label)
 		p.b = append(p.b, `</g>`...)
 	}
 	p.b = append(p.b, `</g>`...)

@@ -10,16 +10,18 @@ import (
 	"github.com/apmon-go/apmon/internal/quantity"
 )
 
-// rows are the heights of the lines of text above and below the plot.
+// Sizes beside the plot, in CSS pixels.
 const (
-	row       = 18 // of text
-	rightEdge = 14
+	row       = 18 // height of a line of text
+	rightEdge = 14 // right of the plot
+	numbers   = 10 // more of it, for the numbers of the series
 )
 
 // plot is a graph with its axes.
 type plot struct {
 	Options
 	series    []Series
+	empty     bool    // no series has a value
 	low, high float64 // of the vertical axis, in the unit of the values
 	step      float64 // between its ticks
 	scale     quantity.Scale
@@ -37,9 +39,13 @@ func Line(o Options, series ...Series) template.HTML {
 	p.setValues()
 	p.layout()
 	p.open()
-	p.grid()
+	if p.empty {
+		p.text(p.left+p.width/2, p.top+p.height/2, "middle", "", "no values")
+	} else {
+		p.grid()
+		p.levels()
+	}
 	p.times()
-	p.levels()
 	for i := range p.series {
 		p.line(i)
 	}
@@ -87,8 +93,8 @@ func (o *Options) setTimesFrom(series []Series) {
 	if o.To.IsZero() {
 		o.To = last
 	}
-	if !o.To.After(o.From) {
-		o.To = o.From.Add(time.Second)
+	if !o.To.After(o.From) { // one point is in the middle
+		o.From, o.To = o.From.Add(-30*time.Second), o.From.Add(30*time.Second)
 	}
 }
 
@@ -107,7 +113,7 @@ func (p *plot) setValues() {
 			low, high = min(low, l.Value), max(high, l.Value)
 		}
 	}
-	if low > high {
+	if p.empty = low > high; p.empty {
 		low, high = 0, 1
 	}
 	low, high = baseline(low, high)
@@ -121,7 +127,10 @@ func (p *plot) setValues() {
 	if !(p.high > p.low) {
 		p.high = bound(p.low + math.Abs(p.low) + 1)
 	}
-	p.scale = quantity.NewScale(max(math.Abs(p.low), math.Abs(p.high)), p.Unit)
+	greatest := max(math.Abs(p.low), math.Abs(p.high))
+	p.scale = quantity.NewScale(greatest, p.Unit)
+	// Enough digits that the labels differ.
+	p.scale.Digits = min(max(quantity.Digits, 1+int(math.Ceil(math.Log10(greatest/p.step)))), 15)
 }
 
 // ticks returns the values of the vertical ticks.
@@ -157,8 +166,13 @@ func (p *plot) layout() {
 		p.left = max(p.left, textWidth(p.scale.Text(v)))
 	}
 	p.left = math.Ceil(max(p.left, 20) + 12)
-	p.top = float64(row*(1+p.legendRows()) + 8)
+	legend := row * p.legendRows()
+	p.Height += legend
+	p.top = float64(row + legend + 8)
 	p.width = max(float64(p.Width)-p.left-rightEdge, 10)
+	if p.numbered() {
+		p.width = max(p.width-numbers, 10)
+	}
 	p.height = max(float64(p.Height)-p.top-row-6, 10)
 }
 
@@ -243,7 +257,10 @@ func (p *plot) levels() {
 		if finite(l.Value) {
 			y := p.y(l.Value)
 			p.rule("level", p.left, y, p.left+p.width, y)
-			p.text(p.left+p.width, y-4, "end", "level", l.Label)
+			if y -= 4; y < p.top+row {
+				y += row
+			}
+			p.text(p.left+p.width, y, "end", "level", clip(l.Label, labelLength))
 		}
 	}
 }

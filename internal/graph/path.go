@@ -18,6 +18,9 @@ type sample struct {
 // seriesClasses is the number of styles of lines.
 const seriesClasses = 6
 
+// numbered reports whether there are more series than styles, so that numbers differ.
+func (p *plot) numbered() bool { return len(p.series) > seriesClasses }
+
 func seriesClass(i int) string { return "s" + strconv.Itoa(i%seriesClasses+1) }
 
 // gap returns the time without a point after which the line of a series is interrupted.
@@ -104,7 +107,11 @@ func (p *plot) line(i int) {
 		}
 		p.b = append(p.b, `"/>`...)
 	}
-	p.b = append(p.b, `<path class="line" d="`...)
+	dense := len(s.Points) > int(p.width) && !s.Band
+	if p.b = append(p.b, `<path class="line`...); dense {
+		p.b = append(p.b, ` dense`...)
+	}
+	p.b = append(p.b, `" d="`...)
 	for _, part := range parts {
 		p.path(part, s.Band)
 	}
@@ -116,6 +123,10 @@ func (p *plot) line(i int) {
 	}
 	end := parts[len(parts)-1]
 	p.dot(&end[len(end)-1])
+	if p.numbered() {
+		last := &end[len(end)-1]
+		p.text(last.x+5, p.y(last.first)+4, "start", "", strconv.Itoa(i+1))
+	}
 	p.b = append(p.b, `</g>`...)
 }
 

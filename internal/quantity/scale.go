@@ -66,6 +66,7 @@ func unitOf(name string) unit {
 // Scale shows values in one unit, as an axis needs. Use [NewScale].
 type Scale struct {
 	Unit   string  // after the values; may be empty
+	Digits int     // significant digits at most; those of [Format] if 0
 	factor float64 // from the values' unit to that of the numbers shown, or to seconds
 	kind   kind    // elapsed means h:m:s, binary and decimal do not occur
 }
@@ -164,10 +165,14 @@ func (s Scale) Text(v float64) string {
 		return Number(v, Digits)
 	}
 	v *= s.factor
+	digits := s.Digits
+	if digits <= 0 {
+		digits = Digits
+	}
 	switch s.kind {
 	case bare:
 		if v == math.Trunc(v) && math.Abs(v) < 1e6 {
-			return Number(v, 6)
+			return Number(v, max(digits, 6))
 		}
 	case elapsed:
 		return clock(v)
@@ -177,7 +182,7 @@ func (s Scale) Text(v float64) string {
 			return time.Unix(int64(math.Floor(v)), 0).UTC().Format(time.DateTime)
 		}
 	}
-	return Number(v, Digits)
+	return Number(v, digits)
 }
 
 // clock returns seconds, rounded, as h:m:s, with days in front if there are any.
