@@ -5,6 +5,8 @@ package dashboard
 
 import (
 	"encoding/json"
+	"math"
+	"strconv"
 	"time"
 
 	"github.com/apmon-go/apmon/internal/history"
@@ -19,6 +21,9 @@ type Source struct {
 	Totals func() Totals
 	// Outputs returns the outputs; nil if there are none.
 	Outputs func() []Output
+	// Units returns the unit and the meaning of a parameter, empty if they are not known; nil
+	// for no units.
+	Units   func(param string) (unit, meaning string)
 	Name    string // of the program, as "apmon-recv"
 	Version string
 	Host    string // the name of this host
@@ -50,7 +55,15 @@ type Sender struct {
 	Restarts   uint64    `json:"restarts"`
 	FirstHeard time.Time `json:"first_heard"`
 	LastHeard  time.Time `json:"last_heard"`
-	Rate       float64   `json:"datagrams_per_second"` // over the last minute, filled in by the dashboard
+	// Cluster and Node are those of its last datagram, empty if they are not known.
+	Cluster string `json:"cluster,omitempty"`
+	Node    string `json:"node,omitempty"`
+	// The dashboard fills these in. Rate is that of the last minute or two; LostRatio is the part
+	// that was lost of what was sent in the last 5 minutes; a sender is lossy if it is more
+	// than a hundredth, and at least 2 datagrams.
+	Rate      float64 `json:"datagrams_per_second"`
+	LostRatio float64 `json:"lost_ratio"`
+	Lossy     bool    `json:"lossy"`
 }
 
 // Output is where datagrams are passed on to.
@@ -73,9 +86,12 @@ type Overview struct {
 	ParametersPerSecond float64   `json:"parameters_per_second"`
 	LostRatio           float64   `json:"lost_ratio"` // of the last minute
 	Totals              Totals    `json:"totals"`
+	RefusedPerMinute    float64   `json:"refused_per_minute"`
 	Outputs             []Output  `json:"outputs"`
-	Clusters            []Cluster `json:"clusters"` // those in trouble first
-	Problems            []Problem `json:"problems"` // the worst first
+	ClusterCount        int       `json:"cluster_count"`
+	NodeCount           int       `json:"node_count"`
+	Clusters            []Cluster `json:"clusters"` // those in trouble first, at most 1000
+	Problems            []Problem `json:"problems"` // the worst first, at most 100
 	History             History   `json:"history"`
 }
 
@@ -95,13 +111,29 @@ type Problem struct {
 	// Kind is "job_failed", "service_down", "nodes_silent", "sender_lossy", "refused",
 	// "output_down", "history_full", "dropped".
 	Kind    string    `json:"kind"`
-	Level   string    `json:"level"` // "bad" or "warn"
-	Text    string    `json:"text"`
+	Level   string    `json:"level"`   // "bad" or "warn"
+	Subject string    `json:"subject"` // a name, with which Text begins
+	Text    string    `json:"text"`    // a whole sentence
 	Detail  string    `json:"detail,omitempty"`
+	Count   int       `json:"count"` // of nodes, senders or datagrams that it is about
 	Cluster string    `json:"cluster,omitempty"`
 	Node    string    `json:"node,omitempty"`
 	Since   time.Time `json:"since"`
 }
+
+// States of a [Node].
+const (
+	Live    = "live"
+	Silent  = "silent"  // not heard for longer than three times its usual interval, and 60 s
+	Failing = "failing" // a job that failed, or a service that is down
+	Ended   = "ended"   // a job that ended well
+)
+
+// Kinds of a [Node]. Others have none.
+const (
+	KindJob     = "job"     // it reports run_time, exit_code or exit_signal
+	KindService = "service" // it reports up
+)
 
 // Cluster is an entry of /api/v1/clusters.
 type Cluster struct {
@@ -110,6 +142,9 @@ type Cluster struct {
 	Live      int       `json:"live"`    // heard in time
 	Silent    int       `json:"silent"`  // not heard for longer than they used to
 	Failing   int       `json:"failing"` // failed jobs, services that are down
+	Ended     int       `json:"ended"`   // jobs that ended well
+	Lossy     int       `json:"lossy"`   // senders that lose datagrams
+	Jobs      int       `json:"jobs"`    // nodes that are jobs
 	Series    int       `json:"series"`
 	LastHeard time.Time `json:"last_heard"`
 }
@@ -118,9 +153,13 @@ type Cluster struct {
 type Node struct {
 	Cluster   string    `json:"cluster"`
 	Name      string    `json:"name"`
-	State     string    `json:"state"` // "live", "silent", "failing"
+	State     string    `json:"state"`            // "live", "silent", "failing" or "ended"
+	Kind      string    `json:"kind,omitempty"`   // "job" or "service"
+	Reason    string    `json:"reason,omitempty"` // why it is failing: "exit code 3", "signal 9", "down"
 	Series    int       `json:"series"`
 	LastHeard time.Time `json:"last_heard"`
+	// Interval is the usual time in seconds between its reports, 0 if it is not known.
+	Interval float64 `json:"interval_seconds"`
 }
 
 // Value is a value of a parameter: a number with all its digits, a string, or one of the
@@ -141,12 +180,13 @@ type Param struct {
 	Points    int        `json:"points"`         // values in the window
 }
 
-// Series is the answer of /api/v1/series.
+// Series is an entry of /api/v1/series.
 type Series struct {
 	Cluster string   `json:"cluster"`
 	Node    string   `json:"node"`
 	Name    string   `json:"name"`
 	Unit    string   `json:"unit,omitempty"`
+	Meaning string   `json:"meaning,omitempty"`
 	From    float64  `json:"from"` // Unix seconds
 	To      float64  `json:"to"`
 	Points  []Sample `json:"points"` // oldest first
@@ -162,4 +202,62 @@ type Sample struct {
 }
 
 // MarshalJSON implements [json.Marshaler].
-func (s Sample) MarshalJSON() ([]byte, error) { return json.Marshal([]any{float64(s.Time.UnixMilli()) / 1000, s.Value}) }
+func (s Sample) MarshalJSON() ([]byte, error) {
+	b := strconv.AppendFloat([]byte{'['}, float64(s.Time.UnixMilli())/1000, 'f', -1, 64)
+	return append(append(append(b, ','), s.Value...), ']'), nil
+}
+
+// UnmarshalJSON implements [json.Unmarshaler].
+func (s *Sample) UnmarshalJSON(b []byte) error {
+	var pair [2]json.RawMessage
+	var seconds float64
+	if err := json.Unmarshal(b, &pair); err != nil {
+		return err
+	}
+	if err := json.Unmarshal(pair[0], &seconds); err != nil {
+		return err
+	}
+	s.Time, s.Value = time.UnixMilli(int64(math.Round(seconds*1000))).UTC(), pair[1]
+	return nil
+}
+
+// ClusterList is the answer of /api/v1/clusters. Total counts the entries without limit and
+// offset, as in the other lists.
+type ClusterList struct {
+	Time     time.Time `json:"time"`
+	Total    int       `json:"total"`
+	Clusters []Cluster `json:"clusters"` // those in trouble first
+}
+
+// NodeList is the answer of /api/v1/nodes.
+type NodeList struct {
+	Time  time.Time `json:"time"`
+	Total int       `json:"total"`
+	Nodes []Node    `json:"nodes"` // sorted by cluster and name
+}
+
+// ParamList is the answer of /api/v1/params.
+type ParamList struct {
+	Time   time.Time `json:"time"`
+	Total  int       `json:"total"`
+	Params []Param   `json:"params"` // sorted by node and name
+}
+
+// SeriesList is the answer of /api/v1/series.
+type SeriesList struct {
+	Time   time.Time `json:"time"`
+	Series []Series  `json:"series"` // in the order of the nodes that were asked for
+}
+
+// SenderList is the answer of /api/v1/senders.
+type SenderList struct {
+	Time    time.Time `json:"time"`
+	Total   int       `json:"total"`
+	Senders []Sender  `json:"senders"` // sorted by address and instance
+}
+
+// Error is the answer to a request that cannot be answered.
+type Error struct {
+	Error     string `json:"error"`
+	Parameter string `json:"parameter,omitempty"` // that is wrong
+}
