@@ -1,0 +1,331 @@
+package dashboard
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"net/url"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/apmon-go/apmon/internal/history"
+	"github.com/apmon-go/apmon/internal/safetext"
+)
+
+const (
+	// defaultLimit and maxLimit are those of the entries of a JSON list.
+	defaultLimit = 10_000
+	maxLimit     = 100_000
+	// maxNodes is the most nodes whose series are shown over one another.
+	maxNodes = 16
+	// maxPattern is the longest pattern in bytes. The time that a search takes grows with it.
+	maxPattern = 256
+)
+
+// query reads the parameters of a request, and keeps the first error.
+type query struct {
+	values url.Values
+	now    time.Time
+	known  []string
+	err    *badParam
+}
+
+// badParam is the error for a parameter of a request.
+type badParam struct{ name, text string }
+
+func (e *badParam) Error() string { return e.name + ": " + e.text }
+
+func newQuery(r *http.Request, now time.Time) *query {
+	values, err := url.ParseQuery(r.URL.RawQuery)
+	q := &query{values: values, now: now}
+	if err != nil {
+		q.fail("query", err.Error())
+	}
+	return q
+}
+
+func (q *query) fail(name, text string) {
+	if q.err == nil {
+		q.err = &badParam{name, text}
+	}
+}
+
+// all returns the values of a parameter, not more than most.
+func (q *query) all(name string, most int) []string {
+	q.known = append(q.known, name)
+	v := q.values[name]
+	if len(v) > most {
+		q.fail(name, fmt.Sprintf("given %d times, more than %d", len(v), most))
+		v = v[:most]
+	}
+	return v
+}
+
+// text returns a parameter that may be left out.
+func (q *query) text(name string) string {
+	if v := q.all(name, 1); len(v) > 0 {
+		return v[0]
+	}
+	return ""
+}
+
+// need returns a parameter that may not be left out.
+func (q *query) need(name string) string {
+	v := q.text(name)
+	if v == "" {
+		q.fail(name, "it is missing")
+	}
+	return v
+}
+
+// pattern returns a parameter that is a pattern of names.
+func (q *query) pattern(name string) string {
+	v := q.text(name)
+	if len(v) > maxPattern {
+		q.fail(name, fmt.Sprintf("longer than %d bytes", maxPattern))
+	}
+	return v
+}
+
+// number returns a parameter that is a whole number.
+func (q *query) number(name string, or, least, most int) int {
+	v := q.text(name)
+	if v == "" {
+		return or
+	}
+	n, err := strconv.Atoi(v)
+	if err != nil || n < least || n > most {
+		q.fail(name, fmt.Sprintf("%s is not a number from %d to %d", safetext.Quote(v), least, most))
+		return or
+	}
+	return n
+}
+
+// choice returns a parameter that is one of some words, or "".
+func (q *query) choice(name string, of ...string) string {
+	v := q.text(name)
+	if v != "" && !slices.Contains(of, v) {
+		q.fail(name, fmt.Sprintf("%s is not one of %q", safetext.Quote(v), of))
+		return ""
+	}
+	return v
+}
+
+// time returns a parameter that is a time: Unix seconds, seconds before now if negative, or as
+// RFC 3339 has it. It is zero if the parameter is left out.
+func (q *query) time(name string) time.Time {
+	v := q.text(name)
+	if v == "" {
+		return time.Time{}
+	}
+	if t, err := time.Parse(time.RFC3339Nano, v); err == nil {
+		return t
+	}
+	const latest = 1e11 // s, so that the time in ms is far from the limits of int64
+	s, err := strconv.ParseFloat(v, 64)
+	if err != nil || math.IsNaN(s) || math.Abs(s) > latest {
+		q.fail(name, safetext.Quote(v)+" is not a time: use Unix seconds, -600 for 10 minutes ago, or 2006-01-02T15:04:05Z")
+		return time.Time{}
+	}
+	if s < 0 {
+		return q.now.Add(time.Duration(max(s, -1e9) * float64(time.Second)))
+	}
+	return time.UnixMilli(int64(math.Round(s * 1000)))
+}
+
+// done returns the first error. A parameter that nothing has read is one.
+func (q *query) done() error {
+	for name := range q.values {
+		if !slices.Contains(q.known, name) {
+			q.fail(cut(name, maxShown), "there is no such parameter")
+		}
+	}
+	if q.err != nil {
+		return q.err
+	}
+	return nil
+}
+
+// api answers a request for JSON.
+func (d *Dashboard) api(answer func(*query) (any, error)) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		q := newQuery(r, d.c.clock())
+		v, err := answer(q)
+		if err != nil {
+			status, e := apiError(err)
+			writeJSON(w, status, e)
+			return
+		}
+		if c, ok := v.(csvAnswer); ok {
+			w.Header().Set("Content-Type", "text/csv; charset=utf-8; header=present")
+			w.Header().Set("Content-Disposition", `attachment; filename="series.csv"`)
+			_, _ = w.Write(c)
+			return
+		}
+		writeJSON(w, http.StatusOK, v)
+	}
+}
+
+// csvAnswer is an answer in CSV.
+type csvAnswer []byte
+
+// apiError returns the status and the answer for an error.
+func apiError(err error) (int, Error) {
+	if bad := (*badParam)(nil); errors.As(err, &bad) {
+		return http.StatusBadRequest, Error{Error: bad.text, Parameter: bad.name}
+	}
+	if errors.Is(err, ErrUnknown) {
+		return http.StatusNotFound, Error{Error: err.Error()}
+	}
+	return http.StatusInternalServerError, Error{Error: err.Error()}
+}
+
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	b, err := json.Marshal(v)
+	if err != nil {
+		status, b = http.StatusInternalServerError, []byte(`{"error":"the answer cannot be written"}`)
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_, _ = w.Write(append(b, '\n'))
+}
+
+func (d *Dashboard) apiOverview(q *query) (any, error) { return d.Overview(), q.done() }
+
+func (d *Dashboard) apiClusters(q *query) (any, error) {
+	pattern := q.pattern("q")
+	offset, limit := q.number("offset", 0, 0, math.MaxInt32), q.number("limit", defaultLimit, 1, maxLimit)
+	if err := q.done(); err != nil {
+		return nil, err
+	}
+	l := d.Clusters()
+	l.Clusters = slices.DeleteFunc(slices.Clone(l.Clusters), func(c Cluster) bool { return pattern != "" && !matches(pattern, c.Name) })
+	l.Total = len(l.Clusters)
+	l.Clusters = slice(l.Clusters, offset, limit)
+	return l, nil
+}
+
+func (d *Dashboard) apiNodes(q *query) (any, error) {
+	cluster, pattern, state := q.text("cluster"), q.pattern("q"), q.choice("state", Live, Silent, Failing, Ended)
+	offset, limit := q.number("offset", 0, 0, math.MaxInt32), q.number("limit", defaultLimit, 1, maxLimit)
+	if err := q.done(); err != nil {
+		return nil, err
+	}
+	l, err := d.Nodes(cluster)
+	if err != nil {
+		return nil, err
+	}
+	l.Nodes = slices.DeleteFunc(slices.Clone(l.Nodes), func(n Node) bool {
+		return state != "" && n.State != state || pattern != "" && !matches(pattern, n.Name)
+	})
+	l.Total = len(l.Nodes)
+	l.Nodes = slice(l.Nodes, offset, limit)
+	return l, nil
+}
+
+func (d *Dashboard) apiParams(q *query) (any, error) {
+	cluster, node, pattern, limit := q.need("cluster"), q.text("node"), q.pattern("q"), q.number("limit", defaultLimit, 1, maxLimit)
+	if err := q.done(); err != nil {
+		return nil, err
+	}
+	return d.Params(cluster, node, pattern, limit)
+}
+
+func (d *Dashboard) apiSeries(q *query) (any, error) {
+	cluster, param, nodes := q.need("cluster"), q.need("param"), q.all("node", maxNodes)
+	from, to, format := q.time("from"), q.time("to"), q.choice("format", "json", "csv")
+	if len(nodes) == 0 {
+		q.fail("node", "it is missing")
+	}
+	if !from.IsZero() && !to.IsZero() && to.Before(from) {
+		q.fail("to", "it is before from")
+	}
+	if err := q.done(); err != nil {
+		return nil, err
+	}
+	if format == "csv" {
+		return d.csv(cluster, nodes, param, from, to)
+	}
+	l := &SeriesList{Time: d.c.view().at}
+	for _, node := range nodes {
+		s, err := d.Series(cluster, node, param, from, to)
+		if err != nil {
+			return nil, err
+		}
+		l.Series = append(l.Series, *s)
+	}
+	return l, nil
+}
+
+// csv returns series as CSV.
+func (d *Dashboard) csv(cluster string, nodes []string, param string, from, to time.Time) (any, error) {
+	var series []Series
+	var points [][]history.Point
+	v := d.c.view()
+	for _, node := range nodes {
+		s, p, err := d.points(v, cluster, node, param, from, to)
+		if err != nil {
+			return nil, err
+		}
+		series, points = append(series, *s), append(points, p)
+	}
+	var b bytes.Buffer
+	if err := writeCSV(&b, series, points); err != nil {
+		return nil, err
+	}
+	return csvAnswer(b.Bytes()), nil
+}
+
+func (d *Dashboard) apiJobs(q *query) (any, error) {
+	sel := jobSelection{
+		cluster: q.text("cluster"), pattern: q.pattern("q"), state: q.choice("state", Live, Silent, Failing, Ended),
+		offset: q.number("offset", 0, 0, math.MaxInt32), limit: q.number("limit", defaultLimit, 1, maxLimit),
+	}
+	if err := q.done(); err != nil {
+		return nil, err
+	}
+	return d.jobs(d.c.view(), sel)
+}
+
+func (d *Dashboard) apiSenders(q *query) (any, error) {
+	offset, limit := q.number("offset", 0, 0, math.MaxInt32), q.number("limit", defaultLimit, 1, maxLimit)
+	if err := q.done(); err != nil {
+		return nil, err
+	}
+	l := d.Senders()
+	l.Senders = slice(l.Senders, offset, limit)
+	return l, nil
+}
+
+// Dashboard shows a [Source]. Use [New].
+type Dashboard struct {
+	c   *collector
+	mux *http.ServeMux
+}
+
+// New returns a dashboard.
+func New(s Source) *Dashboard {
+	d := &Dashboard{c: newCollector(s), mux: http.NewServeMux()}
+	for path, answer := range map[string]func(*query) (any, error){
+		"overview": d.apiOverview, "clusters": d.apiClusters, "nodes": d.apiNodes, "params": d.apiParams,
+		"series": d.apiSeries, "jobs": d.apiJobs, "senders": d.apiSenders,
+	} {
+		d.mux.HandleFunc("GET /api/v1/"+path, d.api(answer))
+	}
+	d.mux.HandleFunc("/api/", func(w http.ResponseWriter, r *http.Request) {
+		writeJSON(w, http.StatusNotFound, Error{Error: "no such path: see docs/api.md"})
+	})
+	return d
+}
+
+// Run follows what is received until ctx ends: whether nodes fall silent, and the rates of
+// the last hour. Without it this happens only when something reads.
+func (d *Dashboard) Run(ctx context.Context) { d.c.run(ctx) }
+
+// ServeHTTP implements [http.Handler].
+func (d *Dashboard) ServeHTTP(w http.ResponseWriter, r *http.Request) { d.mux.ServeHTTP(w, r) }
