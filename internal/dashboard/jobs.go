@@ -2,10 +2,15 @@ package dashboard
 
 import (
 	"cmp"
+	"html/template"
+	"math"
 	"slices"
 	"time"
 
+	"github.com/apmon-go/apmon/internal/graph"
 	"github.com/apmon-go/apmon/internal/history"
+	"github.com/apmon-go/apmon/internal/page"
+	"github.com/apmon-go/apmon/internal/quantity"
 )
 
 // Job is an entry of /api/v1/jobs. A value that the job does not report is null.
@@ -122,4 +127,82 @@ func slice[T any](all []T, offset, limit int) []T {
 		all = all[:min(limit, len(all))]
 	}
 	return all
+}
+
+// jobRow is a job as a line of a table.
+type jobRow struct {
+	Job
+	Link                       string
+	When                       when
+	Run, CPU, Usage, Mem, Peak quant
+	Bar                        template.HTML
+	Exit                       string
+}
+
+// jobsPage lists the jobs.
+func (d *Dashboard) jobsPage(v *view, q *query) (page.Page, error) {
+	sel := jobSelection{cluster: q.text("cluster"), pattern: q.pattern("q"), state: q.choice("state", Live, Silent, Failing, Ended), offset: q.number("offset", 0, 0, math.MaxInt32), limit: pageSize}
+	if err := q.done(); err != nil {
+		return page.Page{}, err
+	}
+	list, err := d.jobs(v, sel)
+	if err != nil {
+		return page.Page{}, err
+	}
+	data := struct {
+		Cluster   string
+		States    choices
+		Filter    filterForm
+		Rows      []jobRow
+		Pages     pages
+		Total     int
+		AllTotal  int
+		WithNames bool // of clusters
+	}{Total: list.Total, AllTotal: list.Running + list.Failed + list.Silent + list.Ended, WithNames: sel.cluster == ""}
+	if !data.WithNames {
+		data.Cluster, _ = v.cluster(sel.cluster)
+	}
+	at := func(state, o string) string {
+		return link(jobsPath, "cluster", sel.cluster, "state", state, "q", sel.pattern, "offset", o)
+	}
+	data.States.Label = "State"
+	for _, c := range []struct {
+		state, text string
+		n           int
+	}{{"", "all", data.AllTotal}, {Failing, "failed", list.Failed}, {Silent, "silent", list.Silent}, {Live, "running", list.Running}, {Ended, "ended well", list.Ended}} {
+		data.States.Choices = append(data.States.Choices, choice{Text: c.text, Link: at(c.state, ""), Current: c.state == sel.state, Count: c.n})
+	}
+	for _, j := range list.Jobs {
+		data.Rows = append(data.Rows, jobRowOf(v, j))
+	}
+	data.Pages = pagesOf(sel.offset, len(data.Rows), list.Total, func(o string) string { return at(sel.state, o) })
+	data.Filter = filterForm{Action: jobsPath, Query: sel.pattern, Hint: "jobs, * and ?", Hidden: []field{{"cluster", sel.cluster}, {"state", sel.state}}}
+	return page.Page{Title: "Jobs", Path: jobsPath, Main: execute("jobs.html", data)}, nil
+}
+
+func jobRowOf(v *view, j Job) jobRow {
+	r := jobRow{Job: j, Link: nodeLink(j.Cluster, j.Name), When: whenOf(j.LastHeard, v.at)}
+	set := func(to *quant, value *float64, unit string) {
+		if value != nil {
+			*to = quantOf(*value, unit)
+		}
+	}
+	set(&r.Run, j.RunTime, "s")
+	set(&r.CPU, j.CPUTime, "s")
+	set(&r.Mem, j.Memory, "KB")
+	set(&r.Peak, j.MaxMemory, "KB")
+	if use := j.Efficiency; use != nil || j.CPUUsage != nil {
+		if use == nil {
+			use = j.CPUUsage
+		}
+		set(&r.Usage, use, "%")
+		r.Bar = graph.Bar(*use/100, quantity.Join(r.Usage.Text, r.Usage.Unit))
+	}
+	switch {
+	case j.State == Failing:
+		r.Exit = j.Reason
+	case j.State == Ended:
+		r.Exit = "0"
+	}
+	return r
 }

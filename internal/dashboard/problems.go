@@ -89,7 +89,7 @@ func (v *view) failureProblems() []Problem {
 		if n.Kind == KindJob {
 			p.Text = p.Subject + " ended with " + n.Reason
 			if f.ran > 0 {
-				p.Text += " after " + quantity.Age(time.Duration(f.ran * float64(time.Second)))
+				p.Text += " after " + quantity.Age(time.Duration(f.ran*float64(time.Second)))
 			}
 		}
 		all = append(all, p)

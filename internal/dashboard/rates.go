@@ -96,13 +96,13 @@ func ratio(received, lost float64) float64 {
 	return lost / (lost + received)
 }
 
-// graph returns the growth per second from each sample of the last hour to the next.
-func (s *samples) graph(f func(from, to *sample) float64) (times []time.Time, values []float64) {
+// graph returns a value for each sample of the last hour and the next.
+func (s *samples) graph(f func(from, to *sample) float64) []float64 {
+	var values []float64
 	for i := 1; i < len(s.hour); i++ {
-		times = append(times, s.hour[i].at)
 		values = append(values, f(&s.hour[i-1], &s.hour[i]))
 	}
-	return times, values
+	return values
 }
 
 // senderKey identifies a sender.
