@@ -63,6 +63,13 @@ func (b *bridge) offer(p *receiver.Packet) {
 	}
 }
 
+// note counts a datagram that was received for the page.
+func (b *bridge) note(p *receiver.Packet) {
+	if b.web != nil && p.Datagram != nil {
+		b.web.heard.note(p)
+	}
+}
+
 // streamOptions are the options of standard output.
 type streamOptions struct{ format string }
 

@@ -30,6 +30,8 @@ type flagSettings struct {
 	regroup  regroupValue
 	nats     []string
 	fromNATS []string
+
+	httpHosts []string
 }
 
 // regroupValue is the value of --regroup, which may be left out.
@@ -77,8 +79,9 @@ func (f *flagSettings) flags() []cli.Flag {
 		&cli.BoolFlag{Name: "influx-gzip", DisableDefaultText: true, Usage: "compress what is sent to InfluxDB"},
 		&command.Repeat{Forms: []string{"relay"}, Value: "DEST", Usage: "pass datagrams on to the receiver at DEST, unchanged (repeatable)", Add: appendTo(&f.relay)},
 		&cli.GenericFlag{Name: "regroup", Value: &f.regroup, DefaultText: "off", Usage: "let --relay merge what each node sends within `TIME`, 2s if TIME is left out, and send at most 44 datagrams per second"},
-	), command.Group("Prometheus",
-		&cli.StringFlag{Name: "http", Usage: "serve last values at /metrics and /healthz on `[HOST:]PORT`; a port alone is that of 127.0.0.1"},
+	), command.Group("Web page, API and Prometheus",
+		&cli.StringFlag{Name: "http", Usage: "show what is received in a browser at `[HOST:]PORT`, with an API at /api/v1, /metrics for Prometheus, and /healthz; a port alone is that of 127.0.0.1"},
+		&command.Repeat{Forms: []string{"http-host"}, Value: "NAME", Usage: "answer requests for NAME too, beside addresses, localhost and the names of this host (repeatable)", Add: appendTo(&f.httpHosts)},
 		&cli.StringFlag{Name: "http-config", Usage: "read TLS and users from `FILE`, a web configuration file of Prometheus"},
 		&cli.IntFlag{Name: "series", DefaultText: strconv.Itoa(history.DefaultMaxSeries), Usage: "keep the last values of at most `N` parameters"},
 		&cli.GenericFlag{Name: "series-memory", Value: new(units.Bytes), DefaultText: units.Bytes(history.DefaultMaxBytes).String(), Usage: "keep last values in at most `SIZE`"},
@@ -145,6 +148,7 @@ func (f *flagSettings) load(c *cli.Context) (settings, error) {
 	s.Filter.Cluster = append(s.Filter.Cluster, f.filter.cluster...)
 	s.Filter.Node = append(s.Filter.Node, f.filter.node...)
 	s.Filter.Param = append(s.Filter.Param, f.filter.param...)
+	s.HTTP.Hosts = append(s.HTTP.Hosts, f.httpHosts...)
 	if c.IsSet("series-memory") {
 		s.SeriesMemory = *c.Generic("series-memory").(*units.Bytes)
 	}
@@ -200,7 +204,7 @@ func (f *flagSettings) useless(c *cli.Context, s *settings) error {
 		{"record", len(f.record) > 0, []string{"record-size", "record-keep"}},
 		{"influx", len(f.influx) > 0, []string{"influx-token-file", "influx-gzip"}},
 		{"relay", len(f.relay) > 0, []string{"regroup"}},
-		{"http", s.HTTP.Listen != "", []string{"http-config", "series", "series-memory", "history", "history-memory"}},
+		{"http", s.HTTP.Listen != "", []string{"http-config", "http-host", "series", "series-memory", "history", "history-memory"}},
 		{"nats", len(f.nats) > 0, []string{"nats-window", "nats-max-age", "nats-max-bytes", "nats-replicas"}},
 		{"from-nats", len(f.fromNATS) > 0, []string{"nats-consumer", "nats-failover"}},
 		{"nats or --from-nats", len(f.nats)+len(f.fromNATS) > 0, []string{"stream", "nats-partitions", "nats-credentials", "nats-ca", "nats-cert", "nats-key"}},

@@ -45,7 +45,6 @@ func listen(ctx context.Context, o listenOptions, stdout, stderr io.Writer) erro
 		return err
 	}
 	var r *receiver.Receiver
-	var stats func() receiver.Stats
 	if s.Listen == "" && len(s.FromNATS) == 0 {
 		s.Listen = defaultListen
 	}
@@ -54,10 +53,9 @@ func listen(ctx context.Context, o listenOptions, stdout, stderr io.Writer) erro
 			return listenError(s.Listen, err)
 		}
 		defer r.Close()
-		stats = r.Stats
 	}
 	if s.HTTP.Listen != "" {
-		if br.web, err = newWeb(s, stats, br.set.Stats, br.reloadState, br.log); err != nil {
+		if br.web, err = newWeb(s, r, br.set.Stats, br.reloadState, br.log); err != nil {
 			return err
 		}
 		defer br.web.server.Close()
@@ -74,7 +72,7 @@ func listen(ctx context.Context, o listenOptions, stdout, stderr io.Writer) erro
 		fmt.Fprintf(stderr, "listening on %v\n", r.Addr())
 	}
 	if br.web != nil {
-		fmt.Fprintf(stderr, "metrics at http://%v/metrics\n", br.web.server.Addr())
+		fmt.Fprintf(stderr, "page at http://%v/, metrics at http://%[1]v/metrics\n", br.web.server.Addr())
 	}
 	defer br.onSignals(ctx, r, o.load)()
 	return receive(ctx, r, o, br, stderr)
@@ -153,7 +151,7 @@ func receive(ctx context.Context, r *receiver.Receiver, o listenOptions, br *bri
 	var others sync.WaitGroup // they end with serving
 	if br.web != nil {
 		others.Go(func() {
-			if err := br.web.server.Serve(serving); err != nil {
+			if err := br.web.serve(serving); err != nil {
 				fail(command.Errorf(command.Unavailable, "--http: %w", err))
 			}
 		})
@@ -161,7 +159,11 @@ func receive(ctx context.Context, r *receiver.Receiver, o listenOptions, br *bri
 	waitConsumers, err := br.consume(serving, func(ctx context.Context, p *receiver.Packet) bool {
 		done, ok := counter.take(p)
 		defer done()
-		return !ok || br.put(ctx, p)
+		if !ok {
+			return true
+		}
+		br.note(p)
+		return br.put(ctx, p)
 	}, fail)
 	if err != nil {
 		fail(err)
@@ -170,6 +172,7 @@ func receive(ctx context.Context, r *receiver.Receiver, o listenOptions, br *bri
 		others.Go(func() { br.report(serving, r) })
 		err = r.Serve(serving, func(p *receiver.Packet) {
 			if done, ok := counter.take(p); ok {
+				br.note(p)
 				br.offer(p)
 				done()
 			}

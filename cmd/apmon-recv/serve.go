@@ -13,15 +13,19 @@ import (
 	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/prom"
 	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/subjects"
 	"github.com/apmon-go/apmon/cmd/internal/command"
+	"github.com/apmon-go/apmon/internal/dashboard"
 	"github.com/apmon-go/apmon/internal/history"
+	"github.com/apmon-go/apmon/internal/page"
 )
 
-// web is the values and the HTTP server that shows them.
+// web is what was received, and the HTTP server that shows it.
 type web struct {
-	store    *history.Store   // last values
-	windows  *history.Windows // recent values
-	exporter *prom.Exporter
-	server   *httpserver.Server
+	store     *history.Store   // last values, for Prometheus
+	windows   *history.Windows // values of the last hour, for the page
+	heard     heard
+	exporter  *prom.Exporter
+	dashboard *dashboard.Dashboard
+	server    *httpserver.Server
 }
 
 // configure puts settings in force, which have been checked.
@@ -39,9 +43,13 @@ func windowOptions(s settings) history.WindowOptions {
 	return history.WindowOptions{Span: s.History, MaxBytes: int64(s.HistoryMemory)}
 }
 
-// newWeb opens the socket of the HTTP server. Stats may be nil.
-func newWeb(s settings, stats func() receiver.Stats, outputs func() []output.Stats, reload func() (bool, time.Time), log *slog.Logger) (*web, error) {
+// newWeb opens the socket of the HTTP server. The receiver may be nil.
+func newWeb(s settings, r *receiver.Receiver, outputs func() []output.Stats, reload func() (bool, time.Time), log *slog.Logger) (*web, error) {
 	w := &web{store: history.New(historyOptions(s)), windows: history.NewWindows(windowOptions(s))}
+	var stats func() receiver.Stats
+	if r != nil {
+		stats = r.Stats
+	}
 	var err error
 	w.exporter, err = prom.New(w.store, s.Prometheus, prom.Sources{
 		Receiver: stats, Outputs: outputs, Windows: w.windows.Stats, Reload: reload, Version: command.Version(), Log: log,
@@ -49,14 +57,26 @@ func newWeb(s settings, stats func() receiver.Stats, outputs func() []output.Sta
 	if err != nil {
 		return nil, err
 	}
+	w.dashboard = dashboard.New(w.source(r, outputs), page.Options{Foot: []page.Link{{Path: "/metrics", Text: "/metrics"}}})
 	// While this process runs, its sockets are open and its configuration is in force: it
 	// ends otherwise.
 	healthy := func() error { return nil }
-	w.server, err = httpserver.Listen(s.HTTP, httpserver.Handlers{Metrics: w.exporter, Healthy: healthy}, log)
+	w.server, err = httpserver.Listen(s.HTTP, httpserver.Handlers{Metrics: w.exporter, Healthy: healthy, Page: w.dashboard}, log)
 	if err != nil {
 		return nil, command.Errorf(command.Unavailable, "--http: %w", err)
 	}
 	return w, nil
+}
+
+// serve answers requests until ctx ends.
+func (w *web) serve(ctx context.Context) error {
+	defer context.AfterFunc(ctx, w.dashboard.Close)()
+	var following sync.WaitGroup
+	defer following.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	following.Go(func() { w.dashboard.Run(ctx) })
+	return w.server.Serve(ctx)
 }
 
 // consume runs the consumers of the settings at the start until ctx ends. It calls fail if one cannot go on.
@@ -68,11 +88,11 @@ func (b *bridge) consume(ctx context.Context, put func(context.Context, *receive
 			Idle: b.set.Idle,
 			Lost: func(part int) {
 				if b.web != nil { // the series are at another member now
-					gone := func(cluster, node string) bool {
+					moved := func(cluster, node string) bool {
 						return subjects.Partition(cluster, node, max(o.Partitions, 1)) == part
 					}
-					b.web.store.Forget(gone)
-					b.web.windows.Forget(gone)
+					b.web.store.Forget(moved)
+					b.web.windows.Forget(moved)
 				}
 			},
 			Log: b.log,

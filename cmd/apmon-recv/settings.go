@@ -243,6 +243,7 @@ func (s *settings) needRestart(old settings) []string {
 		{"flood-limit", s.FloodLimit != old.FloodLimit},
 		{"http", s.HTTP.Listen != old.HTTP.Listen},
 		{"http-config", s.HTTP.Config != old.HTTP.Config},
+		{"http-host", !slices.Equal(s.HTTP.Hosts, old.HTTP.Hosts)},
 		{"from-nats", !slices.Equal(s.FromNATS, old.FromNATS)},
 	} {
 		if k.changed {

@@ -2,6 +2,7 @@ package dashboard
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/apmon-go/apmon/internal/history"
+	"github.com/apmon-go/apmon/internal/page"
 	"github.com/apmon-go/apmon/internal/safetext"
 )
 
@@ -154,20 +156,17 @@ func (q *query) done() error {
 // api answers a request for JSON.
 func (d *Dashboard) api(answer func(*query) (any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		q := newQuery(r, d.c.clock())
-		v, err := answer(q)
+		v, err := answer(newQuery(r, d.c.clock()))
 		if err != nil {
-			status, e := apiError(err)
-			writeJSON(w, status, e)
+			writeError(w, err)
 			return
 		}
 		if c, ok := v.(csvAnswer); ok {
-			w.Header().Set("Content-Type", "text/csv; charset=utf-8; header=present")
 			w.Header().Set("Content-Disposition", `attachment; filename="series.csv"`)
-			_, _ = w.Write(c)
+			page.Write(w, r, "text/csv; charset=utf-8; header=present", c)
 			return
 		}
-		writeJSON(w, http.StatusOK, v)
+		page.JSON(w, r, v)
 	}
 }
 
@@ -185,11 +184,9 @@ func apiError(err error) (int, Error) {
 	return http.StatusInternalServerError, Error{Error: err.Error()}
 }
 
-func writeJSON(w http.ResponseWriter, status int, v any) {
-	b, err := json.Marshal(v)
-	if err != nil {
-		status, b = http.StatusInternalServerError, []byte(`{"error":"the answer cannot be written"}`)
-	}
+func writeError(w http.ResponseWriter, err error) {
+	status, e := apiError(err)
+	b, _ := json.Marshal(e) // of two strings
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
 	_, _ = w.Write(append(b, '\n'))
@@ -304,28 +301,53 @@ func (d *Dashboard) apiSenders(q *query) (any, error) {
 
 // Dashboard shows a [Source]. Use [New].
 type Dashboard struct {
-	c   *collector
-	mux *http.ServeMux
+	c    *collector
+	site *page.Site
+	mux  *http.ServeMux
 }
 
-// New returns a dashboard.
-func New(s Source) *Dashboard {
-	d := &Dashboard{c: newCollector(s), mux: http.NewServeMux()}
+// New returns a dashboard. The program, navigation and search of the options are set if they
+// are empty. Call [Dashboard.Close] before the server ends.
+func New(s Source, o page.Options) *Dashboard {
+	o.Program, o.Version, o.Host = cmp.Or(o.Program, s.Name), cmp.Or(o.Version, s.Version), cmp.Or(o.Host, s.Host)
+	if o.Nav == nil {
+		o.Nav = []page.Link{{Path: overviewPath, Text: "Overview"}, {Path: nodesPath, Text: "Nodes"}, {Path: jobsPath, Text: "Jobs"}}
+		if s.Senders != nil {
+			o.Nav = append(o.Nav, page.Link{Path: sendersPath, Text: "Senders"})
+		}
+	}
+	o.Foot = append(slices.Clip(o.Foot), page.Link{Path: apiPath + "overview", Text: apiPath})
+	if o.Search == "" {
+		o.Search, o.SearchHint = searchPath, "cluster, node or parameter, * and ?"
+	}
+	d := &Dashboard{c: newCollector(s), site: page.New(o), mux: http.NewServeMux()}
 	for path, answer := range map[string]func(*query) (any, error){
 		"overview": d.apiOverview, "clusters": d.apiClusters, "nodes": d.apiNodes, "params": d.apiParams,
 		"series": d.apiSeries, "jobs": d.apiJobs, "senders": d.apiSenders,
 	} {
-		d.mux.HandleFunc("GET /api/v1/"+path, d.api(answer))
+		d.mux.HandleFunc(apiPath+path, d.api(answer))
 	}
-	d.mux.HandleFunc("/api/", func(w http.ResponseWriter, r *http.Request) {
-		writeJSON(w, http.StatusNotFound, Error{Error: "no such path: see docs/api.md"})
+	d.mux.HandleFunc("/api/", func(w http.ResponseWriter, r *http.Request) { writeError(w, unknown("path", r.URL.Path)) })
+	for path, render := range map[string]func(*view, *query) (page.Page, error){
+		overviewPath + "{$}": d.overviewPage, clustersPath: d.clustersPage, nodesPath: d.nodesPage, nodePath: d.nodePage,
+		paramPath: d.paramPage, jobsPath: d.jobsPage, sendersPath: d.sendersPage, searchPath: d.searchPage,
+	} {
+		d.mux.Handle(path, d.live(render))
+	}
+	d.mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		d.site.Render(w, r, errorPage(unknown("page", r.URL.Path)))
 	})
+	d.mux.Handle(page.StaticPath, d.site)
+	d.mux.Handle(page.LivePath, d.site)
 	return d
 }
 
 // Run follows what is received until ctx ends: whether nodes fall silent, and the rates of
 // the last hour. Without it this happens only when something reads.
 func (d *Dashboard) Run(ctx context.Context) { d.c.run(ctx) }
+
+// Close ends the answers that go on: those that say when a page has news.
+func (d *Dashboard) Close() { d.site.Close() }
 
 // ServeHTTP implements [http.Handler].
 func (d *Dashboard) ServeHTTP(w http.ResponseWriter, r *http.Request) { d.mux.ServeHTTP(w, r) }

@@ -94,15 +94,19 @@ func (d *Dashboard) live(render func(v *view, q *query) (page.Page, error)) http
 		v := d.c.view()
 		p, err := render(v, newQuery(r, v.at))
 		if err != nil {
-			status, e := apiError(err)
-			text := e.Error
-			if e.Parameter != "" {
-				text = e.Parameter + ": " + text
-			}
-			p = page.Page{Title: http.StatusText(status), Status: status, Main: execute("error.html", struct{ Title, Text string }{http.StatusText(status), text})}
+			return errorPage(err)
 		}
 		return p
 	})
+}
+
+func errorPage(err error) page.Page {
+	status, e := apiError(err)
+	if e.Parameter != "" {
+		e.Error = e.Parameter + ": " + e.Error
+	}
+	data := struct{ Title, Text string }{http.StatusText(status), e.Error}
+	return page.Page{Title: data.Title, Status: status, Main: execute("error.html", data)}
 }
 
 // problemRow is a problem as a line of the overview.

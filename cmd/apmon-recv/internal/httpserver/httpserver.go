@@ -1,4 +1,5 @@
-// Package httpserver is the HTTP server of apmon-recv: it serves /metrics, /healthz, and a page.
+// Package httpserver is the HTTP server of apmon-recv: it serves /metrics, /healthz, and the
+// page. Package guard decides for all of them which names and sites are answered.
 //
 // TLS and basic authentication come from a file in the format that all exporters of Prometheus
 // have: https://prometheus.io/docs/prometheus/latest/configuration/https/. Certificates and
@@ -14,10 +15,13 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/prometheus/exporter-toolkit/web"
+
+	"github.com/apmon-go/apmon/internal/page/guard"
 )
 
 // Options say where the server listens.
@@ -27,6 +31,9 @@ type Options struct {
 	Listen string `yaml:"http"`
 	// Config is a file with the settings of TLS and authentication, empty for none.
 	Config string `yaml:"http-config"`
+	// Hosts are names of this host by which it is asked, beside addresses, localhost and those
+	// that it knows itself: see package guard.
+	Hosts []string `yaml:"http-host"`
 }
 
 // Handlers answer requests.
@@ -51,10 +58,15 @@ const (
 	stopTimeout = 5 * time.Second
 )
 
-// Check returns an error if the address is malformed, or the file cannot be used.
+// Check returns an error if the address or a name is malformed, or the file cannot be used.
 func (o Options) Check() error {
 	if _, _, err := o.addr(); err != nil {
 		return err
+	}
+	for _, name := range o.Hosts {
+		if name == "" || strings.ContainsAny(name, "/ \t\n") {
+			return fmt.Errorf("http-host %q: use the name of a host", name)
+		}
 	}
 	if err := web.Validate(o.Config); err != nil {
 		return fmt.Errorf("http-config %s: %w", o.Config, err)
@@ -109,7 +121,7 @@ func Listen(o Options, h Handlers, log *slog.Logger) (*Server, error) {
 	}
 	s := &Server{options: o, socket: newLimited(l, maxConns), log: log}
 	s.server = &http.Server{
-		Handler:           h.mux(),
+		Handler:           guard.New(guard.Options{Names: o.Hosts, Flag: "--http-host", Log: log}).Handler(h.mux()),
 		MaxHeaderBytes:    maxHeaderBytes,
 		ReadHeaderTimeout: headerTimeout,
 		ReadTimeout:       headerTimeout, // no request has a body
@@ -161,8 +173,8 @@ func (w warnings) Enabled(ctx context.Context, l slog.Level) bool {
 	return l >= slog.LevelWarn && w.Handler.Enabled(ctx, l)
 }
 
-// mux routes requests. All answers are about this moment, and only GET and HEAD are known.
-func (h Handlers) mux() http.Handler {
+// mux routes requests.
+func (h Handlers) mux() *http.ServeMux {
 	mux := http.NewServeMux()
 	mux.Handle("/metrics", h.Metrics)
 	mux.HandleFunc("/healthz", h.healthz)
@@ -173,16 +185,7 @@ func (h Handlers) mux() http.Handler {
 			http.Error(w, "not found: there are /metrics and /healthz", http.StatusNotFound)
 		})
 	}
-	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		w.Header().Set("X-Content-Type-Options", "nosniff")
-		w.Header().Set("Cache-Control", "no-store")
-		if req.Method != http.MethodGet && req.Method != http.MethodHead {
-			w.Header().Set("Allow", "GET, HEAD")
-			http.Error(w, "method not allowed", http.StatusMethodNotAllowed)
-			return
-		}
-		mux.ServeHTTP(w, req)
-	})
+	return mux
 }
 
 func (h Handlers) healthz(w http.ResponseWriter, _ *http.Request) {

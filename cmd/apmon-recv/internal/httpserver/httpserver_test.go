@@ -147,7 +147,7 @@ func TestPaths(t *testing.T) {
 	}
 	check("GET", "/metrics", 200, "metrics\n")
 	check("HEAD", "/metrics", 200, "")
-	check("POST", "/metrics", 405, "method not allowed\n")
+	check("POST", "/metrics", 405, "GET and HEAD only\n")
 	check("GET", "/healthz", 200, "ok\n")
 	ill.Store(true)
 	check("GET", "/healthz", 503, "the socket is closed\n")
