@@ -6,6 +6,8 @@ import (
 	"encoding/hex"
 	"net/http"
 	"strings"
+
+	"github.com/apmon-go/apmon/internal/graph"
 )
 
 // StaticPath is the path below which style sheet, script and icon are.
@@ -14,12 +16,14 @@ const StaticPath = "/static/"
 var (
 	//go:embed style.css
 	styleText string
+	//go:embed lists.css
+	listsText string
 	//go:embed script.js
 	scriptText string
 	//go:embed icon.svg
 	iconText string
 
-	style  = newStatic("style.css", "text/css; charset=utf-8", styleText)
+	style  = newStatic("style.css", "text/css; charset=utf-8", Style())
 	script = newStatic("script.js", "text/javascript; charset=utf-8", scriptText)
 	icon   = newStatic("icon.svg", "image/svg+xml", iconText)
 
@@ -27,7 +31,7 @@ var (
 )
 
 // Style returns the style sheet, for documents without a server such as reports of jobs.
-func Style() string { return styleText }
+func Style() string { return styleText + graph.CSS + listsText }
 
 // static is a file. Its path has a hash of the contents, so that a browser keeps it for good.
 type static struct {
