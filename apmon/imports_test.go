@@ -33,8 +33,9 @@ func TestImportsPointOneWay(t *testing.T) {
 		"internal/causes":   {},
 		"internal/process":  {"internal/kernel"},
 
-		"internal/page":       {},
+		"internal/page":       {"internal/graph"},
 		"internal/page/guard": {},
+		"internal/dashboard":  {"xdr", "internal/glob", "internal/graph", "internal/history", "internal/page", "internal/quantity", "internal/safetext"},
 
 		"xdr":      {"internal/safetext"},
 		"conf":     {"xdr", "internal/backoff", "internal/safetext"},

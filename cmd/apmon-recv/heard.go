@@ -8,6 +8,7 @@ import (
 	"github.com/apmon-go/apmon/apmon/receiver"
 	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/output"
 	"github.com/apmon-go/apmon/cmd/internal/command"
+	"github.com/apmon-go/apmon/cmd/internal/paramunits"
 	"github.com/apmon-go/apmon/internal/dashboard"
 	"github.com/apmon-go/apmon/procinfo"
 )
@@ -113,6 +114,7 @@ func (w *web) source(r *receiver.Receiver, outputs func() []output.Stats) dashbo
 		Windows: w.windows,
 		Totals:  func() dashboard.Totals { return w.heard.totals(r) },
 		Outputs: func() []dashboard.Output { return dashboardOutputs(outputs()) },
+		Units:   paramunits.Unit,
 		Name:    "apmon-recv", Version: command.Version(), Host: procinfo.Hostname(),
 	}
 	if r != nil {

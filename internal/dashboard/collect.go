@@ -72,8 +72,8 @@ type collector struct {
 	troubles troubles
 }
 
-func newCollector(s Source) *collector {
-	c := &collector{source: s, clock: time.Now}
+func newCollector(s Source, clock func() time.Time) *collector {
+	c := &collector{source: s, clock: clock}
 	c.tracker = tracker{windows: s.Windows, nodes: make(map[nodeKey]*nodeState)}
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -136,9 +136,12 @@ func (c *collector) sample(now time.Time) (outputs []Output) {
 }
 
 // readSenders lists the senders anew.
-func (c *collector) readSenders(now time.Time) {
-	c.listed = c.source.Senders()
-	c.senders.fill(now, c.listed)
+func (c *collector) readSenders(now time.Time) []Sender {
+	senders := c.source.Senders()
+	if c.senders.fill(now, senders) {
+		c.listed = senders
+	}
+	return senders
 }
 
 // collect makes a view of now.
@@ -497,9 +500,8 @@ func (d *Dashboard) Senders() *SenderList {
 	if d.c.source.Senders == nil {
 		return list
 	}
-	senders := d.c.source.Senders()
 	d.c.mu.Lock()
-	d.c.senders.fill(v.at, senders)
+	senders := d.c.readSenders(v.at)
 	d.c.mu.Unlock()
 	list.Total, list.Senders = len(senders), append(list.Senders, senders...)
 	return list

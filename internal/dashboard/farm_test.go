@@ -109,11 +109,7 @@ func (f *farm) source() Source {
 
 // dashboard returns a dashboard with the clock of the farm.
 func (f *farm) dashboard() *Dashboard {
-	d := New(f.source(), page.Options{Foot: []page.Link{{Path: "/metrics", Text: "/metrics"}}})
-	d.c.clock = f.clock
-	d.c.samples = samples{}
-	d.c.sample(f.now)
-	return d
+	return newDashboard(f.source(), page.Options{Foot: []page.Link{{Path: "/metrics", Text: "/metrics"}}}, f.clock)
 }
 
 // hosts adds n hosts. Each reports until a second, 0 for ever.

@@ -308,7 +308,9 @@ type Dashboard struct {
 
 // New returns a dashboard. The program, navigation and search of the options are set if they
 // are empty. Call [Dashboard.Close] before the server ends.
-func New(s Source, o page.Options) *Dashboard {
+func New(s Source, o page.Options) *Dashboard { return newDashboard(s, o, time.Now) }
+
+func newDashboard(s Source, o page.Options, clock func() time.Time) *Dashboard {
 	o.Program, o.Version, o.Host = cmp.Or(o.Program, s.Name), cmp.Or(o.Version, s.Version), cmp.Or(o.Host, s.Host)
 	if o.Nav == nil {
 		o.Nav = []page.Link{{Path: overviewPath, Text: "Overview"}, {Path: nodesPath, Text: "Nodes"}, {Path: jobsPath, Text: "Jobs"}}
@@ -320,7 +322,7 @@ func New(s Source, o page.Options) *Dashboard {
 	if o.Search == "" {
 		o.Search, o.SearchHint = searchPath, "cluster, node or parameter, * and ?"
 	}
-	d := &Dashboard{c: newCollector(s), site: page.New(o), mux: http.NewServeMux()}
+	d := &Dashboard{c: newCollector(s, clock), site: page.New(o), mux: http.NewServeMux()}
 	for path, answer := range map[string]func(*query) (any, error){
 		"overview": d.apiOverview, "clusters": d.apiClusters, "nodes": d.apiNodes, "params": d.apiParams,
 		"series": d.apiSeries, "jobs": d.apiJobs, "senders": d.apiSenders,

@@ -178,6 +178,7 @@ func (d *Dashboard) table(v *view, nodes []Node, lead string, columns []string) 
 			col := column{quant: quantOf(p.Float(), units[k])}
 			if units[k] == "%" {
 				col.Bar = graph.Bar(p.Float()/100, quantity.Join(col.Text, col.Unit))
+				col.Text = quantity.Number(p.Float(), 2) // beside a bar
 			}
 			row.Columns = append(row.Columns, col)
 		}

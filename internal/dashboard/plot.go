@@ -57,7 +57,7 @@ func (d *Dashboard) lead(v *view, nodes []Node) (param string, columns []string)
 	if param == "" && len(order) > 0 {
 		param = slices.MinFunc(order, compareNames)
 	}
-	const most = 5
+	const most = 4
 	for _, p := range columnParams {
 		if numbers[p] && p != param && len(columns) < most {
 			columns = append(columns, p)
@@ -66,7 +66,7 @@ func (d *Dashboard) lead(v *view, nodes []Node) (param string, columns []string)
 	if len(columns) == 0 {
 		slices.SortFunc(order, compareNames)
 		for _, p := range order {
-			if p != param && len(columns) < most-1 {
+			if p != param && len(columns) < most {
 				columns = append(columns, p)
 			}
 		}

@@ -139,8 +139,8 @@ func (r *senderRates) due(now time.Time) bool {
 	return n == 0 || now.Sub(r.samples[n-1].at) >= sendersEvery
 }
 
-// fill sets what follows from the samples, and adds one if it is due.
-func (r *senderRates) fill(now time.Time, senders []Sender) {
+// fill sets what follows from the samples, and adds one if it is due: then it returns true.
+func (r *senderRates) fill(now time.Time, senders []Sender) bool {
 	for i := range senders {
 		s := &senders[i]
 		key := keyOf(s)
@@ -158,7 +158,7 @@ func (r *senderRates) fill(now time.Time, senders []Sender) {
 		s.Lossy = lost >= 2 && s.LostRatio > 0.01
 	}
 	if !r.due(now) {
-		return
+		return false
 	}
 	lossy := make(map[senderKey]time.Time)
 	counts := make(map[senderKey]senderCounts, len(senders))
@@ -177,6 +177,7 @@ func (r *senderRates) fill(now time.Time, senders []Sender) {
 	for len(r.samples) > 1 && now.Sub(r.samples[1].at) >= recently {
 		r.samples = r.samples[1:]
 	}
+	return true
 }
 
 // of returns the sample of about the given time ago, and the counts of a sender in it. It is nil
