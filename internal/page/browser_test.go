@@ -45,7 +45,9 @@ func newSample(t testing.TB, every time.Duration) *sample {
 		defer s.open.Add(-1)
 		s.site.ServeHTTP(w, r)
 	})
-	live := s.site.Live(func(r *http.Request) Page { return Page{Title: "Overview", Main: samplePage(s.renders.Add(1), r.FormValue("rows"))} })
+	live := s.site.Live(func(r *http.Request) Page {
+		return Page{Title: "Overview", Main: samplePage(s.renders.Add(1), r.FormValue("rows"))}
+	})
 	mux.HandleFunc("/{$}", func(w http.ResponseWriter, r *http.Request) {
 		s.requests.Add(1)
 		if s.broken.Load() {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
-	"sync"
 	"time"
 )
 
@@ -29,8 +28,8 @@ const (
 
 // rendering is a page that is rendered once for the requests of an interval.
 type rendering struct {
-	once   sync.Once
-	body   *body // nil if render panicked
+	done   chan struct{} // closed when the others are known
+	body   *body         // nil if render panicked
 	status int
 	etag   string
 
@@ -41,28 +40,24 @@ type rendering struct {
 // share returns the page of the address of a request. Requests that arrive while it is
 // rendered wait for it.
 func (s *Site) share(r *http.Request, render func(*http.Request) Page) *rendering {
-	p, others := s.lookUp(r.URL.Path + "?" + r.URL.RawQuery)
-	p.once.Do(func() {
-		start := time.Now()
-		defer func() {
-			cost := min(time.Since(start)*renderShare*time.Duration(others+1), maxAge)
-			s.mu.Lock()
-			p.start, p.until = start, start.Add(cost).Truncate(s.options.Every).Add(s.options.Every)
-			s.mu.Unlock()
-		}()
-		page := render(r.WithContext(context.WithoutCancel(r.Context())))
-		b := newBody("text/html; charset=utf-8", s.html(r, page, true))
-		b.compressed() // its cost counts
-		p.status, p.etag, p.body = page.Status, `"`+strconv.FormatInt(start.UnixNano(), 36)+`"`, b
-	})
+	p, due, others := s.lookUp(r.URL.Path + "?" + r.URL.RawQuery)
+	if due {
+		s.render(p, others, r.WithContext(context.WithoutCancel(r.Context())), render)
+	}
+	select {
+	case <-p.done:
+	case <-r.Context().Done():
+		panic(http.ErrAbortHandler)
+	}
 	if p.body == nil {
 		panic(http.ErrAbortHandler) // the request that rendered the page has logged why
 	}
 	return p
 }
 
-// lookUp returns the rendering of an address that is due, and how many others there are.
-func (s *Site) lookUp(address string) (p *rendering, others int) {
+// lookUp returns the rendering of an address, whether the caller has to render it, and how
+// many others there are.
+func (s *Site) lookUp(address string) (p *rendering, due bool, others int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now, size := time.Now(), 0
@@ -75,14 +70,31 @@ func (s *Site) lookUp(address string) (p *rendering, others int) {
 			size += p.body.size()
 		}
 	}
-	p = s.rendered[address]
-	if p == nil {
-		p = &rendering{}
-		if len(s.rendered) < maxRendered && size < maxRenderedBytes {
-			s.rendered[address] = p
-		}
+	if p := s.rendered[address]; p != nil {
+		return p, false, 0
 	}
-	return p, len(s.rendered)
+	p = &rendering{done: make(chan struct{})}
+	others = len(s.rendered)
+	if others < maxRendered && size < maxRenderedBytes {
+		s.rendered[address] = p
+	}
+	return p, true, others
+}
+
+// render renders a page, with a number of others beside it.
+func (s *Site) render(p *rendering, others int, r *http.Request, render func(*http.Request) Page) {
+	start := time.Now()
+	defer func() {
+		cost := min(time.Since(start)*renderShare*time.Duration(others+1), maxAge)
+		s.mu.Lock()
+		p.start, p.until = start, start.Add(cost).Truncate(s.options.Every).Add(s.options.Every)
+		s.mu.Unlock()
+		close(p.done)
+	}()
+	page := render(r)
+	b := newBody("text/html; charset=utf-8", s.html(r, page, true))
+	b.compressed() // its cost counts
+	p.status, p.etag, p.body = page.Status, `"`+strconv.FormatInt(start.UnixNano(), 36)+`"`, b
 }
 
 // serveStream sends an event at each interval, until the client leaves or the site is closed.
