@@ -2,10 +2,11 @@
 package loopback
 
 import (
-	"net"
 	"net/http"
 	"net/netip"
 	"strings"
+
+	"github.com/apmon-go/apmon/internal/page/guard"
 )
 
 // Request reports whether a request comes from this machine, as far as its peer and
@@ -35,27 +36,15 @@ func Request(r *http.Request) bool {
 }
 
 // SameSite reports whether a request cannot come from a page of another site in a
-// browser: Sec-Fetch-Site excludes it, and Host is a loopback address or localhost.
+// browser: its headers exclude it (see [guard.Own]), and Host is a loopback address or
+// localhost.
 func SameSite(r *http.Request) bool {
-	switch r.Header.Get("Sec-Fetch-Site") {
-	case "", "none", "same-origin":
-	default:
-		return false
-	}
-	host := r.Host
-	if h, _, err := net.SplitHostPort(host); err == nil {
-		host = h
-	}
-	return strings.EqualFold(host, "localhost") || hop(host)
-}
-
-func onUnixSocket(r *http.Request) bool {
-	local, ok := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
-	return ok && local.Network() == "unix"
+	host := guard.Hostname(r.Host)
+	return guard.Own(r) && (strings.EqualFold(host, "localhost") || hop(host))
 }
 
 func localPeer(r *http.Request) bool {
-	if onUnixSocket(r) {
+	if guard.OnUnixSocket(r) {
 		return true
 	}
 	// The server always sets it with a port.
