@@ -29,8 +29,8 @@ type sample struct {
 	open     atomic.Int64
 	requests atomic.Int64
 	evil     atomic.Int64 // renderings for other sites
-	broken   atomic.Bool // pages get 500
-	noStream atomic.Bool // the stream gets 503
+	broken   atomic.Bool  // pages get 500
+	noStream atomic.Bool  // the stream gets 503
 }
 
 const hostile = "<script>alert(1)</script>\u202e\"'&"
