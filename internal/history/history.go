@@ -72,9 +72,9 @@ type Node struct {
 	Received int64
 
 	store  *Store
-	cost   int64     // bytes of its names; Store adds it to the cost of each series
 	series []*Series // in the order in which they were made
-	gone   int       // those of series that Windows has dropped
+	cost   int32     // bytes of its names; Store adds it to the cost of each series
+	gone   int32     // those of series that Windows has dropped
 	// The place of the series that is expected first in the next datagram: next of the
 	// last series of the last datagram.
 	slot  **Series
@@ -213,7 +213,7 @@ func (s *Store) join(sh *shard, cluster, name string) *Node {
 		return nil
 	}
 	n := s.addNode(sh, cluster, name)
-	n.store, n.cost = s, cost
+	n.store, n.cost = s, int32(cost)
 	return n
 }
 
@@ -223,7 +223,7 @@ func (s *Store) add(sh *shard, n *Node, name string) *Series {
 	if s.series.Load() >= s.maxSeries.Load() {
 		return nil
 	}
-	cost := seriesCost + n.cost + escapedLen(name)
+	cost := seriesCost + int64(n.cost) + escapedLen(name)
 	if s.series.Add(1) > s.maxSeries.Load() || !s.grow(cost) {
 		s.series.Add(-1)
 		return nil

@@ -158,7 +158,7 @@ const (
 	windowCost = 400
 	goneCost   = 112
 	runCost    = 96
-	nodeExtra  = 100
+	nodeExtra  = 200
 	pointCost  = 12
 )
 

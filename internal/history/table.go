@@ -27,8 +27,8 @@ type shard struct {
 	// The series by node and name, for a datagram that does not repeat the order.
 	series map[seriesKey]*Series
 	// The most entries of the maps since they were made.
-	mostNodes, mostSeries int
-	empty                 int // nodes without series, counted by Windows
+	mostNodes, mostSeries int32
+	empty                 int32 // nodes without series, counted by Windows
 }
 
 type nodeKey struct{ cluster, name string }
@@ -57,7 +57,7 @@ func (t *table) addNode(sh *shard, cluster, name string) *Node {
 	n := &Node{Cluster: strings.Clone(cluster), Name: strings.Clone(name)}
 	n.slot = &n.first
 	sh.nodes[nodeKey{n.Cluster, n.Name}] = n
-	sh.mostNodes = max(sh.mostNodes, len(sh.nodes))
+	sh.mostNodes = max(sh.mostNodes, int32(len(sh.nodes)))
 	sh.list = append(sh.list, n)
 	t.nodes.Add(1)
 	return n
@@ -68,7 +68,7 @@ func (t *table) addSeries(sh *shard, n *Node, name string, cost int64) *Series {
 	e := &Series{Name: strings.Clone(name), cost: cost}
 	n.series = append(n.series, e)
 	sh.series[seriesKey{n, e.Name}] = e
-	sh.mostSeries = max(sh.mostSeries, len(sh.series))
+	sh.mostSeries = max(sh.mostSeries, int32(len(sh.series)))
 	return e
 }
 
@@ -109,7 +109,7 @@ func (t *table) removeEmpty(sh *shard) {
 			continue
 		}
 		delete(sh.nodes, nodeKey{n.Cluster, n.Name})
-		t.bytes.Add(-nodeCost - n.cost)
+		t.bytes.Add(-nodeCost - int64(n.cost))
 		t.nodes.Add(-1)
 	}
 	clear(sh.list[len(kept):])
@@ -124,13 +124,13 @@ func (sh *shard) shrink() {
 	sh.series, sh.mostSeries = shrunk(sh.series, sh.mostSeries)
 }
 
-func shrunk[K comparable, V any](m map[K]V, most int) (map[K]V, int) {
-	if most < 64 || len(m) > most/4 {
+func shrunk[K comparable, V any](m map[K]V, most int32) (map[K]V, int32) {
+	if most < 64 || len(m) > int(most)/4 {
 		return m, most
 	}
 	small := make(map[K]V, len(m))
 	for k, v := range m {
 		small[k] = v
 	}
-	return small, len(m)
+	return small, int32(len(m))
 }

@@ -89,8 +89,8 @@ func (w *Windows) Offer(cluster, node string, params []xdr.Param, received time.
 	n := sh.nodes[nodeKey{cluster, node}]
 	if n == nil {
 		n = w.addNode(sh, cluster, node)
-		n.cost = nodeExtra + int64(len(cluster)+len(node))
-		c.bytes += nodeCost + n.cost
+		n.cost = nodeExtra + int32(len(cluster)+len(node))
+		c.bytes += nodeCost + int64(n.cost)
 	}
 	w.update(sh, n, params, received, sent, &c)
 	w.count(&c)
@@ -169,7 +169,7 @@ func (w *Windows) drop(win *window) {
 	w.series.Add(-1)
 	w.count(&c)
 	// Lists are rebuilt when half of their entries are gone, which takes no long time for each.
-	if n.gone++; 2*n.gone < len(n.series) {
+	if n.gone++; 2*int(n.gone) < len(n.series) {
 		return
 	}
 	n.removeSeries(func(e *Series) bool { return e.mark == nil })
@@ -177,7 +177,7 @@ func (w *Windows) drop(win *window) {
 	n.gone = 0
 	if len(n.series) > 0 {
 		sh.shrink()
-	} else if sh.empty++; 2*sh.empty >= len(sh.list) {
+	} else if sh.empty++; 2*int(sh.empty) >= len(sh.list) {
 		w.removeEmpty(sh)
 		sh.empty = 0
 	}
@@ -303,7 +303,7 @@ func (w *Windows) Nodes(now time.Time, cluster string) []NodeInfo {
 	var all []NodeInfo
 	w.eachNode(now, func(n *Node) {
 		if cluster == "" || n.Cluster == cluster {
-			all = append(all, NodeInfo{n.Cluster, n.Name, len(n.series) - n.gone, time.Unix(0, n.Received)})
+			all = append(all, NodeInfo{n.Cluster, n.Name, len(n.series) - int(n.gone), time.Unix(0, n.Received)})
 		}
 	})
 	slices.SortFunc(all, func(a, b NodeInfo) int {
@@ -319,7 +319,7 @@ func (w *Windows) eachNode(now time.Time, f func(*Node)) {
 	from := w.from(now)
 	for i := range w.shards {
 		w.shards[i].each(func(n *Node) {
-			if n.Received >= from && len(n.series) > n.gone {
+			if n.Received >= from && len(n.series) > int(n.gone) {
 				f(n)
 			}
 		})

@@ -26,8 +26,8 @@ func audit(t *testing.T, w *Windows) {
 		sh := &w.shards[i]
 		for _, n := range sh.list {
 			want.Nodes++
-			want.Bytes += nodeCost + n.cost
-			gone := 0
+			want.Bytes += nodeCost + int64(n.cost)
+			gone := int32(0)
 			for _, e := range n.series {
 				if e.mark == nil {
 					gone++
