@@ -1,4 +1,5 @@
-// Package history has a bounded store of the last value of each parameter that is received.
+// Package history has a bounded store of the last value of each parameter that is received, and
+// [Windows] of the values within a time.
 //
 //	store := history.New(history.Options{})
 //	store.Offer(cluster, node, params, received, 0) // from any goroutine

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"runtime"
+	"strconv"
 	"testing"
 	"time"
 
@@ -125,6 +126,24 @@ func BenchmarkWindowsOffer(b *testing.B) {
 			w := NewWindows(WindowOptions{})
 			// A datagram of each node every 15 s.
 			benchmarkOffer(b, n, 15*time.Second/time.Duration(n), w.Offer)
+		})
+	}
+}
+
+// BenchmarkWindowsNewNames offers names that never come again, with a series dropped for each.
+func BenchmarkWindowsNewNames(b *testing.B) {
+	for name, node := range map[string]func(i int) string{
+		"one node":        func(int) string { return "N" },
+		"a node for each": strconv.Itoa,
+	} {
+		b.Run(name, func(b *testing.B) {
+			w := NewWindows(WindowOptions{})
+			b.ReportAllocs()
+			cpu := cpuTime()
+			for i := range b.N {
+				w.Offer("C", node(i), []xdr.Param{xdr.Int(strconv.Itoa(i), i)}, start, 0)
+			}
+			b.ReportMetric(float64((cpuTime()-cpu).Nanoseconds())/float64(b.N), "cpu-ns/op")
 		})
 	}
 }
