@@ -349,7 +349,8 @@ var bars = []rune("▁▂▃▄▅▆▇█")
 
 // Text returns values at equal distances as a line of at most width characters, for a
 // terminal. A character stands for the greatest of its values; a gap is a space. The range is
-// that of the values, and includes 0 unless they are far from it.
+// that of the characters' values, but at least a tenth of the greatest, so that small changes
+// look small.
 func Text(values []float64, width int) string {
 	if width <= 0 || len(values) == 0 {
 		return ""
@@ -368,7 +369,10 @@ func Text(values []float64, width int) string {
 			low, high = min(low, most[i]), max(high, most[i])
 		}
 	}
-	low, high = baseline(low, high)
+	if least := max(math.Abs(low), math.Abs(high)) / 10; high/2-low/2 < least/2 {
+		low -= least / 2
+		high = low + least
+	}
 	var b strings.Builder
 	for _, v := range most {
 		switch {

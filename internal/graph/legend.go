@@ -64,7 +64,10 @@ func (p *plot) header() {
 		}
 		note += "band from minimum to maximum"
 	}
-	span := p.span()
+	span := ""
+	if p.timed {
+		span = p.span()
+	}
 	if note != "" && x+textWidth(note)+textWidth(span)+2*rightEdge < float64(p.Width) {
 		p.text(x, 13, "start", "", note)
 	} else if p.scale.Unit != "" {

@@ -14,13 +14,14 @@ import (
 const (
 	row       = 18 // height of a line of text
 	rightEdge = 14 // right of the plot
-	numbers   = 10 // more of it, for the numbers of the series
+	numbers   = 14 // more of it, for the numbers of the series
 )
 
 // plot is a graph with its axes.
 type plot struct {
 	Options
 	series    []Series
+	timed     bool    // the ends of the time axis are known
 	empty     bool    // no series has a value
 	low, high float64 // of the vertical axis, in the unit of the values
 	step      float64 // between its ticks
@@ -28,6 +29,7 @@ type plot struct {
 
 	left, top, width, height float64 // of the rectangle of the lines
 	b                        []byte
+	ends                     []lineEnd
 }
 
 // Line returns series as a graph with axes. Its attributes data-from and data-to have the
@@ -35,7 +37,7 @@ type plot struct {
 // "x y width height" in units of the viewBox.
 func Line(o Options, series ...Series) template.HTML {
 	p := plot{Options: o.withDefaults(), series: sorted(series)}
-	p.setTimes()
+	p.timed = p.setTimes(p.series)
 	p.setValues()
 	p.layout()
 	p.open()
@@ -45,9 +47,14 @@ func Line(o Options, series ...Series) template.HTML {
 		p.grid()
 		p.levels()
 	}
-	p.times()
+	if p.timed {
+		p.times()
+	}
 	for i := range p.series {
 		p.line(i)
+	}
+	if p.numbered() {
+		p.lineNumbers()
 	}
 	p.header()
 	p.b = append(p.b, `</svg>`...)
@@ -71,8 +78,8 @@ func sorted(series []Series) []Series {
 	return series
 }
 
-// setTimes determines the time axis.
-func (o *Options) setTimesFrom(series []Series) {
+// setTimes determines the time axis. It returns false if nothing does.
+func (o *Options) setTimes(series []Series) (known bool) {
 	var first, last time.Time
 	for i := range series {
 		if n := len(series[i].Points); n > 0 {
@@ -84,6 +91,7 @@ func (o *Options) setTimesFrom(series []Series) {
 			}
 		}
 	}
+	known = !first.IsZero() || !o.From.IsZero() && !o.To.IsZero()
 	if first.IsZero() {
 		first, last = time.Unix(0, 0), time.Unix(0, 0)
 	}
@@ -96,9 +104,8 @@ func (o *Options) setTimesFrom(series []Series) {
 	if !o.To.After(o.From) { // one point is in the middle
 		o.From, o.To = o.From.Add(-30*time.Second), o.From.Add(30*time.Second)
 	}
+	return known
 }
-
-func (p *plot) setTimes() { p.setTimesFrom(p.series) }
 
 // setValues determines the vertical axis.
 func (p *plot) setValues() {
@@ -120,7 +127,7 @@ func (p *plot) setValues() {
 	if high == low { // nothing but zeros
 		high = low + 1
 	}
-	n := max(2, (p.Height-4*row)/36)
+	n := max(2, (p.Height-4*row)/30)
 	p.step = quantity.Step(high/float64(n)-low/float64(n), 1, p.Unit)
 	bound := func(v float64) float64 { return min(max(v, -math.MaxFloat64), math.MaxFloat64) }
 	p.low, p.high = bound(math.Floor(low/p.step)*p.step), bound(math.Ceil(high/p.step)*p.step)

@@ -1,6 +1,7 @@
 package graph
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 	"time"
@@ -122,12 +123,30 @@ func (p *plot) line(i int) {
 		}
 	}
 	end := parts[len(parts)-1]
-	p.dot(&end[len(end)-1])
-	if p.numbered() {
-		last := &end[len(end)-1]
-		p.text(last.x+5, p.y(last.first)+4, "start", "", strconv.Itoa(i+1))
-	}
+	last := &end[len(end)-1]
+	p.dot(last)
+	p.ends = append(p.ends, lineEnd{i + 1, last.x, p.y(last.first)})
 	p.b = append(p.b, `</g>`...)
+}
+
+// lineEnd is the last value of a series.
+type lineEnd struct {
+	number int
+	x, y   float64
+}
+
+// lineNumbers appends the numbers of the series beside their ends, one below the other where
+// ends are close.
+func (p *plot) lineNumbers() {
+	const apart = 11
+	slices.SortStableFunc(p.ends, func(a, b lineEnd) int { return cmp.Compare(a.y, b.y) })
+	for i := range p.ends {
+		e := &p.ends[i]
+		if i > 0 && e.x == p.ends[i-1].x {
+			e.y = max(e.y, p.ends[i-1].y+apart)
+		}
+		p.text(e.x+5, e.y+4, "start", "", strconv.Itoa(e.number))
+	}
 }
 
 // path appends one part of a line. Without a band it passes through the least and the greatest

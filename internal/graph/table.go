@@ -24,7 +24,7 @@ type cellValue struct {
 func Table(o Options, series ...Series) template.HTML {
 	o = o.withDefaults()
 	series = sorted(series)
-	o.setTimesFrom(series)
+	o.setTimes(series)
 	times, cells, grouped := tableCells(&o, series)
 	wide := len(series) == 1 && (grouped || series[0].Band)
 	b := []byte(`<details class="values"><summary>Values as a table</summary><div class="scroll"><table><caption>`)
