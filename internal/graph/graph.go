@@ -89,12 +89,22 @@ func finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
 
 // appendCoordinate appends a coordinate of a picture with one decimal.
 func appendCoordinate(b []byte, v float64) []byte {
-	t := int64(math.Round(v * 10))
-	if t < 0 {
+	t := int(v*10 + .5)
+	if v < 0 {
 		b = append(b, '-')
-		t = -t
+		t = int(-v*10 + .5)
 	}
-	b = strconv.AppendInt(b, t/10, 10)
+	if n := t / 10; n >= 1000 {
+		b = strconv.AppendInt(b, int64(n), 10)
+	} else {
+		if n >= 100 {
+			b = append(b, byte('0'+n/100))
+		}
+		if n >= 10 {
+			b = append(b, byte('0'+n/10%10))
+		}
+		b = append(b, byte('0'+n%10))
+	}
 	if t%10 != 0 {
 		b = append(b, '.', byte('0'+t%10))
 	}
@@ -180,16 +190,14 @@ func (o *Sparkline) appendPath(b []byte, values []float64) []byte {
 	}
 	const edge = 2 // for the width of the line
 	h := float64(o.Height - 2*edge)
-	span := high/2 - low/2
-	y := func(v float64) float64 {
-		if !(span > 0) {
-			return edge + h/2
-		}
-		return edge + h*((high/2-v/2)/span)
+	// y = zero + slope × (high/2 - v/2); the halves do not overflow.
+	zero, slope := edge+h/2, 0.
+	if half := high/2 - low/2; half > 1e-300 {
+		zero, slope = edge, h/half
+	} else if low == 0 { // nothing but zeros lies on the ground
+		zero = edge + h
 	}
-	if !(span > 0) && low == 0 { // nothing but zeros lies on the ground
-		y = func(float64) float64 { return edge + h }
-	}
+	y := func(v float64) float64 { return zero + slope*(high/2-v/2) }
 	step := 0.
 	if len(values) > 1 {
 		step = float64(o.Width-2*edge) / float64(len(values)-1)
@@ -335,7 +343,7 @@ func Cells(label string, cells []Cell) template.HTML {
 			b = append(b, `" aria-label="`...)
 			b = append(b, escape(c.Title, 200)...)
 			b = append(b, `" href="`...)
-			b = append(b, template.HTMLEscapeString(c.Href)...)
+			b = append(b, escape(c.Href, len(c.Href))...)
 		}
 		b = append(b, `"></`...)
 		b = append(b, tag...)

@@ -195,7 +195,7 @@ func TestTicks(t *testing.T) {
 		{"half zones", Options{Unit: "bytes", Location: kolkata}, 8 * time.Hour, 900, "0 0.25 0.5 0.75 1 16:00 17:00 18:00 19:00 20:00 21:00 22:00 23:00"},
 		{"a day", Options{Unit: "s", Location: zurich}, 24 * time.Hour, 5000, "0:00:00 0:30:00 1:00:00 1:30:00 12:00 15:00 18:00 21:00 5 Mar 03:00 06:00 09:00"},
 		{"a month and summer time", Options{Unit: "1/s", Location: zurich}, 30 * 24 * time.Hour, -40000, "-40 -30 -20 -10 0 8 Mar 13 Mar 18 Mar 23 Mar 28 Mar 2 Apr"},
-		{"elapsed", Options{Unit: "count", Elapsed: true}, 2 * time.Hour, 1, "0 0.5 1 0:00:00 0:15:00 0:30:00 0:45:00 1:00:00 1:15:00 1:30:00 1:45:00 2:00:00"},
+		{"elapsed", Options{Unit: "count", Elapsed: true}, 2 * time.Hour, 1, "0 0.2 0.4 0.6 0.8 1 0:00:00 0:15:00 0:30:00 0:45:00 1:00:00 1:15:00 1:30:00 1:45:00 2:00:00"},
 	} {
 		c.o.From, c.o.To = start, start.Add(c.to)
 		h := Line(c.o, Series{Points: []Point{{Time: start, Value: c.value}}})
