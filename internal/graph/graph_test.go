@@ -3,9 +3,12 @@ package graph
 import (
 	"encoding/xml"
 	"errors"
+	"flag"
 	"html/template"
 	"io"
 	"math"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -13,6 +16,8 @@ import (
 	"testing"
 	"time"
 )
+
+var update = flag.Bool("update", false, "write the golden files")
 
 var start = time.Date(2026, 3, 4, 10, 7, 0, 0, time.UTC)
 
@@ -359,6 +364,30 @@ func TestOrder(t *testing.T) {
 	}
 }
 
+// TestGolden compares the bytes of small pictures.
+func TestGolden(t *testing.T) {
+	t.Parallel()
+	points := every(time.Minute, 1024, 3072, 2048)
+	points[1].Min, points[1].Max = 2500, 4000
+	for name, got := range map[string]template.HTML{
+		"spark.svg": Spark(Sparkline{Label: "load1", Dot: true}, []float64{1, 2, math.NaN(), 4, math.Inf(1), 3}),
+		"bar.svg":   Bar(.71, "71 %"),
+		"line.svg": Line(Options{Title: "rss", Unit: "KB", Location: time.UTC, Levels: []Level{{"limit", 4096}}, Standalone: true},
+			Series{Label: "wn1", Points: points, Band: true}, Series{Label: "wn2", Points: points[:2]}),
+		"table.html": Table(Options{Label: "rss of wn1", Unit: "KB", Location: time.UTC}, Series{Points: points, Band: true}),
+	} {
+		file := filepath.Join("testdata", name)
+		if *update {
+			if err := errors.Join(os.MkdirAll("testdata", 0o755), os.WriteFile(file, []byte(got), 0o644)); err != nil {
+				t.Error(err)
+			}
+		}
+		if want, err := os.ReadFile(file); string(want) != string(got) {
+			t.Errorf("%s: %s\nwant %s, %v; -update writes it", name, got, want, err)
+		}
+	}
+}
+
 func TestCellsAndBar(t *testing.T) {
 	t.Parallel()
 	h := string(Cells("3 nodes", []Cell{{Title: "a", Href: "/n?a=1&b=2", Level: 1}, {Title: "b", State: Bad, Href: "/b"}, {Title: "c", State: Silent, Href: "/c"}, {Level: .5}, {Level: math.NaN()}}))
@@ -378,6 +407,7 @@ func FuzzLine(f *testing.F) {
 	f.Add("a", "KB", 1., 2., 3., int64(0), int64(1e9), int64(15e9), false)
 	f.Add("<&\"\x00", "s", math.MaxFloat64, -math.MaxFloat64, math.NaN(), int64(math.MaxInt64), int64(math.MinInt64), int64(1), true)
 	f.Add("\xff\u202e", "unix s", 1e300, 1e-300, math.Inf(-1), int64(-1), int64(-62135596800), int64(math.MaxInt64), true)
+	f.Add("years", "s", 1e307, -1e307, math.NaN(), int64(math.MaxInt64), int64(math.MinInt64+54), int64(1), false)
 	f.Fuzz(func(t *testing.T, label, unit string, a, b, c float64, from, to, step int64, option bool) {
 		at := time.Unix(from, 0)
 		points := []Point{{at, a, b, c}, {at.Add(time.Duration(step)), b, c, a}, {at.Add(2 * time.Duration(step)), c, a, b}, {time.Unix(to, 0), a, a, a}}

@@ -28,10 +28,14 @@ type timeTick struct {
 	label string
 }
 
+// maxTicks is more than the number of ticks of any time axis, and of steps from midnight to
+// the first.
+const maxTicks = 100
+
 // timeTicks returns the ticks of the time axis, at full minutes, hours or days.
 func (p *plot) timeTicks() []timeTick {
 	span := p.To.Sub(p.From)
-	seconds := quantity.Step(span.Seconds(), max(2, int(p.width/85)), "s")
+	seconds := quantity.Step(span.Seconds(), min(max(2, int(p.width/85)), maxTicks/2), "s")
 	step := time.Duration(math.Round(seconds * 1e9))
 	var ticks []timeTick
 	add := func(at time.Time, label string) {
@@ -42,7 +46,7 @@ func (p *plot) timeTicks() []timeTick {
 	}
 	if p.Elapsed {
 		scale := quantity.NewScale(span.Seconds(), "s")
-		for d := time.Duration(0); d >= 0 && d <= span; d += step {
+		for d := time.Duration(0); d >= 0 && d <= span && len(ticks) < maxTicks; d += step {
 			add(p.From.Add(d), quantity.Join(scale.Text(d.Seconds()), scale.Unit))
 		}
 		return ticks
@@ -53,8 +57,10 @@ func (p *plot) timeTicks() []timeTick {
 		// ticks too.
 		_, offset := from.Zone()
 		shift := time.Duration(offset) * time.Second
-		for t := from.Add(shift).Truncate(step).Add(-shift); !t.After(p.To); t = t.Add(step) {
+		t := from.Add(shift).Truncate(step).Add(-shift)
+		for range maxTicks {
 			add(t, clockLabel(t, step))
+			t = t.Add(step)
 		}
 		return ticks
 	}
@@ -64,13 +70,11 @@ func (p *plot) timeTicks() []timeTick {
 	if days > 1 {
 		day -= int(from.Unix()/86400) % days
 	}
-	for i := 0; ; i++ {
+	for i := range maxTicks {
 		t := time.Date(year, month, day+i/perDay*days, i%perDay*24/perDay, 0, 0, 0, p.Location)
-		if t.After(p.To) {
-			return ticks
-		}
 		add(t, clockLabel(t, step))
 	}
+	return ticks
 }
 
 // clockLabel returns the label of a time on an axis whose ticks are a step apart.

@@ -57,7 +57,7 @@ func Exact(v float64) string {
 // ExactUnit returns all digits of v and its unit as it is, such as "1536 KB".
 func ExactUnit(v float64, unit string) string { return Join(Exact(v), unit) }
 
-// Number returns v with at most so many significant digits (at least 1), without zeros at
+// Number returns v with at most so many significant digits (1 to 17), without zeros at
 // the end of a fraction. Below 0.0001 and from 1e15 on it has an exponent.
 func Number(v float64, digits int) string {
 	return string(appendNumber(nil, v, digits))
@@ -70,10 +70,10 @@ func appendNumber(b []byte, v float64, digits int) []byte {
 	case math.IsNaN(v) || math.IsInf(v, 0):
 		return strconv.AppendFloat(b, v, 'g', -1, 64)
 	}
-	digits = max(digits, 1)
+	digits = min(max(digits, 1), 17)
 	// The exponent after rounding: 9999.5 becomes 1.000e+04.
 	var buf [32]byte
-	e := strconv.AppendFloat(buf[:0], v, 'e', min(digits, 17)-1, 64)
+	e := strconv.AppendFloat(buf[:0], v, 'e', digits-1, 64)
 	at := len(e) - 1
 	for e[at] != 'e' {
 		at--

@@ -57,3 +57,90 @@ func TestAge(t *testing.T) {
 		}
 	}
 }
+
+func TestNumber(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		v      float64
+		digits int
+		want   string
+	}{
+		{1.1787352530480775, 4, "1.179"}, {1.5, 4, "1.5"}, {12346, 4, "12350"}, {99995, 4, "100000"}, {-0.00012, 1, "-0.0001"}, {9.99996, 4, "10"}, {1e14, 4, "100000000000000"}, {1e15, 4, "1e15"},
+		{1.23456e-7, 3, "1.23e-7"}, {3.7, 0, "4"}, {0.1, 17, "0.10000000000000001"}, {0.1, 99, "0.10000000000000001"}, {100, 4, "100"}, {math.Inf(-1), 4, "-Inf"},
+	} {
+		if got := Number(c.v, c.digits); got != c.want {
+			t.Errorf("%v with %d digits: %q, want %q", c.v, c.digits, got, c.want)
+		}
+	}
+}
+
+func TestExact(t *testing.T) {
+	t.Parallel()
+	for v, want := range map[float64]string{1.1787352530480775: "1.1787352530480775", 0: "0", 1e20: "100000000000000000000", 1e300: "1e+300", -1e-9: "-1e-09", 8123456: "8123456", math.Inf(1): "+Inf"} {
+		if got := Exact(v); got != want {
+			t.Errorf("%v: %q, want %q", v, got, want)
+		}
+	}
+	if got := ExactUnit(1536.25, "KB"); got != "1536.25 KB" {
+		t.Error(got)
+	}
+}
+
+// TestScale: the values of an axis are in one unit, that of the greatest.
+func TestScale(t *testing.T) {
+	t.Parallel()
+	s := NewScale(3<<20, "KB")
+	if s.Unit != "GiB" || s.Text(0) != "0" || s.Text(1<<19) != "0.5" || s.Text(1<<30) != "1024" {
+		t.Errorf("%+v: %s", s, s.Text(1<<19))
+	}
+	s = NewScale(5000, "s")
+	if s.Unit != "" || s.Text(30) != "0:00:30" {
+		t.Errorf("%+v: %s", s, s.Text(30))
+	}
+	s = NewScale(1000010, "count")
+	if s.Digits = 7; s.Text(1000010) != "1.00001" || s.Unit != "M" {
+		t.Errorf("%+v: %s", s, s.Text(1000010))
+	}
+}
+
+func TestStep(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		span float64
+		n    int
+		unit string
+		want float64
+	}{
+		{10, 5, "", 2}, {9.9, 5, "", 2}, {11, 5, "", 5}, {0.3, 3, "", 0.1}, {1e-9, 1, "", 1e-9}, {3 << 20, 3, "KB", 1 << 20}, {900, 4, "bytes", 256}, {3600, 5, "s", 900}, {0.5, 5, "s", .1}, {0.5, 5, "ms", .1}, {90000, 3, "ms", 30000},
+		{30 * 86400, 5, "s", 10 * 86400}, {30, 5, "days", 10}, {1, 4, "days", .25}, {86400, 4, "unix s", 6 * 3600}, {0, 5, "", 1}, {math.NaN(), 5, "", 1}, {math.Inf(1), 5, "s", 1}, {-1, 5, "", 1},
+	} {
+		if got := Step(c.span, c.n, c.unit); got != c.want {
+			t.Errorf("%v %q by %d: %v, want %v", c.span, c.unit, c.n, got, c.want)
+		}
+	}
+}
+
+// FuzzFormat: no value and no unit causes a panic; a text shows the value with its digits.
+func FuzzFormat(f *testing.F) {
+	for _, unit := range []string{"", "KB", "MB", "KB/s", "bytes", "count", "1/s", "s", "ms", "days", "unix s", "%", "MHz", "bit/s", "x"} {
+		f.Add(1234.5678, unit)
+		f.Add(math.MaxFloat64, unit)
+		f.Add(-5e-324, unit)
+		f.Add(math.NaN(), unit)
+	}
+	f.Fuzz(func(t *testing.T, v float64, unit string) {
+		text, shown := Format(v, unit)
+		if text == "" {
+			t.Errorf("%v %q: no text", v, unit)
+		}
+		if s := Step(v, 5, unit); !(s > 0) || math.IsInf(s, 0) {
+			t.Errorf("%v %q: step %v", v, unit, s)
+		}
+		if shown == "EiB" || shown == "UTC" || math.IsNaN(v) || math.IsInf(v, 0) {
+			return
+		}
+		if len(text) > 24 {
+			t.Errorf("%v %q: long text %q", v, unit, text)
+		}
+	})
+}
