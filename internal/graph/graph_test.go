@@ -143,6 +143,10 @@ func TestExtremes(t *testing.T) {
 	if strings.Count(d, top+"L") != 1 || strings.Count(d, bottom+"L") != 1 {
 		t.Errorf("no extremes at%s and%s in %.400s", top, bottom, d)
 	}
+	series.Points[9999].Value = 100
+	if cy := attribute(Line(o, series), `class="dot"`, "cy"); len(cy) != 1 || cy[0] != plot[1] {
+		t.Errorf("the dot of the last value is at %s", cy)
+	}
 	if n := strings.Count(d, "L"); n > 2*800 {
 		t.Errorf("%d points of the line", n)
 	}

@@ -11,6 +11,7 @@ import (
 type sample struct {
 	x          float64
 	first      float64 // value at x, the mean with a band
+	last       float64 // value of the last point, the mean with a band
 	low, high  float64
 	lowIsFirst bool // the low came before the high
 	n          int
@@ -81,6 +82,9 @@ func addSample(part []sample, s *Series, point *Point, x float64) []sample {
 		c.n++
 		if s.Band {
 			c.first += point.Value/float64(c.n) - c.first/float64(c.n)
+			c.last = c.first
+		} else {
+			c.last = point.Value
 		}
 		if low < c.low {
 			c.low, c.lowIsFirst = low, false
@@ -90,7 +94,7 @@ func addSample(part []sample, s *Series, point *Point, x float64) []sample {
 		}
 		return part
 	}
-	return append(part, sample{x: x, first: point.Value, low: low, high: high, lowIsFirst: true, n: 1})
+	return append(part, sample{x: x, first: point.Value, last: point.Value, low: low, high: high, lowIsFirst: true, n: 1})
 }
 
 // line appends a series: its band, its line, and a dot at the last value.
@@ -125,7 +129,7 @@ func (p *plot) line(i int) {
 	end := parts[len(parts)-1]
 	last := &end[len(end)-1]
 	p.dot(last)
-	p.ends = append(p.ends, lineEnd{i + 1, last.x, p.y(last.first)})
+	p.ends = append(p.ends, lineEnd{i + 1, last.x, p.y(last.last)})
 	p.b = append(p.b, `</g>`...)
 }
 
@@ -194,6 +198,6 @@ func (p *plot) dot(c *sample) {
 	p.b = append(p.b, `<circle class="dot" cx="`...)
 	p.b = appendCoordinate(p.b, c.x)
 	p.b = append(p.b, `" cy="`...)
-	p.b = appendCoordinate(p.b, p.y(c.first))
+	p.b = appendCoordinate(p.b, p.y(c.last))
 	p.b = append(p.b, `" r="2.5"/>`...)
 }
