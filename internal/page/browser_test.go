@@ -134,7 +134,7 @@ func TestUpdates(t *testing.T) {
 		window.row = document.getElementById("r3");
 		getSelection().selectAllChildren(document.getElementById("selected"));
 		field.focus();
-		getSelection().selectAllChildren(document.getElementById("selected"));
+		getSelection().setBaseAndExtent(document.getElementById("selected").firstChild, 5, document.getElementById("selected").firstChild, 9);
 		document.querySelector("#r5 a").focus({ preventScroll: true });
 		scrollTo(0, 300);
 		document.querySelector(".scroll").scrollLeft = 7;
@@ -144,7 +144,7 @@ func TestUpdates(t *testing.T) {
 	tab.Eventually(rendered + " > at + 5")
 	for _, kept := range []string{
 		`document.getElementById("more").open`, `document.getElementById("field") === field && field.value === "typed"`, `document.getElementById("r3") === row`,
-		`String(getSelection()).startsWith("some text to select ")`, `document.activeElement === document.querySelector("#r5 a")`, `Math.abs(scrollY - 300) < 60`,
+		`String(getSelection()) === "text"`, `document.activeElement === document.querySelector("#r5 a")`, `Math.abs(scrollY - 300) < 60`,
 		`document.querySelectorAll("tbody tr").length >= 40 && document.querySelectorAll("tbody tr").length <= 41`,
 	} {
 		if !browser.Eval[bool](tab, kept) {
