@@ -194,9 +194,9 @@ func (b *bridge) onSignals(ctx context.Context, r *receiver.Receiver, load func(
 // reload reads the settings once more and puts them in force, if they can be used.
 func (b *bridge) reload(ctx context.Context, r *receiver.Receiver, load func() (settings, error)) {
 	s, err := load()
-	var access *receiver.Access
+	var o receiver.Options
 	if err == nil {
-		access, err = readAccess(s.Access, b.log)
+		o, err = receiverOptions(s, b.log)
 	}
 	if err == nil {
 		for _, key := range s.needRestart(b.start) {
@@ -213,7 +213,8 @@ func (b *bridge) reload(ctx context.Context, r *receiver.Receiver, load func() (
 		return
 	}
 	if r != nil {
-		r.SetAccess(access)
+		r.SetAccess(o.Access)
+		r.SetPassword(o.Password)
 	}
 	b.log.Info("configuration in force")
 }

@@ -84,14 +84,10 @@ func listen(ctx context.Context, o listenOptions, stdout, stderr io.Writer) erro
 // of the access rules.
 func receiverOptions(s settings, log *slog.Logger) (receiver.Options, error) {
 	o := receiver.Options{Sockets: cmp.Or(s.Sockets, receiver.DefaultSockets()), FloodLimit: s.FloodLimit}
-	if s.PasswordFile != "" {
-		password, err := readPassword(s.PasswordFile)
-		if err != nil {
-			return o, err
-		}
-		o.Password = &password
-	}
 	var err error
+	if o.Password, err = readPassword(s.PasswordFile); err != nil {
+		return o, err
+	}
 	o.Access, err = readAccess(s.Access, log)
 	return o, err
 }
@@ -125,15 +121,18 @@ func listenError(addr string, err error) error {
 	return command.Errorf(command.Unavailable, "cannot listen on %s: %w", addr, err)
 }
 
-// readPassword reads the file of --password-file.
-func readPassword(name string) (string, error) {
+// readPassword reads the file of --password-file, nil if there is none.
+func readPassword(name string) (*string, error) {
+	if name == "" {
+		return nil, nil
+	}
 	password, err := conf.ReadPassword(name)
 	if path := (*os.PathError)(nil); errors.As(err, &path) {
-		return "", command.Errorf(command.NoInput, "--password-file: %w", err)
+		return nil, command.Errorf(command.NoInput, "--password-file: %w", err)
 	} else if err != nil {
-		return "", command.Errorf(command.Config, "--password-file: %w", err)
+		return nil, command.Errorf(command.Config, "--password-file: %w", err)
 	}
-	return password, nil
+	return &password, nil
 }
 
 // receive hands datagrams to the outputs until ctx ends, o.count datagrams were accepted (if
