@@ -29,13 +29,15 @@ type bridge struct {
 	set    output.Set
 	web    *web // nil without an HTTP server
 
-	start     settings         // those that the program has begun with
-	consumers []*nats.Consumer // of start
+	start     settings                         // those that the program has begun with
+	consumers atomic.Pointer[[]*nats.Consumer] // of start
 
-	mu       sync.Mutex
-	reloaded time.Time             // when settings were put in force
-	reloadOK bool                  // the last attempt to read them succeeded
-	outputs  map[any]output.Output // by their options
+	mu      sync.Mutex
+	outputs map[any]output.Output // by their options
+
+	// Not under mu, since apply waits for outputs, and scrapes do not.
+	reloadOK atomic.Bool               // the last attempt to read settings succeeded
+	reloaded atomic.Pointer[time.Time] // when those in force were put in force
 
 	// Not under mu, since apply waits for outputs that may fail.
 	failMu sync.Mutex
@@ -97,9 +99,11 @@ func (b *bridge) apply(ctx context.Context, s settings) error {
 		}
 		sinks = append(sinks, output.LastValues{Store: b.web.store})
 	}
-	b.filter.Store(filter.New(s.Filter))
+	b.filter.Store(b.filter.Load().With(s.Filter))
 	b.outputs = outputs
-	b.reloaded, b.reloadOK = time.Now(), true
+	now := time.Now()
+	b.reloaded.Store(&now)
+	b.reloadOK.Store(true)
 	// The end of the program does not take from outputs the time that they would have.
 	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
 	defer cancel()
@@ -206,9 +210,7 @@ func (b *bridge) reload(ctx context.Context, r *receiver.Receiver, load func() (
 	}
 	b.set.Reopen() // before the log says that all is done
 	if err != nil {
-		b.mu.Lock()
-		b.reloadOK = false
-		b.mu.Unlock()
+		b.reloadOK.Store(false)
 		b.log.Error("the configuration cannot be used; the last one stays in force", "err", err)
 		return
 	}
@@ -222,9 +224,21 @@ func (b *bridge) reload(ctx context.Context, r *receiver.Receiver, load func() (
 // reloadState returns whether the last attempt to read the settings succeeded, and when those
 // in force were read.
 func (b *bridge) reloadState() (ok bool, at time.Time) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.reloadOK, b.reloaded
+	if t := b.reloaded.Load(); t != nil {
+		at = *t
+	}
+	return b.reloadOK.Load(), at
+}
+
+// filtered returns the counts of the filter.
+func (b *bridge) filtered() (datagrams, params uint64) { return b.filter.Load().Filtered() }
+
+// inputs returns the consumers of streams.
+func (b *bridge) inputs() []*nats.Consumer {
+	if all := b.consumers.Load(); all != nil {
+		return *all
+	}
+	return nil
 }
 
 // reportInterval is the time between two reports on the receiver itself.
@@ -251,12 +265,12 @@ func (b *bridge) logState(r *receiver.Receiver) {
 		s := r.Stats()
 		b.log.Info("received", "datagrams", s.Received, "refused", s.Refused, "lost", s.Lost, "dropped", s.Dropped)
 	}
-	for _, c := range b.consumers {
+	for _, c := range b.inputs() {
 		s := c.Stats()
 		b.log.Info("consumed", "from", c.Name(), "datagrams", s.Consumed, "redelivered", s.Redelivered, "missed", s.Missed,
 			"active_partitions", s.Active, "pending", s.Pending)
 	}
-	if datagrams, params := b.filter.Load().Filtered(); datagrams+params > 0 {
+	if datagrams, params := b.filtered(); datagrams+params > 0 {
 		b.log.Info("filtered", "datagrams", datagrams, "parameters", params)
 	}
 	for _, o := range b.set.Stats() {

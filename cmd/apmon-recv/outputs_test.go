@@ -17,7 +17,7 @@ import (
 )
 
 // get returns the body of a page.
-func get(t *testing.T, url string) string {
+func get(t testing.TB, url string) string {
 	t.Helper()
 	resp, err := http.Get(url)
 	if err != nil {
@@ -31,20 +31,46 @@ func get(t *testing.T, url string) string {
 	return string(b)
 }
 
-// The values of parameters are at /metrics, mapped by the packaged rules, with the state of
-// the receiver and its outputs; a reload changes the rules.
-func TestHTTP(t *testing.T) {
-	t.Parallel()
-	rec := filepath.Join(t.TempDir(), "rec.jsonl")
-	s := begin(t, nil, "--http", "0", "--config", "../../packaging/receiver.yaml", "--record", rec, "--access", write(t, t.TempDir(), "access", "deny NodeNames = bad\n"))
-	var url string
-	testkit.Eventually(t, "the address", func() bool {
+// url returns the address of the HTTP server.
+func (s *session) url() (url string) {
+	s.t.Helper()
+	testkit.Eventually(s.t, "the address", func() bool {
 		m := regexp.MustCompile(`metrics at (http://\S+)/metrics`).FindStringSubmatch(s.stderr.String())
 		if m != nil {
 			url = m[1]
 		}
 		return m != nil
 	})
+	return url
+}
+
+// hasMetrics waits until /metrics has all of these lines, and returns it.
+func (s *session) hasMetrics(want ...string) (page string) {
+	s.t.Helper()
+	url, missing := s.url(), ""
+	defer func() {
+		if missing != "" {
+			s.t.Logf("no %s in\n%s", missing, page)
+		}
+	}()
+	testkit.Eventually(s.t, "all values", func() bool {
+		page, missing = get(s.t, url+"/metrics"), ""
+		for _, line := range want {
+			if !strings.Contains(page, line+"\n") {
+				missing = line
+			}
+		}
+		return missing == ""
+	})
+	return page
+}
+
+// The values of parameters are at /metrics, mapped by the packaged rules, with the state of
+// the receiver and its outputs; a reload changes the rules.
+func TestHTTP(t *testing.T) {
+	t.Parallel()
+	rec := filepath.Join(t.TempDir(), "rec.jsonl")
+	s := begin(t, nil, "--http", "0", "--config", "../../packaging/receiver.yaml", "--record", rec, "--access", write(t, t.TempDir(), "access", "deny NodeNames = bad\n"))
 	for i, node := range []string{"n1", "bad", "n\"2\n"} {
 		d := xdr.Datagram{Version: "2.2.20", Instance: 9, Seq: int32(i + 1), Cluster: "T_Jobs", Node: node, Params: []xdr.Param{xdr.Float("cpu_time", 12.5), xdr.Int("odd", 3)}}
 		s.send(d.Append(nil))
@@ -57,20 +83,11 @@ func TestHTTP(t *testing.T) {
 		`apmon_recv_output_datagrams_sent_total{output="record ` + rec + `"} 3`,
 		`apmon_recv_config_last_reload_successful 1`,
 	}
-	var page, missing string
-	testkit.Eventually(t, "all values", func() bool {
-		page, missing = get(t, url+"/metrics"), ""
-		for _, line := range want {
-			if !strings.Contains(page, line+"\n") {
-				missing = line
-			}
-		}
-		return missing == ""
-	})
+	page := s.hasMetrics(want...)
 	if strings.Contains(page, `node="bad"`) {
 		t.Error("a refused node is there")
 	}
-	if got := get(t, url+"/healthz"); got != "ok\n" {
+	if got := get(t, s.url()+"/healthz"); got != "ok\n" {
 		t.Errorf("health %q", got)
 	}
 	s.cancel()
@@ -93,9 +110,9 @@ func TestNATS(t *testing.T) {
 	if !srv.ReadyForConnections(testkit.Patience) {
 		t.Fatal("the server does not start")
 	}
-	s := begin(t, nil, "--nats", srv.ClientURL(), "--nats-partitions", "2", "--stream", "T")
+	s := begin(t, nil, "--nats", srv.ClientURL(), "--nats-partitions", "2", "--stream", "T", "--http", "0", "--param", "!hidden")
 	for i := range 3 {
-		d := xdr.Datagram{Version: "2.2.20", Instance: 9, Seq: int32(i + 1), Cluster: "C", Node: "n", Params: []xdr.Param{xdr.Int("i", i)}}
+		d := xdr.Datagram{Version: "2.2.20", Instance: 9, Seq: int32(i + 1), Cluster: "C", Node: "n", Params: []xdr.Param{xdr.Int("i", i), xdr.Int("hidden", 1)}}
 		s.send(d.Append(nil))
 		s.send(d.Append(nil)) // stored once
 	}
@@ -115,6 +132,29 @@ func TestNATS(t *testing.T) {
 	if code != 0 || out.Len() != 0 {
 		t.Errorf("exit code %d, %s", code, out.String())
 	}
+	// The first receiver consumed nothing; one that takes the streams from the beginning does.
+	in := begin(t, nil, "--from-nats", srv.ClientURL(), "--nats-partitions", "2", "--stream", "T", "--nats-consumer", "other", "--http", "0")
+	name := srv.ClientURL() + " T"
+	for _, c := range []struct {
+		of   *session
+		want []string
+	}{
+		{s, []string{
+			`apmon_recv_output_datagrams_duplicate_total{output="nats ` + name + `"} 3`,
+			`apmon_recv_filtered_params_total 6`, `apmon_recv_filtered_datagrams_total 0`,
+		}},
+		{in, []string{
+			`apmon_recv_input_datagrams_consumed_total{input="from-nats ` + name + `"} 3`,
+			`apmon_recv_input_datagrams_redelivered_total{input="from-nats ` + name + `"} 0`,
+			`apmon_recv_input_datagrams_missed_total{input="from-nats ` + name + `"} 0`,
+			`apmon_recv_input_active_partitions{input="from-nats ` + name + `"} 1`, // the other has no datagrams
+			`apmon_recv_input_pending_datagrams{input="from-nats ` + name + `"} 0`,
+		}},
+	} {
+		c.of.hasMetrics(c.want...)
+	}
+	in.cancel()
+	in.wants(0, "^$", `3 consumed, 0 redelivered, 0 missed`)
 	s.cancel()
-	s.wants(0, "^$", `nats .*: 6 sent`)
+	s.wants(0, "^$", `nats .*: 6 sent.*; 3 stored before`)
 }

@@ -57,7 +57,7 @@ func listen(ctx context.Context, o listenOptions, stdout, stderr io.Writer) erro
 		stats = r.Stats
 	}
 	if s.HTTP.Listen != "" {
-		if br.web, err = newWeb(s, stats, br.set.Stats, br.reloadState, br.log); err != nil {
+		if br.web, err = newWeb(s, stats, br); err != nil {
 			return err
 		}
 		defer br.web.server.Close()
@@ -177,7 +177,7 @@ func receive(ctx context.Context, r *receiver.Receiver, o listenOptions, br *bri
 			fail(command.Errorf(command.Unavailable, "%w", err))
 		}
 	}
-	if len(br.consumers) == 0 {
+	if len(br.inputs()) == 0 {
 		fail(nil) // the receiver has ended
 	}
 	<-serving.Done()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -18,9 +17,8 @@ const retryPause = 250 * time.Millisecond
 
 // Output publishes datagrams to streams. Use [New].
 type Output struct {
-	options    Options
-	log        *slog.Logger
-	duplicates atomic.Uint64
+	options Options
+	log     *slog.Logger
 }
 
 // New returns an output. The log, which may be nil, receives differences between the options
@@ -39,17 +37,13 @@ func New(o Options, log *slog.Logger) (*Output, error) {
 // Name says where the streams are.
 func (o *Output) Name() string { return "nats " + o.options.name() }
 
-// Duplicates returns the number of published datagrams that a stream had already: another
-// receiver, or an earlier attempt, had stored them.
-func (o *Output) Duplicates() uint64 { return o.duplicates.Load() }
-
 // Run publishes accepted datagrams. It connects in the background, and makes missing streams.
 // A failed publish is repeated with the same message id until the datagram is older than the
 // duplicate window less the time that an acknowledgement may take; then it is dropped as
 // too_old. A message that is too long for the stream is dropped as rejected.
 func (o *Output) Run(ctx context.Context, in *output.In) error {
 	p := &publisher{
-		window: newWindow(min(maxAckTimeout, o.options.Window/6), &o.duplicates),
+		window: newWindow(min(maxAckTimeout, o.options.Window/6)),
 		o:      o, in: in,
 		keeps: o.options.Window,
 	}
@@ -131,6 +125,7 @@ func (p *publisher) finish(ctx context.Context) {
 		p.advance(ctx)
 		p.todo, r = p.window.wait(ctx, p.todo[:0])
 		p.in.Sent(r.stored)
+		p.in.Duplicates(r.duplicate)
 		if r.refused > 0 {
 			p.in.Drop(output.Rejected, r.refused)
 		}
