@@ -244,26 +244,41 @@ func (b *bridge) inputs() []*nats.Consumer {
 // reportInterval is the time between two reports on the receiver itself.
 const reportInterval = time.Minute
 
-// report hands reports on the losses of the receiver to the outputs until the context ends.
+// report hands reports on the losses of the receiver to the outputs until the context ends. It
+// warns if a relay seems to lead back.
 func (b *bridge) report(ctx context.Context, r *receiver.Receiver) {
 	report := r.NewReport(procinfo.Hostname())
+	var last receiver.Stats
 	tick := time.NewTicker(reportInterval)
 	defer tick.Stop()
 	for {
 		select {
 		case now := <-tick.C:
-			b.offer(report.Packet(now, r.Stats()))
+			s := r.Stats()
+			if circling(last.Counts, s.Counts) {
+				b.log.Warn("most datagrams have arrived before: does a relay lead back here over another receiver?", "duplicate", s.Duplicate-last.Duplicate)
+			}
+			last = s
+			b.offer(report.Packet(now, s))
 		case <-ctx.Done():
 			return
 		}
 	}
 }
 
+// circling reports whether datagrams seem to go round between relays, by the counts of a
+// reportInterval: they come 100 times per second or more, and three of four have come before.
+// UDP has no count of hops.
+func circling(before, now receiver.Counts) bool {
+	received, duplicate := now.Received-before.Received, now.Duplicate-before.Duplicate
+	return duplicate >= 100*uint64(reportInterval/time.Second) && duplicate > received/4*3
+}
+
 // logState logs the counts of the receiver and of each output.
 func (b *bridge) logState(r *receiver.Receiver) {
 	if r != nil {
 		s := r.Stats()
-		b.log.Info("received", "datagrams", s.Received, "refused", s.Refused, "lost", s.Lost, "dropped", s.Dropped)
+		b.log.Info("received", "datagrams", s.Received, "refused", s.Refused, "lost", s.Lost, "dropped", s.Dropped, "kernel_dropped", s.KernelDropped)
 	}
 	for _, c := range b.inputs() {
 		s := c.Stats()

@@ -2,8 +2,11 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"fmt"
 	"io"
+	"log/slog"
+	"net"
 	"net/http"
 	"path/filepath"
 	"regexp"
@@ -12,6 +15,8 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 
+	"github.com/apmon-go/apmon/apmon/receiver"
+	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/relay"
 	"github.com/apmon-go/apmon/internal/testkit"
 	"github.com/apmon-go/apmon/xdr"
 )
@@ -94,6 +99,59 @@ func TestHTTP(t *testing.T) {
 	s.wants(0, "^$", `record .*: 3 sent, 0 waiting, 0 lost`)
 }
 
+// A datagram that goes round between two receivers is noticed by the numbers that come again.
+func TestCircling(t *testing.T) {
+	t.Parallel()
+	var all [2]*receiver.Receiver
+	var bridges [2]*bridge
+	for i := range all {
+		var err error
+		if all[i], err = receiver.Listen("127.0.0.1:0", receiver.Options{}); err != nil {
+			t.Fatal(err)
+		}
+		bridges[i] = newBridge(io.Discard, slog.New(slog.DiscardHandler))
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	served := make(chan error, len(all))
+	for i, r := range all {
+		to := relay.Options{To: all[1-i].Addr().String()}
+		if err := bridges[i].apply(ctx, settings{Relay: []relay.Options{to}}); err != nil {
+			t.Fatal(err)
+		}
+		go func() { served <- r.Serve(ctx, bridges[i].offer) }()
+	}
+	conn, err := net.Dial("udp", all[0].Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	before := all[0].Stats().Counts
+	if _, err := conn.Write(datagram(1, xdr.Int("x", 1))); err != nil {
+		t.Fatal(err)
+	}
+	testkit.Eventually(t, "duplicates", func() bool { return circling(before, all[0].Stats().Counts) })
+	cancel()
+	for i := range all {
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+		bridges[i].close()
+		all[i].Close()
+	}
+	for _, c := range []struct {
+		now  receiver.Counts
+		want bool
+	}{
+		{receiver.Counts{Received: 100_000, Duplicate: 90_000}, true},
+		{receiver.Counts{Received: 100_000, Duplicate: 50_000}, false}, // each sent twice
+		{receiver.Counts{Received: 100, Duplicate: 99}, false},
+	} {
+		if circling(receiver.Counts{}, c.now) != c.want {
+			t.Errorf("%+v: not %v", c.now, c.want)
+		}
+	}
+}
+
 // Datagrams go from a receiver through streams of NATS to a consumer, which ends with
 // --count and opens no UDP socket.
 func TestNATS(t *testing.T) {
@@ -132,7 +190,7 @@ func TestNATS(t *testing.T) {
 	if code != 0 || out.Len() != 0 {
 		t.Errorf("exit code %d, %s", code, out.String())
 	}
-	// The first receiver consumed nothing; one that takes the streams from the beginning does.
+	// Another durable consumer begins with the oldest datagram.
 	in := begin(t, nil, "--from-nats", srv.ClientURL(), "--nats-partitions", "2", "--stream", "T", "--nats-consumer", "other", "--http", "0")
 	name := srv.ClientURL() + " T"
 	for _, c := range []struct {
