@@ -9,12 +9,10 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -30,45 +28,12 @@ const caps = receiver.DefaultQueueBytes + receiver.DefaultMaxSenders*550 + 2*(32
 // slack is the memory in bytes that the program, the Go runtime and buffers may take besides.
 const slack = 128 << 20
 
-// process is a process of apmon-recv under attack.
-type process struct {
-	t    *testing.T
-	cmd  *exec.Cmd
-	log  testkit.Log
-	port string // in the form of /proc/net/udp
-	addr string
-}
-
-// startProcess starts apmon-recv with two outputs.
-func startProcess(t *testing.T, args ...string) *process {
-	t.Helper()
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &process{t: t}
-	// The test program is apmon-recv under this name.
-	p.cmd = &exec.Cmd{Path: exe, Args: append([]string{"apmon-recv", "--listen", "127.0.0.1:0", "--sockets", "1"}, args...), Stderr: &p.log}
-	if err := p.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { p.cmd.Process.Kill(); p.cmd.Wait() })
-	testkit.Eventually(t, "listening", func() bool {
-		m := regexp.MustCompile(`listening on (\S+)`).FindStringSubmatch(p.log.String())
-		if m != nil {
-			p.addr = m[1]
-		}
-		return m != nil
-	})
-	_, port, _ := net.SplitHostPort(p.addr)
-	n, _ := strconv.Atoi(port)
-	p.port = fmt.Sprintf(":%04X ", n)
-	return p
-}
-
 // backlog returns the number of bytes in the receive buffer, which must have dropped nothing.
 func (p *process) backlog() int {
 	p.t.Helper()
+	_, port, _ := net.SplitHostPort(p.addr)
+	n, _ := strconv.Atoi(port)
+	port = fmt.Sprintf(":%04X", n)
 	// The kernel leaves out lines if sockets come and go meanwhile.
 	for range 100 {
 		b, err := os.ReadFile("/proc/net/udp")
@@ -77,7 +42,7 @@ func (p *process) backlog() int {
 		}
 		for line := range strings.Lines(string(b)) {
 			f := strings.Fields(line)
-			if len(f) < 13 || !strings.HasSuffix(f[1]+" ", p.port) {
+			if len(f) < 13 || !strings.HasSuffix(f[1], port) {
 				continue
 			}
 			if f[12] != "0" {
@@ -224,12 +189,7 @@ func attack(t *testing.T, long time.Duration, ids, names int) {
 		time.Sleep(time.Millisecond)
 	}
 	peak := p.peak()
-	if err := p.cmd.Process.Signal(syscall.SIGINT); err != nil {
-		t.Fatal(err)
-	}
-	if err := p.cmd.Wait(); err != nil {
-		t.Errorf("%v: %s", err, &p.log)
-	}
+	p.end()
 	t.Logf("%d hostile and %d other datagrams, %d MiB of at most %d", a.n, a.well, peak>>20, (caps+slack)>>20)
 	if peak > caps+slack {
 		t.Errorf("%d bytes of memory, at most %d", peak, caps+slack)
