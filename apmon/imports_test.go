@@ -44,8 +44,8 @@ func TestImportsPointOneWay(t *testing.T) {
 		"apmon/httpstats": {"xdr", "internal/safetext"},
 		"apmon/metrics":   {"apmon", "xdr", "procinfo", "internal/safetext"},
 		"apmon/statusz":   {"apmon", "apmon/metrics", "apmon/internal/loopback", "xdr", "procinfo"},
-		"apmon/profiler":  {"apmon/internal/loopback"},
-		"apmon/accesslog": {"apmon", "xdr", "procinfo", "internal/safetext"},
+		"apmon/profiler":  {"apmon/internal/loopback", "internal/backoff"},
+		"apmon/accesslog": {"apmon", "xdr", "procinfo", "internal/backoff", "internal/safetext"},
 		"apmon/receiver":  {"xdr", "internal/queue", "internal/safetext"},
 		"apmon/apmontest": {"apmon/receiver", "xdr"},
 

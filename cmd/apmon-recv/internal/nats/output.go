@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/output"
+	"github.com/apmon-go/apmon/internal/backoff"
 )
 
 // retryPause is the time between two attempts to publish.
@@ -137,7 +138,7 @@ func (p *publisher) finish(ctx context.Context) {
 		}
 		if r.err != nil {
 			p.in.Fails(r.err)
-			pause(ctx, retryPause)
+			backoff.Sleep(ctx, retryPause)
 		}
 		if !p.ready {
 			p.prepare(ctx)
@@ -151,15 +152,6 @@ func (p *publisher) finish(ctx context.Context) {
 	}
 	p.todo = p.todo[:0]
 	p.window.clear()
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
 }
 
 // prepare makes the streams that do not exist.
