@@ -114,6 +114,27 @@ func (b *blast) wait(t testing.TB) *blast {
 	return b
 }
 
+// writeDatagrams writes a datagram of each node to a file. It returns where in each of them the
+// sequence number is.
+func writeDatagrams(t *testing.T, file string, nodes, params, size int) (offset int) {
+	t.Helper()
+	var all []byte
+	for i := range nodes {
+		d := xdr.Datagram{Version: xdr.Version, Instance: int32(i), Seq: math.MaxInt32, Cluster: "MySite_Worker_Jobs", Node: fmt.Sprintf("n%04d", i)}
+		for k := range params {
+			d.Params = append(d.Params, xdr.Float(fmt.Sprintf("param_%d", k), float64(k)+float64(i)/7))
+		}
+		all = d.Append(all)
+	}
+	if len(all) != nodes*size {
+		t.Fatalf("datagrams of %d bytes", len(all)/nodes)
+	}
+	if err := os.WriteFile(file, all, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return bytes.Index(all, []byte{0x7f, 0xff, 0xff, 0xff})
+}
+
 // A C program sends datagrams of 10 parameters of 1000 nodes at full speed, while they are
 // written as JSON to /dev/null and scraped each second. None is lost. The log has the figures
 // beside those of a bare loop.
@@ -132,21 +153,7 @@ func TestLongFullSpeed(t *testing.T) {
 		t.Fatalf("%v: %s", err, out)
 	}
 	const nodes, params, size = 1000, 10, 308
-	var all []byte
-	for i := range nodes {
-		d := xdr.Datagram{Version: xdr.Version, Instance: int32(i), Seq: math.MaxInt32, Cluster: "MySite_Worker_Jobs", Node: fmt.Sprintf("n%04d", i)}
-		for k := range params {
-			d.Params = append(d.Params, xdr.Float(fmt.Sprintf("param_%d", k), float64(k)+float64(i)/7))
-		}
-		all = d.Append(all)
-	}
-	if len(all) != nodes*size {
-		t.Fatalf("datagrams of %d bytes", len(all)/nodes)
-	}
-	offset := bytes.Index(all, []byte{0x7f, 0xff, 0xff, 0xff})
-	if err := os.WriteFile(file, all, 0o600); err != nil {
-		t.Fatal(err)
-	}
+	offset := writeDatagrams(t, file, nodes, params, size)
 	send := func(addr string) *blast {
 		_, port, _ := net.SplitHostPort(addr)
 		return startBlast(t, exe, "send", port, "4", file, strconv.Itoa(size), strconv.Itoa(offset)).wait(t)
