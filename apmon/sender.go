@@ -232,7 +232,7 @@ func (s *sender) begin(set *set, enc *xdr.Encoder, m *Message) error {
 	} else {
 		sec := m.Time.Unix()
 		if sec < 1 || sec > math.MaxInt32 {
-			return fmt.Errorf("%w: %s", ErrTime, m.Time.UTC().String())
+			return fmt.Errorf("%w: %s", ErrTime, m.Time.UTC().Format(time.RFC3339))
 		}
 		err = enc.BeginTimed(set.room, s.size, cluster, node, int32(sec))
 	}
