@@ -23,6 +23,13 @@ type Accounting struct {
 	VirtualMemKB, RSSKB procinfo.Value // KiB, the maximum
 }
 
+// SendAccounting sends an accounting record. If the rate limit is reached, it waits,
+// since the record must not be lost. The error names the missing field, or is that
+// of [Client.Send].
+func (c *Client) SendAccounting(ctx context.Context, a Accounting) error {
+	return c.sender.account(ctx, a)
+}
+
 // account is [Client.SendAccounting].
 func (s *sender) account(ctx context.Context, a Accounting) error {
 	for _, field := range []struct{ name, value string }{{"group", a.Group}, {"user", a.User}, {"job id", a.JobID}} {

@@ -1,6 +1,7 @@
 package apmon
 
 import (
+	"maps"
 	"slices"
 	"sync"
 
@@ -40,6 +41,27 @@ func newGroups(configs []conf.Config, options []conf.Options, old *groups) *grou
 		}
 	}
 	return gs
+}
+
+// monitoring returns the options of each source after AdjustSource and
+// WithoutHost.
+func (s *settings) monitoring(configs []conf.Config) ([]conf.Options, error) {
+	var all []conf.Options
+	for _, cfg := range configs {
+		o := cfg.Options
+		if s.AdjustSource != nil {
+			o.Switches = maps.Clone(o.Switches)
+			s.AdjustSource(&o)
+			if err := checkOptions(o); err != nil {
+				return nil, err
+			}
+		}
+		if s.WithoutHost {
+			o.SysMonitoring, o.GeneralInfo = conf.Off, conf.Off
+		}
+		all = append(all, o)
+	}
+	return all, nil
 }
 
 // want keeps the groups that pass ok as the wanted ones.

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -38,7 +39,7 @@ func TestImportsPointOneWay(t *testing.T) {
 		"internal/dashboard":  {"xdr", "internal/glob", "internal/graph", "internal/history", "internal/page", "internal/quantity", "internal/safetext"},
 
 		"xdr":      {"internal/safetext"},
-		"conf":     {"xdr", "internal/backoff", "internal/safetext"},
+		"conf":     {"internal/backoff", "internal/safetext"},
 		"procinfo": {"xdr", "internal/causes", "internal/kernel", "internal/process"},
 		"apmon":    {"xdr", "conf", "procinfo", "procinfo/jobtree", "procinfo/workdir", "apmon/internal/schedule", "internal/backoff", "internal/safetext"},
 
@@ -50,8 +51,8 @@ func TestImportsPointOneWay(t *testing.T) {
 		"apmon/httpstats": {"xdr", "internal/safetext"},
 		"apmon/metrics":   {"apmon", "xdr", "procinfo", "internal/safetext"},
 		"apmon/statusz":   {"apmon", "apmon/metrics", "apmon/internal/loopback", "xdr", "procinfo"},
-		"apmon/profiler":  {"apmon/internal/loopback"},
-		"apmon/accesslog": {"apmon", "xdr", "procinfo", "internal/safetext"},
+		"apmon/profiler":  {"apmon/internal/loopback", "internal/backoff"},
+		"apmon/accesslog": {"apmon", "xdr", "procinfo", "internal/backoff", "internal/safetext"},
 		"apmon/receiver":  {"xdr", "internal/queue", "internal/safetext"},
 		"apmon/apmontest": {"apmon/receiver", "xdr"},
 
@@ -147,5 +148,72 @@ func TestLinuxBinaryHasNoGopsutil(t *testing.T) {
 	}
 	if strings.Contains(deps("openbsd", "./procinfo"), "gopsutil") {
 		t.Error("openbsd with gopsutil")
+	}
+}
+
+// The picture of docs/architecture.md has every package once, above those that it imports, and
+// its table has every package once.
+func TestArchitecture(t *testing.T) {
+	t.Parallel()
+	doc, err := os.ReadFile("../docs/architecture.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, picture, _ := strings.Cut(string(doc), "```\n")
+	picture, rest, _ := strings.Cut(picture, "```\n")
+	table, _, _ := strings.Cut(rest, "\nTests share")
+	name := regexp.MustCompile(`(cmd|apmon|internal|procinfo|conf|xdr)(/[a-z*-]+)*`)
+	floor := map[string]int{} // from top to bottom
+	for i, line := range strings.Split(picture, "\n") {
+		if len(line) < 16 {
+			continue
+		}
+		for _, p := range name.FindAllString(line[16:], -1) { // after the name of the floor
+			if floor[p] > 0 {
+				t.Errorf("%s is in the picture twice", p)
+			}
+			floor[p] = i + 1
+		}
+	}
+	rows := map[string]int{}
+	for line := range strings.Lines(table) {
+		column, _, _ := strings.Cut(strings.TrimPrefix(line, "|"), "|")
+		for _, m := range regexp.MustCompile("`([a-z/-]+)(?:\\{([a-z,-]+)\\})?`").FindAllStringSubmatch(column, -1) {
+			for _, part := range strings.Split(m[2], ",") {
+				rows[m[1]+part]++
+			}
+		}
+	}
+	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}}:{{join .Imports " "}}`, "../...").Output()
+	if err != nil {
+		t.Skip("go list: ", err)
+	}
+	const module = "github.com/apmon-go/apmon/"
+	room := func(p string) string {
+		if strings.HasPrefix(p, "cmd/apmon-recv/internal/") {
+			return "cmd/apmon-recv/internal/*"
+		}
+		return p
+	}
+	found := 0
+	for line := range strings.Lines(string(out)) {
+		path, imports, _ := strings.Cut(strings.TrimSpace(line), ":")
+		p := strings.TrimPrefix(path, module)
+		if slices.ContainsFunc([]string{"examples/", "packaging/", "internal/burner", "internal/testkit", "cmd/internal/commandtest"}, func(free string) bool { return strings.HasPrefix(p, free) }) {
+			continue
+		}
+		found++
+		if floor[room(p)] == 0 || rows[p] != 1 {
+			t.Errorf("%s: floor %d of the picture, %d rows of the table", p, floor[room(p)], rows[p])
+		}
+		for _, i := range strings.Fields(imports) {
+			i, own := strings.CutPrefix(i, module)
+			if own && i != "packaging/completions" && room(i) != room(p) && floor[room(i)] <= floor[room(p)] {
+				t.Errorf("%s imports %s, which is not below it", p, i)
+			}
+		}
+	}
+	if found != len(rows) || found < 30 {
+		t.Errorf("%d packages, %d in the table", found, len(rows))
 	}
 }

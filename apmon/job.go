@@ -137,6 +137,23 @@ type jobReport struct {
 	prev   *procinfo.JobSample
 }
 
+// AddJob monitors a job until its root process ends or the job is removed, a service
+// until it is removed. The job is reported at its interval while
+// [Client.Monitor] runs, and in any case when it has ended and when the client is
+// closed. AddJob takes the first sample.
+//
+// The error names a process or cgroup that does not exist, a bad name, or an unknown
+// option.
+func (c *Client) AddJob(j Job) (*MonitoredJob, error) { return c.jobs.add(j) }
+
+// ReportJob sends a sample of a job that is not monitored, such as one that could
+// not be started, with more parameters if any are given. It uses only the names,
+// Switches and Params of the job. It sends to all destinations whose sources want
+// reports on jobs. The errors are those of [Client.AddJob] and [Client.Send].
+func (c *Client) ReportJob(ctx context.Context, j Job, s procinfo.JobSample, more ...Param) error {
+	return c.jobs.report(ctx, j, s, more)
+}
+
 // add is [Client.AddJob].
 func (js *jobs) add(j Job) (*MonitoredJob, error) {
 	j, err := js.complete(j)

@@ -7,12 +7,15 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/apmon-go/apmon/conf"
+	"github.com/apmon-go/apmon/internal/testkit"
 	"github.com/apmon-go/apmon/procinfo"
+	"github.com/apmon-go/apmon/procinfo/jobtree"
 	"github.com/apmon-go/apmon/xdr"
 )
 
@@ -382,4 +385,84 @@ func TestAccounting(t *testing.T) {
 			t.Errorf("%+v is taken", a)
 		}
 	}
+}
+
+// Each job parameter of the table has a value in the reports of real jobs, or needs what this
+// machine may not have.
+func TestEveryJobParameter(t *testing.T) {
+	t.Parallel()
+	needs := map[string]string{
+		"cgroup_mem":           "the controller memory",
+		"cgroup_mem_peak":      "the controller memory, Linux 5.19",
+		"cgroup_mem_anon":      "the controller memory",
+		"cgroup_cpu_throttled": "the controller cpu",
+		"cgroup_oom_kill":      "the controller memory",
+		"cgroup_procs":         "a cgroup",
+	}
+	c, got := tapped(t)
+	for _, name := range []string{"ksi2k", "db12", "hep06", "hs23"} {
+		if err := c.SetBenchmark(name, 2); err != nil {
+			t.Fatal(err)
+		}
+	}
+	switches := map[string]bool{}
+	for _, m := range procinfo.Metrics() {
+		if m.Category == "job" && m.OptIn {
+			switches[strings.TrimPrefix(m.Option, "job_")] = true
+		}
+	}
+	cgroup := jobCgroup(t)
+	for i, exit := range []JobExit{{Code: 3, MaxRSS: 1}, {Signal: 9}} {
+		p := startChild(t)
+		job := Job{PID: p.Process.Pid, WorkDir: t.TempDir(), NumCPUs: 2, Switches: switches}
+		if i == 1 {
+			job.Service = &jobtree.Service{Match: func(pid int, _ []string) bool { return pid == p.Process.Pid }}
+			job.PID, job.Node = 0, "service"
+		}
+		if i == 0 && cgroup != "" && os.WriteFile(cgroup+"/cgroup.procs", []byte(strconv.Itoa(p.Process.Pid)), 0) == nil {
+			job.Cgroup = cgroup
+		}
+		j := addJob(t, c, job)
+		for range 2 { // rates are since the report before
+			if err := j.Report(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := j.End(t.Context(), exit); err != nil {
+			t.Fatal(err)
+		}
+		p.end()
+	}
+	sent := map[string]bool{}
+	for len(got) > 0 {
+		_, params := next(t, got)
+		for name := range params {
+			sent[name] = true
+		}
+	}
+	for _, m := range procinfo.Metrics() {
+		switch reason := needs[m.Name]; {
+		case m.Category != "job" || sent[m.Name]:
+		case reason == "":
+			t.Errorf("%s has no value", m.Name)
+		default:
+			t.Logf("%s has no value: it needs %s", m.Name, reason)
+		}
+		delete(needs, m.Name)
+	}
+	if len(needs) > 0 {
+		t.Errorf("no parameters: %v", needs)
+	}
+}
+
+// jobCgroup returns a cgroup that is removed at the end, after the processes that start from now
+// on have ended; or none, if that is not possible.
+func jobCgroup(t *testing.T) (dir string) {
+	t.Run("cgroup", func(t *testing.T) { dir = testkit.Cgroup(t) }) // so that only this is skipped
+	if dir != "" {
+		t.Cleanup(func() {
+			testkit.Eventually(t, "an empty cgroup", func() bool { return os.Remove(dir) == nil })
+		})
+	}
+	return dir
 }

@@ -3,10 +3,8 @@ package apmon
 import (
 	"context"
 	"errors"
-	"fmt"
 
 	"github.com/apmon-go/apmon/apmon/internal/schedule"
-	"github.com/apmon-go/apmon/procinfo"
 )
 
 // ErrMonitoring is the error of [Client.Monitor] if monitoring is running already.
@@ -61,55 +59,4 @@ func (c *Client) Report(ctx context.Context, when When) error {
 		return c.schedule.RunAll(ctx)
 	}
 	return c.schedule.RunDue(ctx, first) // waits for the first samples
-}
-
-// AddSource adds a source. It is reported to all destinations: at its interval while
-// [Client.Monitor] runs, and by [Client.Report]. The error names an invalid option.
-func (c *Client) AddSource(s Source, o ReportOptions) (*MonitoredSource, error) {
-	if s == nil {
-		return nil, errors.New("apmon: nil source")
-	}
-	if o.Name == "" {
-		o.Name = fmt.Sprintf("%T", s)
-	}
-	return c.AddMessenger(&collected{source: s}, o)
-}
-
-// AddMessenger is [Client.AddSource] for a [Messenger].
-func (c *Client) AddMessenger(m Messenger, o ReportOptions) (*MonitoredSource, error) {
-	if m == nil {
-		return nil, errors.New("apmon: nil source")
-	}
-	if o.Name == "" {
-		o.Name = fmt.Sprintf("%T", m)
-	}
-	t, err := c.reporter.add(m, o)
-	if err != nil {
-		return nil, err
-	}
-	return &MonitoredSource{&c.reporter, t}, nil
-}
-
-// AddJob monitors a job until its root process ends or the job is removed, a service
-// until it is removed. The job is reported at its interval while
-// [Client.Monitor] runs, and in any case when it has ended and when the client is
-// closed. AddJob takes the first sample.
-//
-// The error names a process or cgroup that does not exist, a bad name, or an unknown
-// option.
-func (c *Client) AddJob(j Job) (*MonitoredJob, error) { return c.jobs.add(j) }
-
-// ReportJob sends a sample of a job that is not monitored, such as one that could
-// not be started, with more parameters if any are given. It uses only the names,
-// Switches and Params of the job. It sends to all destinations whose sources want
-// reports on jobs. The errors are those of [Client.AddJob] and [Client.Send].
-func (c *Client) ReportJob(ctx context.Context, j Job, s procinfo.JobSample, more ...Param) error {
-	return c.jobs.report(ctx, j, s, more)
-}
-
-// SendAccounting sends an accounting record. If the rate limit is reached, it waits,
-// since the record must not be lost. The error names the missing field, or is that
-// of [Client.Send].
-func (c *Client) SendAccounting(ctx context.Context, a Accounting) error {
-	return c.sender.account(ctx, a)
 }

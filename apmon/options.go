@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"maps"
 	"math"
 	"net"
 	"net/http"
@@ -240,27 +239,6 @@ func refuse(ignored []string, constructor string) error {
 		return nil
 	}
 	return fmt.Errorf("apmon: %s has no effect with %s", ignored[0], constructor)
-}
-
-// monitoring returns the options of each source after AdjustSource and
-// WithoutHost.
-func (s *settings) monitoring(configs []conf.Config) ([]conf.Options, error) {
-	var all []conf.Options
-	for _, cfg := range configs {
-		o := cfg.Options
-		if s.AdjustSource != nil {
-			o.Switches = maps.Clone(o.Switches)
-			s.AdjustSource(&o)
-			if err := checkOptions(o); err != nil {
-				return nil, err
-			}
-		}
-		if s.WithoutHost {
-			o.SysMonitoring, o.GeneralInfo = conf.Off, conf.Off
-		}
-		all = append(all, o)
-	}
-	return all, nil
 }
 
 // checkContent checks a configuration made by a program.

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/apmon-go/apmon/apmon/internal/schedule"
+	"github.com/apmon-go/apmon/conf"
 )
 
 // Source adds parameters to a report, see [Client.AddSource].
@@ -51,6 +52,33 @@ type ReportStats struct {
 	Busy      bool          // a report is under way
 }
 
+// AddSource adds a source. It is reported to all destinations: at its interval while
+// [Client.Monitor] runs, and by [Client.Report]. The error names an invalid option.
+func (c *Client) AddSource(s Source, o ReportOptions) (*MonitoredSource, error) {
+	if s == nil {
+		return nil, errors.New("apmon: nil source")
+	}
+	if o.Name == "" {
+		o.Name = fmt.Sprintf("%T", s)
+	}
+	return c.AddMessenger(&collected{source: s}, o)
+}
+
+// AddMessenger is [Client.AddSource] for a [Messenger].
+func (c *Client) AddMessenger(m Messenger, o ReportOptions) (*MonitoredSource, error) {
+	if m == nil {
+		return nil, errors.New("apmon: nil source")
+	}
+	if o.Name == "" {
+		o.Name = fmt.Sprintf("%T", m)
+	}
+	t, err := c.reporter.add(m, o)
+	if err != nil {
+		return nil, err
+	}
+	return &MonitoredSource{&c.reporter, t}, nil
+}
+
 // reporter makes tasks of messengers.
 type reporter struct {
 	sender   *sender
@@ -90,6 +118,30 @@ func (r *reporter) add(m Messenger, o ReportOptions) (*schedule.Task, error) {
 	t.Run = r.run(t, route{0, o.Cluster, o.Node}, m)
 	r.schedule.Add(t)
 	return t, nil
+}
+
+// maxInterval is the longest interval, about 31 years, far from overflows.
+const maxInterval = 1e9 * time.Second
+
+// checkInterval refuses an interval that is neither 0 nor within bounds.
+func checkInterval(d time.Duration) error {
+	if d == 0 || d >= conf.MinInterval && d <= maxInterval {
+		return nil
+	}
+	err := fmt.Errorf("interval of %v is not within %v … %v", d, conf.MinInterval, maxInterval)
+	if d > 0 && d < time.Millisecond {
+		// Probably a number in another unit.
+		err = fmt.Errorf("%w: a bare number is nanoseconds, write %d*time.Second for %d seconds", err, d, d)
+	}
+	return err
+}
+
+// orDefault returns an interval, or the default one for 0.
+func orDefault(interval time.Duration) time.Duration {
+	if interval <= 0 {
+		return conf.DefaultInterval
+	}
+	return interval
 }
 
 // notRead logs values that cannot be read. Package procinfo reports each cause once.

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/apmon-go/apmon/internal/safetext"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -220,7 +221,7 @@ func TestParseDuration(t *testing.T) {
 		}
 	}
 	for _, s := range []string{"", "s", "often", "NaN", "inf", "1e10", "1e999", "-1e999", "2562047h", "5 s", "1d"} {
-		if got, err := ParseDuration(s); err == nil || !strings.HasPrefix(err.Error(), quote(s)) {
+		if got, err := ParseDuration(s); err == nil || !strings.HasPrefix(err.Error(), safetext.Quote(s)) {
 			t.Errorf("%s: got %v, %v", s, got, err)
 		}
 	}

@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+
+	"github.com/apmon-go/apmon/internal/safetext"
 )
 
 // DefaultPort is the UDP port of ApMon receivers.
@@ -58,7 +60,7 @@ func ParseDestination(line string) (Destination, error) {
 		return Destination{}, err
 	}
 	if d.Password, err = parsePassword(password); err != nil {
-		return Destination{}, fmt.Errorf("destination %s: %w", quote(addr), err)
+		return Destination{}, fmt.Errorf("destination %s: %w", safetext.Quote(addr), err)
 	}
 	return d, nil
 }
@@ -121,10 +123,10 @@ func isBlank(c byte) bool { return c == ' ' || c == '\t' }
 // another format.
 func shown(addr string) string {
 	if strings.Contains(addr, "@") {
-		return quote("...")
+		return safetext.Quote("...")
 	}
 	if i := strings.IndexAny(addr, "\"';|"); i >= 0 {
-		return quote(addr[:i] + "...")
+		return safetext.Quote(addr[:i] + "...")
 	}
 	host, rest := addr, ""
 	if i := strings.IndexByte(addr, ']'); i >= 0 && addr[0] == '[' {
@@ -135,11 +137,11 @@ func shown(addr string) string {
 	port, colon := strings.CutPrefix(rest, ":")
 	switch {
 	case rest == "" || colon && likePort(port):
-		return quote(addr)
+		return safetext.Quote(addr)
 	case colon:
 		host += ":"
 	}
-	return quote(host + "...")
+	return safetext.Quote(host + "...")
 }
 
 func isIP(s string) bool {
@@ -175,7 +177,7 @@ func parseAddress(addr string) (Destination, error) {
 		host, port, hasPort = strings.Cut(addr, ":")
 		if p, _, more := strings.Cut(port, ":"); more {
 			if _, err := parsePort(p); err == nil {
-				name = quote(host + ":" + p + ":...") // the rest may be a password
+				name = safetext.Quote(host + ":" + p + ":...") // the rest may be a password
 			}
 			if strings.HasPrefix(p, "//") {
 				return fail("a destination is no URL")
@@ -203,7 +205,7 @@ func parsePort(s string) (uint16, error) {
 	case err == nil && n > 0 && s[0] != '+':
 		return uint16(n), nil
 	case likePort(s):
-		return 0, fmt.Errorf("port %s is not a number from 1 to 65535", quote(s))
+		return 0, fmt.Errorf("port %s is not a number from 1 to 65535", safetext.Quote(s))
 	}
 	return 0, errors.New("the port is not a number from 1 to 65535 (a password follows a blank)")
 }
@@ -220,12 +222,12 @@ func checkHost(host string) error {
 	if strings.Contains(host, ":") {
 		a, err := netip.ParseAddr(host)
 		if err != nil {
-			return fmt.Errorf("%s is not an IPv6 address", quote(host))
+			return fmt.Errorf("%s is not an IPv6 address", safetext.Quote(host))
 		}
 		// netip accepts any text after a '%' as the zone, which terminals may show.
 		for _, c := range a.Zone() {
 			if !isHostRune(c) {
-				return fmt.Errorf("%s in the zone of the address", quote(string(c)))
+				return fmt.Errorf("%s in the zone of the address", safetext.Quote(string(c)))
 			}
 		}
 		return nil
@@ -235,18 +237,18 @@ func checkHost(host string) error {
 	}
 	for _, c := range host { // first, so that no message below quotes a password before an '@'
 		if !isHostRune(c) {
-			return fmt.Errorf("%s in the host name", quote(string(c)))
+			return fmt.Errorf("%s in the host name", safetext.Quote(string(c)))
 		}
 	}
 	for _, label := range strings.Split(strings.TrimSuffix(host, "."), ".") {
 		if label == "" || len(label) > 63 || label[0] == '-' {
-			return fmt.Errorf("%s is not a host name", quote(host))
+			return fmt.Errorf("%s is not a host name", safetext.Quote(host))
 		}
 	}
 	// "1.2.3" and "300.1.1.1" are not names either: no top-level domain is a number.
 	if last := host[strings.LastIndexByte(strings.TrimSuffix(host, "."), '.')+1:]; strings.Trim(last, "0123456789") == "" {
 		if _, err := netip.ParseAddr(host); err != nil {
-			return fmt.Errorf("%s is neither an IPv4 address nor a host name", quote(host))
+			return fmt.Errorf("%s is neither an IPv4 address nor a host name", safetext.Quote(host))
 		}
 	}
 	return nil

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/apmon-go/apmon/internal/safetext"
 )
 
 // prefix begins the name of every directive.
@@ -140,9 +142,9 @@ func parseRate(s string) (float64, error) {
 	rate, err := strconv.ParseFloat(s, 64)
 	switch {
 	case err != nil || !(rate > 0) || math.IsInf(rate, 0):
-		return 0, fmt.Errorf("%s is not a positive number of messages a second", quote(s))
+		return 0, fmt.Errorf("%s is not a positive number of messages a second", safetext.Quote(s))
 	case rate < 0.001:
-		return 0, fmt.Errorf("%s is less than one message in 1000 s", quote(s))
+		return 0, fmt.Errorf("%s is less than one message in 1000 s", safetext.Quote(s))
 	}
 	return rate, nil
 }
@@ -168,10 +170,10 @@ func parseTime(s string, least time.Duration) (time.Duration, error) {
 		return 0, err
 	}
 	if d = d.Round(time.Millisecond); d <= 0 {
-		return 0, fmt.Errorf("%s is not a positive time", quote(s))
+		return 0, fmt.Errorf("%s is not a positive time", safetext.Quote(s))
 	}
 	if d < least {
-		return least, warning(fmt.Sprintf("%s is less than %s, which is used", quote(s), seconds(least)))
+		return least, warning(fmt.Sprintf("%s is less than %s, which is used", safetext.Quote(s), seconds(least)))
 	}
 	return d, nil
 }
@@ -226,7 +228,7 @@ func (p *parser) directive(s string) error {
 	name, value, ok := strings.Cut(s, "=")
 	name, value = strings.TrimSpace(name), strings.TrimSpace(value)
 	if !ok {
-		return fmt.Errorf("directive %s has no '='", quote(prefix+name))
+		return fmt.Errorf("directive %s has no '='", safetext.Quote(prefix+name))
 	}
 	var err error
 	if i := slices.IndexFunc(p.directives, func(d Directive) bool { return d.Name == name }); i >= 0 {
@@ -238,7 +240,7 @@ func (p *parser) directive(s string) error {
 	} else if strings.HasSuffix(name, "_data_sent") || documented(name) {
 		return nil
 	} else {
-		return fmt.Errorf("directive %s: %w", quote(prefix+name), warning("unknown, and ignored"))
+		return fmt.Errorf("directive %s: %w", safetext.Quote(prefix+name), warning("unknown, and ignored"))
 	}
 	if err != nil {
 		return fmt.Errorf(prefix+"%s: %w", name, err)

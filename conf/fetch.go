@@ -10,6 +10,8 @@ import (
 	"net/url"
 	"strings"
 	"unicode"
+
+	"github.com/apmon-go/apmon/internal/safetext"
 )
 
 // fetch returns the text of a URL, or that of the last fetch if the server reports no
@@ -51,7 +53,7 @@ func (r *Reader) fetch(ctx context.Context) ([]part, error) {
 	case resp.StatusCode == http.StatusNotModified && r.parts != nil:
 		return r.parts, nil
 	case resp.StatusCode != http.StatusOK:
-		return nil, fmt.Errorf("%s: status %s", r.Source.Name, quote(resp.Status))
+		return nil, fmt.Errorf("%s: status %s", r.Source.Name, safetext.Quote(resp.Status))
 	}
 	text, err := io.ReadAll(io.LimitReader(resp.Body, maxSize+1))
 	if err != nil {
@@ -72,7 +74,7 @@ func isHTTPS(u string) bool {
 // checkRedirect refuses redirects from https to http.
 func checkRedirect(req *http.Request, via []*http.Request) error {
 	if via[0].URL.Scheme == "https" && req.URL.Scheme != "https" {
-		return errors.New("https redirects to " + quote(req.URL.Scheme))
+		return errors.New("https redirects to " + safetext.Quote(req.URL.Scheme))
 	}
 	if len(via) >= maxRedirects {
 		return fmt.Errorf("stopped after %d redirects", maxRedirects)

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
-
-	"github.com/apmon-go/apmon/internal/safetext"
 )
 
 // Problem is a part of a configuration that could not be used.
@@ -120,56 +118,6 @@ func ParseList(source, list string) (Config, []Problem) {
 	return c, problems
 }
 
-// maxDestinations is the most destinations of a source: each costs a socket and, at each
-// recheck, a look-up.
-const maxDestinations = 1000
-
-// adder adds destinations, each once.
-type adder struct {
-	c    *Config
-	seen map[string]int // where in c.Destinations a name is
-}
-
-func (a *adder) line(s string) error {
-	d, err := ParseDestination(s)
-	if err != nil {
-		return err
-	}
-	if len(a.c.Destinations) >= maxDestinations {
-		return fmt.Errorf("destination %s is one too many: at most %d", quote(d.Name()), maxDestinations)
-	}
-	return a.add(d)
-}
-
-// has reports whether there is a destination of that name.
-func (a *adder) has(name string) bool {
-	if a.seen == nil {
-		a.seen = map[string]int{}
-		for i, old := range a.c.Destinations {
-			a.seen[old.Name()] = i
-		}
-	}
-	_, ok := a.seen[name]
-	return ok
-}
-
-// add adds a destination, unless there is one of that name. If only one of the two
-// has a password, that password is used. Of two passwords the first is used, and the
-// second is an error.
-func (a *adder) add(d Destination) error {
-	if !a.has(d.Name()) {
-		a.seen[d.Name()] = len(a.c.Destinations)
-		a.c.Destinations = append(a.c.Destinations, d)
-		return nil
-	}
-	old := &a.c.Destinations[a.seen[d.Name()]]
-	first(&old.Password, d.Password)
-	if d.Password != "" && d.Password != old.Password {
-		return fmt.Errorf("destination %s is there already, with another password, which is used", quote(d.Name()))
-	}
-	return nil
-}
-
 // splitList splits at commas outside quoted passwords, and omits empty items.
 func splitList(list string) []string {
 	var items []string
@@ -196,6 +144,3 @@ func splitList(list string) []string {
 	add(len(list))
 	return items
 }
-
-// quote quotes a text for a message, shortened if it is long.
-func quote(s string) string { return safetext.Quote(s) }

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/apmon-go/apmon/internal/safetext"
 )
 
 // isPerl distinguishes a Perl literal from other dialects, also from [address]:port.
@@ -107,7 +109,7 @@ func (p perlPair) lines() (string, error) {
 	var b strings.Builder
 	for _, o := range p.value.hash {
 		if o.value.list != nil || o.value.hash != nil || strings.ContainsAny(o.key+o.value.text, "\r\n") {
-			return "", fmt.Errorf("option %s of %s is not a word or number", quote(o.key), quoteHost(key))
+			return "", fmt.Errorf("option %s of %s is not a word or number", safetext.Quote(o.key), quoteHost(key))
 		}
 		fmt.Fprintf(&b, prefix+"%s = %s\n", strings.TrimPrefix(o.key, prefix), o.value.text)
 	}

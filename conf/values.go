@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/apmon-go/apmon/internal/safetext"
 )
 
 // Switch is a boolean that can also be at its default.
@@ -54,14 +56,14 @@ func ParseDuration(s string) (time.Duration, error) {
 	seconds, err := strconv.ParseFloat(s, 64)
 	if err == nil {
 		if !(math.Abs(seconds) <= maxDuration.Seconds()) { // also NaN
-			return 0, fmt.Errorf("%s is not a time of at most 1e9 s", quote(s))
+			return 0, fmt.Errorf("%s is not a time of at most 1e9 s", safetext.Quote(s))
 		}
 		d = time.Duration(seconds * float64(time.Second))
 	} else if d, err = time.ParseDuration(s); err != nil {
-		return 0, fmt.Errorf("%s is not a time, such as 90, 90s or 1h30m", quote(s))
+		return 0, fmt.Errorf("%s is not a time, such as 90, 90s or 1h30m", safetext.Quote(s))
 	}
 	if d.Abs() > maxDuration {
-		return 0, fmt.Errorf("%s is not a time of at most 1e9 s", quote(s))
+		return 0, fmt.Errorf("%s is not a time of at most 1e9 s", safetext.Quote(s))
 	}
 	return d, nil
 }
@@ -75,7 +77,7 @@ func ParseBool(s string) (bool, error) {
 	case "off", "false", "no", "0":
 		return false, nil
 	}
-	return false, fmt.Errorf("%s is neither on nor off", quote(s))
+	return false, fmt.Errorf("%s is neither on nor off", safetext.Quote(s))
 }
 
 // LevelOff is above every level that is logged.
@@ -105,7 +107,7 @@ func ParseLevel(s string) (slog.Level, error) {
 			return l.level, nil
 		}
 	}
-	return 0, fmt.Errorf("log level %s is none of FATAL ERROR WARNING INFO NOTICE DEBUG OFF", quote(s))
+	return 0, fmt.Errorf("log level %s is none of FATAL ERROR WARNING INFO NOTICE DEBUG OFF", safetext.Quote(s))
 }
 
 // levelName returns the canonical name of a level.

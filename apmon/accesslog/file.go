@@ -14,6 +14,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/apmon-go/apmon/internal/backoff"
 )
 
 const (
@@ -60,7 +62,7 @@ func (l *Log) follow(ctx context.Context, path string) {
 		l.state(err)
 		// A file that does not exist at first is new when it appears.
 		f.fromEnd = f.fromEnd && err != nil && !errors.Is(err, fs.ErrNotExist)
-		sleep(ctx, min(maxPoll, l.grace/4))
+		backoff.Sleep(ctx, min(maxPoll, l.grace/4))
 	}
 }
 

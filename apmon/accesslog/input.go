@@ -10,6 +10,8 @@ import (
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/apmon-go/apmon/internal/backoff"
 )
 
 const (
@@ -68,17 +70,8 @@ func (l *Log) again(ctx context.Context, read func(context.Context) error) {
 		l.connect(false)
 		if ctx.Err() == nil {
 			l.state(err)
-			sleep(ctx, reconnect)
+			backoff.Sleep(ctx, reconnect)
 		}
-	}
-}
-
-func sleep(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
 	}
 }
 

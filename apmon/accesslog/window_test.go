@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/apmon-go/apmon/apmon"
+	"github.com/apmon-go/apmon/internal/backoff"
 )
 
 // started returns a Log that closes windows as Run does, until the test ends. In a
@@ -21,7 +22,7 @@ func started(t *testing.T, o Options) *Log {
 	go func() {
 		for ctx.Err() == nil {
 			l.look()
-			sleep(ctx, time.Second)
+			backoff.Sleep(ctx, time.Second)
 		}
 	}()
 	return l

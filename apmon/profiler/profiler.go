@@ -32,6 +32,7 @@ import (
 	"time"
 
 	"github.com/apmon-go/apmon/apmon/internal/loopback"
+	"github.com/apmon-go/apmon/internal/backoff"
 )
 
 // MaxProfile is the longest CPU profile.
@@ -197,7 +198,7 @@ func (p *Profiler) run(ctx context.Context, length, every time.Duration) {
 	for {
 		start := time.Now()
 		p.logProfile(ctx, length)
-		if every == 0 || !sleep(ctx, every-time.Since(start)) {
+		if every == 0 || !backoff.Sleep(ctx, every-time.Since(start)) {
 			return
 		}
 	}
@@ -236,21 +237,9 @@ func cpuProfile(ctx context.Context, length time.Duration) ([]byte, error) {
 	if err := pprof.StartCPUProfile(&b); err != nil {
 		return nil, fmt.Errorf("profiler: %w", err)
 	}
-	sleep(ctx, length)
+	backoff.Sleep(ctx, length)
 	pprof.StopCPUProfile()
 	return b.Bytes(), nil
-}
-
-// sleep waits for d, and reports false if ctx ends first.
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
 
 // seconds parses a parameter of a request, a number of seconds.

@@ -81,7 +81,7 @@ func BenchmarkReceive(b *testing.B) {
 
 // The cost of decoding and accounts beside that of a bare loop.
 func TestLongReceiveCost(t *testing.T) {
-	testkit.CompareReceive(t, func(t testing.TB, n, senders int, gate *testkit.Gate) time.Duration {
+	testkit.CompareReceive(t, 0.55, func(t testing.TB, n, senders int, gate *testkit.Gate) time.Duration {
 		return measure(t, n, senders, Options{}, gate, func(*Packet) {})
 	})
 }

@@ -94,10 +94,10 @@ var (
 
 // Options are the settings of a receiver. The zero value is ready to use.
 type Options struct {
-	// Password, if not nil, is the password that datagrams must have; others are
-	// refused. White space around it does not count, as in MonALISA. An empty
-	// Password refuses all datagrams with a password. It has precedence over the
-	// password of Access.
+	// Password, if not nil, is the password at the start that datagrams must have;
+	// others are refused. White space around it does not count, as in MonALISA. An
+	// empty Password refuses all datagrams with a password. It has precedence over
+	// the password of Access; see [Receiver.SetPassword].
 	Password *string
 	// Access are the access rules at the start, nil for none; see
 	// [Receiver.SetAccess].
@@ -206,7 +206,7 @@ type Stats struct {
 type Receiver struct {
 	sockets  []*socket
 	addr     netip.AddrPort
-	password *[sha256.Size]byte // of the options; nil for none
+	password atomic.Pointer[[sha256.Size]byte] // nil for none
 	access   atomic.Pointer[Access]
 	flood    *flood // nil for none
 	began    time.Time
@@ -239,10 +239,7 @@ func Listen(addr string, options Options) (*Receiver, error) {
 	if options.FloodLimit > 0 {
 		r.flood = newFlood(options.FloodLimit)
 	}
-	if options.Password != nil {
-		d := digest(*options.Password)
-		r.password = &d
-	}
+	r.SetPassword(options.Password)
 	return r, nil
 }
 
@@ -260,6 +257,17 @@ func (r *Receiver) Addr() netip.AddrPort { return r.addr }
 // SetAccess replaces the access rules, by none if they are nil. Datagrams that are handled
 // from now on are checked by the new ones; none is lost.
 func (r *Receiver) SetAccess(a *Access) { r.access.Store(a) }
+
+// SetPassword replaces the password of [Options], by none if it is nil. Datagrams that are
+// handled from now on are checked against the new one; none is lost.
+func (r *Receiver) SetPassword(password *string) {
+	if password == nil {
+		r.password.Store(nil)
+		return
+	}
+	d := digest(*password)
+	r.password.Store(&d)
+}
 
 // Close closes the sockets; [Receiver.Serve] then handles the datagrams already read and
 // returns. Close does not wait for that, so that a handler can call it. Datagrams that
@@ -424,7 +432,7 @@ func (r *Receiver) second(t time.Time) int32 { return int32(t.Sub(r.began)/time.
 
 // check checks password and names.
 func (r *Receiver) check(access *Access, d *xdr.Datagram) error {
-	want := r.password
+	want := r.password.Load()
 	if want == nil && access != nil && access.hasPassword {
 		want = &access.password
 	}

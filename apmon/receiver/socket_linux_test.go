@@ -1,6 +1,13 @@
 package receiver
 
-import "testing"
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/apmon-go/apmon/internal/testkit"
+)
 
 // Each datagram for a small receive buffer is received or counted as dropped by the kernel,
 // for all sockets together.
@@ -43,6 +50,38 @@ func TestNothingIsQueuedAfterClose(t *testing.T) {
 	r.Close()
 	if s := r.Stats(); s.KernelQueued != 0 {
 		t.Errorf("%+v", s)
+	}
+}
+
+// Datagrams that the kernel dropped are lost ones of their sender, also in the report.
+func TestKernelDropsAreReported(t *testing.T) {
+	t.Parallel()
+	r := listen(t, "127.0.0.1:0", Options{ReadBuffer: 1})
+	report := r.NewReport("N")
+	conn := dial(t, r)
+	ctx, cancel := context.WithCancel(t.Context())
+	const n = 1000
+	for i := range n {
+		send(t, conn, datagram("", i))
+	}
+	served := make(chan error)
+	go func() { served <- r.Serve(ctx, func(*Packet) {}) }()
+	testkit.Eventually(t, "an empty buffer", func() bool {
+		s := r.Stats()
+		return !s.KernelKnown || s.Received+s.KernelDropped == n
+	})
+	send(t, conn, datagram("", n)) // ends the gap
+	testkit.Eventually(t, "a gap", func() bool { return r.Stats().Lost > 0 })
+	cancel()
+	if err := <-served; err != nil {
+		t.Fatal(err)
+	}
+	s := r.Stats()
+	if s.KernelKnown && s.Lost != s.KernelDropped || s.Lost == 0 {
+		t.Errorf("%+v", s)
+	}
+	if p := report.Packet(time.Now(), s).Datagram.Params[0]; p.Int() != int64(s.Lost) || !strings.HasSuffix(p.Name, "_lostDatagrams") {
+		t.Errorf("the report has %v", p)
 	}
 }
 

@@ -331,18 +331,34 @@ func TestOneSocketFails(t *testing.T) {
 	})
 }
 
-// Rules are replaced while datagrams arrive: each is decided by one of them, and none is
-// lost.
-func TestSetAccessLosesNothing(t *testing.T) {
+// Rules and passwords are replaced while datagrams arrive: each is decided by one of them, and
+// none is lost.
+func TestReplacingLosesNothing(t *testing.T) {
 	t.Parallel()
+	open, closed := rules(t, "* allow"), rules(t, "127.0.0.1 deny")
+	none, wrong := "", "wrong" // the datagrams have no password
+	for _, c := range []struct {
+		name    string
+		refusal error
+		replace func(r *Receiver, i int)
+	}{
+		{"access", ErrAccess, func(r *Receiver, i int) { r.SetAccess([]*Access{closed, open, nil}[i%3]) }},
+		{"password", ErrPassword, func(r *Receiver, i int) { r.SetPassword([]*string{&wrong, &none, nil}[i%3]) }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			replacing(t, c.refusal, c.replace)
+		})
+	}
+}
+
+func replacing(t *testing.T, refusal error, replace func(r *Receiver, i int)) {
 	n := 20_000
 	if testkit.Race {
 		n /= 10
 	}
-	open, closed := rules(t, "* allow"), rules(t, "127.0.0.1 deny")
 	r := listen(t, "127.0.0.1:0", Options{Sockets: 2})
-	var handled atomic.Int64
-	var accepted, refused atomic.Int64
+	var handled, accepted, refused atomic.Int64
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	served, swapped := make(chan error), make(chan bool)
@@ -351,7 +367,7 @@ func TestSetAccessLosesNothing(t *testing.T) {
 			switch {
 			case p.Datagram != nil:
 				accepted.Add(1)
-			case errors.Is(p.Err, ErrAccess):
+			case errors.Is(p.Err, refusal):
 				refused.Add(1)
 			default:
 				t.Errorf("%v", p.Err)
@@ -362,7 +378,7 @@ func TestSetAccessLosesNothing(t *testing.T) {
 	go func() {
 		defer close(swapped)
 		for i := 0; ctx.Err() == nil; i++ {
-			r.SetAccess([]*Access{closed, open, nil}[i%3])
+			replace(r, i)
 			// A while, in datagrams.
 			for end := handled.Load() + 50; handled.Load() < end && ctx.Err() == nil; {
 				time.Sleep(10 * time.Microsecond)

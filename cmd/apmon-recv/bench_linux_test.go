@@ -52,7 +52,10 @@ func measure(t testing.TB, n, senders int, gate *testkit.Gate, outputs func(test
 	if err := <-served; err != nil {
 		t.Error(err)
 	}
-	if stats, err := br.close(); err != nil || len(stats) > 0 && stats[0].Sent != uint64(n) {
+	end := testkit.CPU()
+	stats, err := br.close() // handles what the outputs hold
+	took += testkit.CPU() - end
+	if err != nil || len(stats) > 0 && stats[0].Sent != uint64(n) {
 		t.Errorf("of %d: %+v, %v", n, stats, err)
 	}
 	return took
@@ -86,9 +89,18 @@ func BenchmarkRawReceive(b *testing.B) {
 	b.ReportMetric(0, "ns/op")
 }
 
-// The cost of decoding, accounts and last values beside that of a bare loop.
+// The cost of decoding, accounts and last values beside that of a bare loop; and of JSON: 400 000
+// datagrams per CPU second are 0.22 of a loop that takes 560 ns for one.
 func TestLongReceiveCost(t *testing.T) {
-	testkit.CompareReceive(t, func(t testing.TB, n, senders int, gate *testkit.Gate) time.Duration {
-		return measure(t, n, senders, gate, toValues)
-	})
+	for _, c := range []struct {
+		name    string
+		share   float64
+		outputs func(testing.TB, *bridge)
+	}{{"values", 0.55, toValues}, {"json", 0.22, toJSON}} {
+		t.Run(c.name, func(t *testing.T) {
+			testkit.CompareReceive(t, c.share, func(t testing.TB, n, senders int, gate *testkit.Gate) time.Duration {
+				return measure(t, n, senders, gate, c.outputs)
+			})
+		})
+	}
 }

@@ -29,13 +29,15 @@ type bridge struct {
 	set    output.Set
 	web    *web // nil without an HTTP server
 
-	start     settings         // those that the program has begun with
-	consumers []*nats.Consumer // of start
+	start     settings                         // those that the program has begun with
+	consumers atomic.Pointer[[]*nats.Consumer] // of start
 
-	mu       sync.Mutex
-	reloaded time.Time             // when settings were put in force
-	reloadOK bool                  // the last attempt to read them succeeded
-	outputs  map[any]output.Output // by their options
+	mu      sync.Mutex
+	outputs map[any]output.Output // by their options
+
+	// Not under mu, since apply waits for outputs, and scrapes do not.
+	reloadOK atomic.Bool               // the last attempt to read settings succeeded
+	reloaded atomic.Pointer[time.Time] // when those in force were put in force
 
 	// Not under mu, since apply waits for outputs that may fail.
 	failMu sync.Mutex
@@ -104,9 +106,11 @@ func (b *bridge) apply(ctx context.Context, s settings) error {
 		}
 		sinks = append(sinks, output.LastValues{Store: b.web.store, Windows: b.web.windows})
 	}
-	b.filter.Store(filter.New(s.Filter))
+	b.filter.Store(b.filter.Load().With(s.Filter))
 	b.outputs = outputs
-	b.reloaded, b.reloadOK = time.Now(), true
+	now := time.Now()
+	b.reloaded.Store(&now)
+	b.reloadOK.Store(true)
 	// The end of the program does not take from outputs the time that they would have.
 	ending, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
 	defer cancel()
@@ -201,9 +205,9 @@ func (b *bridge) onSignals(ctx context.Context, r *receiver.Receiver, load func(
 // reload reads the settings once more and puts them in force, if they can be used.
 func (b *bridge) reload(ctx context.Context, r *receiver.Receiver, load func() (settings, error)) {
 	s, err := load()
-	var access *receiver.Access
+	var o receiver.Options
 	if err == nil {
-		access, err = readAccess(s.Access, b.log)
+		o, err = receiverOptions(s, b.log)
 	}
 	if err == nil {
 		for _, key := range s.needRestart(b.start) {
@@ -213,14 +217,13 @@ func (b *bridge) reload(ctx context.Context, r *receiver.Receiver, load func() (
 	}
 	b.set.Reopen() // before the log says that all is done
 	if err != nil {
-		b.mu.Lock()
-		b.reloadOK = false
-		b.mu.Unlock()
+		b.reloadOK.Store(false)
 		b.log.Error("the configuration cannot be used; the last one stays in force", "err", err)
 		return
 	}
 	if r != nil {
-		r.SetAccess(access)
+		r.SetAccess(o.Access)
+		r.SetPassword(o.Password)
 	}
 	b.log.Info("configuration in force")
 }
@@ -228,41 +231,68 @@ func (b *bridge) reload(ctx context.Context, r *receiver.Receiver, load func() (
 // reloadState returns whether the last attempt to read the settings succeeded, and when those
 // in force were read.
 func (b *bridge) reloadState() (ok bool, at time.Time) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.reloadOK, b.reloaded
+	if t := b.reloaded.Load(); t != nil {
+		at = *t
+	}
+	return b.reloadOK.Load(), at
+}
+
+// filtered returns the counts of the filter.
+func (b *bridge) filtered() (datagrams, params uint64) { return b.filter.Load().Filtered() }
+
+// inputs returns the consumers of streams.
+func (b *bridge) inputs() []*nats.Consumer {
+	if all := b.consumers.Load(); all != nil {
+		return *all
+	}
+	return nil
 }
 
 // reportInterval is the time between two reports on the receiver itself.
 const reportInterval = time.Minute
 
-// report hands reports on the losses of the receiver to the outputs until the context ends.
+// report hands reports on the losses of the receiver to the outputs until the context ends. It
+// warns if a relay seems to lead back.
 func (b *bridge) report(ctx context.Context, r *receiver.Receiver) {
 	report := r.NewReport(procinfo.Hostname())
+	var last receiver.Stats
 	tick := time.NewTicker(reportInterval)
 	defer tick.Stop()
 	for {
 		select {
 		case now := <-tick.C:
-			b.offer(report.Packet(now, r.Stats()))
+			s := r.Stats()
+			if circling(last.Counts, s.Counts) {
+				b.log.Warn("most datagrams have arrived before: does a relay lead back here over another receiver?", "duplicate", s.Duplicate-last.Duplicate)
+			}
+			last = s
+			b.offer(report.Packet(now, s))
 		case <-ctx.Done():
 			return
 		}
 	}
 }
 
+// circling reports whether datagrams seem to go round between relays, by the counts of a
+// reportInterval: they come 100 times per second or more, and three of four have come before.
+// UDP has no count of hops.
+func circling(before, now receiver.Counts) bool {
+	received, duplicate := now.Received-before.Received, now.Duplicate-before.Duplicate
+	return duplicate >= 100*uint64(reportInterval/time.Second) && duplicate > received/4*3
+}
+
 // logState logs the counts of the receiver and of each output.
 func (b *bridge) logState(r *receiver.Receiver) {
 	if r != nil {
 		s := r.Stats()
-		b.log.Info("received", "datagrams", s.Received, "refused", s.Refused, "lost", s.Lost, "dropped", s.Dropped)
+		b.log.Info("received", "datagrams", s.Received, "refused", s.Refused, "lost", s.Lost, "dropped", s.Dropped, "kernel_dropped", s.KernelDropped)
 	}
-	for _, c := range b.consumers {
+	for _, c := range b.inputs() {
 		s := c.Stats()
 		b.log.Info("consumed", "from", c.Name(), "datagrams", s.Consumed, "redelivered", s.Redelivered, "missed", s.Missed,
 			"active_partitions", s.Active, "pending", s.Pending)
 	}
-	if datagrams, params := b.filter.Load().Filtered(); datagrams+params > 0 {
+	if datagrams, params := b.filtered(); datagrams+params > 0 {
 		b.log.Info("filtered", "datagrams", datagrams, "parameters", params)
 	}
 	for _, o := range b.set.Stats() {

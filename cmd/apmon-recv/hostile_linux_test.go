@@ -9,66 +9,36 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+
 	"github.com/apmon-go/apmon/apmon/receiver"
+	"github.com/apmon-go/apmon/internal/history"
 	"github.com/apmon-go/apmon/internal/testkit"
 	"github.com/apmon-go/apmon/xdr"
 )
 
-// caps is the sum of the caps, in bytes, of a receiver with a socket and two outputs: the queue
-// of the socket, the accounts of senders, and the queues of the outputs.
-const caps = receiver.DefaultQueueBytes + receiver.DefaultMaxSenders*550 + 2*(32<<20)
+// caps is the sum of the caps, in bytes, of a receiver with a socket, two outputs and last
+// values: the queue of the socket, the accounts of senders, the queues of the outputs, the last
+// values, and three times as much for their text.
+const caps = receiver.DefaultQueueBytes + receiver.DefaultMaxSenders*550 + 2*(32<<20) + 4*history.DefaultMaxBytes
 
 // slack is the memory in bytes that the program, the Go runtime and buffers may take besides.
 const slack = 128 << 20
 
-// process is a process of apmon-recv under attack.
-type process struct {
-	t    *testing.T
-	cmd  *exec.Cmd
-	log  testkit.Log
-	port string // in the form of /proc/net/udp
-	addr string
-}
-
-// startProcess starts apmon-recv with two outputs.
-func startProcess(t *testing.T, args ...string) *process {
-	t.Helper()
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &process{t: t}
-	// The test program is apmon-recv under this name.
-	p.cmd = &exec.Cmd{Path: exe, Args: append([]string{"apmon-recv", "--listen", "127.0.0.1:0", "--sockets", "1"}, args...), Stderr: &p.log}
-	if err := p.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { p.cmd.Process.Kill(); p.cmd.Wait() })
-	testkit.Eventually(t, "listening", func() bool {
-		m := regexp.MustCompile(`listening on (\S+)`).FindStringSubmatch(p.log.String())
-		if m != nil {
-			p.addr = m[1]
-		}
-		return m != nil
-	})
-	_, port, _ := net.SplitHostPort(p.addr)
-	n, _ := strconv.Atoi(port)
-	p.port = fmt.Sprintf(":%04X ", n)
-	return p
-}
-
 // backlog returns the number of bytes in the receive buffer, which must have dropped nothing.
 func (p *process) backlog() int {
 	p.t.Helper()
+	_, port, _ := net.SplitHostPort(p.addr)
+	n, _ := strconv.Atoi(port)
+	port = fmt.Sprintf(":%04X", n)
 	// The kernel leaves out lines if sockets come and go meanwhile.
 	for range 100 {
 		b, err := os.ReadFile("/proc/net/udp")
@@ -77,7 +47,7 @@ func (p *process) backlog() int {
 		}
 		for line := range strings.Lines(string(b)) {
 			f := strings.Fields(line)
-			if len(f) < 13 || !strings.HasSuffix(f[1]+" ", p.port) {
+			if len(f) < 13 || !strings.HasSuffix(f[1], port) {
 				continue
 			}
 			if f[12] != "0" {
@@ -166,32 +136,8 @@ func hostileVectors(t *testing.T) (all [][]byte) {
 	return all
 }
 
-// attack sends every kind of hostile datagram: the vectors, random bytes for a time, forged
-// instance ids, and names of 32 KB. The memory stays below the caps, the well-behaved sender
-// loses nothing, and the outputs account for every datagram.
-func attack(t *testing.T, long time.Duration, ids, names int) {
-	if testkit.Race {
-		t.Skip("the race detector multiplies the memory")
-	}
-	sink, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer sink.Close()
-	record := filepath.Join(t.TempDir(), "record.jsonl.zst")
-	began := time.Now()
-	p := startProcess(t, "--instances", "--record", record, "--record-size", "1GiB", "--relay", sink.LocalAddr().String())
-	a := &attacker{process: p}
-	for _, c := range []*net.Conn{&a.bad, &a.good} {
-		if *c, err = net.Dial("udp", p.addr); err != nil {
-			t.Fatal(err)
-		}
-		defer (*c).Close()
-	}
-	vectors := hostileVectors(t)
-	for _, b := range vectors {
-		a.send(b)
-	}
+// random sends random bytes, and vectors with random changes, for a time.
+func (a *attacker) random(long time.Duration, vectors [][]byte) {
 	rng := rand.New(rand.NewPCG(5, 6))
 	b := make([]byte, 0, 64<<10)
 	for end := time.Now().Add(long); time.Now().Before(end); {
@@ -208,29 +154,114 @@ func attack(t *testing.T, long time.Duration, ids, names int) {
 		}
 		a.send(b)
 	}
-	for i := range ids {
-		d := xdr.Datagram{Version: xdr.Version, Instance: int32(1000 + i), Seq: 1, Cluster: "C", Node: "N", Params: []xdr.Param{xdr.Int("x", 1)}}
+}
+
+// flood is how much of each kind of forged datagram an attacker sends.
+type flood struct{ ids, clusters, series, names int }
+
+// forge sends datagrams of forged instance ids, of clusters, of series, and with names of 32 KB.
+func (a *attacker) forge(f flood) {
+	b := make([]byte, 0, 64<<10)
+	send := func(instance, seq int, cluster, node string, params ...xdr.Param) {
+		d := xdr.Datagram{Version: xdr.Version, Instance: int32(instance), Seq: int32(seq), Cluster: cluster, Node: node, Params: params}
 		b = d.Append(b[:0])
 		a.send(b)
+	}
+	for i := range f.ids {
+		send(1000+i, 1, "C", "N", xdr.Int("x", 1))
+	}
+	for i := range f.clusters {
+		send(8, i, fmt.Sprint("forged", i), "N", xdr.Int("x", i))
+	}
+	const each = 50
+	var params [each]xdr.Param
+	for i := range f.series / each {
+		for k := range params {
+			params[k] = xdr.Int(fmt.Sprint("x", i*each+k), i)
+		}
+		send(9, i, "C", fmt.Sprint("n", i%10), params[:]...)
 	}
 	name := bytes.Repeat([]byte{'n', 0xff}, 16<<10) // each 0xff has more bytes as JSON
-	for i := range names {
+	for i := range f.names {
 		copy(name, strconv.Itoa(i))
-		d := xdr.Datagram{Version: xdr.Version, Instance: 7, Seq: int32(i), Cluster: string(name[:15<<10]), Node: "N", Params: []xdr.Param{xdr.Int(string(name), i)}}
-		b = d.Append(b[:0])
+		send(7, i, string(name[:15<<10]), "N", xdr.Int(string(name), i))
+	}
+}
+
+// scrape gets /metrics once a second until stop is closed, and then once more. Each page is
+// valid, and takes at most a second of the CPU time of the process, which does all else
+// meanwhile, too. It returns the last page and the number.
+func (p *process) scrape(stop <-chan bool) (page string, n int) {
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for last := false; !last; n++ {
+		select {
+		case <-tick.C:
+		case <-stop:
+			last = true
+		}
+		before := p.cpu()
+		page = get(p.t, p.url)
+		if took := p.cpu() - before; took > time.Second {
+			p.t.Errorf("a scrape took %v of CPU time for %d bytes", took, len(page))
+		}
+		parser := expfmt.NewTextParser(model.LegacyValidation)
+		if _, err := parser.TextToMetricFamilies(strings.NewReader(page)); err != nil {
+			p.t.Errorf("invalid: %v", err)
+		}
+	}
+	return page, n
+}
+
+// attack sends every kind of hostile datagram: the vectors, random bytes for a time, forged
+// instance ids, clusters and series, and names of 32 KB. The memory stays below the caps, the
+// well-behaved sender loses nothing, /metrics answers, and the outputs account for every
+// datagram.
+func attack(t *testing.T, long time.Duration, f flood) {
+	if testkit.Race {
+		t.Skip("the race detector multiplies the memory")
+	}
+	sink, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer sink.Close()
+	record := filepath.Join(t.TempDir(), "record.jsonl.zst")
+	began := time.Now()
+	p := startProcess(t, "--instances", "--http", "0", "--record", record, "--record-size", "1GiB", "--relay", sink.LocalAddr().String())
+	a := &attacker{process: p}
+	for _, c := range []*net.Conn{&a.bad, &a.good} {
+		if *c, err = net.Dial("udp", p.addr); err != nil {
+			t.Fatal(err)
+		}
+		defer (*c).Close()
+	}
+	type scrapes struct {
+		page string
+		n    int
+	}
+	stop, scraped := make(chan bool), make(chan scrapes, 1)
+	go func() {
+		page, n := p.scrape(stop)
+		scraped <- scrapes{page, n}
+	}()
+	vectors := hostileVectors(t)
+	for _, b := range vectors {
 		a.send(b)
 	}
+	a.random(long, vectors)
+	a.forge(f)
 	for a.backlog() > 0 {
 		time.Sleep(time.Millisecond)
 	}
+	close(stop)
+	last := <-scraped
 	peak := p.peak()
-	if err := p.cmd.Process.Signal(syscall.SIGINT); err != nil {
-		t.Fatal(err)
+	p.end()
+	t.Logf("%d hostile and %d other datagrams, %d scrapes, the last of %d bytes, %d MiB of at most %d", a.n, a.well, last.n, len(last.page), peak>>20, (caps+slack)>>20)
+	if got := value(last.page, `values_refused_total{cause="memory"}`) + value(last.page, `values_refused_total{cause="series"}`); got <= 0 {
+		t.Errorf("%d values over the limits", got)
 	}
-	if err := p.cmd.Wait(); err != nil {
-		t.Errorf("%v: %s", err, &p.log)
-	}
-	t.Logf("%d hostile and %d other datagrams, %d MiB of at most %d", a.n, a.well, peak>>20, (caps+slack)>>20)
 	if peak > caps+slack {
 		t.Errorf("%d bytes of memory, at most %d", peak, caps+slack)
 	}
@@ -251,5 +282,8 @@ func attack(t *testing.T, long time.Duration, ids, names int) {
 	}
 }
 
-func TestAttack(t *testing.T)     { attack(t, time.Second, 20_000, 500) }
-func TestLongAttack(t *testing.T) { testkit.SkipLong(t); attack(t, 30*time.Second, 1_000_000, 20_000) }
+func TestAttack(t *testing.T) { attack(t, time.Second, flood{20_000, 5000, 120_000, 500}) }
+func TestLongAttack(t *testing.T) {
+	testkit.SkipLong(t)
+	attack(t, 30*time.Second, flood{1_000_000, 100_000, 1_000_000, 20_000})
+}

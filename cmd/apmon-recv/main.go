@@ -41,7 +41,8 @@ Prometheus, InfluxDB, other receivers and NATS, any number of them at once. It e
 standard error: how many datagrams were received, truncated, refused, lost, reordered
 and duplicate for each address.
 
-SIGHUP reads the configuration and the access rules again, and begins new record files.
+SIGHUP reads the configuration, the access rules, and the files of the password and of
+tokens again, and begins new record files. NATS credentials are read at each connection.
 SIGUSR1 logs the state of the outputs. An output that fails drops datagrams, counts them,
 and recovers by itself.
 

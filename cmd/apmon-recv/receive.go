@@ -55,7 +55,7 @@ func listen(ctx context.Context, o listenOptions, stdout, stderr io.Writer) erro
 		defer r.Close()
 	}
 	if s.HTTP.Listen != "" {
-		if br.web, err = newWeb(s, r, br.set.Stats, br.reloadState, br.log); err != nil {
+		if br.web, err = newWeb(s, r, br); err != nil {
 			return err
 		}
 		defer br.web.server.Close()
@@ -82,14 +82,10 @@ func listen(ctx context.Context, o listenOptions, stdout, stderr io.Writer) erro
 // of the access rules.
 func receiverOptions(s settings, log *slog.Logger) (receiver.Options, error) {
 	o := receiver.Options{Sockets: cmp.Or(s.Sockets, receiver.DefaultSockets()), FloodLimit: s.FloodLimit}
-	if s.PasswordFile != "" {
-		password, err := readPassword(s.PasswordFile)
-		if err != nil {
-			return o, err
-		}
-		o.Password = &password
-	}
 	var err error
+	if o.Password, err = readPassword(s.PasswordFile); err != nil {
+		return o, err
+	}
 	o.Access, err = readAccess(s.Access, log)
 	return o, err
 }
@@ -123,15 +119,18 @@ func listenError(addr string, err error) error {
 	return command.Errorf(command.Unavailable, "cannot listen on %s: %w", addr, err)
 }
 
-// readPassword reads the file of --password-file.
-func readPassword(name string) (string, error) {
+// readPassword reads the file of --password-file, nil if there is none.
+func readPassword(name string) (*string, error) {
+	if name == "" {
+		return nil, nil
+	}
 	password, err := conf.ReadPassword(name)
 	if path := (*os.PathError)(nil); errors.As(err, &path) {
-		return "", command.Errorf(command.NoInput, "--password-file: %w", err)
+		return nil, command.Errorf(command.NoInput, "--password-file: %w", err)
 	} else if err != nil {
-		return "", command.Errorf(command.Config, "--password-file: %w", err)
+		return nil, command.Errorf(command.Config, "--password-file: %w", err)
 	}
-	return password, nil
+	return &password, nil
 }
 
 // receive hands datagrams to the outputs until ctx ends, o.count datagrams were accepted (if
@@ -181,7 +180,7 @@ func receive(ctx context.Context, r *receiver.Receiver, o listenOptions, br *bri
 			fail(command.Errorf(command.Unavailable, "%w", err))
 		}
 	}
-	if len(br.consumers) == 0 {
+	if len(br.inputs()) == 0 {
 		fail(nil) // the receiver has ended
 	}
 	<-serving.Done()

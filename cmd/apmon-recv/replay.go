@@ -14,6 +14,7 @@ import (
 	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/input"
 	"github.com/apmon-go/apmon/cmd/internal/command"
 	"github.com/apmon-go/apmon/conf"
+	"github.com/apmon-go/apmon/internal/backoff"
 	"github.com/apmon-go/apmon/xdr"
 )
 
@@ -172,12 +173,5 @@ func (p *pace) wait(ctx context.Context, at time.Time) bool {
 	if d <= 0 {
 		return ctx.Err() == nil
 	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
+	return backoff.Sleep(ctx, d)
 }

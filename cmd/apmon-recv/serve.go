@@ -2,14 +2,11 @@ package main
 
 import (
 	"context"
-	"log/slog"
 	"sync"
-	"time"
 
 	"github.com/apmon-go/apmon/apmon/receiver"
 	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/httpserver"
 	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/nats"
-	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/output"
 	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/prom"
 	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/subjects"
 	"github.com/apmon-go/apmon/cmd/internal/command"
@@ -44,7 +41,7 @@ func windowOptions(s settings) history.WindowOptions {
 }
 
 // newWeb opens the socket of the HTTP server. The receiver may be nil.
-func newWeb(s settings, r *receiver.Receiver, outputs func() []output.Stats, reload func() (bool, time.Time), log *slog.Logger) (*web, error) {
+func newWeb(s settings, r *receiver.Receiver, b *bridge) (*web, error) {
 	w := &web{store: history.New(historyOptions(s)), windows: history.NewWindows(windowOptions(s))}
 	var stats func() receiver.Stats
 	if r != nil {
@@ -52,16 +49,17 @@ func newWeb(s settings, r *receiver.Receiver, outputs func() []output.Stats, rel
 	}
 	var err error
 	w.exporter, err = prom.New(w.store, s.Prometheus, prom.Sources{
-		Receiver: stats, Outputs: outputs, Windows: w.windows.Stats, Reload: reload, Version: command.Version(), Log: log,
+		Receiver: stats, Inputs: b.inputs, Filtered: b.filtered, Outputs: b.set.Stats, Windows: w.windows.Stats, Reload: b.reloadState,
+		Version: command.Version(), Log: b.log,
 	})
 	if err != nil {
 		return nil, err
 	}
-	w.dashboard = dashboard.New(w.source(r, outputs), page.Options{Foot: []page.Link{{Path: "/metrics", Text: "/metrics"}}})
+	w.dashboard = dashboard.New(w.source(r, b.set.Stats), page.Options{Foot: []page.Link{{Path: "/metrics", Text: "/metrics"}}})
 	// While this process runs, its sockets are open and its configuration is in force: it
 	// ends otherwise.
 	healthy := func() error { return nil }
-	w.server, err = httpserver.Listen(s.HTTP, httpserver.Handlers{Metrics: w.exporter, Healthy: healthy, Page: w.dashboard}, log)
+	w.server, err = httpserver.Listen(s.HTTP, httpserver.Handlers{Metrics: w.exporter, Healthy: healthy, Page: w.dashboard}, b.log)
 	if err != nil {
 		return nil, command.Errorf(command.Unavailable, "--http: %w", err)
 	}
@@ -81,7 +79,7 @@ func (w *web) serve(ctx context.Context) error {
 
 // consume runs the consumers of the settings at the start until ctx ends. It calls fail if one cannot go on.
 func (b *bridge) consume(ctx context.Context, put func(context.Context, *receiver.Packet) bool, fail context.CancelCauseFunc) (wait func(), err error) {
-	var wg sync.WaitGroup
+	var all []*nats.Consumer
 	for _, o := range b.start.FromNATS {
 		c, err := nats.NewConsumer(o, nats.Handler{
 			Put:  put,
@@ -98,9 +96,13 @@ func (b *bridge) consume(ctx context.Context, put func(context.Context, *receive
 			Log: b.log,
 		})
 		if err != nil {
-			return wg.Wait, command.Errorf(command.Config, "from-nats: %w", err)
+			return func() {}, command.Errorf(command.Config, "from-nats: %w", err)
 		}
-		b.consumers = append(b.consumers, c)
+		all = append(all, c)
+	}
+	b.consumers.Store(&all)
+	var wg sync.WaitGroup
+	for _, c := range all {
 		wg.Go(func() {
 			if err := c.Run(ctx); err != nil {
 				fail(command.Errorf(command.Unavailable, "from-nats: %w", err))

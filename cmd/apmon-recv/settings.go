@@ -239,7 +239,6 @@ func (s *settings) needRestart(old settings) []string {
 	}{
 		{"listen", s.Listen != old.Listen},
 		{"sockets", s.Sockets != old.Sockets},
-		{"password-file", s.PasswordFile != old.PasswordFile},
 		{"flood-limit", s.FloodLimit != old.FloodLimit},
 		{"http", s.HTTP.Listen != old.HTTP.Listen},
 		{"http-config", s.HTTP.Config != old.HTTP.Config},

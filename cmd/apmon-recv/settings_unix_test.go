@@ -54,6 +54,16 @@ func TestConfigFromPipe(t *testing.T) {
 	}
 }
 
+// hangup sends SIGHUP and waits until the log has a message once more.
+func (s *session) hangup(want string) {
+	s.t.Helper()
+	before := s.stderr.Count(want)
+	if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
+		s.t.Fatal(err)
+	}
+	testkit.Eventually(s.t, want, func() bool { return s.stderr.Count(want) > before })
+}
+
 // A changed file is put in force on SIGHUP: outputs come and go, and no datagram is lost to
 // those that stay. One that cannot be used changes nothing.
 func TestReload(t *testing.T) {
@@ -67,32 +77,24 @@ func TestReload(t *testing.T) {
 		b, _ := os.ReadFile(name)
 		return strings.Count(string(b), "\n")
 	}
-	hangup := func(want string) {
-		t.Helper()
-		before := strings.Count(log.String(), want)
-		if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
-			t.Fatal(err)
-		}
-		testkit.Eventually(t, want, func() bool { return strings.Count(log.String(), want) > before })
-	}
 	s.send(datagram(1, xdr.Int("x", 1)))
 	testkit.Eventually(t, "a line", func() bool { return lines(first) == 1 })
 	write(t, dir, "c.yaml", "access: "+access+"\nrecord: [{file: "+first+"}, {file: "+second+"}]\nflood-limit: 100\n")
-	hangup("configuration in force")
-	hangup("configuration in force")
+	s.hangup("configuration in force")
+	s.hangup("configuration in force")
 	if strings.Count(log.String(), "setting=flood-limit") != 2 { // also if it was in the file before
 		t.Errorf("no word about the setting that changes with a restart: %s", log)
 	}
 	s.send(datagram(2, xdr.Int("x", 1)))
 	testkit.Eventually(t, "two more lines", func() bool { return lines(first)+lines(second) == 2 }) // the first was rotated
 	write(t, dir, "c.yaml", "lisen: x\n")
-	hangup("the last one stays in force")
+	s.hangup("the last one stays in force")
 	write(t, dir, "c.yaml", "access: "+access+"\nrecord: [{file: "+second+"}]\n")
 	write(t, dir, "access", "* deny\n")
-	hangup("configuration in force")
+	s.hangup("configuration in force")
 	s.send(datagram(3, xdr.Int("x", 1)))
 	write(t, dir, "access", "*\n")
-	hangup("the last one stays in force")
+	s.hangup("the last one stays in force")
 	testkit.Eventually(t, "the state", func() bool { // again, as the datagram may arrive after the signal
 		if err := syscall.Kill(os.Getpid(), syscall.SIGUSR1); err != nil {
 			t.Fatal(err)
@@ -101,6 +103,44 @@ func TestReload(t *testing.T) {
 	})
 	s.cancel()
 	if code := s.end(); code != 0 {
+		t.Errorf("exit code %d: %s", code, log)
+	}
+}
+
+// A changed password is in force after SIGHUP, no datagram is lost meanwhile, and a file
+// without one keeps the last.
+func TestReloadPassword(t *testing.T) {
+	dir := t.TempDir()
+	password := write(t, dir, "password", "secret-A\n")
+	s := begin(t, nil, "--password-file", password, "--format", "json")
+	log := &s.stderr
+	received := func(want string) {
+		t.Helper()
+		testkit.Eventually(t, want, func() bool {
+			if err := syscall.Kill(os.Getpid(), syscall.SIGUSR1); err != nil {
+				t.Fatal(err)
+			}
+			return strings.Contains(log.String(), want)
+		})
+	}
+	s.send(datagram(1, xdr.Int("x", 1)))
+	received("datagrams=1 refused=0")
+	write(t, dir, "password", "secret-B\n")
+	s.send(datagram(2, xdr.Int("x", 1)))
+	received("datagrams=2 refused=0")
+	s.hangup("configuration in force")
+	s.send(datagram(3, xdr.Int("x", 1)))
+	received("datagrams=2 refused=1")
+	write(t, dir, "password", "")
+	s.hangup("the last one stays in force")
+	write(t, dir, "password", "secret-A\n")
+	s.send(datagram(4, xdr.Int("x", 1)))
+	received("datagrams=2 refused=2")
+	s.hangup("configuration in force")
+	s.send(datagram(5, xdr.Int("x", 1)))
+	received("datagrams=3 refused=2")
+	s.cancel()
+	if code := s.end(); code != 0 || strings.Contains(log.String(), "secret") {
 		t.Errorf("exit code %d: %s", code, log)
 	}
 }

@@ -97,7 +97,7 @@ func writeOutputs(w io.Writer, all []output.Stats) {
 
 // writeConsumers writes a line for each consumer of streams.
 func (b *bridge) writeConsumers(w io.Writer) {
-	for _, c := range b.consumers {
+	for _, c := range b.inputs() {
 		s := c.Stats()
 		fmt.Fprintf(w, "%s: %d consumed, %d redelivered, %d missed\n", c.Name(), s.Consumed, s.Redelivered, s.Missed)
 	}

@@ -1,7 +1,9 @@
-// Package backoff computes the times at which to retry an operation that fails.
+// Package backoff computes the times at which to retry an operation that fails, and waits for
+// them.
 package backoff
 
 import (
+	"context"
 	"math/rand/v2"
 	"time"
 )
@@ -26,4 +28,16 @@ func After(first time.Duration, failures int) time.Duration {
 // so that the hosts of a farm do not query a server all at once.
 func Spread(about, least time.Duration) time.Duration {
 	return max(about-about/10, least) + time.Duration(rand.Int64N(int64(about)/5))
+}
+
+// Sleep waits for d. It returns false if ctx ends before.
+func Sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }

@@ -34,12 +34,16 @@ func (o Options) Check() error {
 // Filter applies options. Its methods are safe for concurrent use.
 type Filter struct {
 	options Options
-
-	datagrams, params atomic.Uint64
+	*counts
 }
 
+type counts struct{ datagrams, params atomic.Uint64 }
+
 // New returns a filter.
-func New(o Options) *Filter { return &Filter{options: o} }
+func New(o Options) *Filter { return &Filter{o, new(counts)} }
+
+// With returns a filter with other options that continues the counts of f.
+func (f *Filter) With(o Options) *Filter { return &Filter{o, f.counts} }
 
 // Filtered returns the number of accepted datagrams of which nothing was left, and the
 // number of parameters left out of others.

@@ -107,7 +107,8 @@ type Output struct {
 	client        *http.Client
 	packer        *gzip.Writer
 	packed        bytes.Buffer
-	failing       int // failures in a row
+	failing       int           // failures in a row
+	reopened      chan struct{} // holds a token after Reopen
 }
 
 // New returns an output. It reads the file of the token.
@@ -116,7 +117,7 @@ func New(o Options) (*Output, error) {
 	if err != nil {
 		return nil, err
 	}
-	out := &Output{name: "influx " + u.Scheme + "://" + u.Host + u.Path, user: u.User, tokenFile: o.TokenFile, gzip: o.Gzip}
+	out := &Output{name: "influx " + u.Scheme + "://" + u.Host + u.Path, user: u.User, tokenFile: o.TokenFile, gzip: o.Gzip, reopened: make(chan struct{}, 1)}
 	out.queryPassword = u.Query().Get("p")
 	u.User = nil
 	out.url = u.String()
@@ -147,13 +148,18 @@ func (o *Output) readToken() error {
 	return nil
 }
 
-// Reopen reads the token again, which may have been replaced. If it cannot be read, the last one
-// stays.
+// Reopen reads the token again, which may have been replaced, and ends a pause after failures.
+// If the token cannot be read, the last one stays.
 func (o *Output) Reopen() {
 	if err := o.readToken(); err != nil {
 		if in := o.in.Load(); in != nil {
 			in.Fails(err)
 		}
+		return
+	}
+	select {
+	case o.reopened <- struct{}{}:
+	default:
 	}
 }
 
@@ -251,7 +257,8 @@ func (o *Output) part(ctx context.Context, in *output.In, body []byte, ends []in
 	}
 }
 
-// pause waits before the next attempt. It returns false if the context ends before.
+// pause waits before the next attempt, which Reopen makes at once. It returns false if the
+// context ends before.
 func (o *Output) pause(ctx context.Context, err error) bool {
 	wait := min(backoff.After(retryFirst, o.failing), retryMax)
 	if busy := (*busyError)(nil); errors.As(err, &busy) && busy.after > wait {
@@ -261,6 +268,9 @@ func (o *Output) pause(ctx context.Context, err error) bool {
 	defer t.Stop()
 	select {
 	case <-t.C:
+		return true
+	case <-o.reopened:
+		o.failing = 0
 		return true
 	case <-ctx.Done():
 		return false

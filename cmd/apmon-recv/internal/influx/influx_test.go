@@ -416,3 +416,32 @@ func TestNewToken(t *testing.T) {
 		}
 	}
 }
+
+// A new token is tried at once, although the server has asked to wait.
+func TestNewTokenEndsPause(t *testing.T) {
+	t.Parallel()
+	token := filepath.Join(t.TempDir(), "token")
+	if err := os.WriteFile(token, []byte("old\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	base, requests := failingServer(t, func(_ int, w http.ResponseWriter, r *http.Request, _ string) {
+		if r.Header.Get("Authorization") == "Token new" {
+			w.WriteHeader(http.StatusNoContent)
+			return
+		}
+		w.Header().Set("Retry-After", "3600") // at most retryMax
+		w.WriteHeader(http.StatusUnauthorized)
+	})
+	began := time.Now()
+	s := start(t, Options{URL: base + "/write?db=D", TokenFile: token})
+	s.Put(t.Context(), packet(xdr.Datagram{Cluster: "C", Node: "N", Params: []xdr.Param{xdr.Int("x", 1)}}))
+	testkit.Eventually(t, "a pause", func() bool { return s.Stats()[0].Error != "" })
+	if err := os.WriteFile(token, []byte("new\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.Reopen()
+	testkit.Eventually(t, "delivery", func() bool { return s.Stats()[0].Sent == 1 })
+	if took := time.Since(began); took >= retryMax || requests.Load() != 2 {
+		t.Errorf("%d requests in %v", requests.Load(), took)
+	}
+}

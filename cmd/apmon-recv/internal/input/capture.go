@@ -38,7 +38,30 @@ const (
 	// maxFragments is the number of fragments after which all that still wait are dropped,
 	// so that a hostile capture cannot take more memory.
 	maxFragments = 1 << 14
+	// maxBeside is the number of bytes that a pcapng file may hold beside packets: each packet
+	// makes room for besidePacket more. maxBlocks is the number of interfaces and of names.
+	// The library keeps all of them.
+	maxBeside    = 4 << 20
+	besidePacket = 256
+	maxBlocks    = 1 << 16
 )
+
+// meter is a reader that fails if it is not fed.
+type meter struct {
+	r    io.Reader
+	left int // bytes
+}
+
+var errBeside = errors.New("too many blocks that are no packets")
+
+func (m *meter) Read(b []byte) (int, error) {
+	if m.left <= 0 {
+		return 0, errBeside
+	}
+	n, err := m.r.Read(b[:min(len(b), m.left)])
+	m.left -= n
+	return n, err
+}
 
 // CaptureStats counts the packets of a capture.
 type CaptureStats struct {
@@ -54,6 +77,7 @@ type CaptureStats struct {
 type Capture struct {
 	source gopacket.PacketDataSource
 	link   func(gopacket.CaptureInfo) gopacket.Decoder
+	check  func(packet int) error // after a packet of that length; nil for pcap
 	port   uint16
 	stats  CaptureStats
 	v4     *ip4defrag.IPv4Defragmenter
@@ -67,11 +91,20 @@ func newCapture(r io.Reader, head []byte, port uint16) (*Capture, error) {
 	if bytes.HasPrefix(head, []byte{0x0a, 0x0d, 0x0d, 0x0a}) {
 		options := pcapgo.DefaultNgReaderOptions
 		options.WantMixedLinkType = true
-		ng, err := pcapgo.NewNgReader(r, options)
+		m := &meter{r, maxBeside}
+		ng, err := pcapgo.NewNgReader(m, options)
 		if err != nil {
 			return nil, fmt.Errorf("pcapng: %w", err)
 		}
-		c.source, c.link = ng, func(ci gopacket.CaptureInfo) gopacket.Decoder {
+		c.source = ng
+		c.check = func(packet int) error {
+			m.left = min(m.left+packet+besidePacket, maxBeside)
+			if ng.NInterfaces() > maxBlocks || ng.NNames() > maxBlocks {
+				return errBeside
+			}
+			return nil
+		}
+		c.link = func(ci gopacket.CaptureInfo) gopacket.Decoder {
 			for _, a := range ci.AncillaryData {
 				if l, ok := a.(layers.LinkType); ok {
 					return l
@@ -99,6 +132,9 @@ func (c *Capture) Stats() CaptureStats { return c.stats }
 func (c *Capture) Next() (Item, error) {
 	for {
 		data, ci, err := c.source.ReadPacketData()
+		if err == nil && c.check != nil {
+			err = c.check(len(data))
+		}
 		switch {
 		case err == io.EOF:
 			c.discardAll()

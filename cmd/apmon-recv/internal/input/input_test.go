@@ -3,6 +3,7 @@ package input
 import (
 	"bytes"
 	"compress/gzip"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -328,6 +329,30 @@ func TestManyFragments(t *testing.T) {
 	}
 	if s := r.(*Capture).Stats(); s.Fragments != len(all) || s.Incomplete != len(all) {
 		t.Errorf("%+v", s)
+	}
+}
+
+// Blocks of interfaces without end take no memory without end.
+func TestManyInterfaces(t *testing.T) {
+	t.Parallel()
+	whole := capture(t, true, packets{t, false}.datagram(example(1).Append(nil), 8884, 1, 1400)[0])
+	section := binary.LittleEndian.Uint32(whole[4:])
+	iface := binary.LittleEndian.Uint32(whole[section+4:])
+	first, packet := whole[:section], whole[section+iface:]
+	const smallest = "\x01\x00\x00\x00\x14\x00\x00\x00\x01\x00\x00\x00\x00\x00\x00\x00\x14\x00\x00\x00"
+	few := append([]byte(strings.Repeat(smallest, 20)), packet...)
+	for _, c := range []struct {
+		name      string
+		file      []byte
+		datagrams int
+	}{
+		{"alone", append(bytes.Clone(first), strings.Repeat(smallest, 2*maxBeside/len(smallest))...), 0},
+		{"between packets", append(bytes.Clone(first), bytes.Repeat(few, maxBlocks/20+10)...), maxBlocks / 20},
+	} {
+		got, _, err := readAll(t, bytes.NewReader(c.file), 8884)
+		if err == nil || !strings.Contains(err.Error(), errBeside.Error()) || len(got) != c.datagrams {
+			t.Errorf("%s: %d datagrams, %v", c.name, len(got), err)
+		}
 	}
 }
 

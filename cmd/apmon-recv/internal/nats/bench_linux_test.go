@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"syscall"
 	"testing"
 	"time"
 
@@ -15,6 +14,7 @@ import (
 	"github.com/apmon-go/apmon/apmon/receiver"
 	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/output"
 	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/subjects"
+	"github.com/apmon-go/apmon/internal/testkit"
 )
 
 // nodes is the number of nodes whose datagrams the benchmarks publish.
@@ -59,13 +59,13 @@ func BenchmarkPublish(b *testing.B) {
 	b.ResetTimer()
 	for left := b.N; left > 0; left -= turn {
 		n := min(left, turn)
-		c := cpuTime(b)
+		c := testkit.CPU()
 		for i, publish := range []func(int){ours, loop.payloads, loop.messages} {
 			w := time.Now()
 			publish(n)
 			wall[i] += time.Since(w)
 			if i == 0 {
-				cpu += cpuTime(b) - c
+				cpu += testkit.CPU() - c
 			}
 		}
 	}
@@ -150,12 +150,4 @@ func newBareLoop(b *testing.B, url string, packets []*receiver.Packet) *bareLoop
 		l.subjects = append(l.subjects, "naked"+l.slots[i].subject[len(subjects.Root):])
 	}
 	return l
-}
-
-func cpuTime(b *testing.B) time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		b.Fatal(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/apmon-go/apmon/apmon/receiver"
 	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/output"
+	"github.com/apmon-go/apmon/internal/backoff"
 	"github.com/apmon-go/apmon/xdr"
 )
 
@@ -171,7 +172,7 @@ func (p *partition) run(ctx context.Context) {
 			return
 		}
 		p.fails(why(p.nc, err))
-		pause(ctx, time.Second)
+		backoff.Sleep(ctx, time.Second)
 	}
 }
 

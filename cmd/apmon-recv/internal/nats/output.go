@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/output"
+	"github.com/apmon-go/apmon/internal/backoff"
 )
 
 // retryPause is the time between two attempts to publish.
@@ -18,9 +18,8 @@ const retryPause = 250 * time.Millisecond
 
 // Output publishes datagrams to streams. Use [New].
 type Output struct {
-	options    Options
-	log        *slog.Logger
-	duplicates atomic.Uint64
+	options Options
+	log     *slog.Logger
 }
 
 // New returns an output. The log, which may be nil, receives differences between the options
@@ -39,17 +38,13 @@ func New(o Options, log *slog.Logger) (*Output, error) {
 // Name says where the streams are.
 func (o *Output) Name() string { return "nats " + o.options.name() }
 
-// Duplicates returns the number of published datagrams that a stream had already: another
-// receiver, or an earlier attempt, had stored them.
-func (o *Output) Duplicates() uint64 { return o.duplicates.Load() }
-
 // Run publishes accepted datagrams. It connects in the background, and makes missing streams.
 // A failed publish is repeated with the same message id until the datagram is older than the
 // duplicate window less the time that an acknowledgement may take; then it is dropped as
 // too_old. A message that is too long for the stream is dropped as rejected.
 func (o *Output) Run(ctx context.Context, in *output.In) error {
 	p := &publisher{
-		window: newWindow(min(maxAckTimeout, o.options.Window/6), &o.duplicates),
+		window: newWindow(min(maxAckTimeout, o.options.Window/6)),
 		o:      o, in: in,
 		keeps: o.options.Window,
 	}
@@ -131,6 +126,7 @@ func (p *publisher) finish(ctx context.Context) {
 		p.advance(ctx)
 		p.todo, r = p.window.wait(ctx, p.todo[:0])
 		p.in.Sent(r.stored)
+		p.in.Duplicates(r.duplicate)
 		if r.refused > 0 {
 			p.in.Drop(output.Rejected, r.refused)
 		}
@@ -142,7 +138,7 @@ func (p *publisher) finish(ctx context.Context) {
 		}
 		if r.err != nil {
 			p.in.Fails(r.err)
-			pause(ctx, retryPause)
+			backoff.Sleep(ctx, retryPause)
 		}
 		if !p.ready {
 			p.prepare(ctx)
@@ -156,15 +152,6 @@ func (p *publisher) finish(ctx context.Context) {
 	}
 	p.todo = p.todo[:0]
 	p.window.clear()
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
 }
 
 // prepare makes the streams that do not exist.

@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/apmon-go/apmon/apmon/receiver"
+	"github.com/apmon-go/apmon/internal/backoff"
 )
 
 // unpinned is how long the server may take to make this process the active member again,
@@ -131,7 +132,7 @@ func (p *partition) ask(ctx context.Context, pin string, request func(context.Co
 			return true
 		}
 		p.fails(why(p.nc, err))
-		pause(ctx, retryPause)
+		backoff.Sleep(ctx, retryPause)
 	}
 	return false
 }

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"strconv"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -34,13 +33,12 @@ var errNoAnswer = errors.New("no acknowledgement in time")
 // instead of a map, a timer, a random token and a parsed answer for each message. That costs
 // less, and each message has exactly one result.
 type window struct {
-	patience   time.Duration // how long a server may take to answer
-	duplicates *atomic.Uint64
-	nc         *nats.Conn
-	inbox      string   // begins the reply subjects
-	msg        nats.Msg // for the call of the library
-	slots      [portion]slot
-	wake       chan struct{} // holds a token after flying fell to want, or something failed
+	patience time.Duration // how long a server may take to answer
+	nc       *nats.Conn
+	inbox    string   // begins the reply subjects
+	msg      nats.Msg // for the call of the library
+	slots    [portion]slot
+	wake     chan struct{} // holds a token after flying fell to want, or something failed
 
 	mu      sync.Mutex
 	used    int    // slots of the portion
@@ -53,12 +51,14 @@ type window struct {
 
 // result is what became of the messages of a portion since the last wait.
 type result struct {
-	stored, refused int
-	err             error // why another one failed
+	stored    int
+	duplicate int // of stored: the stream had them already
+	refused   int
+	err       error // why another one failed
 }
 
-func newWindow(patience time.Duration, duplicates *atomic.Uint64) *window {
-	return &window{patience: patience, duplicates: duplicates, wake: make(chan struct{}, 1), want: -1}
+func newWindow(patience time.Duration) *window {
+	return &window{patience: patience, wake: make(chan struct{}, 1), want: -1}
 }
 
 // open subscribes to the answers.
@@ -251,7 +251,7 @@ func (w *window) answer(m *nats.Msg) {
 	defer w.mu.Unlock()
 	if i := int(n % portion); n/portion == w.number && i < w.used {
 		if duplicate && w.slots[i].state != done {
-			w.duplicates.Add(1)
+			w.result.duplicate++
 		}
 		w.land(i, err)
 	}

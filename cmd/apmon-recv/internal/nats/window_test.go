@@ -26,8 +26,7 @@ func TestWindow(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	var duplicates atomic.Uint64
-	w := newWindow(time.Hour, &duplicates)
+	w := newWindow(time.Hour)
 	if err := w.open(nc); err != nil {
 		t.Fatal(err)
 	}
@@ -81,7 +80,7 @@ func TestWindow(t *testing.T) {
 		}
 	}
 	left, r = w.wait(t.Context(), left[:0])
-	if len(left) != 0 || r.stored != 1 || r.err != nil || duplicates.Load() != 1 {
-		t.Errorf("%d are left, %+v, %d duplicates", len(left), r, duplicates.Load())
+	if len(left) != 0 || r.stored != 1 || r.err != nil || r.duplicate != 1 {
+		t.Errorf("%d are left, %+v", len(left), r)
 	}
 }

@@ -293,6 +293,9 @@ func (c Stats) String() string {
 	if lost > 0 {
 		s += fmt.Sprintf(" %v", c.Dropped)
 	}
+	if c.Duplicate > 0 {
+		s += fmt.Sprintf("; %d stored before", c.Duplicate)
+	}
 	if c.Hold > 0 {
 		s += fmt.Sprintf("; held for %v, %d late", c.Hold.Round(time.Millisecond), c.Late)
 	}

@@ -25,6 +25,9 @@ type Stats struct {
 	// delivered; Dropped those that it lost, by cause.
 	Taken, Sent uint64
 	Dropped     map[string]uint64
+	// Duplicate counts datagrams of Sent that the destination had stored before: those of
+	// another receiver, or of an earlier attempt.
+	Duplicate uint64
 	// Error is why the output does not work now, since when; it is empty while it works.
 	Error string
 	Since time.Time
@@ -56,6 +59,13 @@ func (s *State) Sent(n int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.stats.Sent += uint64(n)
+}
+
+// Duplicates counts datagrams, counted as delivered too, that the destination had before.
+func (s *State) Duplicates(n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.stats.Duplicate += uint64(n)
 }
 
 // Held records for how long the last datagrams were held, and counts those that were late.

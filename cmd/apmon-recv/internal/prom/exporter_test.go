@@ -5,6 +5,8 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"regexp"
 	"runtime"
 	"strings"
 	"sync"
@@ -12,7 +14,10 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/apmon-go/apmon/apmon/receiver"
+	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/nats"
 	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/output"
 	"github.com/apmon-go/apmon/internal/history"
 	"github.com/apmon-go/apmon/internal/testkit"
@@ -187,6 +192,10 @@ func TestOwnMetrics(t *testing.T) {
 	t.Parallel()
 	store := history.New(history.Options{MaxSeries: 1})
 	at := time.UnixMilli(1_700_000_000_500)
+	in, err := nats.NewConsumer(nats.ConsumeOptions{Server: nats.Server{URL: "nats://u:secret@a"}}, nats.Handler{})
+	if err != nil {
+		t.Fatal(err)
+	}
 	e, err := New(store, Options{}, Sources{
 		Version: "2.2.20",
 		Reload:  func() (bool, time.Time) { return false, at },
@@ -196,10 +205,12 @@ func TestOwnMetrics(t *testing.T) {
 		Receiver: func() receiver.Stats {
 			return receiver.Stats{Counts: receiver.Counts{Received: 1, Refused: 2, Lost: 3}, Refusals: receiver.Refusals{Access: 2}, ActiveSenders: 7, Dropped: 4, KernelDropped: 5, KernelKnown: true, Expired: 6}
 		},
+		Inputs:   func() []*nats.Consumer { return []*nats.Consumer{in, in} },
+		Filtered: func() (datagrams, params uint64) { return 8, 9 },
 		Outputs: func() []output.Stats {
 			return []output.Stats{
 				{Output: "influx http://a", Sent: 1, Dropped: map[string]uint64{"too_old": 2}, Error: "down"},
-				{Output: "influx http://a", Sent: 10, Dropped: map[string]uint64{"too_old": 20}},
+				{Output: "influx http://a", Sent: 10, Dropped: map[string]uint64{"too_old": 20}, Duplicate: 8, Hold: time.Second},
 				{Output: "record \xff", Queued: 7},
 			}
 		},
@@ -226,7 +237,11 @@ func TestOwnMetrics(t *testing.T) {
 			`apmon_recv_senders_forgotten_total{cause="expired"} 6`,
 			`apmon_recv_output_datagrams_sent_total{output="influx http://a"} 11`,
 			`apmon_recv_output_datagrams_dropped_total{cause="too_old",output="influx http://a"} 22`,
+			`apmon_recv_output_datagrams_duplicate_total{output="influx http://a"} 8`,
 			`apmon_recv_output_up{output="influx http://a"} 0`,
+			`apmon_recv_filtered_datagrams_total 8`,
+			`apmon_recv_filtered_params_total 9`,
+			`apmon_recv_input_active_partitions{input="from-nats nats://a APMON"} 0`,
 			`apmon_recv_output_up{output="record \\xff"} 1`,
 			`apmon_recv_output_queued_datagrams{output="record \\xff"} 7`,
 			`apmon_recv_series 1`,
@@ -251,6 +266,42 @@ func TestOwnMetrics(t *testing.T) {
 		}
 	}
 	promtool(t, s.scrape(t, plainText))
+	documented(t, s)
+}
+
+// documented fails unless docs/receiver.md lists exactly our own metrics, with their labels.
+func documented(t *testing.T, s *testStore) {
+	t.Helper()
+	doc, err := os.ReadFile("../../../../docs/receiver.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	families, err := s.own.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	exported := map[string]bool{}
+	for _, f := range families {
+		name := f.GetName()
+		if !strings.HasPrefix(name, "apmon_recv_") {
+			continue // of Go and the process
+		}
+		var labels []string
+		for _, l := range f.Metric[0].Label {
+			labels = append(labels, l.GetName())
+		}
+		if len(labels) > 0 {
+			name += "{" + strings.Join(labels, ",") + "}"
+		}
+		exported[name] = true
+	}
+	listed := map[string]bool{}
+	for _, m := range regexp.MustCompile("(?m)^\\| `(apmon_recv_[^`]+)` \\|").FindAllStringSubmatch(string(doc), -1) {
+		listed[m[1]] = true
+	}
+	if diff := cmp.Diff(exported, listed); diff != "" {
+		t.Errorf("docs/receiver.md does not list the metrics (- exported, + listed):\n%s", diff)
+	}
 }
 
 // The bar: valid, and within a second, with 100 000 clusters, 1 000 000 series, and names of

@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/apmon-go/apmon/apmon/receiver"
+	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/nats"
 	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/output"
 	"github.com/apmon-go/apmon/internal/history"
 )
@@ -16,6 +17,8 @@ import (
 // goroutine.
 type Sources struct {
 	Receiver func() receiver.Stats
+	Inputs   func() []*nats.Consumer
+	Filtered func() (datagrams, params uint64) // of [filter.Filter.Filtered]
 	Outputs  func() []output.Stats
 	Windows  func() history.WindowStats
 	// Reload returns whether the last attempt to read the configuration succeeded, and when
@@ -61,6 +64,14 @@ func (o *own) Collect(to chan<- prometheus.Metric) {
 			receiverMetrics[i].collect(c, &s)
 		}
 	}
+	if o.sources.Inputs != nil {
+		c.inputs(o.sources.Inputs())
+	}
+	if o.sources.Filtered != nil {
+		datagrams, params := o.sources.Filtered()
+		c.counter(ownFiltered, float64(datagrams))
+		c.counter(ownFilteredParams, float64(params))
+	}
 	if o.sources.Outputs != nil {
 		c.outputs(o.sources.Outputs())
 	}
@@ -99,11 +110,13 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 }
 
 var (
-	ownBuild      = desc("build_info", "The program.", "version")
-	ownReload     = desc("config_last_reload_successful", "1 if the configuration could be read the last time, else 0.")
-	ownReloadTime = desc("config_last_reload_success_timestamp_seconds", "When the configuration that is in force was read.")
-	ownUnexported = desc("series_unexported", "Series that the last scrape left out: clash, another parameter of the node has the same metric and labels; conflict, another rule gives the metric another type or other labels; memory, no room for labels; value, a counter below 0 or NaN, or a text.", "cause")
-	ownRenderings = desc("renderings_total", "Expositions of the last values written; scrapes at the same time share one.")
+	ownBuild          = desc("build_info", "The program.", "version")
+	ownReload         = desc("config_last_reload_successful", "1 if the configuration could be read the last time, else 0.")
+	ownReloadTime     = desc("config_last_reload_success_timestamp_seconds", "When the configuration that is in force was read.")
+	ownFiltered       = desc("filtered_datagrams_total", "Datagrams of which the filter left nothing.")
+	ownFilteredParams = desc("filtered_params_total", "Parameters that the filter left out of other datagrams.")
+	ownUnexported     = desc("series_unexported", "Series that the last scrape left out: clash, another parameter of the node has the same metric and labels; conflict, another rule gives the metric another type or other labels; memory, no room for labels; value, a counter below 0 or NaN, or a text.", "cause")
+	ownRenderings     = desc("renderings_total", "Expositions of the last values written; scrapes at the same time share one.")
 )
 
 // receiverMetric is a metric of the receiver. A metric with causes has one line for each.
@@ -160,14 +173,45 @@ var receiverMetrics = []receiverMetric{
 }
 
 var (
-	outputTaken   = desc("output_datagrams_taken_total", "Datagrams put into the queue of an output.", "output")
-	outputSent    = desc("output_datagrams_sent_total", "Datagrams that an output has delivered.", "output")
-	outputDropped = desc("output_datagrams_dropped_total", "Datagrams that an output lost, by cause.", "output", "cause")
-	outputQueued  = desc("output_queued_datagrams", "Datagrams that wait for an output.", "output")
-	outputBytes   = desc("output_queued_bytes", "Memory of the datagrams that wait for an output.", "output")
-	outputHold    = desc("output_hold_seconds", "How long an output that merges datagrams held those that it sent last.", "output")
-	outputLate    = desc("output_datagrams_late_total", "Datagrams that an output held longer than it was told to.", "output")
-	outputUp      = desc("output_up", "1 if the output works, 0 if it fails now.", "output")
+	inputConsumed    = desc("input_datagrams_consumed_total", "Datagrams of streams that were handed to the outputs.", "input")
+	inputRedelivered = desc("input_datagrams_redelivered_total", "Datagrams of streams that came again and were left out.", "input")
+	inputMissed      = desc("input_datagrams_missed_total", "Datagrams that streams dropped, for age or size, before they were consumed.", "input")
+	inputActive      = desc("input_active_partitions", "Partitions of which this process is the active member.", "input")
+	inputPending     = desc("input_pending_datagrams", "Datagrams that the streams of these partitions hold and that were not delivered yet.", "input")
+)
+
+// inputs collects the counts of consumers of streams: the sum of those with the same name.
+func (c collection) inputs(all []*nats.Consumer) {
+	sums := map[string]nats.ConsumeStats{}
+	for _, in := range all {
+		sum, s := sums[in.Name()], in.Stats()
+		sum.Consumed += s.Consumed
+		sum.Redelivered += s.Redelivered
+		sum.Missed += s.Missed
+		sum.Active += s.Active
+		sum.Pending += s.Pending
+		sums[in.Name()] = sum
+	}
+	for name, s := range sums {
+		of := Label(name)
+		c.counter(inputConsumed, float64(s.Consumed), of)
+		c.counter(inputRedelivered, float64(s.Redelivered), of)
+		c.counter(inputMissed, float64(s.Missed), of)
+		c.gauge(inputActive, float64(s.Active), of)
+		c.gauge(inputPending, float64(s.Pending), of)
+	}
+}
+
+var (
+	outputTaken     = desc("output_datagrams_taken_total", "Datagrams put into the queue of an output.", "output")
+	outputSent      = desc("output_datagrams_sent_total", "Datagrams that an output has delivered.", "output")
+	outputDuplicate = desc("output_datagrams_duplicate_total", "Datagrams sent that a stream of NATS had stored before, for another receiver or an earlier attempt.", "output")
+	outputDropped   = desc("output_datagrams_dropped_total", "Datagrams that an output lost, by cause.", "output", "cause")
+	outputQueued    = desc("output_queued_datagrams", "Datagrams that wait for an output.", "output")
+	outputBytes     = desc("output_queued_bytes", "Memory of the datagrams that wait for an output.", "output")
+	outputHold      = desc("output_hold_seconds", "How long an output that merges datagrams held those that it sent last.", "output")
+	outputLate      = desc("output_datagrams_late_total", "Datagrams that an output held longer than it was told to.", "output")
+	outputUp        = desc("output_up", "1 if the output works, 0 if it fails now.", "output")
 )
 
 // outputs collects the counts of outputs: the sum of those with the same name.
@@ -185,6 +229,7 @@ func (c collection) outputs(all []output.Stats) {
 		sum.QueuedBytes += s.QueuedBytes
 		sum.Taken += s.Taken
 		sum.Sent += s.Sent
+		sum.Duplicate += s.Duplicate
 		for cause, n := range s.Dropped {
 			sum.Dropped[cause] += n
 		}
@@ -198,6 +243,7 @@ func (c collection) outputs(all []output.Stats) {
 		s, of := sums[name], Label(name)
 		c.counter(outputTaken, float64(s.Taken), of)
 		c.counter(outputSent, float64(s.Sent), of)
+		c.counter(outputDuplicate, float64(s.Duplicate), of)
 		for cause, n := range s.Dropped {
 			c.counter(outputDropped, float64(n), of, cause)
 		}
