@@ -207,9 +207,9 @@ func (d *Dashboard) clusterPanel(v *view, c *Cluster, nodes []Node, param string
 	case a.nodes == 1:
 		p.Text = "the last value"
 	case len(some) < len(nodes):
-		p.Text = fmt.Sprintf("mean of %d of %d nodes; band from smallest to largest", a.nodes, len(nodes))
+		p.Text = fmt.Sprintf("mean of %d of %d nodes, at equal distances", a.nodes, len(nodes))
 	default:
-		p.Text = fmt.Sprintf("mean of %d nodes; band from smallest to largest", a.nodes)
+		p.Text = fmt.Sprintf("mean of %d nodes", a.nodes)
 	}
 	label := fmt.Sprintf("%s of %s of %s", shown(param), plural(float64(a.nodes), "node"), shown(c.Name))
 	p.Graph = a.panel(label, unit, from, to)
