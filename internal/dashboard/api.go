@@ -55,7 +55,7 @@ type Sender struct {
 	Restarts   uint64    `json:"restarts"`
 	FirstHeard time.Time `json:"first_heard"`
 	LastHeard  time.Time `json:"last_heard"`
-	// Cluster and Node are those of its last datagram, empty if they are not known.
+	// Cluster and Node are names that it sent, empty if they are not known or very long.
 	Cluster string `json:"cluster,omitempty"`
 	Node    string `json:"node,omitempty"`
 	// The dashboard fills these in. Rate is that of the last minute or two; LostRatio is the part
