@@ -91,6 +91,9 @@ func (q *query) pattern(name string) string {
 	if len(v) > maxPattern {
 		q.fail(name, fmt.Sprintf("longer than %d bytes", maxPattern))
 	}
+	if !plain(v) {
+		q.fail(name, "it has control characters: use ? for them")
+	}
 	return v
 }
 

@@ -161,6 +161,7 @@ func (d *Dashboard) jobsPage(v *view, q *query) (page.Page, error) {
 	}{Total: list.Total, AllTotal: list.Running + list.Failed + list.Silent + list.Ended, WithNames: sel.cluster == ""}
 	if !data.WithNames {
 		data.Cluster, _ = v.cluster(sel.cluster)
+		sel.cluster = Ref(data.Cluster)
 	}
 	at := func(state, o string) string {
 		return link(jobsPath, "cluster", sel.cluster, "state", state, "q", sel.pattern, "offset", o)

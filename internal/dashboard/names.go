@@ -16,13 +16,14 @@ const (
 	// maxInURL is the length in bytes up to which a name is in a URL as it is. A name may have
 	// 32 KB, and a server accepts a request line of much less.
 	maxInURL = 200
-	// digest begins what stands for a longer name in a URL: the SHA-256 of the name follows.
+	// digest begins what stands for another name in a URL: the SHA-256 of the name follows.
 	digest = "sha256:"
 )
 
-// Ref returns what stands for a name in a URL: the name, or its digest if it is long.
+// Ref returns what stands for a name in a URL: the name, or its digest if it is long, or has
+// characters that a form does not keep.
 func Ref(name string) string {
-	if len(name) <= maxInURL {
+	if len(name) <= maxInURL && plain(name) {
 		return name
 	}
 	sum := sha256.Sum256([]byte(name))
@@ -31,7 +32,16 @@ func Ref(name string) string {
 
 // isRef reports whether ref stands for a name.
 func isRef(ref, name string) bool {
-	return ref == name || len(name) > maxInURL && strings.HasPrefix(ref, digest) && ref == Ref(name)
+	return ref == name || strings.HasPrefix(ref, digest) && ref == Ref(name)
+}
+
+// plain reports whether a text can be shown as it is.
+func plain(s string) bool { return utf8.ValidString(s) && strings.IndexFunc(s, hides) < 0 }
+
+// hides reports whether a character steers a terminal, the direction of writing, or where lines
+// end.
+func hides(r rune) bool {
+	return unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) || r == '\u2028' || r == '\u2029'
 }
 
 // shown returns a name as text of limited length: without characters that steer a terminal or
@@ -47,13 +57,10 @@ func cut(name string, n int) string {
 		name = name[:4*n] + "…" + name[len(name)-4*n:]
 	}
 	name = strings.Map(func(r rune) rune {
-		switch {
-		case r == utf8.RuneError, unicode.IsControl(r):
-			return '�'
-		case unicode.Is(unicode.Bidi_Control, r), r == '\u2028', r == '\u2029':
-			return '�'
+		if hides(r) {
+			return utf8.RuneError
 		}
-		return r
+		return r // also the one for a byte that is not UTF-8
 	}, name)
 	if utf8.RuneCountInString(name) <= n {
 		return name

@@ -71,6 +71,7 @@ func (d *Dashboard) nodesPage(v *view, q *query) (page.Page, error) {
 		if cluster, ok = v.cluster(ref); !ok {
 			return page.Page{}, unknown("cluster", ref)
 		}
+		ref = Ref(cluster)
 	}
 	data := struct {
 		Cluster                string
@@ -191,6 +192,7 @@ func (d *Dashboard) nodePage(v *view, q *query) (page.Page, error) {
 	if err != nil {
 		return page.Page{}, err
 	}
+	clusterRef, nodeRef = Ref(cluster), Ref(name)
 	all := d.c.source.Windows.Series(v.at, cluster, name)
 	data := struct {
 		Node        Node

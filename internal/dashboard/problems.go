@@ -29,6 +29,8 @@ const (
 	// maxOfKind is the most problems of one kind in one cluster, and of senders; the others are
 	// counted in one more.
 	maxOfKind = 10
+	// maxDetail is the length in runes at which an error is cut.
+	maxDetail = 200
 )
 
 // troubles remembers since when something that has no time of its own goes wrong.
@@ -163,7 +165,7 @@ func outputProblems(outputs []Output) []Problem {
 		if o.Error == "" {
 			continue
 		}
-		p := Problem{Kind: OutputDown, Level: bad, Subject: o.Name, Text: o.Name + " does not work", Detail: o.Error, Count: 1}
+		p := Problem{Kind: OutputDown, Level: bad, Subject: o.Name, Text: o.Name + " does not work", Detail: cut(o.Error, maxDetail), Count: 1}
 		if o.Since != nil {
 			p.Since = *o.Since
 		}
@@ -245,7 +247,7 @@ func (c *collector) refusals(before, now *sample) string {
 		}
 	}
 	if worst != nil {
-		detail += fmt.Sprintf("; most from %s: %s", worst.Address, cut(worst.Refusal, 200))
+		detail += fmt.Sprintf("; most from %s: %s", worst.Address, cut(worst.Refusal, maxDetail))
 	}
 	return detail
 }
