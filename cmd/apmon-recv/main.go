@@ -77,7 +77,7 @@ Examples:
    apmon-recv                                receive from this host
    apmon-recv --listen :8884 --format json   from all hosts, as JSON
    apmon-recv --count 1 --for 10s            wait for one, in a script
-   apmon-recv --listen :8884 --http 9108     in a browser, and for Prometheus
+   apmon-recv --listen :8884 --http 9108     a page, and Prometheus
    apmon-recv --relay other:8884 --record a.jsonl.zst
    apmon-recv decode --format text FILE      decode a record or capture
 

@@ -243,14 +243,14 @@ func TestPages(t *testing.T) {
 		"/nodes?cluster=MySite_Nodes":       {"48 nodes", "mean of 48 nodes", "wn00.example.org", "MiB/s"},
 		"/nodes?state=failing":              {"signal 9", "exit code 2", "down"},
 		"/nodes?cluster=MySite_Nodes&q=WN1": {"10 nodes"},
-		"/nodes?cluster=MySite_Nodes&state=silent&sort=value":                                                                  {"wn30", "wn31"},
-		"/node?cluster=MySite_Nodes&node=wn00.example.org":                                                                     {"usually every 15 s", "19 parameters", "load15", "GiB", "kernel_version", "6.12.57"},
-		"/node?cluster=MySite_Nodes&node=wn00.example.org&q=load?":                                                             {"2 parameters"},
-		"/param?cluster=MySite_Nodes&param=load1":                                                                              {"mean of 48 nodes", "largest first", "Values as a table"},
-		"/param?cluster=MySite_Nodes&param=load1&node=wn00.example.org":                                                        {"minimum", "Values as a table", "format=csv", "wn01.example.org", `aria-current="true">1 h<`},
-		"/param?cluster=MySite_Nodes&param=load1&node=wn00.example.org&node=wn01.example.org&range=10+min":                     {"leave out", `aria-current="true">10 min<`},
-		"/param?cluster=MySite_Nodes&param=kernel_version&node=wn00.example.org":                                               {"6.12.57"},
-		"/param?cluster=MySite_Nodes&param=load1&node=wn00.example.org&from=" + fmt.Sprint(epoch.Unix()-600) + "&to=1800000000": {"07:50:00", "08:00:00"},
+		"/nodes?cluster=MySite_Nodes&state=silent&sort=value":                                                                   {"wn30", "wn31"},
+		"/node?cluster=MySite_Nodes&node=wn00.example.org":                                                                      {"usually every 15 s", "19 parameters", "load15", "GiB", "kernel_version", "6.12.57"},
+		"/node?cluster=MySite_Nodes&node=wn00.example.org&q=load?":                                                              {"2 parameters"},
+		"/param?cluster=MySite_Nodes&param=load1":                                                                               {"mean of 48 nodes", "largest first", "Values as a table"},
+		"/param?cluster=MySite_Nodes&param=load1&node=wn00.example.org":                                                         {"minimum", "Values as a table", "format=csv", "wn01.example.org", `aria-current="true">1 h<`},
+		"/param?cluster=MySite_Nodes&param=load1&node=wn00.example.org&node=wn01.example.org&range=10+min":                      {"leave out", `aria-current="true">10 min<`},
+		"/param?cluster=MySite_Nodes&param=kernel_version&node=wn00.example.org":                                                {"6.12.57"},
+		"/param?cluster=MySite_Nodes&param=load1&node=wn00.example.org&from=" + fmt.Sprint(epoch.Unix()-600) + "&to=1800000000": {"07:50", "08:00"},
 		"/jobs":                        {"60", "failed <small>2</small>", "running <small>54</small>", "GiB"},
 		"/jobs?state=ended":            {"4003"},
 		"/senders":                     {"192.0.2.10", "362246578", "2.2.20_go"},
@@ -262,7 +262,7 @@ func TestPages(t *testing.T) {
 		"/search?q=wn00*":              {"Nodes"},
 		"/search?q=nothing-like-that*": {"Nothing has such a name"},
 	} {
-		body := get(t, d, strings.ReplaceAll(path, "07:50", "07:50"), 200, want...)
+		body := get(t, d, path, 200, want...)
 		checkHTML(t, path, body)
 	}
 	// An empty receiver.

@@ -79,7 +79,6 @@ type paramData struct {
 	All                         string   // nodes
 	Others                      []choice // nodes to add
 	Table                       *nodeTable
-	Span                        string
 	Hidden                      int
 }
 
@@ -96,7 +95,7 @@ func (d *Dashboard) paramPage(v *view, q *query) (page.Page, error) {
 	if err := q.done(); err != nil {
 		return page.Page{}, err
 	}
-	data := &paramData{Span: spanText(s)}
+	data := &paramData{}
 	args := []string{"cluster", clusterRef, "param", param}
 	for _, ref := range refs {
 		args = append(args, "node", ref)
@@ -117,15 +116,6 @@ func (d *Dashboard) paramPage(v *view, q *query) (page.Page, error) {
 	}
 	data.ClusterLink, data.All = clusterLink(data.Cluster, ""), link(paramPath, append([]string{"cluster", clusterRef, "param", param}, s.args()...)...)
 	return page.Page{Title: shown(data.Param), Path: nodesPath, Main: execute("param.html", data)}, nil
-}
-
-func spanText(s span) string {
-	const form = "15:04:05"
-	from, to := s.from.Local(), s.to.Local()
-	if from.YearDay() != to.YearDay() || from.Year() != to.Year() {
-		return from.Format("2006-01-02 "+form) + " to " + to.Format("2006-01-02 "+form)
-	}
-	return from.Format(form) + " to " + to.Format(form)
 }
 
 // paramOfAll shows the mean of a parameter over a cluster, and the nodes by value.
