@@ -163,6 +163,8 @@ func (s *settings) check() error {
 		return fmt.Errorf("history: %v is negative", s.History)
 	case s.HTTP.Listen == "" && s.HTTP.Config != "":
 		return errors.New("http-config: it does nothing without http")
+	case s.HTTP.Listen == "" && len(s.HTTP.Hosts) > 0:
+		return errors.New("http-host: it does nothing without http")
 	}
 	if s.HTTP.Listen != "" {
 		if err := s.HTTP.Check(); err != nil {

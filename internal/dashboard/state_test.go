@@ -29,9 +29,15 @@ func listed(t *testing.T, d *Dashboard, name string) *Node {
 	return nil
 }
 
-// The state of a node follows from when it reports, and from what it reports of itself.
-func TestStates(t *testing.T) {
-	t.Parallel()
+// stateCase is a node that reports at an interval in seconds, and what it is then.
+type stateCase struct {
+	name     string
+	interval int
+	report   func(second int) []xdr.Param
+	want     string // state, kind and reason at some seconds
+}
+
+func stateCases() []stateCase {
 	value := func(name string, v float64) []xdr.Param { return []xdr.Param{xdr.Float(name, v)} }
 	start := int(epoch.Unix())
 	// until returns a report that ends at a second, with other parameters from then on.
@@ -49,12 +55,8 @@ func TestStates(t *testing.T) {
 		}
 	}
 	const never = 1 << 30
-	for _, c := range []struct {
-		name     string
-		interval int
-		report   func(int) []xdr.Param
-		want     string // state and kind at some seconds
-	}{
+	return []stateCase{
+
 		{"each second", 1, until(600, value("x", 1)), "599:live 655:live 665:silent 1490:silent 1510:"},
 		{"each 15 s", 15, until(600, value("x", 1)), "599:live 640:live 660:silent 1510:"},
 		{"each 2 min", 120, until(1200, value("x", 1)), "700:live 1430:live 1450:silent 1970:silent 1990:"},
@@ -86,7 +88,13 @@ func TestStates(t *testing.T) {
 			return append(value("up", 1), xdr.Int("run_time", 5))
 		}, "290:live service 400:failing service down 700:live service"},
 		{"service that falls silent", 60, until(300, value("up", 0)), "290:failing service down 600:silent service"},
-	} {
+	}
+}
+
+// The state of a node follows from when it reports, and from what it reports of itself.
+func TestStates(t *testing.T) {
+	t.Parallel()
+	for _, c := range stateCases() {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			f := newFarm(epoch)

@@ -58,6 +58,11 @@ func TestCheck(t *testing.T) {
 			t.Errorf("%q: Check returns %v", c.listen, got)
 		}
 	}
+	for name, ok := range map[string]bool{"monitor.example.org": true, "a:80": true, "": false, "http://a/": false, "a b": false} {
+		if err := (Options{Listen: "0", Hosts: []string{name}}).Check(); (err == nil) != ok {
+			t.Errorf("host %q: %v", name, err)
+		}
+	}
 	bad := filepath.Join(t.TempDir(), "web.yml")
 	for _, text := range []string{"", "tls_server_config:\n  cert_file: nowhere\n  key_file: nowhere\n", "basic_auth_users:\n  a: plain\n", "unknown: 1\n"} {
 		if text != "" {
