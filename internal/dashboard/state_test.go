@@ -299,3 +299,26 @@ func TestRates(t *testing.T) {
 		t.Errorf("%+v", o)
 	}
 }
+
+// A text shows its last changes, and a parameter that is not sent any more is marked until it
+// is gone.
+func TestTextsAndStaleParameters(t *testing.T) {
+	t.Parallel()
+	f := newFarm(epoch)
+	f.members = []member{{"C", "n", 10, 0, func(second int) []xdr.Param {
+		s := second - int(epoch.Unix())
+		params := []xdr.Param{xdr.String("status", fmt.Sprint("step ", s/200)), xdr.Int("x", s)}
+		if s < 300 {
+			params = append(params, xdr.Int("old", 1))
+		}
+		return params
+	}}}
+	d := f.dashboard()
+	f.run(d, 500)
+	get(t, d, "/node?cluster=C&node=n", 200, "3 last values", "step 0", "step 2", `<tr class="stale"><th scope="row"><a href="/param?cluster=C&amp;param=old&amp;node=n"`, "3 parameters")
+	get(t, d, "/param?cluster=C&node=n&param=status", 200, "step 0", "step 1", "step 2")
+	f.run(d, 1000)
+	if body := get(t, d, "/node?node=n&cluster=C", 200, "2 parameters", "5 last values"); strings.Contains(body, ">old<") {
+		t.Error("a parameter that is gone is listed")
+	}
+}
