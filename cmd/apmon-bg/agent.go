@@ -19,6 +19,8 @@ import (
 
 	"github.com/apmon-go/apmon/apmon"
 	"github.com/apmon-go/apmon/cmd/internal/command"
+	"github.com/apmon-go/apmon/cmd/internal/paramunits"
+	"github.com/apmon-go/apmon/cmd/internal/readable"
 	"github.com/apmon-go/apmon/conf"
 	"github.com/apmon-go/apmon/xdr"
 )
@@ -203,7 +205,7 @@ func (a *agent) options(cc *cli.Context) ([]apmon.Option, error) {
 	o.StartEmpty = !cc.Bool("once") || cc.Bool("print")
 	opts := []apmon.Option{o, apmon.WithLogger(a.Logger())}
 	if cc.Bool("print") {
-		a.print = &printer{out: a.stdout}
+		a.print = newPrinter(a.stdout, a.Getenv)
 		opts = append(opts, apmon.WithTap(a.print.datagram))
 	}
 	return opts, nil
@@ -426,12 +428,26 @@ func (a *agent) logStatistics() {
 	}
 }
 
-// printer writes datagrams as JSON, one per line.
+// printer writes datagrams: as JSON, one per line, or on a terminal as text for people.
 type printer struct {
 	out    io.Writer
-	failed func(error) // called when writing fails
+	text   *readable.Writer // nil for JSON
+	failed func(error)      // called when writing fails
 	line   []byte
 	err    atomic.Pointer[error] // the first error; atomic, as a write may block
+}
+
+// newPrinter returns a printer to out, a writer of [command.Escape].
+func newPrinter(out io.Writer, getenv func(string) string) *printer {
+	raw := command.Unescaped(out)
+	if readable.TerminalOf(raw) == nil {
+		return &printer{out: out}
+	}
+	p := &printer{out: out, text: readable.New(raw, getenv, readable.Options{Units: paramunits.Unit})}
+	if p.text.Color { // the text is escaped already
+		p.out = raw
+	}
+	return p
 }
 
 // datagram is a tap of the client, which does not call it concurrently.
@@ -440,7 +456,11 @@ func (p *printer) datagram(b []byte) {
 	if err != nil || p.err.Load() != nil {
 		return
 	}
-	p.line = append(d.AppendJSON(p.line[:0], ""), '\n')
+	if p.text != nil {
+		p.line = p.text.Append(p.line[:0], time.Now(), "", d, nil)
+	} else {
+		p.line = append(d.AppendJSON(p.line[:0], ""), '\n')
+	}
 	if _, err := p.out.Write(p.line); err != nil {
 		p.err.Store(&err)
 		p.failed(err)

@@ -38,8 +38,9 @@ Destinations:
 ` + command.DestHelp + `
 
 Printing:
-With --print, reports are written to standard output as JSON, one object for each
-datagram, in the format of apmon-recv. They are sent only to the destinations of
+With --print, reports are written to standard output: on a terminal as text, which is easy
+to read, with four significant digits and units; in a pipe or a file as JSON, one object
+for each datagram, in the format of apmon-recv. They are sent only to the destinations of
 -d. Configurations then only select what is reported: there is one report for each
 set of options, and the destinations of -d have the default options.
 
@@ -88,7 +89,7 @@ func newApp(getenv func(string) string, stdout io.Writer, stderr *command.LossyW
 			&cli.StringFlag{Name: "host-group", Usage: "use the names of servMon.sh: cluster `G`_Nodes, and the full host name as node"},
 			intervalFlag(),
 			&cli.BoolFlag{Name: "once", DisableDefaultText: true, Usage: "send one complete report (two samples, one second apart) and exit"},
-			&cli.BoolFlag{Name: "print", DisableDefaultText: true, Usage: "print reports as JSON; send them only to the destinations of -d"},
+			&cli.BoolFlag{Name: "print", DisableDefaultText: true, Usage: "print reports, as JSON unless on a terminal; send them only to the destinations of -d"},
 			&cli.BoolFlag{Name: "no-host", DisableDefaultText: true, Usage: "report jobs and services only"},
 		), a.jobFlags.flags(), a.log.flags(), command.Group("Process",
 			&cli.StringFlag{Name: "pidfile", Usage: "write the process id to `FILE` and lock it, so that only one instance runs"},

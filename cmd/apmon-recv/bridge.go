@@ -72,9 +72,6 @@ func (b *bridge) note(p *receiver.Packet) {
 	}
 }
 
-// streamOptions are the options of standard output.
-type streamOptions struct{ format string }
-
 // apply puts settings in force. Outputs whose options did not change go on; the others end
 // when they have handled what they hold. After an error, which comes before any change, the
 // settings before it stay in force.
@@ -85,8 +82,8 @@ func (b *bridge) apply(ctx context.Context, s settings) error {
 	var list []output.Output
 	all := s.outputs(b.log)
 	if s.Format != "" || len(all) == 0 && b.web == nil {
-		format := cmp.Or(s.Format, "text")
-		all = append(all, outputSettings{"format", streamOptions{format}, func() (output.Output, error) { return newPrinter(b.stdout, format) }})
+		o := printOptions{cmp.Or(s.Format, "text"), s.Exact}
+		all = append(all, outputSettings{"format", o, func() (output.Output, error) { return newPrinter(b.stdout, o), nil }})
 	}
 	for _, o := range all {
 		out := b.outputs[o.options]
@@ -161,13 +158,15 @@ func (b *bridge) close() ([]output.Stats, error) {
 	return stats, b.err
 }
 
-// onSignals reloads the settings on SIGHUP, and logs the state of the outputs on SIGUSR1,
-// until the returned function is called.
+// onSignals reloads the settings on SIGHUP, if load is not nil, and logs the state of the
+// outputs on SIGUSR1, until the returned function is called.
 func (b *bridge) onSignals(ctx context.Context, r *receiver.Receiver, load func() (settings, error)) (stop func()) {
 	// One of each kind may wait while a reload takes its time.
 	reloads, states := make(chan os.Signal, 1), make(chan os.Signal, 1)
 	for _, s := range reloadSignals {
-		signal.Notify(reloads, s)
+		if load != nil {
+			signal.Notify(reloads, s)
+		}
 	}
 	for _, s := range stateSignals {
 		signal.Notify(states, s)

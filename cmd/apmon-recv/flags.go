@@ -69,7 +69,8 @@ func (f *flagSettings) flags() []cli.Flag {
 		patterns("node", "nodes", &f.filter.node),
 		patterns("param", "parameters", &f.filter.param),
 	), command.Group("Output",
-		&cli.StringFlag{Name: "format", DefaultText: "text, if there is no other output", Usage: "print `text|json`"},
+		&cli.StringFlag{Name: "format", DefaultText: "text, if there is no other output", Usage: "print `text|json|flat|csv`"},
+		&cli.BoolFlag{Name: "exact", DisableDefaultText: true, Usage: "print text with all digits of numbers, as they were sent"},
 		&cli.BoolFlag{Name: "instances", DisableDefaultText: true, Usage: "list every instance in the summary"},
 		&command.Repeat{Forms: []string{"record"}, Value: "FILE", Usage: "write JSON lines to FILE, compressed if it ends in .gz or .zst (repeatable)", Add: appendTo(&f.record)},
 		&cli.GenericFlag{Name: "record-size", Value: new(units.Bytes), DefaultText: record.DefaultSize.String(), Usage: "begin a new record at `SIZE`"},
@@ -103,6 +104,23 @@ func (f *flagSettings) flags() []cli.Flag {
 		&cli.StringFlag{Name: "nats-consumer", DefaultText: nats.DefaultConsumer, Usage: "share the streams with other processes that use `NAME`"},
 		&cli.GenericFlag{Name: "nats-failover", Value: command.NewDuration(0), DefaultText: nats.DefaultFailover.String(), Usage: "take over streams from a process that is silent for `TIME`"},
 	))
+}
+
+// listenOptions returns the options that are not settings.
+func (f *flagSettings) listenOptions(c *cli.Context) (listenOptions, error) {
+	o := listenOptions{
+		count:     c.Int("count"),
+		limit:     c.Duration("for"),
+		instances: c.Bool("instances"),
+		load:      func() (settings, error) { return f.load(c) },
+	}
+	if c.IsSet("count") && o.count <= 0 {
+		return o, command.Errorf(command.Usage, "--count %d: it must be positive", o.count)
+	}
+	if c.IsSet("for") && o.limit <= 0 {
+		return o, command.Errorf(command.Usage, "--for %v: it must be positive", o.limit)
+	}
+	return o, nil
 }
 
 // patterns returns a flag that adds patterns of names.
@@ -145,6 +163,7 @@ func (f *flagSettings) load(c *cli.Context) (settings, error) {
 			*to = c.Int(name)
 		}
 	}
+	s.Exact = s.Exact || c.Bool("exact")
 	s.Filter.Cluster = append(s.Filter.Cluster, f.filter.cluster...)
 	s.Filter.Node = append(s.Filter.Node, f.filter.node...)
 	s.Filter.Param = append(s.Filter.Param, f.filter.param...)
@@ -284,12 +303,12 @@ func decodeCommand(stdin io.Reader, stdout, stderr io.Writer) *cli.Command {
 	return &cli.Command{
 		Name:      "decode",
 		Usage:     "decode the datagrams of a record, a capture, or hex lines",
-		UsageText: "apmon-recv decode [--format json|text] [--port N] [FILE|-]",
+		UsageText: "apmon-recv decode [--format json|flat|csv|text] [--port N] [FILE|-]",
 		Description: `Reads FILE, or standard input: lines of hexadecimal digits, JSON lines of --record, or a
 capture of tcpdump (pcap or pcapng); each may be compressed with gzip or zstd.
 
-Prints one line for each line, in order: the datagram, or the reason why it is refused,
-with the offset in bytes. An empty line is an empty datagram, which is refused.
+Prints each datagram, in order, or the reason why it is refused, with the offset in bytes.
+JSON and flat have one line for each. An empty line is an empty datagram, which is refused.
 
 Of a capture it prints the UDP datagrams to --port, of IPv4 and IPv6. Fragments are put
 together; those that cannot be are counted. At the end it reports the gaps in the
@@ -298,7 +317,8 @@ sequence numbers of each sender, as the receiver does.
 Exits with 65 if a datagram was refused or truncated.`,
 		ArgsUsage: "[FILE|-]",
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "format", Value: "json", Usage: "print `json|text`"},
+			&cli.StringFlag{Name: "format", Value: "json", Usage: "print `json|flat|csv|text`"},
+			&cli.BoolFlag{Name: "exact", DisableDefaultText: true, Usage: "print text with all digits of numbers, as they were sent"},
 			&cli.IntFlag{Name: "port", Value: 8884, Usage: "of a capture, the UDP port `N`; 0 for all"},
 		},
 		Action: func(c *cli.Context) error {
@@ -309,11 +329,14 @@ Exits with 65 if a datagram was refused or truncated.`,
 			if port < 0 || port > 65535 {
 				return command.Errorf(command.Usage, "--port %d is not between 0 and 65535", port)
 			}
-			out, err := newPrinter(stdout, c.String("format"))
-			if err != nil {
-				return err
+			o := printOptions{c.String("format"), c.Bool("exact")}
+			if err := checkFormat(o.format); err != nil {
+				return command.Errorf(command.Usage, "--%w", err)
 			}
-			return decodeFile(c.Args().First(), uint16(port), stdin, out, stderr)
+			if o.exact && o.format != "text" {
+				return command.Errorf(command.Usage, "--exact does nothing without --format text")
+			}
+			return decodeFile(c.Args().First(), uint16(port), stdin, newPrinter(stdout, o), stderr)
 		},
 	}
 }

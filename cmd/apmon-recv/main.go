@@ -29,7 +29,7 @@ func main() {
 }
 
 // run runs the command and returns the exit code. The end of ctx stops it like a
-// signal. It does not use the environment.
+// signal.
 func run(ctx context.Context, args []string, _ func(string) string, stdin io.Reader, stdout, stderr io.Writer) int {
 	stdout, stderr = command.Escape(stdout), command.Escape(stderr)
 	return newApp(stdin, stdout, stderr).Run(ctx, args)
@@ -47,15 +47,24 @@ SIGUSR1 logs the state of the outputs. An output that fails drops datagrams, cou
 and recovers by itself.
 
 Output:
-Text has one line for each datagram: its time (the time of arrival if it has none),
-the address of the sender, CLUSTER/NODE, and NAME=VALUE for each parameter. Texts are
-in quotes, numbers are not. JSON has one object per line:
+Text is for people: for each datagram its time (the time of arrival if it has none), the
+address of the sender, CLUSTER/NODE, and NAME=VALUE for each parameter, on the same line if
+all fit, else below in columns, as wide as the terminal (80 columns without one). Numbers
+have four significant digits and the unit that the apmon commands and packages use; whole
+numbers without one have all digits. --exact prints numbers as they were sent, and long
+texts whole. Texts are in quotes, numbers are not. Colours are for terminals, unless
+NO_COLOR is set or TERM is dumb. JSON has one object per line:
 
    {"from":"127.0.0.1:4242","version":"2.2.20_go","instance":17,"seq":1,
     "cluster":"C","node":"N","time":1700000000,
     "params":[{"name":"x","type":"int32","value":1}]}
    {"from":"127.0.0.1:4242","error":"node: impossible length","offset":12,
     "version":"2.2.20_go","instance":17,"seq":1,"cluster":"C"}
+
+Flat is the same with "params":{"x":1}, for jq and the like; of parameters with the same
+name it has the last. CSV has a header, and a line for each parameter; a text that a
+spreadsheet would take for a formula has an apostrophe in front. JSON, flat and CSV have
+all digits.
 
 The time of a datagram without one is null, and so are instance and seq of clients
 before 2.2. NaN and infinities are the strings "NaN", "+Inf" and "-Inf".
@@ -78,16 +87,19 @@ Examples:
    apmon-recv --listen :8884 --format json   from all hosts, as JSON
    apmon-recv --count 1 --for 10s            wait for one, in a script
    apmon-recv --listen :8884 --http 9108     a page, and Prometheus
+   apmon-recv top --listen :8884             look at what is received
+   apmon-recv top --url http://host:9108/    look at a running receiver
    apmon-recv --relay other:8884 --record a.jsonl.zst
    apmon-recv decode --format text FILE      decode a record or capture
+   apmon-recv --format flat | jq .params.load1
 
 Exit status:
    0    stopped by --count, by --for without --count, by a signal, or
         because the reader of the output has closed it
-   64   usage
+   64   usage; top: standard output is no terminal
    65   decode: a datagram was refused or truncated
    66   a file does not exist or cannot be read
-   69   cannot listen on the address
+   69   cannot listen on the address; top --once: no answer
    74   reading or writing failed
    75   --count was not reached within --for
    78   the password file contains no password`
@@ -97,21 +109,13 @@ func newApp(stdin io.Reader, stdout, stderr io.Writer) *command.App {
 	return command.New(&cli.App{
 		Name:        "apmon-recv",
 		Usage:       "receive what ApMon clients send",
-		UsageText:   "apmon-recv [--listen HOST:PORT] [--config FILE] [options]\napmon-recv decode [--format json|text] [FILE|-]\napmon-recv replay -d DEST [FILE|-]\napmon-recv check [--config FILE] [--access FILE]",
+		UsageText:   "apmon-recv [--listen HOST:PORT] [--config FILE] [options]\napmon-recv top [--url URL | options] [--once]\napmon-recv decode [--format json|flat|csv|text] [FILE|-]\napmon-recv replay -d DEST [FILE|-]\napmon-recv check [--config FILE] [--access FILE]",
 		Description: description,
 		Flags:       f.flags(),
 		Action: func(c *cli.Context) error {
-			o := listenOptions{
-				count:     c.Int("count"),
-				limit:     c.Duration("for"),
-				instances: c.Bool("instances"),
-				load:      func() (settings, error) { return f.load(c) },
-			}
-			if c.IsSet("count") && o.count <= 0 {
-				return command.Errorf(command.Usage, "--count %d: it must be positive", o.count)
-			}
-			if c.IsSet("for") && o.limit <= 0 {
-				return command.Errorf(command.Usage, "--for %v: it must be positive", o.limit)
+			o, err := f.listenOptions(c)
+			if err != nil {
+				return err
 			}
 			if c.Bool("demo") {
 				for _, name := range []string{"listen", "password-file"} {
@@ -123,7 +127,7 @@ func newApp(stdin io.Reader, stdout, stderr io.Writer) *command.App {
 			}
 			return listen(c.Context, o, stdout, stderr)
 		},
-		Commands: []*cli.Command{checkCommand(stdout, stderr), decodeCommand(stdin, stdout, stderr), replayCommand(stdin, stderr)},
+		Commands: []*cli.Command{topCommand(stdin, stdout, stderr), checkCommand(stdout, stderr), decodeCommand(stdin, stdout, stderr), replayCommand(stdin, stderr)},
 	}, stdout, stderr, configTopic)
 }
 

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/csv"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -68,7 +70,7 @@ type session struct {
 	code   chan int
 }
 
-// begin runs apmon-recv on a free port and waits until it listens. Its
+// begin runs apmon-recv, or "apmon-recv top", on a free port and waits until it listens. Its
 // output goes to w if that is not nil, else to stdout.
 func begin(t testing.TB, w io.Writer, args ...string) *session {
 	t.Helper()
@@ -79,9 +81,13 @@ func begin(t testing.TB, w io.Writer, args ...string) *session {
 	}
 	pr, pw := io.Pipe()
 	code := 0
+	command := []string{"apmon-recv"}
+	if len(args) > 0 && args[0] == "top" {
+		command, args = append(command, "top"), args[1:]
+	}
 	go func() {
 		defer pw.Close()
-		code = run(ctx, append([]string{"apmon-recv", "--listen", "127.0.0.1:0"}, args...), nil, strings.NewReader(""), w, pw)
+		code = run(ctx, slices.Concat(command, []string{"--listen", "127.0.0.1:0"}, args), nil, strings.NewReader(""), w, pw)
 	}()
 	stderr := bufio.NewReader(pr)
 	var addr string
@@ -202,7 +208,7 @@ func TestReceiveJavaSystemReports(t *testing.T) {
 	}
 	for format, want := range map[string]string{
 		"json": `^(\{"from":"[^"]*","version":"2.2.9_j","instance":[^{]*"params":\[\{"name":"cpu_nice","type":"string","value":"0.0"\},.*\],"error":"parameter 38: [^"]*","offset":\d+,"truncated":true,"received":[0-9.]+\}\n){2}$`,
-		"text": `^(\S+ \S+ ApMon_userSend/localhost cpu_nice="0.0" .* truncated: parameter 38: the datagram ends after a complete parameter: it holds 37, and declares 39 \(offset \d+\)\n){2}$`,
+		"text": `^(\S+  \S+  ApMon_userSend/localhost\n  cpu_nice="0.0" (.*\n  )+truncated: parameter 38: the datagram ends after a complete parameter: it holds 37, and declares 39 \(offset \d+\)\n){2}$`,
 	} {
 		s := begin(t, nil, "--format", format, "--count", "2", "--for", "1m")
 		for i, line := range strings.Fields(string(data)) {
@@ -227,9 +233,21 @@ func TestReceiveText(t *testing.T) {
 	s.send([]byte("\x1b[2Jgarbage"))
 	s.send(datagram(1, xdr.Int("x", 1), xdr.Float("big", 1e6), xdr.String("status", "\x1b[2J"), xdr.Int("a b\n", 2)))
 	from := s.conn.LocalAddr().String()
-	s.wants(0, `^20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ `+from+` refused: header: [ -~]*\n`+
-		regexp.QuoteMeta(`2023-11-14T22:13:20Z `+from+` C/N x=1 big=1000000 status="\x1b[2J" "a b\n"=2
+	s.wants(0, `^20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ  `+from+`  refused: header: [ -~]*\n`+
+		regexp.QuoteMeta(`2023-11-14T22:13:20Z  `+from+`  C/N
+  x=1  big=1 M  status="\x1b[2J"  "a b\n"=2
 `)+"$", "total +1 +0 +1 +0")
+	s = begin(t, nil, "--count", "1", "--exact")
+	s.send(datagram(1, xdr.Int("x", 1), xdr.Float("big", 1e6)))
+	s.wants(0, `  C/N  x=1  big=1000000\n$`, "total +1")
+}
+
+// TestTopOnce prints what was received, as text.
+func TestTopOnce(t *testing.T) {
+	s := begin(t, nil, "top", "--once", "--count", "2", "--for", "1m")
+	s.send(datagram(1, xdr.Float("load1", 4.25), xdr.String("status", "\x1b[2J")))
+	s.send(datagram(2, xdr.Float("load1", 5.25)))
+	s.wants(0, `^apmon-recv  .* 1 senders  lost 0 % +[0-9:]{8}\n\n▾ C  1/1 +load1  last 10 min +age\n  N +5.25  .*\d+s\n$`, "total +2 +0")
 }
 
 func TestStoppedBySignal(t *testing.T) {
@@ -261,9 +279,9 @@ func TestPasswordFile(t *testing.T) {
 		content string
 		stdout  string
 	}{
-		{"secret-A\n", " C/N x=1\n"},
-		{"secret-A\r\n", " C/N x=1\n"},
-		{"secret-B", " refused: wrong password from C/N version=2.2.20_go instance=17 seq=1\n"},
+		{"secret-A\n", "  C/N  x=1\n"},
+		{"secret-A\r\n", "  C/N  x=1\n"},
+		{"secret-B", "  refused: wrong password  C/N\n  version=2.2.20_go  instance=17  seq=1\n"},
 	} {
 		name := filepath.Join(t.TempDir(), "password")
 		if err := os.WriteFile(name, []byte(c.content), 0o666); err != nil {
@@ -339,7 +357,7 @@ func (f failing) Write([]byte) (int, error) { return 0, f.err }
 // does not grant the buffer asked for, every loss must be in the summary.
 func TestBurst(t *testing.T) {
 	const n = 20_000
-	for _, format := range []string{"text", "json"} {
+	for _, format := range printFormats {
 		t.Run(format, func(t *testing.T) {
 			s := begin(t, nil, "--format", format)
 			params := []xdr.Param{xdr.Int("events", 1200), xdr.Float("cpu_eff", 0.93), xdr.String("status", "RUNNING")}
@@ -348,7 +366,7 @@ func TestBurst(t *testing.T) {
 			}
 			s.cancel()
 			code, stderr := s.end(), s.stderr.String()
-			got, want := bytes.Count(s.stdout.Bytes(), []byte("\n")), n
+			got, want := bytes.Count(s.stdout.Bytes(), []byte("events")), n
 			if m := regexp.MustCompile(`(\d+) datagrams dropped by the kernel: the receive buffer it gave has (\d+) bytes`).FindStringSubmatch(stderr); m != nil {
 				drops, _ := strconv.Atoi(m[1])
 				buffer, _ := strconv.Atoi(m[2])
@@ -453,7 +471,8 @@ func decodeString(t *testing.T, input string, args ...string) (stdout, stderr st
 }
 
 // Whatever the captured datagrams of all clients and the hostile ones hold, a
-// line comes out for each that goes in, and it is JSON, or safe to print.
+// line (of text the first, of CSV one or more) comes out for each that goes in, and it is
+// valid, or safe to print.
 func TestDecodeVectors(t *testing.T) {
 	var input strings.Builder
 	n := 0
@@ -473,18 +492,29 @@ func TestDecodeVectors(t *testing.T) {
 			input.WriteString(v.Hex + "\n")
 		}
 	}
-	for _, format := range []string{"json", "text"} {
+	for _, format := range printFormats {
 		stdout, stderr, code := decodeString(t, input.String(), "--format", format)
 		lines := strings.Split(strings.TrimSuffix(stdout, "\n"), "\n")
-		if len(lines) != n || code != 65 || !strings.Contains(stderr, fmt.Sprintf("of %d datagrams refused", n)) {
+		got := len(lines)
+		switch format {
+		case "text":
+			got -= strings.Count(stdout, "\n  ")
+		case "csv":
+			rows, err := csv.NewReader(strings.NewReader(stdout)).ReadAll()
+			if err != nil || len(rows) <= n {
+				t.Errorf("%d rows of CSV, %v", len(rows), err)
+			}
+			got = n
+		}
+		if got != n || code != 65 || !strings.Contains(stderr, fmt.Sprintf("of %d datagrams refused", n)) {
 			t.Errorf("%s: %d lines for %d, exit code %d, %s", format, len(lines), n, code, stderr)
 		}
 		for i, line := range lines {
 			if strings.ContainsFunc(line, func(r rune) bool { return r < ' ' || r >= 0x7f && r < 0xa0 }) {
 				t.Errorf("%s: line %d holds control characters: %q", format, i+1, line)
 			}
-			if format == "json" && !json.Valid([]byte(line)) {
-				t.Errorf("line %d is not JSON: %s", i+1, line)
+			if (format == "json" || format == "flat") && !json.Valid([]byte(line)) {
+				t.Errorf("%s: line %d is not JSON: %s", format, i+1, line)
 			}
 		}
 	}
@@ -595,7 +625,7 @@ func BenchmarkReceive(b *testing.B) {
 type lineCounter struct{ n int }
 
 func (c *lineCounter) Write(b []byte) (int, error) {
-	c.n += bytes.Count(b, []byte("\n"))
+	c.n += bytes.Count(b, []byte("events"))
 	return len(b), nil
 }
 
@@ -604,12 +634,9 @@ func BenchmarkPrint(b *testing.B) {
 	if err := d.Decode(datagram(1, xdr.Int("events", 1200), xdr.Float("cpu_eff", 0.93), xdr.String("status", "RUNNING"))); err != nil {
 		b.Fatal(err)
 	}
-	for _, format := range []string{"text", "json"} {
+	for _, format := range printFormats {
 		b.Run(format, func(b *testing.B) {
-			p, err := newPrinter(io.Discard, format)
-			if err != nil {
-				b.Fatal(err)
-			}
+			p := newPrinter(io.Discard, printOptions{format: format})
 			b.ReportAllocs()
 			for b.Loop() {
 				p.print(time.Time{}, "127.0.0.1:4242", &d, nil)

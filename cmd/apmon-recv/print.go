@@ -4,30 +4,74 @@ import (
 	"bufio"
 	"cmp"
 	"context"
+	"fmt"
 	"io"
+	"os"
+	"slices"
 	"time"
 
 	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/lines"
 	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/output"
 	"github.com/apmon-go/apmon/cmd/internal/command"
+	"github.com/apmon-go/apmon/cmd/internal/paramunits"
+	"github.com/apmon-go/apmon/cmd/internal/readable"
 	"github.com/apmon-go/apmon/xdr"
 )
 
-// printer writes datagrams to a buffer, one per line. After the first error it writes
-// nothing.
-type printer struct {
-	out  *bufio.Writer
-	json bool
-	line []byte
-	err  error // of the first write that failed
+// printFormats are the values of --format.
+var printFormats = []string{"text", "json", "flat", "csv"}
+
+// checkFormat returns an error if a format is not one of printFormats.
+func checkFormat(format string) error {
+	if !slices.Contains(printFormats, format) {
+		return fmt.Errorf("format: %q is not text, json, flat or csv", format)
+	}
+	return nil
 }
 
-// newPrinter returns a printer for a --format.
-func newPrinter(w io.Writer, format string) (*printer, error) {
-	if format != "json" && format != "text" {
-		return nil, command.Errorf(command.Usage, "--format %q is not text or json", format)
+// printOptions say how standard output is written.
+type printOptions struct {
+	format string // one of printFormats
+	exact  bool   // text has all digits
+}
+
+// printer writes datagrams to a buffer. After the first error it writes nothing.
+type printer struct {
+	out    *bufio.Writer
+	append func(b []byte, at time.Time, from string, d *xdr.Datagram, err error) []byte
+	buf    []byte
+	err    error // of the first write that failed
+}
+
+// newPrinter returns a printer to w, a writer of [command.Escape].
+func newPrinter(w io.Writer, o printOptions) *printer {
+	p := &printer{}
+	header := ""
+	switch o.format {
+	case "json":
+		p.append = endLine(lines.AppendJSON)
+	case "flat":
+		p.append = endLine(new(lines.Flat).Append)
+	case "csv":
+		p.append = lines.AppendCSV
+		header = lines.CSVHeader
+	default:
+		text := readable.New(command.Unescaped(w), os.Getenv, readable.Options{Exact: o.exact, Units: paramunits.Unit})
+		p.append = text.Append
+		if text.Color { // the text is escaped already
+			w = command.Unescaped(w)
+		}
 	}
-	return &printer{out: bufio.NewWriterSize(w, 64<<10), json: format == "json"}, nil
+	p.out = bufio.NewWriterSize(w, 64<<10)
+	_, p.err = p.out.WriteString(header)
+	return p
+}
+
+// endLine returns a function that appends a line end after what another one does.
+func endLine(f func([]byte, time.Time, string, *xdr.Datagram, error) []byte) func([]byte, time.Time, string, *xdr.Datagram, error) []byte {
+	return func(b []byte, at time.Time, from string, d *xdr.Datagram, err error) []byte {
+		return append(f(b, at, from, d, err), '\n')
+	}
 }
 
 // print prints a datagram, or the parts that could be read and the error. At is the time
@@ -36,13 +80,8 @@ func (p *printer) print(at time.Time, from string, d *xdr.Datagram, err error) {
 	if p.err != nil {
 		return
 	}
-	if p.json {
-		p.line = lines.AppendJSON(p.line[:0], at, from, d, err)
-	} else {
-		p.line = lines.AppendText(p.line[:0], at, from, d, err)
-	}
-	p.line = append(p.line, '\n')
-	_, p.err = p.out.Write(p.line)
+	p.buf = p.append(p.buf[:0], at, from, d, err)
+	_, p.err = p.out.Write(p.buf)
 }
 
 func (p *printer) flush() {
@@ -63,6 +102,7 @@ func (p *printer) Name() string { return streamName }
 // Run implements [output.Output]. It returns the first error of a write.
 func (p *printer) Run(ctx context.Context, in *output.In) error {
 	var sender lines.Sender
+	p.flush() // a header
 	for in.Take(ctx, 1, 0) {
 		for pk := range in.Packets() {
 			p.print(pk.Received, sender.Text(pk.From), cmp.Or(pk.Datagram, pk.Refused), pk.Err)

@@ -18,6 +18,7 @@ import (
 	"github.com/apmon-go/apmon/apmon/receiver"
 	"github.com/apmon-go/apmon/cmd/internal/command"
 	"github.com/apmon-go/apmon/conf"
+	"github.com/apmon-go/apmon/internal/dashboard"
 )
 
 // listenOptions are the options of apmon-recv without a subcommand that are not settings.
@@ -27,6 +28,12 @@ type listenOptions struct {
 	instances bool          // the summary lists instances
 	// load returns the settings of flags and configuration file, also on SIGHUP.
 	load func() (settings, error)
+	// view, if not nil, shows the values while datagrams are received. Its end ends the command,
+	// and what is logged goes to notes meanwhile.
+	view  func(context.Context, *dashboard.Dashboard) error
+	notes io.Writer
+	// frame, if not nil, is called at the end.
+	frame func(*dashboard.Dashboard) error
 }
 
 // drainTime is how long outputs may take at the end to handle what they hold.
@@ -38,7 +45,14 @@ func listen(ctx context.Context, o listenOptions, stdout, stderr io.Writer) erro
 	if err != nil {
 		return err
 	}
-	br := newBridge(stdout, command.NewLogger(stderr, "apmon-recv", slog.LevelInfo, false))
+	signals, messages := []os.Signal{os.Interrupt, syscall.SIGTERM}, stderr
+	if o.view != nil || o.frame != nil {
+		s.Format = ""
+	}
+	if o.view != nil {
+		signals, messages = viewSignals, o.notes
+	}
+	br := newBridge(stdout, command.NewLogger(messages, "apmon-recv", slog.LevelInfo, false))
 	br.start = s
 	ro, err := receiverOptions(s, br.log)
 	if err != nil {
@@ -54,13 +68,15 @@ func listen(ctx context.Context, o listenOptions, stdout, stderr io.Writer) erro
 		}
 		defer r.Close()
 	}
-	if s.HTTP.Listen != "" {
+	if s.HTTP.Listen != "" || o.view != nil || o.frame != nil {
 		if br.web, err = newWeb(s, r, br); err != nil {
 			return err
 		}
-		defer br.web.server.Close()
+		if br.web.server != nil {
+			defer br.web.server.Close()
+		}
 	}
-	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(ctx, signals...)
 	defer stop()
 	// After the first signal the outputs end, which may block. The second signal then
 	// ends the process.
@@ -69,12 +85,16 @@ func listen(ctx context.Context, o listenOptions, stdout, stderr io.Writer) erro
 		return err
 	}
 	if r != nil {
-		fmt.Fprintf(stderr, "listening on %v\n", r.Addr())
+		fmt.Fprintf(messages, "listening on %v\n", r.Addr())
 	}
-	if br.web != nil {
-		fmt.Fprintf(stderr, "page at http://%v/, metrics at http://%[1]v/metrics\n", br.web.server.Addr())
+	if br.web != nil && br.web.server != nil {
+		fmt.Fprintf(messages, "page at http://%v/, metrics at http://%[1]v/metrics\n", br.web.server.Addr())
 	}
-	defer br.onSignals(ctx, r, o.load)()
+	load := o.load
+	if o.view != nil {
+		load = nil
+	}
+	defer br.onSignals(ctx, r, load)()
 	return receive(ctx, r, o, br, stderr)
 }
 
@@ -155,6 +175,9 @@ func receive(ctx context.Context, r *receiver.Receiver, o listenOptions, br *bri
 			}
 		})
 	}
+	if o.view != nil {
+		others.Go(func() { fail(o.view(serving, br.web.dashboard)) })
+	}
 	waitConsumers, err := br.consume(serving, func(ctx context.Context, p *receiver.Packet) bool {
 		done, ok := counter.take(p)
 		defer done()
@@ -186,6 +209,11 @@ func receive(ctx context.Context, r *receiver.Receiver, o listenOptions, br *bri
 	<-serving.Done()
 	waitConsumers()
 	others.Wait()
+	if o.frame != nil {
+		if err := o.frame(br.web.dashboard); err != nil {
+			return command.OutputError(err)
+		}
+	}
 	outputs, failure := br.close()
 	if r != nil {
 		counter.summary().write(stderr, o.instances)

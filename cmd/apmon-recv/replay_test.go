@@ -144,8 +144,8 @@ func TestDecodeTcpdump(t *testing.T) {
 	}
 	var out bytes.Buffer
 	errs.Reset()
-	code := run(t.Context(), []string{"apmon-recv", "decode", "--format", "text", "--port", port, name}, nil, nil, &out, &errs)
-	if code != 0 || strings.Count(out.String(), "\n") != 3 || !strings.Contains(out.String(), " 127.0.0.1:") || !strings.Contains(out.String(), `long="xxx`) {
+	code := run(t.Context(), []string{"apmon-recv", "decode", "--format", "json", "--port", port, name}, nil, nil, &out, &errs)
+	if code != 0 || strings.Count(out.String(), "\n") != 3 || !strings.Contains(out.String(), `"127.0.0.1:`) || !strings.Contains(out.String(), `"long","type":"string","value":"xxx`) {
 		t.Errorf("exit code %d: %.500s", code, out.String())
 	}
 	if !regexp.MustCompile(`3 of them to UDP port ` + port + `\nSENDER[^\n]*\n127.0.0.1 +1 +3 +0 +0 +4 +0 +0\n`).MatchString(errs.String()) {

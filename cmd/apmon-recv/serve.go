@@ -22,7 +22,7 @@ type web struct {
 	heard     heard
 	exporter  *prom.Exporter
 	dashboard *dashboard.Dashboard
-	server    *httpserver.Server
+	server    *httpserver.Server // nil without --http
 }
 
 // configure puts settings in force, which have been checked.
@@ -40,7 +40,7 @@ func windowOptions(s settings) history.WindowOptions {
 	return history.WindowOptions{Span: s.History, MaxBytes: int64(s.HistoryMemory)}
 }
 
-// newWeb opens the socket of the HTTP server. The receiver may be nil.
+// newWeb opens the socket of the HTTP server, if there is one. The receiver may be nil.
 func newWeb(s settings, r *receiver.Receiver, b *bridge) (*web, error) {
 	w := &web{store: history.New(historyOptions(s)), windows: history.NewWindows(windowOptions(s))}
 	var stats func() receiver.Stats
@@ -56,6 +56,9 @@ func newWeb(s settings, r *receiver.Receiver, b *bridge) (*web, error) {
 		return nil, err
 	}
 	w.dashboard = dashboard.New(w.source(r, b.set.Stats), page.Options{Foot: []page.Link{{Path: "/metrics", Text: "/metrics"}}})
+	if s.HTTP.Listen == "" {
+		return w, nil
+	}
 	// While this process runs, its sockets are open and its configuration is in force: it
 	// ends otherwise.
 	healthy := func() error { return nil }
@@ -66,7 +69,7 @@ func newWeb(s settings, r *receiver.Receiver, b *bridge) (*web, error) {
 	return w, nil
 }
 
-// serve answers requests until ctx ends.
+// serve follows what is received, and answers requests, until ctx ends.
 func (w *web) serve(ctx context.Context) error {
 	defer context.AfterFunc(ctx, w.dashboard.Close)()
 	var following sync.WaitGroup
@@ -74,6 +77,10 @@ func (w *web) serve(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	following.Go(func() { w.dashboard.Run(ctx) })
+	if w.server == nil {
+		<-ctx.Done()
+		return nil
+	}
 	return w.server.Serve(ctx)
 }
 

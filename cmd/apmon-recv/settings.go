@@ -40,6 +40,7 @@ type settings struct {
 	Filter filter.Options `yaml:",inline"`
 
 	Format string           `yaml:"format"`
+	Exact  bool             `yaml:"exact"`
 	Record []record.Options `yaml:"record"`
 	Influx []influx.Options `yaml:"influx"`
 	Relay  []relay.Options  `yaml:"relay"`
@@ -153,8 +154,8 @@ func (s *settings) check() error {
 		return fmt.Errorf("sockets: %d is not between 1 and 64", s.Sockets)
 	case s.FloodLimit < 0:
 		return fmt.Errorf("flood-limit: %d is negative", s.FloodLimit)
-	case s.Format != "" && s.Format != "text" && s.Format != "json":
-		return fmt.Errorf("format: %q is not text or json", s.Format)
+	case s.Exact && s.Format != "" && s.Format != "text":
+		return fmt.Errorf("exact: it does nothing with format %s", s.Format)
 	case s.Series < 0:
 		return fmt.Errorf("series: %d is negative", s.Series)
 	case s.Expire < 0:
@@ -165,6 +166,11 @@ func (s *settings) check() error {
 		return errors.New("http-config: it does nothing without http")
 	case s.HTTP.Listen == "" && len(s.HTTP.Hosts) > 0:
 		return errors.New("http-host: it does nothing without http")
+	}
+	if s.Format != "" {
+		if err := checkFormat(s.Format); err != nil {
+			return err
+		}
 	}
 	if s.HTTP.Listen != "" {
 		if err := s.HTTP.Check(); err != nil {

@@ -15,6 +15,15 @@ import (
 // goes through such a writer, so messages need no escaping of their own.
 func Escape(w io.Writer) io.Writer { return &escaper{w: w} }
 
+// Unescaped returns the writer that [Escape] was called with, or w if it is another one. It
+// is for colours of texts that are escaped already, and to ask whether w is a terminal.
+func Unescaped(w io.Writer) io.Writer {
+	if e, ok := w.(*escaper); ok {
+		return e.w
+	}
+	return w
+}
+
 type escaper struct {
 	w    io.Writer
 	rest []byte // the incomplete character at the end of the last write

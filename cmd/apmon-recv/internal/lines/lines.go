@@ -1,10 +1,9 @@
-// Package lines writes received datagrams as lines: as text for people, and as JSON for
-// programs and for `apmon-recv replay`.
+// Package lines writes received datagrams as lines for programs: JSON, which `apmon-recv
+// replay` reads, JSON with names as keys, and CSV.
 package lines
 
 import (
 	"errors"
-	"fmt"
 	"net/netip"
 	"strconv"
 	"strings"
@@ -43,6 +42,11 @@ func AppendJSON(b []byte, at time.Time, from string, d *xdr.Datagram, err error)
 	} else {
 		b = d.AppendJSON(b, from)
 	}
+	return appendReceived(b, at)
+}
+
+// appendReceived adds the time of arrival to a JSON object, if there is one.
+func appendReceived(b []byte, at time.Time) []byte {
 	if at.IsZero() {
 		return b
 	}
@@ -57,99 +61,148 @@ func AppendJSON(b []byte, at time.Time, from string, d *xdr.Datagram, err error)
 	return append(b, '}')
 }
 
-// AppendText appends a datagram for people to read, without a line end:
+// Flat writes datagrams as JSON objects with parameters as members. It is not safe for
+// concurrent use.
+type Flat struct {
+	last map[string]int // the last parameter of each name
+	tail []byte
+}
+
+// Append appends a datagram as [AppendJSON] does, but the parameters are one object:
 //
-//	2023-11-14T22:13:20Z 127.0.0.1:4242 C/N x=1 status="RUNNING"
-//	2023-11-14T22:13:20Z 127.0.0.1:4242 C/N x=1 truncated: parameter 2: …
-//	2023-11-14T22:13:20Z 127.0.0.1:4242 refused: time: … from C/N version=2.2.20_go instance=17 seq=1
+//	{"from":"127.0.0.1:4242",…,"params":{"x":1,"status":"RUNNING"},"received":1763735000.123456}
 //
-// The output cannot steer a terminal: all texts are quoted, and so are names with
-// other than plain characters. At and from may be empty; d may be nil with an error.
-func AppendText(b []byte, at time.Time, from string, d *xdr.Datagram, err error) []byte {
-	switch {
-	case err == nil && d.Timed && d.Time > 0: // other values mean "now"
-		b = stamp(b, time.Unix(int64(d.Time), 0))
-	case !at.IsZero():
-		b = stamp(b, at)
-	default:
-		b = append(b, '-')
+// Of parameters with the same name the last one is shown. Types are not shown: a text is a
+// string, a number is a number.
+func (f *Flat) Append(b []byte, at time.Time, from string, d *xdr.Datagram, err error) []byte {
+	if d == nil || err != nil && !errors.Is(err, xdr.ErrTruncated) {
+		return AppendJSON(b, at, from, d, err)
 	}
-	b = append(b, ' ')
-	if from == "" {
-		from = "-"
+	if f.last == nil {
+		f.last = make(map[string]int)
 	}
-	b = append(b, from...)
-	if err != nil && !errors.Is(err, xdr.ErrTruncated) {
-		b = append(b, " refused: "...)
-		b = append(b, plain(err.Error())...)
-		return appendHead(b, d)
+	defer clear(f.last) // the names belong to the datagram
+	for i := range d.Params {
+		f.last[d.Params[i].Name] = i
 	}
-	b = append(b, ' ')
-	b = appendTo(b, d)
+	const empty = "[]}"
+	head := *d
+	head.Params = nil
+	start := len(b)
+	b = head.AppendJSON(b, from)
+	end := len(b) - start // of the part that a truncated one begins with, but for the "}"
+	b = append(b[:len(b)-len(empty)], '{')
 	for i := range d.Params {
 		p := &d.Params[i]
-		b = append(b, ' ')
-		b = appendName(b, p.Name, `="`)
-		b = append(b, '=')
+		if f.last[p.Name] != i {
+			continue
+		}
+		if b[len(b)-1] != '{' {
+			b = append(b, ',')
+		}
+		b = append(safetext.AppendJSON(b, p.Name), ':')
 		switch p.Type() {
 		case xdr.TypeString:
-			b = strconv.AppendQuote(b, p.Text())
+			b = safetext.AppendJSON(b, p.Text())
+		case xdr.TypeInt32, xdr.TypeInt64:
+			b = strconv.AppendInt(b, p.Int(), 10)
+		default:
+			b = safetext.AppendJSONFloat(b, p.Float())
+		}
+	}
+	b = append(b, '}')
+	if err != nil {
+		f.tail = xdr.AppendJSONError(f.tail[:0], from, &head, err)
+		b = append(b, f.tail[end-1:]...)
+	} else {
+		b = append(b, '}')
+	}
+	return appendReceived(b, at)
+}
+
+// CSVHeader is the first line of CSV, with its line end.
+const CSVHeader = "received,time,from,cluster,node,param,type,value,error\n"
+
+// AppendCSV appends a line of CSV (RFC 4180, but with LF as line end) for each parameter of a
+// datagram, and one for a datagram without any. Times are in UTC, numbers have all digits. A
+// datagram that is refused or truncated has a line more, with the reason. D may be nil with
+// an error.
+//
+// A text that a spreadsheet would take for a formula, which begins with =, +, -, @, a tab or
+// a line end, has an apostrophe in front.
+func AppendCSV(b []byte, at time.Time, from string, d *xdr.Datagram, err error) []byte {
+	start := len(b)
+	if !at.IsZero() {
+		b = at.UTC().AppendFormat(b, "2006-01-02T15:04:05.000000Z07:00")
+	}
+	b = append(b, ',')
+	if d != nil && d.Timed && d.Time > 0 && (err == nil || errors.Is(err, xdr.ErrTruncated)) {
+		b = time.Unix(int64(d.Time), 0).UTC().AppendFormat(b, time.RFC3339)
+	}
+	b = append(b, ',')
+	b = appendField(b, from)
+	b = append(b, ',')
+	var cluster, node string
+	var params []xdr.Param
+	if d != nil {
+		cluster, node, params = d.Cluster, d.Node, d.Params
+	}
+	if err != nil && !errors.Is(err, xdr.ErrTruncated) {
+		params = nil
+	}
+	b = append(appendField(b, cluster), ',')
+	b = append(appendField(b, node), ',')
+	head := b[start:len(b):len(b)] // the same in each line
+	first := true
+	line := func() {
+		if !first {
+			b = append(b, head...)
+		}
+		first = false
+	}
+	for i := range params {
+		line()
+		p := &params[i]
+		b = append(appendField(b, p.Name), ',')
+		b = append(append(b, p.Type().String()...), ',')
+		switch p.Type() {
+		case xdr.TypeString:
+			b = appendField(b, p.Text())
 		case xdr.TypeInt32, xdr.TypeInt64:
 			b = strconv.AppendInt(b, p.Int(), 10)
 		default:
 			b = safetext.AppendFloat(b, p.Float())
 		}
+		b = append(b, ",\n"...)
 	}
-	if err != nil {
-		b = append(b, " truncated: "...)
-		b = append(b, plain(err.Error())...)
-	}
-	return b
-}
-
-// appendTo appends CLUSTER/NODE.
-func appendTo(b []byte, d *xdr.Datagram) []byte {
-	b = appendName(b, d.Cluster, `="/`)
-	b = append(b, '/')
-	return appendName(b, d.Node, `="`)
-}
-
-// appendHead appends the parts of a refused datagram that could be read.
-func appendHead(b []byte, d *xdr.Datagram) []byte {
-	if d == nil || d.Version == "" && d.Cluster == "" {
+	if err == nil && len(params) > 0 {
 		return b
 	}
-	b = append(b, " from "...)
-	b = appendTo(b, d)
-	if d.Version != "" {
-		b = append(b, " version="...)
-		b = appendName(b, d.Version, `="`)
-		if d.Sequenced() {
-			b = fmt.Appendf(b, " instance=%d seq=%d", d.Instance, d.Seq)
+	line()
+	b = append(b, ",,,"...)
+	if err != nil {
+		b = appendField(b, err.Error())
+	}
+	return append(b, '\n')
+}
+
+// appendField appends a text as a field of CSV.
+func appendField(b []byte, s string) []byte {
+	formula := s != "" && strings.ContainsRune("=+-@\t\r\n", rune(s[0]))
+	if !formula && !strings.ContainsAny(s, ",\"\r\n") {
+		return append(b, s...)
+	}
+	b = append(b, '"')
+	if formula {
+		b = append(b, '\'')
+	}
+	for {
+		before, after, found := strings.Cut(s, `"`)
+		b = append(b, before...)
+		if !found {
+			return append(b, '"')
 		}
+		b = append(b, `""`...)
+		s = after
 	}
-	return b
 }
-
-// appendName appends a name. It quotes the name if it is empty, or contains a blank, a
-// special character, or a character that cannot be printed.
-func appendName(b []byte, name, special string) []byte {
-	odd := func(r rune) bool {
-		return r == ' ' || r == '\\' || r == '\uFFFD' || !strconv.IsPrint(r) || strings.ContainsRune(special, r)
-	}
-	if name == "" || strings.ContainsFunc(name, odd) {
-		return strconv.AppendQuote(b, name)
-	}
-	return append(b, name...)
-}
-
-// plain quotes s if it contains characters that cannot be printed.
-func plain(s string) string {
-	if !strings.ContainsFunc(s, func(r rune) bool { return r == '\uFFFD' || !strconv.IsPrint(r) }) {
-		return s
-	}
-	return strconv.Quote(s)
-}
-
-// stamp appends a time.
-func stamp(b []byte, t time.Time) []byte { return t.UTC().AppendFormat(b, time.RFC3339) }

@@ -1,49 +1,21 @@
 package lines
 
 import (
+	"encoding/csv"
+	"encoding/json"
 	"errors"
+	"fmt"
+	"math"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/apmon-go/apmon/internal/testkit"
 	"github.com/apmon-go/apmon/xdr"
 )
-
-func TestText(t *testing.T) {
-	t.Parallel()
-	at := time.Unix(1_600_000_000, 0)
-	for _, c := range []struct {
-		name string
-		at   time.Time
-		from string
-		d    xdr.Datagram
-		want string
-	}{
-		{"its own time", at, "[::1]:1", xdr.Datagram{Cluster: "C", Node: "N", Time: 1_700_000_000, Timed: true}, "2023-11-14T22:13:20Z [::1]:1 C/N"},
-		{"time of arrival", at, "h", xdr.Datagram{Cluster: "C", Node: "N"}, "2020-09-13T12:26:40Z h C/N"},
-		{"a time that means now", at, "h", xdr.Datagram{Cluster: "C", Node: "N", Timed: true}, "2020-09-13T12:26:40Z h C/N"},
-		{"nothing known", time.Time{}, "", xdr.Datagram{}, `- - ""/""`},
-		{"names as they occur", at, "h", xdr.Datagram{Cluster: "A_Jobs", Node: "a/b?c", Params: []xdr.Param{xdr.Int("disk_/var", -5), xdr.Int("αβγ", 1)}}, "2020-09-13T12:26:40Z h A_Jobs/a/b?c disk_/var=-5 αβγ=1"},
-		{"odd names", at, "h", xdr.Datagram{Cluster: "a/b", Node: "x y", Params: []xdr.Param{xdr.Int("a=b", 1), xdr.Int(`q"`, 2), xdr.Int("", 3), xdr.Int("\u202e", 4), xdr.Int("\xff", 5), xdr.Int("\u009b", 6)}},
-			`2020-09-13T12:26:40Z h "a/b"/"x y" "a=b"=1 "q\""=2 ""=3 "\u202e"=4 "\xff"=5 "\u009b"=6`},
-		{"values", at, "h", xdr.Datagram{Cluster: "C", Node: "N", Params: []xdr.Param{xdr.String("s", "007"), xdr.String("n", "a\nb\u2028"), xdr.Float("f", 0.1), xdr.Real32("r", 0.5), xdr.Int64("l", 1<<60), xdr.Float("e", 1e300), xdr.Float("z", 0)}},
-			`2020-09-13T12:26:40Z h C/N s="007" n="a\nb\u2028" f=0.1 r=0.5 l=1152921504606846976 e=1e+300 z=0`},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			if got := string(AppendText(nil, c.at, c.from, &c.d, nil)); got != c.want {
-				t.Errorf("\n got %s\nwant %s", got, c.want)
-			}
-		})
-	}
-	refused := xdr.Datagram{Version: "2.2_\x1b", Instance: 17, Seq: 3, Cluster: "C\x1b", Node: "N"}
-	if got := string(AppendText(nil, at, "h", &refused, errors.New("no time"))); got != `2020-09-13T12:26:40Z h refused: no time from "C\x1b"/N version="2.2_\x1b" instance=17 seq=3` {
-		t.Errorf("refused, with what could be read: %s", got)
-	}
-	if got := string(AppendText(nil, at, "h", nil, errors.New("it says \x1b[2J"))); got != `2020-09-13T12:26:40Z h refused: "it says \x1b[2J"` {
-		t.Errorf("refused: %s", got)
-	}
-}
 
 func TestJSON(t *testing.T) {
 	t.Parallel()
@@ -99,5 +71,73 @@ func TestLineAllocatesNothing(t *testing.T) {
 		b = AppendJSON(b[:0], time.Unix(1763735000, 0), s.Text(from[n%2]), &d, nil)
 	}); got != 0 && !testkit.Race {
 		t.Errorf("%v allocations", got)
+	}
+}
+
+func TestFlat(t *testing.T) {
+	t.Parallel()
+	var f Flat
+	at := time.Unix(1763735000, 0)
+	head := `{"from":"h","version":"2.2.20_go","instance":17,"seq":1,"cluster":"C","node":"N","time":5,"params":`
+	d := xdr.Datagram{Version: "2.2.20_go", Instance: 17, Seq: 1, Cluster: "C", Node: "N", Time: 5, Timed: true}
+	cut := fmt.Errorf("parameter 2: %w", xdr.ErrTruncated)
+	for _, c := range []struct {
+		name   string
+		params []xdr.Param
+		err    error
+		want   string
+	}{
+		{"none", nil, nil, head + `{},"received":1763735000.000000}`},
+		{"values", []xdr.Param{xdr.Int("i", -1), xdr.Float("f", 0.1), xdr.Float("n", math.NaN()), xdr.String(`a"`, "007\x1b")}, nil, head + `{"i":-1,"f":0.1,"n":"NaN","a\"":"007\u001b"},"received":1763735000.000000}`},
+		{"the last of a name", []xdr.Param{xdr.Int("x", 1), xdr.Int("y", 2), xdr.String("x", "3"), xdr.Int("x", 4)}, nil, head + `{"y":2,"x":4},"received":1763735000.000000}`},
+		{"truncated", []xdr.Param{xdr.Int("x", 1)}, cut, head + `{"x":1},"error":"` + cut.Error() + `","offset":null,"truncated":true,"received":1763735000.000000}`},
+		{"refused", []xdr.Param{xdr.Int("x", 1)}, errors.New("bad"), `{"from":"h","error":"bad","offset":null,"version":"2.2.20_go","instance":17,"seq":1,"cluster":"C","node":"N","received":1763735000.000000}`},
+	} {
+		d.Params = c.params
+		got := string(f.Append(nil, at, "h", &d, c.err))
+		if got != c.want || !json.Valid([]byte(got)) {
+			t.Errorf("%s:\n got %s\nwant %s", c.name, got, c.want)
+		}
+	}
+	if got := string(f.Append([]byte("before "), time.Time{}, "", nil, errors.New("bad"))); got != `before {"from":null,"error":"bad","offset":null}` {
+		t.Errorf("nothing could be read: %s", got)
+	}
+}
+
+// TestCSV reads the lines with another parser.
+func TestCSV(t *testing.T) {
+	t.Parallel()
+	at := time.Unix(1763735000, 123456789)
+	d := xdr.Datagram{Cluster: "C", Node: `=cmd|' /C calc'!A0`, Time: 1_700_000_000, Timed: true, Params: []xdr.Param{
+		xdr.Int("x", -5), xdr.Float("f", 0.1), xdr.Float("inf", math.Inf(-1)), xdr.String("-s", "a,\"b\"\nc"), xdr.String("@t", "+1"), xdr.String("tab", "\t1"), xdr.String("empty", ""),
+	}}
+	b := AppendCSV([]byte(CSVHeader), at, "192.0.2.1:4242", &d, nil)
+	b = AppendCSV(b, at, "h", &xdr.Datagram{Cluster: "C", Node: "N"}, nil)
+	b = AppendCSV(b, time.Time{}, "", &xdr.Datagram{Cluster: "C", Node: "N", Params: d.Params[:1]}, xdr.ErrTruncated)
+	b = AppendCSV(b, at, "h", &xdr.Datagram{Cluster: "C", Params: d.Params}, errors.New("node: impossible, \"length\""))
+	b = AppendCSV(b, at, "h", nil, errors.New("bad"))
+	rows, err := csv.NewReader(strings.NewReader(string(b))).ReadAll() // all of one length
+	if err != nil {
+		t.Fatalf("%v:\n%s", err, b)
+	}
+	const received, node = "2025-11-21T14:23:20.123456Z", `'=cmd|' /C calc'!A0`
+	head := []string{received, "2023-11-14T22:13:20Z", "192.0.2.1:4242", "C", node}
+	want := [][]string{
+		strings.Split(strings.TrimSuffix(CSVHeader, "\n"), ","),
+		append(head[:5:5], "x", "int32", "-5", ""),
+		append(head[:5:5], "f", "real64", "0.1", ""),
+		append(head[:5:5], "inf", "real64", "-Inf", ""),
+		append(head[:5:5], "'-s", "string", "a,\"b\"\nc", ""),
+		append(head[:5:5], "'@t", "string", "'+1", ""),
+		append(head[:5:5], "tab", "string", "'\t1", ""),
+		append(head[:5:5], "empty", "string", "", ""),
+		{received, "", "h", "C", "N", "", "", "", ""},
+		{"", "", "", "C", "N", "x", "int32", "-5", ""},
+		{"", "", "", "C", "N", "", "", "", xdr.ErrTruncated.Error()},
+		{received, "", "h", "C", "", "", "", "", "node: impossible, \"length\""},
+		{received, "", "h", "", "", "", "", "", "bad"},
+	}
+	if diff := cmp.Diff(want, rows); diff != "" {
+		t.Error(diff)
 	}
 }
