@@ -37,6 +37,7 @@ func TestImportsPointOneWay(t *testing.T) {
 		"internal/page":       {"internal/graph"},
 		"internal/page/guard": {},
 		"internal/dashboard":  {"xdr", "internal/glob", "internal/graph", "internal/history", "internal/page", "internal/quantity", "internal/safetext"},
+		"internal/webserver":  {"internal/page/guard"},
 
 		"xdr":      {"internal/safetext"},
 		"conf":     {"internal/backoff", "internal/safetext"},

@@ -13,6 +13,7 @@ import (
 	"github.com/apmon-go/apmon/internal/dashboard"
 	"github.com/apmon-go/apmon/internal/history"
 	"github.com/apmon-go/apmon/internal/page"
+	"github.com/apmon-go/apmon/internal/webserver"
 )
 
 // web is what was received, and the HTTP server that shows it.
@@ -22,7 +23,7 @@ type web struct {
 	heard     heard
 	exporter  *prom.Exporter
 	dashboard *dashboard.Dashboard
-	server    *httpserver.Server // nil without --http
+	server    *webserver.Server // nil without --http
 }
 
 // configure puts settings in force, which have been checked.
