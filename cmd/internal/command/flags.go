@@ -108,6 +108,10 @@ func (m *member) Apply(set *flag.FlagSet) error {
 		for _, name := range m.names {
 			set.StringVar(cmp.Or(f.Destination, new(string)), name, f.Value, f.Usage)
 		}
+	case *cli.GenericFlag:
+		for _, name := range m.names {
+			set.Var(f.Value, name, f.Usage)
+		}
 	default:
 		return m.Flag.Apply(set)
 	}
@@ -121,6 +125,8 @@ func namesOf(f cli.Flag) []string {
 	case *cli.BoolFlag:
 		return append([]string{f.Name}, f.Aliases...)
 	case *cli.StringFlag:
+		return append([]string{f.Name}, f.Aliases...)
+	case *cli.GenericFlag:
 		return append([]string{f.Name}, f.Aliases...)
 	}
 	return f.Names()
