@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,11 +34,13 @@ const lastReport = 1200 * time.Millisecond
 type agent struct {
 	command.Destinations
 	jobFlags
-	stdout io.Writer
+	pageFlags pageFlags
+	stdout    io.Writer
 
 	client   *apmon.Client
 	watcher  *watcher
 	print    *printer // nil without --print
+	page     *webPage // nil without --http
 	log      accessLog
 	settings *latest[[]conf.Setting] // of all configurations
 }
@@ -57,7 +60,7 @@ func (a *agent) run(cc *cli.Context) error {
 		return stopHolder(cc.Context, file, a.Stderr)
 	}
 
-	if err := a.log.check(cc); err != nil {
+	if err := cmp.Or(a.log.check(cc), a.pageFlags.check(cc)); err != nil {
 		return err
 	}
 
@@ -105,11 +108,15 @@ func (a *agent) run(cc *cli.Context) error {
 	return a.follow(ctx, sig, hup, usr1)
 }
 
-// begin locks the pid file and opens the client. Call release even after an error.
+// begin locks the pid file, and opens the page and the client. Call release even after an
+// error.
 func (a *agent) begin(ctx context.Context, cc *cli.Context, opts []apmon.Option) (release func(), err error) {
 	release = func() {
 		if a.client != nil {
 			a.client.Close()
+		}
+		if a.page != nil {
+			a.page.server.Close()
 		}
 	}
 	if file := cc.String("pidfile"); file != "" {
@@ -119,6 +126,11 @@ func (a *agent) begin(ctx context.Context, cc *cli.Context, opts []apmon.Option)
 		}
 		closeClient := release
 		release = func() { closeClient(); p.release() }
+	}
+	if a.pageFlags.listen != "" { // the process of --replace has ended
+		if a.page, err = newWebPage(&a.pageFlags, a.Logger()); err != nil {
+			return release, err
+		}
 	}
 	return release, a.open(ctx, cc, opts)
 }
@@ -206,9 +218,21 @@ func (a *agent) options(cc *cli.Context) ([]apmon.Option, error) {
 	opts := []apmon.Option{o, apmon.WithLogger(a.Logger())}
 	if cc.Bool("print") {
 		a.print = newPrinter(a.stdout, a.Getenv)
-		opts = append(opts, apmon.WithTap(a.print.datagram))
+	}
+	if a.print != nil || a.pageFlags.listen != "" {
+		opts = append(opts, apmon.WithTap(a.tap))
 	}
 	return opts, nil
+}
+
+// tap prints and shows a datagram, once for all destinations.
+func (a *agent) tap(b []byte) {
+	if a.print != nil {
+		a.print.datagram(b)
+	}
+	if a.page != nil {
+		a.page.datagram(b)
+	}
 }
 
 // checkNames reads the flags that name the host and its jobs, and refuses those that
@@ -261,11 +285,19 @@ func (a *agent) open(ctx context.Context, cc *cli.Context, opts []apmon.Option) 
 	if given := a.Given(); len(a.Dests) > 0 && len(a.Files) == 0 && len(given.Config.Destinations) == 0 {
 		return command.Errorf(command.Config, "no usable destination") // none can be added later
 	}
+	if a.page != nil && onlyDefault(sources) {
+		sources = nil // nothing may listen there
+	}
 	if a.client, err = apmon.OpenSources(ctx, sources, opts...); err != nil {
 		return command.Errorf(command.Config, "%w", err)
 	}
+	if a.page != nil {
+		a.page.client.Store(a.client)
+	}
 	switch configs := a.client.Configs(); {
 	case cc.Bool("print"): // reports need not be sent
+	case len(sources) == 0:
+		a.Logger().Info("no configuration found: reports are only shown on the page; restart apmon-bg after you create one", slog.String("looked_for", a.System))
 	case len(configs) == 1 && configs[0].Source == conf.DefaultSource:
 		a.Logger().Warn("no configuration found: reports go to this host; restart apmon-bg after you create one", slog.String("looked_for", a.System))
 	case len(a.client.Stats().Destinations) == 0:
@@ -273,6 +305,11 @@ func (a *agent) open(ctx context.Context, cc *cli.Context, opts []apmon.Option) 
 	}
 	a.watcher = newWatcher(&a.jobFlags, a.client, a.Logger(), a.settings)
 	return a.watcher.begin()
+}
+
+// onlyDefault reports whether no destination is configured.
+func onlyDefault(sources []conf.Source) bool {
+	return len(sources) == 1 && sources[0].Static() && sources[0].Name == conf.DefaultSource
 }
 
 // once sends one report, for --once.
@@ -318,6 +355,11 @@ func (a *agent) follow(ctx context.Context, sig *signals, hup, usr1 <-chan os.Si
 	}
 	helpers.Go(func() { a.watcher.run(ctx) })
 	helpers.Go(func() { a.log.follow(ctx, a.client, a.Logger()) })
+	serving, endPage := context.WithCancel(ctx)
+	defer endPage()
+	if a.page != nil {
+		helpers.Go(func() { a.page.serve(serving, a.Logger()) })
+	}
 	a.logStart()
 	manager.notify("READY=1", a.status())
 	tick := time.NewTicker(manager.interval())
@@ -358,6 +400,7 @@ func (a *agent) follow(ctx context.Context, sig *signals, hup, usr1 <-chan os.Si
 			return nil
 		case <-sig.stop:
 			manager.notify("STOPPING=1", "STATUS=sending a last report")
+			endPage()
 			a.reportLast(ctx)
 			if a.print != nil {
 				return a.print.failure()
@@ -394,6 +437,9 @@ func (a *agent) status() string {
 func (a *agent) logStart() {
 	log, st := a.Logger(), a.client.Stats()
 	log.Info("monitoring started", slog.String("version", command.Version()), slog.Int("pid", os.Getpid()))
+	if a.page != nil {
+		log.Info("page", slog.String("url", a.page.server.URL()))
+	}
 	for _, s := range st.Configs {
 		log.Info("source", slog.String("name", s.Name), slog.Int("destinations", s.Destinations), slog.String("last_error", s.LastError))
 	}

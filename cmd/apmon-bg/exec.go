@@ -259,7 +259,7 @@ func (r *runner) open(cc *cli.Context) {
 		sources, err = r.Sources()
 		warn(err)
 	}
-	if len(sources) == 1 && sources[0].Static() && sources[0].Name == conf.DefaultSource {
+	if onlyDefault(sources) {
 		sources = nil // no destination is configured
 	}
 	r.sends = len(sources) > 0

@@ -91,7 +91,7 @@ func newApp(getenv func(string) string, stdout io.Writer, stderr *command.LossyW
 			&cli.BoolFlag{Name: "once", DisableDefaultText: true, Usage: "send one complete report (two samples, one second apart) and exit"},
 			&cli.BoolFlag{Name: "print", DisableDefaultText: true, Usage: "print reports, as JSON unless on a terminal; send them only to the destinations of -d"},
 			&cli.BoolFlag{Name: "no-host", DisableDefaultText: true, Usage: "report jobs and services only"},
-		), a.jobFlags.flags(), a.log.flags(), command.Group("Process",
+		), a.jobFlags.flags(), a.log.flags(), a.pageFlags.flags(), command.Group("Process",
 			&cli.StringFlag{Name: "pidfile", Usage: "write the process id to `FILE` and lock it, so that only one instance runs"},
 			&cli.BoolFlag{Name: "replace", DisableDefaultText: true, Usage: "stop the process that holds --pidfile, then start"},
 			&cli.BoolFlag{Name: "stop", DisableDefaultText: true, Usage: "stop the process that holds --pidfile, and exit"},
