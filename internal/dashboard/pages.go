@@ -6,6 +6,7 @@ import (
 	"html/template"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/apmon-go/apmon/internal/graph"
@@ -17,16 +18,18 @@ import (
 //go:embed templates
 var templateFiles embed.FS
 
-var templates = template.Must(template.New("").Funcs(template.FuncMap{
-	"shown": shown, "title": title, "ref": Ref, "join": quantity.Join,
-	"clusterLink": clusterLink, "nodeLink": nodeLink, "plural": func(n int, of string) string { return plural(float64(n), of) },
-	"percent": percent,
-}).ParseFS(templateFiles, "templates/*.html"))
+var templates = sync.OnceValue(func() *template.Template {
+	return template.Must(template.New("").Funcs(template.FuncMap{
+		"shown": shown, "title": title, "ref": Ref, "join": quantity.Join,
+		"clusterLink": clusterLink, "nodeLink": nodeLink, "plural": func(n int, of string) string { return plural(float64(n), of) },
+		"percent": percent,
+	}).ParseFS(templateFiles, "templates/*.html"))
+})
 
 // execute returns the main part of a page.
 func execute(name string, data any) template.HTML {
 	var b bytes.Buffer
-	if err := templates.ExecuteTemplate(&b, name, data); err != nil {
+	if err := templates().ExecuteTemplate(&b, name, data); err != nil {
 		panic(err) // a mistake in a template, which the tests of each page find
 	}
 	return template.HTML(b.String())

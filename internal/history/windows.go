@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -154,7 +155,7 @@ func (w *Windows) count(c *change) {
 
 // goneName is the name of a series that was dropped. No datagram has a name of this length, so
 // that [shard.find] does not find the series where the order of a node leads to it.
-var goneName = strings.Repeat("x", xdr.MaxString+1)
+var goneName = sync.OnceValue(func() string { return strings.Repeat("x", xdr.MaxString+1) })
 
 // drop removes a series. The caller holds the shard's lock.
 func (w *Windows) drop(win *window) {
@@ -165,7 +166,7 @@ func (w *Windows) drop(win *window) {
 	w.ages.remove(&win.link)
 	sh, n, e := win.sh, win.node, win.series
 	delete(sh.series, seriesKey{n, e.Name})
-	e.Name, e.mark = goneName, nil
+	e.Name, e.mark = goneName(), nil
 	w.series.Add(-1)
 	w.count(&c)
 	// Lists are rebuilt when half of their entries are gone, which takes no long time for each.

@@ -318,7 +318,7 @@ func TestOtherSites(t *testing.T) {
 			await step("stream", () => new Promise((ok, no) => { const e = new EventSource(site + "/live"); e.onmessage = () => ok("event"); e.onerror = () => { e.close(); no(); }; }));
 			await step("frame", () => new Promise((ok) => { const e = document.createElement("iframe"); e.onload = () => { try { ok(e.contentDocument ? "read" : "opaque"); } catch { ok("opaque"); } }; e.src = site + "/?evil=1"; document.body.append(e); }));
 			return got;
-		})()`, s.URL, icon.path, script.path, style.path))
+		})()`, s.URL, statics().icon.path, statics().script.path, statics().style.path))
 		want := []string{"fetch: refused", "no-cors: refused", "post: refused", "img: refused", "script: refused", "style: refused", "stream: refused", "frame: opaque"}
 		if !slices.Equal(got, want) || s.evil.Load() != 0 {
 			t.Errorf("%s: %q, %d renderings", address, got, s.evil.Load())

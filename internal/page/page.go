@@ -98,7 +98,7 @@ func (s *Site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 //go:embed layout.html
 var layoutText string
 
-var layout = template.Must(template.New("layout").Parse(layoutText))
+var layout = sync.OnceValue(func() *template.Template { return template.Must(template.New("layout").Parse(layoutText)) })
 
 // view is what the layout shows.
 type view struct {
@@ -112,7 +112,8 @@ type view struct {
 
 // html returns a page as HTML.
 func (s *Site) html(r *http.Request, p Page, live bool) []byte {
-	v := view{Options: s.options, Page: p, Style: style.path, Script: script.path, Icon: icon.path, EveryMS: s.options.Every.Milliseconds(), Time: time.Now()}
+	f := statics()
+	v := view{Options: s.options, Page: p, Style: f.style.path, Script: f.script.path, Icon: f.icon.path, EveryMS: s.options.Every.Milliseconds(), Time: time.Now()}
 	if live {
 		v.Live = LivePath
 	}
@@ -120,7 +121,7 @@ func (s *Site) html(r *http.Request, p Page, live bool) []byte {
 		v.Page.Path = r.URL.Path
 	}
 	var b bytes.Buffer
-	if err := layout.Execute(&b, v); err != nil {
+	if err := layout().Execute(&b, v); err != nil {
 		panic(err) // impossible: the layout calls no methods, and a buffer takes everything
 	}
 	return b.Bytes()

@@ -147,7 +147,7 @@ func TestStatic(t *testing.T) {
 	}
 	// One browser loads these once: they stay small.
 	total := 0
-	for _, f := range statics {
+	for _, f := range statics().byPath {
 		if c := f.body.compressed(); c != nil {
 			total += len(c)
 		}

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"net/http"
 	"strings"
+	"sync"
 
 	"github.com/apmon-go/apmon/internal/graph"
 )
@@ -22,13 +23,23 @@ var (
 	scriptText string
 	//go:embed icon.svg
 	iconText string
-
-	style  = newStatic("style.css", "text/css; charset=utf-8", Style())
-	script = newStatic("script.js", "text/javascript; charset=utf-8", scriptText)
-	icon   = newStatic("icon.svg", "image/svg+xml", iconText)
-
-	statics = map[string]*static{style.path: style, script.path: script, icon.path: icon}
 )
+
+// staticFiles are all static files.
+type staticFiles struct {
+	style, script, icon *static
+	byPath              map[string]*static
+}
+
+var statics = sync.OnceValue(func() *staticFiles {
+	f := &staticFiles{
+		style:  newStatic("style.css", "text/css; charset=utf-8", Style()),
+		script: newStatic("script.js", "text/javascript; charset=utf-8", scriptText),
+		icon:   newStatic("icon.svg", "image/svg+xml", iconText),
+	}
+	f.byPath = map[string]*static{f.style.path: f.style, f.script.path: f.script, f.icon.path: f.icon}
+	return f
+})
 
 // Style returns the style sheet, for documents without a server such as reports of jobs.
 func Style() string { return styleText + graph.CSS + listsText }
@@ -46,7 +57,7 @@ func newStatic(name, contentType, text string) *static {
 }
 
 func serveStatic(w http.ResponseWriter, r *http.Request) {
-	f := statics[r.URL.Path]
+	f := statics().byPath[r.URL.Path]
 	if f == nil {
 		http.Error(w, "not found", http.StatusNotFound)
 		return

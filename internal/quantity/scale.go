@@ -4,6 +4,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -30,7 +31,7 @@ type unit struct {
 const day = 86400
 
 // units are the units that values may have. Others are plain.
-var units = func() map[string]unit {
+var units = sync.OnceValue(func() map[string]unit {
 	m := map[string]unit{
 		"": {bare, 1, ""}, "count": {plain, 1, ""}, "0 to 1": {fixed, 1, ""}, "text": {fixed, 1, ""},
 		"%": {fixed, 1, "%"}, "1/s": {plain, 1, "/s"}, "/s": {plain, 1, "/s"},
@@ -50,13 +51,13 @@ var units = func() map[string]unit {
 		m[p.si+"Hz"] = unit{decimal, math.Pow(1000, float64(i)), "Hz"}
 	}
 	return m
-}()
+})
 
 // prefixes are the prefixes of units, of powers of 1000 and of 1024.
 var prefixes = [...]struct{ si, binary string }{{"", ""}, {"k", "Ki"}, {"M", "Mi"}, {"G", "Gi"}, {"T", "Ti"}, {"P", "Pi"}, {"E", "Ei"}}
 
 func unitOf(name string) unit {
-	u, ok := units[name]
+	u, ok := units()[name]
 	if !ok {
 		u = unit{plain, 1, name}
 	}

@@ -20,17 +20,20 @@ type suffix struct {
 }
 
 // accessLog are the parameters of package accesslog.
-var accessLog = map[string]entry{
-	"client_count": {"count", "distinct clients in the window"},
-	"bytes_sent":   {"bytes", "bytes sent in the window"},
-	"bytes_sent_R": {"bytes/s", "bytes sent per second of the window"},
-	"requests":     {"count", "requests in the window"},
-	"requests_R":   {"1/s", "requests per second of the window"},
-	"unmatched":    {"count", "lines of the window that belong to no stream"},
-	"late":         {"count", "lines that were older than the window"},
-	"bad_lines":    {"count", "lines that could not be read"},
-	"windows_lost": {"count", "windows without an input, or that were never reported"},
-	"truncated":    {"count", "truncations of the file: some lines may be lost"},
+var accessLog = []struct {
+	name string
+	entry
+}{
+	{"client_count", entry{"count", "distinct clients in the window"}},
+	{"bytes_sent", entry{"bytes", "bytes sent in the window"}},
+	{"bytes_sent_R", entry{"bytes/s", "bytes sent per second of the window"}},
+	{"requests", entry{"count", "requests in the window"}},
+	{"requests_R", entry{"1/s", "requests per second of the window"}},
+	{"unmatched", entry{"count", "lines of the window that belong to no stream"}},
+	{"late", entry{"count", "lines that were older than the window"}},
+	{"bad_lines", entry{"count", "lines that could not be read"}},
+	{"windows_lost", entry{"count", "windows without an input, or that were never reported"}},
+	{"truncated", entry{"count", "truncations of the file: some lines may be lost"}},
 }
 
 // tables are all parameters by name, and those of which only the end of the name is known.
@@ -61,8 +64,8 @@ var all = sync.OnceValue(func() *tables {
 	for _, m := range httpstats.Metrics() {
 		add(httpstats.DefaultPrefix+m.Name, entry{m.Unit, m.Meaning})
 	}
-	for name, e := range accessLog {
-		add(name, e)
+	for _, p := range accessLog {
+		add(p.name, p.entry)
 	}
 	t.addMetrics(add)
 	return t
