@@ -1,86 +1,107 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
-	"os/signal"
-	"runtime"
+	"net/netip"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/apmon-go/apmon/apmon"
-	"github.com/apmon-go/apmon/apmon/receiver"
-	"github.com/apmon-go/apmon/cmd/internal/command"
+	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/farm"
 	"github.com/apmon-go/apmon/conf"
-	"github.com/apmon-go/apmon/procinfo"
 )
 
-// demoReports is the default of --count with --demo.
-const demoReports = 5
+const (
+	// demoListen and demoHTTP are the addresses of a demonstration: free ports of loopback.
+	demoListen, demoHTTP = "127.0.0.1:0", "127.0.0.1:0"
+	// demoCluster is the cluster of this host.
+	demoCluster  = "Demo_Nodes"
+	demoInterval = time.Second
+	demoSeed     = 2004
+)
 
-// demo sends parameters of this host once a second with the real client to a receiver
-// on loopback, and prints them as they arrive.
-func demo(ctx context.Context, o listenOptions, stdout, stderr io.Writer) error {
+// demo receives what it sends itself: reports of this host, and those of a simulated farm. It
+// shows them on a page, and in the terminal or, without another output, as text.
+func demo(ctx context.Context, o listenOptions, stdin io.Reader, stdout, stderr io.Writer) error {
 	s, err := o.load()
 	if err != nil {
 		return err
 	}
-	r, err := receiver.Listen("127.0.0.1:0", receiver.Options{})
-	if err != nil {
-		return command.Errorf(command.Unavailable, "cannot listen on loopback: %w", err)
-	}
-	defer r.Close()
-	addr := r.Addr()
-	client, err := apmon.New(conf.Config{Destinations: []conf.Destination{{Host: addr.Addr().String(), Port: addr.Port()}}})
-	if err != nil {
-		return err
-	}
-	defer client.Close()
-	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if o.count == 0 && o.limit == 0 {
-		o.count = demoReports
-	}
-	fmt.Fprintf(stderr, "listening on %v; parameters of this host are sent there every second\n", addr)
-
-	ctx, cancel := context.WithCancel(ctx)
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		host := procinfo.NewHost(procinfo.DefaultFS(os.Getenv))
-		defer host.Close()
-		var params []apmon.Param
-		tick := time.NewTicker(time.Second)
-		defer tick.Stop()
-		for {
-			params = hostParams(host, params[:0])
-			if err := client.Send("Demo_Nodes", procinfo.Hostname(), params...); err != nil {
-				fmt.Fprintln(stderr, err)
-			}
-			select {
-			case <-tick.C:
-			case <-ctx.Done():
-				return
-			}
+	_, noTerminal := openTerminal(stdin, stdout)
+	view := noTerminal == nil && s.Format == ""
+	load := o.load
+	o.load = func() (settings, error) {
+		s, err := load()
+		s.Listen, s.HTTP.Listen = demoListen, cmp.Or(s.HTTP.Listen, demoHTTP)
+		if !view && s.Format == "" && len(s.outputs(nil)) == 0 {
+			s.Format = "text"
 		}
-	})
-	br := newBridge(stdout, command.NewLogger(stderr, "apmon-recv", slog.LevelInfo, false))
-	if err = br.apply(ctx, s); err == nil {
-		err = receive(ctx, r, o, br, stderr)
+		return s, err
 	}
-	cancel()
-	wg.Wait()
-	return err
+	o.demo = true
+	if view {
+		return topHere(ctx, o, stdin, stdout, stderr)
+	}
+	return listen(ctx, o, stdout, stderr)
 }
 
-// hostParams adds the parameters that the kernel provides, or those of the Go runtime
-// on systems that procinfo does not support.
-func hostParams(h *procinfo.Host, params []apmon.Param) []apmon.Param {
-	if err := h.Sample(nil); err == nil || runtime.GOOS == "linux" {
-		return h.System.Append(params, nil) // parameters that could not be read are left out
+// demoSenders sends reports to a receiver until the returned function is called: those of this
+// host as apmon-bg does, and those of a simulated farm with a client for each of its nodes.
+func demoSenders(ctx context.Context, to netip.AddrPort, log *slog.Logger) (stop func(), err error) {
+	var clients []*apmon.Client
+	closeAll := func() {
+		for _, c := range clients {
+			c.Close()
+		}
 	}
-	return append(params, apmon.Int("no_CPUs", runtime.NumCPU()), apmon.String("platform", runtime.GOOS+"/"+runtime.GOARCH))
+	cfg := conf.Config{Destinations: []conf.Destination{{Host: to.Addr().String(), Port: to.Port()}}}
+	cfg.SysInterval = demoInterval
+	for i := range 1 + farm.Nodes {
+		c, err := apmon.New(cfg, apmon.Options{HostCluster: demoCluster, WithoutHost: i > 0}, apmon.WithLogger(log))
+		if err != nil {
+			closeAll()
+			return nil, err
+		}
+		clients = append(clients, c)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	var sending sync.WaitGroup
+	stop = func() {
+		cancel()
+		sending.Wait()
+		closeAll()
+	}
+	if err := clients[0].Monitor(ctx); err != nil {
+		stop()
+		return nil, err
+	}
+	sending.Go(func() {
+		farm.New(demoSeed).Run(ctx, func(node int, m apmon.Message) {
+			if err := clients[1+node].SendMessage(ctx, m); err != nil && ctx.Err() == nil {
+				log.Warn("demo: a message was not sent", slog.String("error", err.Error()))
+			}
+		})
+	})
+	return stop, nil
+}
+
+// demoBegins says what is shown, and where.
+func demoBegins(w io.Writer, page string) {
+	fmt.Fprintf(w, "Demo: this host (%s) and a simulated farm (Sim_*), until Ctrl-C.\nPage: %s\n", demoCluster, page)
+}
+
+// demoEnds sums up what was received.
+func demoEnds(w io.Writer, s *summary, web *web, ran time.Duration) {
+	lost := "none lost"
+	if s.stats.Lost > 0 {
+		lost = fmt.Sprint(s.stats.Lost, " lost")
+	}
+	kept := web.windows.Stats()
+	fmt.Fprintf(w, "%d datagrams of %d senders in %v, %s: %d values of %d nodes.\n",
+		s.stats.Received, len(s.senders), ran.Round(time.Second), lost, kept.Points, kept.Nodes)
+	fmt.Fprintln(w, "Next: apmon-recv --listen :8884 --http 8080, and apmon-bg -d HOST on each host")
 }

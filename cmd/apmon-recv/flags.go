@@ -63,7 +63,7 @@ func (f *flagSettings) flags() []cli.Flag {
 		&cli.StringFlag{Name: "password-file", Usage: "refuse datagrams without the password in `FILE`"},
 		&cli.StringFlag{Name: "access", Usage: "accept and refuse by the rules in `FILE`, which has the form of the MonALISA service's"},
 		&cli.IntFlag{Name: "flood-limit", DefaultText: "none", Usage: "refuse what is above `N` datagrams per second from one address, as the MonALISA service does"},
-		&cli.BoolFlag{Name: "demo", DisableDefaultText: true, Usage: "show how it works: send parameters of this host to a receiver on loopback, once a second"},
+		&cli.BoolFlag{Name: "demo", DisableDefaultText: true, Usage: "show how it works: a receiver on loopback, reports of this host every second, and a simulated farm"},
 	), command.Group("Filters",
 		patterns("cluster", "clusters", &f.filter.cluster),
 		patterns("node", "nodes", &f.filter.node),

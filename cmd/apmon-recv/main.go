@@ -123,7 +123,7 @@ func newApp(stdin io.Reader, stdout, stderr io.Writer) *command.App {
 						return command.Errorf(command.Usage, "--demo listens on loopback without a password and cannot be used with --%s", name)
 					}
 				}
-				return demo(c.Context, o, stdout, stderr)
+				return demo(c.Context, o, stdin, stdout, stderr)
 			}
 			return listen(c.Context, o, stdout, stderr)
 		},

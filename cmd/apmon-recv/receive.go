@@ -26,11 +26,12 @@ type listenOptions struct {
 	count     int           // 0 for no limit
 	limit     time.Duration // 0 for no limit
 	instances bool          // the summary lists instances
+	demo      bool          // send to the receiver too, see demo
 	// load returns the settings of flags and configuration file, also on SIGHUP.
 	load func() (settings, error)
 	// view, if not nil, shows the values while datagrams are received. Its end ends the command,
 	// and what is logged goes to notes meanwhile.
-	view  func(context.Context, *dashboard.Dashboard) error
+	view  func(context.Context, *web) error
 	notes io.Writer
 	// frame, if not nil, is called at the end.
 	frame func(*dashboard.Dashboard) error
@@ -84,11 +85,16 @@ func listen(ctx context.Context, o listenOptions, stdout, stderr io.Writer) erro
 	if err := br.apply(ctx, s); err != nil {
 		return err
 	}
-	if r != nil {
-		fmt.Fprintf(messages, "listening on %v\n", r.Addr())
+	if o.demo {
+		messages = stderr // the address stays there after the view
 	}
-	if br.web != nil && br.web.server != nil {
-		fmt.Fprintf(messages, "page at http://%v/, metrics at http://%[1]v/metrics\n", br.web.server.Addr())
+	announce(messages, o, r, br.web)
+	if o.demo {
+		stop, err := demoSenders(ctx, r.Addr(), br.log)
+		if err != nil {
+			return err
+		}
+		defer stop()
 	}
 	load := o.load
 	if o.view != nil {
@@ -96,6 +102,20 @@ func listen(ctx context.Context, o listenOptions, stdout, stderr io.Writer) erro
 	}
 	defer br.onSignals(ctx, r, load)()
 	return receive(ctx, r, o, br, stderr)
+}
+
+// announce says where the program listens. The receiver and the web may be nil.
+func announce(w io.Writer, o listenOptions, r *receiver.Receiver, web *web) {
+	if o.demo {
+		demoBegins(w, web.server.URL())
+		return
+	}
+	if r != nil {
+		fmt.Fprintf(w, "listening on %v\n", r.Addr())
+	}
+	if web != nil && web.server != nil {
+		fmt.Fprintf(w, "page at http://%v/, metrics at http://%[1]v/metrics\n", web.server.Addr())
+	}
 }
 
 // receiverOptions returns the options of the receiver. It reads the files of the password and
@@ -157,7 +177,7 @@ func readPassword(name string) (*string, error) {
 // not 0), o.limit is over (if not 0), or something fails for good. Then it lets the outputs
 // end and writes the summary. Without a receiver, which is nil then, it consumes streams.
 func receive(ctx context.Context, r *receiver.Receiver, o listenOptions, br *bridge, stderr io.Writer) error {
-	serving := ctx
+	start, serving := time.Now(), ctx
 	if o.limit > 0 {
 		var cancel context.CancelFunc
 		serving, cancel = context.WithTimeout(ctx, o.limit)
@@ -176,7 +196,7 @@ func receive(ctx context.Context, r *receiver.Receiver, o listenOptions, br *bri
 		})
 	}
 	if o.view != nil {
-		others.Go(func() { fail(o.view(serving, br.web.dashboard)) })
+		others.Go(func() { fail(o.view(serving, br.web)) })
 	}
 	waitConsumers, err := br.consume(serving, func(ctx context.Context, p *receiver.Packet) bool {
 		done, ok := counter.take(p)
@@ -215,7 +235,10 @@ func receive(ctx context.Context, r *receiver.Receiver, o listenOptions, br *bri
 		}
 	}
 	outputs, failure := br.close()
-	if r != nil {
+	switch {
+	case o.demo:
+		demoEnds(stderr, counter.summary(), br.web, time.Since(start))
+	case r != nil:
 		counter.summary().write(stderr, o.instances)
 	}
 	br.writeConsumers(stderr)

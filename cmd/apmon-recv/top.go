@@ -127,8 +127,12 @@ func topHere(ctx context.Context, o listenOptions, stdin io.Reader, stdout, stde
 		return command.Errorf(command.Usage, "%w", err)
 	}
 	o.notes = &t.notes
-	o.view = func(ctx context.Context, d *dashboard.Dashboard) error {
-		return t.show(ctx, top.Local{Dashboard: d}, "apmon-recv")
+	o.view = func(ctx context.Context, w *web) error {
+		name := "apmon-recv"
+		if w.server != nil {
+			name = w.server.URL()
+		}
+		return t.show(ctx, top.Local{Dashboard: w.dashboard}, name)
 	}
 	err = listen(ctx, o, stdout, stderr)
 	t.notes.Dump(stderr)
