@@ -1,51 +1,32 @@
 package main
 
 import (
-	"fmt"
-	"os"
-	"path/filepath"
-	"strings"
 	"testing"
 
 	"github.com/apmon-go/apmon/apmon/apmontest"
+	"github.com/apmon-go/apmon/internal/testkit"
 )
 
-// listening returns the number of TCP sockets on which a process listens.
-func listening(t *testing.T, pid int) (n int) {
-	t.Helper()
-	own := map[string]bool{}
-	links, err := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", pid))
-	must(t, err)
-	for _, l := range links {
-		if to, err := os.Readlink(l); err == nil && strings.HasPrefix(to, "socket:[") {
-			own[strings.Trim(to, "socket:[]")] = true
-		}
-	}
-	for _, file := range []string{"tcp", "tcp6"} {
-		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/net/%s", pid, file))
-		must(t, err)
-		for line := range strings.Lines(string(b)) {
-			f := strings.Fields(line)
-			if len(f) > 9 && f[3] == "0A" && own[f[9]] {
-				n++
-			}
-		}
-	}
-	return n
-}
-
-// Nothing listens unless --http is given.
+// Nothing listens unless --http is given, and then on loopback.
 func TestNoPageWithoutFlag(t *testing.T) {
 	t.Parallel()
 	recv := apmontest.New(t)
+	listening := func(p *running) (all []testkit.Socket) {
+		for _, s := range testkit.Sockets(t, p.Process.Pid) {
+			if s.Listening {
+				all = append(all, s)
+			}
+		}
+		return all
+	}
 	p := start(t, nil, "-d", recv.Addr(), "--interval", "1")
 	recv.WaitFor(reports(2, "", "load1"))
-	if n := listening(t, p.Process.Pid); n != 0 {
-		t.Errorf("%d sockets listen", n)
+	if all := listening(p); len(all) != 0 {
+		t.Errorf("without --http: %v", all)
 	}
 	q := start(t, nil, "-d", recv.Addr(), "--http", "0")
 	q.pageAt()
-	if n := listening(t, q.Process.Pid); n != 1 {
-		t.Errorf("%d sockets listen with --http", n)
+	if all := listening(q); len(all) != 1 || !all[0].Local.Addr().IsLoopback() {
+		t.Errorf("with --http: %v", all)
 	}
 }
