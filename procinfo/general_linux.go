@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/apmon-go/apmon/internal/kernel"
+	"github.com/apmon-go/apmon/internal/process"
 )
 
 // General reads the values that seldom change. Its error is as that of Sample.
@@ -37,11 +38,12 @@ func (h *Host) General() (*General, error) {
 	return g, h.errs.Take()
 }
 
-// content returns the content of a file that is read too seldom to keep it open.
+// content returns the content of a file that is read too seldom to keep it open. The next
+// read overwrites it.
 func (h *Host) content(name string) []byte {
-	b, err := os.ReadFile(name)
-	h.fail(err)
-	return b
+	f := process.File{Path: name}
+	defer f.Close()
+	return h.read(&f)
 }
 
 // line returns the content of a file that holds one line, or one zero-terminated string.
@@ -173,7 +175,7 @@ func (h *Host) limits(g *General) {
 		}
 	}
 	least(&g.CPUsAllowed, KnownIf(kernel.ParseCPUList(kernel.ParseStatus(h.content(h.fs.ProcPath("self/status"))).CPUsAllowed).Float()))
-	cgroups := h.content(h.fs.ProcPath("self/cgroup"))
+	cgroups := bytes.Clone(h.content(h.fs.ProcPath("self/cgroup")))
 	// Limits of version 1 that are as large as this mean no limit.
 	const unlimited = 1 << 60
 	for _, m := range kernel.CgroupMounts(kernel.ParseMountinfo(h.content(h.fs.ProcPath("self/mountinfo")))) {
