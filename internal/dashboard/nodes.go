@@ -110,7 +110,7 @@ func (d *Dashboard) nodesPage(v *view, q *query) (page.Page, error) {
 	data.Pages = pagesOf(offset, len(rows), len(some), func(o string) string { return at(state, by, o) })
 	data.Filter = filterForm{Action: nodesPath, Query: pattern, Hint: "nodes, * and ?", Hidden: []field{{"cluster", ref}, {"state", state}, {"sort", by}}}
 	if c := v.byName[cluster]; c != nil && lead != "" && offset == 0 {
-		data.Panel = d.clusterPanel(v, c, nodes, lead, v.at.Add(-time.Hour), v.at)
+		data.Panel = d.clusterPanel(v, c, nodes, lead, span{v.at.Add(-time.Hour), v.at, "1 h"})
 		if c.Jobs > 0 {
 			data.JobsTable = link(jobsPath, "cluster", ref)
 		}

@@ -98,7 +98,7 @@ func (d *Dashboard) overviewPage(v *view, q *query) (page.Page, error) {
 		nodes := v.of(main.Name)
 		lead, columns := d.lead(v, nodes)
 		if lead != "" {
-			p.Panel = d.clusterPanel(v, main, nodes, lead, v.at.Add(-time.Hour), v.at)
+			p.Panel = d.clusterPanel(v, main, nodes, lead, span{v.at.Add(-time.Hour), v.at, "1 h"})
 		}
 		p.NodesOf = *main
 		p.Nodes = d.table(v, slice(d.ranked(v, nodes, lead), 0, overviewNodes), lead, columns)
@@ -185,7 +185,7 @@ func (d *Dashboard) card(v *view, c *Cluster) card {
 		k.Counts = append(k.Counts, choice{Text: plural(float64(c.Lossy), "lossy sender")[len(fmt.Sprint(c.Lossy))+1:], Link: link(sendersPath, "show", "lossy"), Count: c.Lossy})
 	}
 	if lead != "" {
-		a := d.aggregate(spread(nodes, aggregated), lead, v.at.Add(-time.Hour), v.at, bands)
+		a, _ := d.sinceFirst(spread(nodes, aggregated), lead, v.at.Add(-time.Hour), v.at, bands)
 		unit, _ := d.units(lead)
 		k.LeadLink = paramLink(c.Name, lead)
 		k.Foot = quantity.String(a.last, unit)
@@ -198,9 +198,14 @@ func (d *Dashboard) card(v *view, c *Cluster) card {
 }
 
 // clusterPanel returns the graph of a parameter of all nodes of a cluster.
-func (d *Dashboard) clusterPanel(v *view, c *Cluster, nodes []Node, param string, from, to time.Time) *clusterPanel {
+func (d *Dashboard) clusterPanel(v *view, c *Cluster, nodes []Node, param string, s span) *clusterPanel {
 	some := spread(nodes, aggregated)
-	a := d.aggregate(some, param, from, to, bands)
+	var a aggregate
+	if s.name == "" {
+		a = d.aggregate(some, param, s.from, s.to, bands)
+	} else {
+		a, s.from = d.sinceFirst(some, param, s.from, s.to, bands)
+	}
 	unit, _ := d.units(param)
 	p := &clusterPanel{Cluster: c.Name, Param: param, Link: paramLink(c.Name, param), Mean: quantOf(a.last, unit)}
 	switch {
@@ -212,7 +217,7 @@ func (d *Dashboard) clusterPanel(v *view, c *Cluster, nodes []Node, param string
 		p.Text = fmt.Sprintf("mean of %d nodes", a.nodes)
 	}
 	label := fmt.Sprintf("%s of %s of %s", shown(param), plural(float64(a.nodes), "node"), shown(c.Name))
-	p.Graph = a.panel(label, unit, from, to)
+	p.Graph = a.panel(label, unit, s.from, s.to)
 	return p
 }
 

@@ -132,7 +132,7 @@ func (d *Dashboard) paramOfAll(v *view, data *paramData, clusterRef, param strin
 	}
 	data.Cluster, data.Param = cluster, param
 	data.Unit, data.Meaning = d.units(param)
-	data.Panel = d.clusterPanel(v, v.byName[cluster], v.of(cluster), param, s.from, s.to)
+	data.Panel = d.clusterPanel(v, v.byName[cluster], v.of(cluster), param, s)
 	data.Panel.Ranges = data.Ranges
 	t := d.table(v, nodes[:min(len(nodes), pageSize)], param, nil)
 	for i := range t.Rows {
@@ -145,6 +145,7 @@ func (d *Dashboard) paramOfAll(v *view, data *paramData, clusterRef, param strin
 // paramOfSome shows the values of a parameter of some nodes over one another.
 func (d *Dashboard) paramOfSome(v *view, data *paramData, clusterRef, param string, refs []string, s span) error {
 	var lines []graph.Series
+	first := s.to
 	for i, ref := range refs {
 		series, points, err := d.points(v, clusterRef, ref, param, s.from, s.to)
 		if err != nil {
@@ -166,9 +167,16 @@ func (d *Dashboard) paramOfSome(v *view, data *paramData, clusterRef, param stri
 		}
 		row.fill(v, series, points)
 		data.Stats = append(data.Stats, row)
-		lines = append(lines, graph.Series{Label: shown(series.Node), Points: graphPoints(points)})
+		line := graph.Series{Label: shown(series.Node), Points: graphPoints(points)}
+		if len(line.Points) > 0 && line.Points[0].Time.Before(first) {
+			first = line.Points[0].Time
+		}
+		lines = append(lines, line)
 	}
 	if len(lines) > 0 {
+		if s.name != "" {
+			s.from = firstShown(first, s.from, s.to)
+		}
 		o := graph.Options{Label: fmt.Sprintf("%s of %s", shown(data.Param), plural(float64(len(lines)), "node")), Unit: data.Unit, From: s.from, To: s.to}
 		data.Graph = graph.Line(o, lines...) + graph.Table(o, lines...)
 	}

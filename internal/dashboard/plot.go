@@ -140,6 +140,32 @@ func (d *Dashboard) aggregate(nodes []Node, param string, from, to time.Time, pa
 	return a
 }
 
+// sinceFirst is aggregate from the first value on, if that is late in the time. It returns the
+// time from which on it is, at least minZoom before the end.
+func (d *Dashboard) sinceFirst(nodes []Node, param string, from, to time.Time, parts int) (aggregate, time.Time) {
+	a := d.aggregate(nodes, param, from, to, parts)
+	if len(a.points) == 0 {
+		return a, from
+	}
+	if start := firstShown(a.points[0].Time, from, to); start.After(from) {
+		return d.aggregate(nodes, param, start, to, parts), start
+	}
+	return a, from
+}
+
+// minZoom is the least time that a graph shows of values that began lately.
+const minZoom = time.Minute
+
+// firstShown returns the time at which a graph from one time to another begins whose first value
+// is at first.
+func firstShown(first, from, to time.Time) time.Time {
+	whole := to.Sub(from)
+	if whole <= minZoom || first.Sub(from) < whole/4 {
+		return from
+	}
+	return to.Add(-max(to.Sub(first)*9/8, minZoom))
+}
+
 // inParts sets the mean of the points in each part of the time axis: NaN where there is none,
 // unless one is not longer than keep before. It returns the last value.
 func inParts(value []float64, points []history.Point, from time.Time, width, keep time.Duration) (last float64, ok bool) {
