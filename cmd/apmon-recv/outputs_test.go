@@ -17,8 +17,8 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 
 	"github.com/apmon-go/apmon/apmon/receiver"
-	"github.com/apmon-go/apmon/internal/history"
 	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/relay"
+	"github.com/apmon-go/apmon/internal/history"
 	"github.com/apmon-go/apmon/internal/testkit"
 	"github.com/apmon-go/apmon/xdr"
 )
