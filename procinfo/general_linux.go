@@ -95,6 +95,11 @@ func (h *Host) generalCPU(g *General) {
 	if !cores.OK {
 		cores = h.topology(dirs)
 	}
+	sockets := i.Sockets
+	if !sockets.OK {
+		sockets = h.packages(dirs)
+	}
+	c.Sockets = KnownIf(sockets.Float())
 	if cores.N <= online.N || !online.OK {
 		c.Cores = KnownIf(cores.Float())
 	}
@@ -147,6 +152,17 @@ func (h *Host) topology(dirs []string) kernel.Count {
 	return kernel.Count{N: uint64(len(cores)), OK: len(cores) > 0}
 }
 
+// packages counts the physical packages of the CPUs that are online.
+func (h *Host) packages(dirs []string) kernel.Count {
+	ids := map[uint64]bool{}
+	for _, dir := range dirs {
+		if id := kernel.ParseUint([]byte(h.line(dir + "/topology/physical_package_id"))); id.OK { // -1 if it is unknown
+			ids[id.N] = true
+		}
+	}
+	return kernel.Count{N: uint64(len(ids)), OK: len(ids) > 0}
+}
+
 // cpufreq returns the mean clock rate of the CPUs from cpufreq, in MHz.
 func (h *Host) cpufreq(dirs []string) Value {
 	sum, n := 0., 0
@@ -195,7 +211,7 @@ func (h *Host) limits(g *General) {
 					least(&g.MemLimit, KnownIf(c.Float()).Scaled(1./(1<<20)))
 				}
 				quota, period, _ := strings.Cut(h.line(dir+"/cpu.max"), " ")
-				least(&g.CPUsAllowed, cpuQuota(quota, period))
+				least(&g.CPUQuota, cpuQuota(quota, period))
 				least(&g.CPUsAllowed, KnownIf(kernel.ParseCPUList(h.content(dir+"/cpuset.cpus.effective")).Float()))
 			})
 			continue
@@ -206,13 +222,14 @@ func (h *Host) limits(g *General) {
 			}
 		})
 		each("cpu", func(dir string) {
-			least(&g.CPUsAllowed, cpuQuota(h.line(dir+"/cpu.cfs_quota_us"), h.line(dir+"/cpu.cfs_period_us")))
+			least(&g.CPUQuota, cpuQuota(h.line(dir+"/cpu.cfs_quota_us"), h.line(dir+"/cpu.cfs_period_us")))
 		})
 		each("cpuset", func(dir string) {
 			least(&g.CPUsAllowed, KnownIf(kernel.ParseCPUList(h.content(dir+"/cpuset.effective_cpus")).Float()))
 			least(&g.CPUsAllowed, KnownIf(kernel.ParseCPUList(h.content(dir+"/cpuset.cpus")).Float()))
 		})
 	}
+	least(&g.CPUsAllowed, g.CPUQuota)
 }
 
 // cpuQuota returns a quota as a number of CPUs, unknown for "max" and "-1".

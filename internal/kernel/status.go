@@ -6,7 +6,7 @@ import "bytes"
 type Status struct {
 	Tgid                    Count  // id of the process
 	NSPID                   []byte // ids in each pid namespace, from that of the proc file system inwards
-	RSS, PeakRSS            Count  // KiB, of the process; a zombie has none
+	RSS, PeakRSS, Swap      Count  // KiB, of the process; a zombie has none
 	SigIgn                  Count  // bit mask of the ignored signals: bit 0 is signal 1
 	CPUsAllowed             []byte // CPUs it may run on: see ParseCPUList
 	Voluntary, Nonvoluntary Count  // context switches of this thread alone
@@ -41,6 +41,8 @@ func ParseStatus(b []byte) (p Status) {
 			p.NSPID = bytes.TrimSpace(value)
 		case "VmHWM:":
 			p.PeakRSS, _ = NextUint(value)
+		case "VmSwap:":
+			p.Swap, _ = NextUint(value)
 		case "VmRSS:":
 			p.RSS, _ = NextUint(value)
 		case "SigIgn:":

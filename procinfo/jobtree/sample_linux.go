@@ -118,20 +118,21 @@ type sums struct {
 	counters                     counters
 	threads, files               uint64
 	vsize                        uint64 // bytes
-	rss                          uint64 // KiB
+	rss, swap                    uint64 // KiB
 	ioKnown, csKnown, filesKnown bool
+	swapKnown                    bool
 }
 
 // sum fills in the values that are summed over the processes.
 func (j *Job) sum(to *procinfo.JobSample, d details) {
 	all := j.add(d)
-	to.LowerBound = j.correct(&all.counters)
+	to.LowerBound, to.CPUSource = j.correct(&all.counters)
 	j.fillCounters(to, &all)
 	j.fillCurrent(to, &all)
 	j.cgroup.fill(to)
 	if to.Ended {
 		// No process is left that could have any: a zero would look like a measurement.
-		for _, v := range []*procinfo.Value{&to.VirtualMem, &to.RSS, &to.MemUsage, &to.OpenFiles, &to.Processes, &to.Threads,
+		for _, v := range []*procinfo.Value{&to.VirtualMem, &to.RSS, &to.Swap, &to.MemUsage, &to.OpenFiles, &to.Processes, &to.Threads,
 			&to.CgroupMem, &to.CgroupMemAnon, &to.CgroupProcs} {
 			*v = procinfo.Value{}
 		}
@@ -149,7 +150,7 @@ func (j *Job) add(d details) (all sums) {
 		total := s.reaper.total()
 		all.counters.add(&total)
 	}
-	all.ioKnown, all.csKnown, all.filesKnown = d.io, d.switches, d.files
+	all.ioKnown, all.csKnown, all.filesKnown, all.swapKnown = d.io, d.switches, d.files, true
 	for _, p := range j.members {
 		total := p.total()
 		if p.fading { // its I/O may be in its parent's already
@@ -159,6 +160,8 @@ func (j *Job) add(d details) (all sums) {
 		all.threads += p.threads
 		all.vsize += p.vsize
 		all.rss += p.rss
+		all.swap += p.swap
+		all.swapKnown = all.swapKnown && !p.noSwap
 		all.files += p.files
 		all.ioKnown = all.ioKnown && p.ioKnown
 		all.csKnown = all.csKnown && p.csKnown
@@ -169,12 +172,20 @@ func (j *Job) add(d details) (all sums) {
 	return all
 }
 
+// The sources of the CPU time.
+const (
+	cpuOfProcesses = "process CPU clocks, and the kernel's sums over ended children"
+	cpuOfCgroup    = "the job's own cgroup"
+	cpuOfCounter   = "an inherited perf counter"
+)
+
 // correct replaces sums over the processes by better sources, and keeps counters from
-// decreasing. It reports whether the CPU time is only a lower bound.
-func (j *Job) correct(all *counters) (lowerBound bool) {
+// decreasing. It reports whether the CPU time is only a lower bound, and its source.
+func (j *Job) correct(all *counters) (lowerBound bool, source string) {
+	source = cpuOfProcesses
 	exact, lost := false, j.unheired || j.unwaited || j.ignored || j.strayed
 	if c := &j.cgroup; c.cpu.OK {
-		exact = !j.strayed
+		exact, source = !j.strayed, cpuOfCgroup
 		all[cntCPU] = max(all[cntCPU], int64(c.cpu.N)-c.cpuBaseline)
 		if c.system.OK {
 			all[cntSystem] = max(all[cntSystem], int64(c.system.N)-c.systemBaseline)
@@ -186,6 +197,9 @@ func (j *Job) correct(all *counters) (lowerBound bool) {
 			// It may be off by a few percent, and includes stolen time. So it is used
 			// only if the sum is known to be incomplete, or is far below it.
 			if lost || int64(cpu) > all[cntCPU]+all[cntCPU]/4+int64(100*time.Millisecond) {
+				if int64(cpu) > all[cntCPU] {
+					source = cpuOfCounter
+				}
 				all[cntCPU] = max(all[cntCPU], int64(cpu))
 			}
 		}
@@ -195,7 +209,7 @@ func (j *Job) correct(all *counters) (lowerBound bool) {
 	}
 	j.last = *all
 	j.user = max(j.user, all[cntCPU]-all[cntSystem])
-	return lost && !exact
+	return lost && !exact, source
 }
 
 // fillCounters fills in the counters and the CPU usage.
@@ -218,7 +232,7 @@ func (j *Job) fillCurrent(to *procinfo.JobSample, all *sums) {
 	to.Processes, to.Threads = procinfo.Known(float64(len(j.members))), procinfo.Known(float64(all.threads))
 	to.OpenFiles = procinfo.KnownIf(float64(all.files), all.filesKnown)
 	to.VirtualMem = procinfo.Known(float64(all.vsize) / 1024)
-	to.RSS = procinfo.Known(float64(all.rss))
+	to.RSS, to.Swap = procinfo.Known(float64(all.rss)), procinfo.KnownIf(float64(all.swap), all.swapKnown)
 	p := &j.peaks
 	to.MaxRSS, to.MaxVirtualMem = raise(&p.rss, to.RSS), raise(&p.virtualMem, to.VirtualMem)
 	to.MaxProcesses, to.MaxThreads, to.MaxOpenFiles = raise(&p.processes, to.Processes), raise(&p.threads, to.Threads), raise(&p.openFiles, to.OpenFiles)
