@@ -15,8 +15,8 @@ import (
 	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/nats"
 	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/record"
 	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/relay"
-	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/units"
 	"github.com/apmon-go/apmon/cmd/internal/command"
+	"github.com/apmon-go/apmon/cmd/internal/units"
 	"github.com/apmon-go/apmon/conf"
 	"github.com/apmon-go/apmon/internal/history"
 )

@@ -24,8 +24,8 @@ import (
 	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/prom"
 	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/record"
 	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/relay"
-	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/units"
 	"github.com/apmon-go/apmon/cmd/internal/command"
+	"github.com/apmon-go/apmon/cmd/internal/units"
 )
 
 // settings are what flags and the configuration file say. A key of the file has the name of

@@ -42,7 +42,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/units"
+	"github.com/apmon-go/apmon/cmd/internal/units"
 )
 
 // Defaults of the options.

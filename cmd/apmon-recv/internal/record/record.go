@@ -32,7 +32,7 @@ import (
 
 	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/lines"
 	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/output"
-	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/units"
+	"github.com/apmon-go/apmon/cmd/internal/units"
 )
 
 // DefaultSize is the default of Options.Size.
