@@ -94,36 +94,21 @@ func TestExecKilled(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	file, alive := filepath.Join(dir, "series.tsv"), filepath.Join(dir, "alive")
-	if err := syscall.Mkfifo(alive, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	p := start(t, nil, "exec", "--no-send", "--series", file, "--series-interval", "100ms", "--", "sh", "-c", "read go <"+alive+"; echo alive >"+alive)
-	testkit.Eventually(t, "lines of the series", func() bool { return lines(file) > 3 })
-	p.Process.Kill()
-	p.wait()
-	n := len(readTable(t, file)["time_s"])
-	if n < 3 {
-		t.Errorf("%d lines", n)
-	}
-	f, err := os.OpenFile(alive, os.O_RDWR, 0) // does not wait for a reader
+	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer f.Close()
-	fmt.Fprintln(f, "go")
-	f.SetReadDeadline(time.Now().Add(testkit.Patience))
-	testkit.Eventually(t, "the job", func() bool {
-		b := make([]byte, 6)
-		n, err := f.Read(b)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if string(b[:n]) == "go\n" { // our own line
-			fmt.Fprintln(f, "go")
-			return false
-		}
-		return string(b[:n]) == "alive\n"
-	})
+	defer r.Close()
+	defer w.Close()
+	p := startWith(t, r, nil, "exec", "--no-send", "--series", file, "--series-interval", "100ms", "--", "sh", "-c", "exec cat >"+alive+" 2>&1")
+	testkit.Eventually(t, "lines of the series", func() bool { return lines(file) > 3 })
+	p.Process.Kill()
+	p.wait()
+	if n := len(readTable(t, file)["time_s"]); n < 3 {
+		t.Errorf("%d lines", n)
+	}
+	fmt.Fprintln(w, "alive")
+	testkit.Eventually(t, "the job", func() bool { return lines(alive) == 1 })
 }
 
 // Readers of prmon's files find its columns and keys, and true figures.
@@ -135,7 +120,7 @@ func TestExecPrmonFiles(t *testing.T) {
 	}
 	dir := t.TempDir()
 	text, object, summary := filepath.Join(dir, "prmon.txt"), filepath.Join(dir, "prmon.json"), filepath.Join(dir, "summary")
-	p := wrapped(t, nil, "--no-send", "--prmon-txt", text, "--prmon-json", object, "--series-interval", "1s", "--summary", summary, "--", burnerPath, "orphans", "3", "400")
+	p := wrapped(t, nil, "--no-send", "--prmon-txt", text, "--prmon-json", object, "--orphan-wait", "60s", "--series-interval", "1s", "--summary", summary, "--", burnerPath, "orphans", "3", "400")
 	p.exits(0)
 	s := readSummary(t, summary)
 	c := readTable(t, text)
