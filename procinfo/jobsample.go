@@ -171,6 +171,7 @@ var jobRows = sync.OnceValue(func() []row[JobSample] {
 			return get(s)
 		}
 	}
+	const netDev, fdinfo = "/proc/PID/net/dev", "/proc/PID/fdinfo"
 	const stat, pidIO, status, smaps, workdir = "/proc/PID/stat", "/proc/PID/io", "/proc/PID/status", "/proc/PID/smaps_rollup", "statfs of the work directory"
 	rows := []row[S]{
 		same("up", "", "1 if a process of the service runs, else 0; of services only", "/proc/PID/cmdline, pid file", func(s *S) Value { return s.Up }),
@@ -203,6 +204,14 @@ var jobRows = sync.OnceValue(func() []row[JobSample] {
 		num("io", "write_bytes", "bytes", "written to storage", pidIO, func(s *S) Value { return s.WriteBytes }),
 		num("io", "rchar", "bytes", "read by system calls", pidIO, func(s *S) Value { return s.RChar }),
 		num("io", "wchar", "bytes", "written by system calls", pidIO, func(s *S) Value { return s.WChar }),
+		optIn(num("network", "rx_bytes", "bytes", "received in the job's network namespace since the first sample", netDev, func(s *S) Value { return s.NetRxBytes })),
+		optIn(num("network", "tx_bytes", "bytes", "sent in it", netDev, func(s *S) Value { return s.NetTxBytes })),
+		optIn(num("network", "rx_packets", "count", "packets received in it", netDev, func(s *S) Value { return s.NetRxPackets })),
+		optIn(num("network", "tx_packets", "count", "packets sent in it", netDev, func(s *S) Value { return s.NetTxPackets })),
+		optIn(num("network", "net_shared", "", "1 if others use it, too: then it is the traffic of the host or container; else 0", "/proc/PID/ns/net", func(s *S) Value { return s.NetShared })),
+		num("gpu", "gpu_time", "s", "busy time of all engines of GPUs; of jobs that use one", fdinfo, func(s *S) Value { return s.GPUTime }),
+		num("gpu", "gpu_mem", "KB", "resident memory of GPUs", fdinfo, func(s *S) Value { return s.GPUMem }),
+		num("gpu", "gpus", "count", "GPUs that the job has used", fdinfo, func(s *S) Value { return s.GPUs }),
 		same("workdir_size", "MB", "space that the files of the work directory occupy", "a walk through it", func(s *S) Value { return s.WorkDirMB }),
 		same("disk_total", "MB", "size of the work directory's file system", workdir, func(s *S) Value { return s.DiskTotal }),
 		same("disk_used", "MB", "used space of it", workdir, func(s *S) Value { return s.DiskUsed }),

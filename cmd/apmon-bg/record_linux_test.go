@@ -25,6 +25,9 @@ func TestExecShortestJob(t *testing.T) {
 	if rss := s.Levels.RSS.Max.V; rss < 100 || rss > 6000 {
 		t.Errorf("rss %v", s.Levels.RSS)
 	}
+	if n := s.Totals; n.NetShared != nil && !n.Rx.Total.OK {
+		t.Errorf("network %+v", n)
+	}
 	if !s.CPU.Total.OK || !s.Job.RunTime.OK || s.Hardware.Kernel == "" || !s.Hardware.CPUs.OK || !s.Hardware.Memory.OK || s.Job.End.Before(s.Job.Start.Time) {
 		t.Errorf("%+v", s)
 	}
@@ -84,6 +87,9 @@ func TestExecSeries(t *testing.T) {
 		}
 	}
 	s := readSummary(t, summary)
+	if n := s.Totals; !n.Rx.Total.OK || !n.TxPackets.Total.OK || n.NetShared == nil || !*n.NetShared {
+		t.Errorf("network %+v", n)
+	}
 	if c["rss_kb"][last] != "" || c["rchar_bytes"][last] == "" || c["pss_kb"][0] != "" || s.Levels.RSS.Last.V <= 0 || s.Levels.PSS.Max.OK {
 		t.Errorf("the last line has rss %q, rchar %q; pss %q; the summary %+v", c["rss_kb"][last], c["rchar_bytes"][last], c["pss_kb"][0], s.Levels)
 	}

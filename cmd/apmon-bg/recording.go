@@ -84,6 +84,9 @@ func (r *recording) read(cc *cli.Context) error {
 	if cc.Bool("pss") || r.prmonText != "" || r.prmonJSON != "" { // prmon has a column for it
 		r.switches["pss"], r.switches["swappss"] = true, true
 	}
+	if len(r.files()) > 0 {
+		r.switches["network"] = true
+	}
 	return nil
 }
 

@@ -24,6 +24,7 @@ func (j *Job) Sample(choose procinfo.Choice) (procinfo.JobSample, error) {
 		on, _ := choose(option)
 		return on
 	}
+	network := choose != nil && want("job_network")
 	pss := choose != nil && (want("job_pss") || want("job_swappss"))
 	if pss {
 		// Without the set's lock: reading may wait for a process that is stuck.
@@ -33,7 +34,7 @@ func (j *Job) Sample(choose procinfo.Choice) (procinfo.JobSample, error) {
 	if j.options.Service != nil {
 		j.lookBefore()
 	}
-	sample, err := j.sample(want)
+	sample, err := j.sample(want, network)
 	if err == errJobRemoved || err == errClosed {
 		return sample, err
 	}
@@ -44,7 +45,7 @@ func (j *Job) Sample(choose procinfo.Choice) (procinfo.JobSample, error) {
 }
 
 // sample takes a sample without the memory of smaps_rollup.
-func (j *Job) sample(want func(option string) bool) (procinfo.JobSample, error) {
+func (j *Job) sample(want func(option string) bool, network bool) (procinfo.JobSample, error) {
 	s := j.set
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -88,6 +89,12 @@ func (j *Job) sample(want func(option string) bool) (procinfo.JobSample, error) 
 	j.checkEnd(now) // in case there is no pidfd
 	d := details{want("job_context_switches"), want("job_io"), want("job_open_files")}
 	s.details(&j.tree, d)
+	if network {
+		j.net.sample(&s.forest, &j.tree)
+	}
+	if want("job_gpu") {
+		j.gpu.sample(&s.forest, &j.tree, now)
+	}
 	j.samples++
 	sample := procinfo.JobSample{At: now, Samples: procinfo.Known(float64(j.samples)), ProcessesTotal: procinfo.Known(float64(j.total))}
 	if j.options.NumCPUs > 0 {
@@ -110,6 +117,8 @@ func (j *Job) sample(want func(option string) bool) (procinfo.JobSample, error) 
 	}
 	sample.RunTime, j.over, sample.Ended = j.ran, over, over
 	j.sum(&sample, d)
+	j.net.fill(&sample)
+	j.gpu.fill(&sample)
 	return sample, j.errs.Take()
 }
 
