@@ -107,7 +107,10 @@ type JobSample struct {
 	DiskFree  Value `json:"disk_free_mb"`
 	DiskUsage Value `json:"disk_usage_percent"`
 
-	// The end of the root, one of the two. The process that reaps the root sets it.
+	// The end of the root, one of the two. The process that reaps the root sets it. Of a job
+	// with one root that another process started, it is known if this process may trace the
+	// root: it has the same user and group, or CAP_SYS_PTRACE. On Linux 6.15 and later it is
+	// also known if the parent of the root was faster.
 	ExitCode   Value `json:"exit_code"`
 	ExitSignal Value `json:"exit_signal"`
 

@@ -44,6 +44,7 @@ func FuzzParsers(f *testing.F) {
 		ParseNetTCP(b, &states)
 		ParsePIDState(b)
 		ParsePIDStat(b)
+		ParseExitStatus(b)
 		ParsePIDIO(b)
 		ParseStatus(b)
 		ParseSmapsRollup(b)

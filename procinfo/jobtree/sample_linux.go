@@ -119,6 +119,13 @@ func (j *Job) sample(want func(option string) bool, network bool) (procinfo.JobS
 	j.sum(&sample, d)
 	j.net.fill(&sample)
 	j.gpu.fill(&sample)
+	if e := j.exit; e != nil && !j.options.ChildOfThisProcess && j.options.Service == nil {
+		if e.Signaled() {
+			sample.ExitSignal = procinfo.Known(float64(e.Signal()))
+		} else {
+			sample.ExitCode = procinfo.Known(float64(e.ExitStatus()))
+		}
+	}
 	return sample, j.errs.Take()
 }
 

@@ -352,9 +352,10 @@ type tree struct {
 	start      time.Duration // since boot
 	startGiven bool
 	removed    bool
-	hasEnd     bool      // all roots have ended
-	end        time.Time // when that was noticed
-	ended      func()    // called once all roots have ended, if not nil; must not block
+	hasEnd     bool                // all roots have ended
+	end        time.Time           // when that was noticed
+	exit       *syscall.WaitStatus // of the only root, nil if it is unknown
+	ended      func()              // called once all roots have ended, if not nil; must not block
 
 	gone     counters // of members that vanished and that no member waited for
 	baseline counters // counters that do not belong to the job
