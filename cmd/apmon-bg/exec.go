@@ -188,6 +188,7 @@ func (r *runner) run(cc *cli.Context) error {
 		r.open(cc)
 		close(r.begun)
 	}
+	r.progress.end()
 	limit := endLimit(result, s.Ended)
 	written := r.end(cc, &s, result, limit.Add(-closing))
 	stop()

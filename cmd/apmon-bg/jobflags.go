@@ -45,6 +45,7 @@ func recordFlags() []cli.Flag {
 		&cli.StringFlag{Name: "prmon-txt", Usage: "write the samples to `FILE` as prmon 3 does; implies --pss"},
 		&cli.StringFlag{Name: "prmon-json", Usage: "write the summary so far to `FILE` as prmon 3 does, with each line; implies --pss"},
 		&cli.BoolFlag{Name: "pss", DisableDefaultText: true, Usage: "measure the proportional set size: shared memory is divided among the processes"},
+		&cli.BoolFlag{Name: "progress", DisableDefaultText: true, Usage: "show a live line on standard error if that is a terminal and standard output is not"},
 		&cli.Float64Flag{Name: "cpus", Usage: "the job may use `N` CPUs", DefaultText: "of the batch system"},
 		&cli.StringFlag{Name: "memory", Usage: "the job may use `SIZE` of memory, such as 4GiB", DefaultText: "of the batch system"},
 		&cli.StringFlag{Name: "time-limit", Usage: "the job may run for `TIME`, such as 12h", DefaultText: "of the batch system"},

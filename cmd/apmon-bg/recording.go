@@ -87,6 +87,9 @@ func (r *recording) read(cc *cli.Context) error {
 	if len(r.files()) > 0 {
 		r.switches["network"] = true
 	}
+	if cc.Bool("progress") {
+		r.progress = newProgress()
+	}
 	return nil
 }
 
@@ -187,8 +190,9 @@ func following(elapsed, interval time.Duration) time.Duration {
 	return (elapsed/interval + 1) * interval
 }
 
-// add writes a sample of the living job if a line is due.
+// add writes a sample of the living job if a line is due, and shows it.
 func (r *recording) add(s *procinfo.JobSample, record func() *jobrecord.Record) {
+	r.progress.show(s)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	elapsed := s.At.Sub(r.began)
