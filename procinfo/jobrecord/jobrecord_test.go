@@ -58,7 +58,7 @@ func TestRecord(t *testing.T) {
 	known(t, "system", rec.CPU.System, 3.5)
 	known(t, "interval", rec.Measured.LongestInterval, 10)
 	known(t, "first sample", rec.Measured.FirstSample, 1)
-	if !rec.Job.Start.Equal(start) || len(rec.Measured.Errors) != 1 {
+	if !rec.Job.End.Equal(start.Add(14*time.Second)) || !rec.Job.Start.Equal(start) || len(rec.Measured.Errors) != 1 {
 		t.Errorf("start %v, errors %q", rec.Job.Start, rec.Measured.Errors)
 	}
 	if rec.Levels.PSS.Max.OK || !strings.Contains(rec.Measured.Unknown["pss_kb"], "--pss") || rec.Measured.Unknown["rss_kb"] != "" || rec.Measured.Means["rss_kb"] == "" {

@@ -33,9 +33,9 @@ type Record struct {
 	Measured  Measured  `json:"measured"`
 }
 
-// Job identifies a job and describes its end. ExitCode, Signal and Error are unknown
-// while it runs, and for a job that another process started: only the parent of a process
-// learns its exit code.
+// Job identifies a job and describes its end. ExitCode, Signal and Error are unknown while
+// it runs. Those of a job that another process started are only known if the kernel lets
+// this process read them: see [procinfo.JobSample].
 type Job struct {
 	Command     []string       `json:"command"`
 	Cluster     Text           `json:"cluster"`

@@ -117,6 +117,9 @@ func (r *Recorder) Record() *Record {
 		rec.Job.RunTime = s.RunTime.Rounded(3)
 		rec.Job.Start = Time{s.At.Add(-time.Duration(s.RunTime.V * float64(time.Second)))}
 	}
+	if s.Ended && s.RunTime.OK {
+		rec.Job.End = Time{rec.Job.Start.Add(time.Duration(s.RunTime.V * float64(time.Second)))}
+	}
 	rec.Job.ExitCode, rec.Job.Signal = s.ExitCode, s.ExitSignal
 	rec.CPU = CPU{Total: s.CPUTime.Rounded(3), User: s.CPUUser.Rounded(3), LowerBound: s.LowerBound}
 	if rec.CPU.Total.OK && rec.CPU.User.OK {
