@@ -175,7 +175,7 @@ func (js *jobs) add(j Job) (*MonitoredJob, error) {
 	if js.procs == nil {
 		fs := procinfo.DefaultFS(os.Getenv)
 		js.procs, js.dirs = jobtree.New(fs, js.processes), workdir.New(fs)
-		js.host = sync.OnceValue(func() *procinfo.General { return general(fs) })
+		js.host = sync.OnceValue(func() *procinfo.General { return hardware(fs) })
 	}
 	mj := &MonitoredJob{jobs: js, job: j, finished: make(chan struct{})}
 	mj.proc, err = js.procs.Add(jobtree.Options{
@@ -433,11 +433,11 @@ func (j *MonitoredJob) sample(choose procinfo.Choice) (procinfo.JobSample, error
 	return s, err
 }
 
-// general reads the values of a host for records. What cannot be read is unknown.
-func general(fs procinfo.FS) *procinfo.General {
+// hardware reads the values of a host for records. What cannot be read is unknown.
+func hardware(fs procinfo.FS) *procinfo.General {
 	h := procinfo.NewHost(fs)
 	defer h.Close()
-	g, _ := h.General()
+	g, _ := h.Hardware()
 	return g
 }
 

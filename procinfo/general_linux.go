@@ -18,8 +18,8 @@ import (
 // General reads the values that seldom change. Its error is as that of Sample.
 func (h *Host) General() (*General, error) {
 	g := &General{Factors: h.Factors}
+	h.hardware(g)
 	g.Hostname = h.hostname()
-	g.KernelVersion = h.line(h.fs.ProcPath("sys/kernel/osrelease"))
 	if g.Platform = h.line(h.fs.ProcPath("sys/kernel/arch")); g.Platform == "" { // before Linux 6.1
 		g.Platform = unameMachine()
 	}
@@ -28,13 +28,25 @@ func (h *Host) General() (*General, error) {
 			g.OSType = kernel.ParseOSRelease(h.content(h.fs.RootPath(name)))
 		}
 	}
+	g.Container = h.container()
+	h.addresses(g)
+	return g, h.errs.Take()
+}
+
+// Hardware reads a part of General: CPU, memory, limits and the version of the kernel. Its
+// error is as that of Sample.
+func (h *Host) Hardware() (*General, error) {
+	g := &General{Factors: h.Factors}
+	h.hardware(g)
+	return g, h.errs.Take()
+}
+
+func (h *Host) hardware(g *General) {
+	g.KernelVersion = h.line(h.fs.ProcPath("sys/kernel/osrelease"))
 	h.generalCPU(g)
 	m := kernel.ParseMeminfo(h.content(h.fs.ProcPath("meminfo")))
 	g.TotalMem, g.TotalSwap = KnownIf(m.Total.Float()).Scaled(1./1024), KnownIf(m.SwapTotal.Float()).Scaled(1./1024)
 	h.limits(g)
-	g.Container = h.container()
-	h.addresses(g)
-	return g, h.errs.Take()
 }
 
 // content returns the content of a file that is read too seldom to keep it open.

@@ -119,14 +119,19 @@ func (j *Job) sample(want func(option string) bool, network bool) (procinfo.JobS
 	j.sum(&sample, d)
 	j.net.fill(&sample)
 	j.gpu.fill(&sample)
-	if e := j.exit; e != nil && !j.options.ChildOfThisProcess && j.options.Service == nil {
-		if e.Signaled() {
-			sample.ExitSignal = procinfo.Known(float64(e.Signal()))
-		} else {
-			sample.ExitCode = procinfo.Known(float64(e.ExitStatus()))
-		}
-	}
+	j.fillExit(&sample)
 	return sample, j.errs.Take()
+}
+
+// fillExit fills in the end of a root that another process started.
+func (j *Job) fillExit(to *procinfo.JobSample) {
+	switch e := j.exit; {
+	case e == nil || j.options.ChildOfThisProcess || j.options.Service != nil:
+	case e.Signaled():
+		to.ExitSignal = procinfo.Known(float64(e.Signal()))
+	default:
+		to.ExitCode = procinfo.Known(float64(e.ExitStatus()))
+	}
 }
 
 // sums are sums over the processes of a job.
