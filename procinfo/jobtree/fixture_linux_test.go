@@ -798,3 +798,45 @@ func TestGPU(t *testing.T) {
 	testkit.Near(t, "memory", v.GPUMem, 1024, 0)
 	testkit.Near(t, "devices", v.GPUs, 2, 0)
 }
+
+// The proportional memory of a job is read in rounds. The next begins after a thousand times
+// the cost of the last; in between the last values are sent.
+func TestMemoryRounds(t *testing.T) {
+	t.Parallel()
+	f := newFakeProc(t)
+	f.put(fake{pid: 10, ppid: 1, session: 5, start: 1000}, fake{pid: 20, ppid: 10, session: 5, start: 2000})
+	write := func(pss, swap int) {
+		for _, pid := range []string{"10", "20"} {
+			f.write("proc/"+pid+"/smaps_rollup", fmt.Sprintf("Rss: 999 kB\nPss: %d kB\nSwapPss: %d kB\n", pss, swap))
+			f.write("proc/"+pid+"/status", fmt.Sprintf("Name:\ta\nVmHWM:\t500 kB\nVmRSS:\t460 kB\nVmSwap:\t%d kB\nSigIgn:\t0\n", 2*swap))
+		}
+	}
+	write(100, 7)
+	s := f.jobs()
+	j, err := s.Add(Options{PIDs: []int{10}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	check := func(pss, swapPSS, swap, highest float64) {
+		t.Helper()
+		v, err := j.Sample(func(string) (bool, string) { return true, "" })
+		if err != nil {
+			t.Error(err)
+		}
+		testkit.Near(t, "PSS", v.PSS, pss, 0)
+		testkit.Near(t, "swap PSS", v.SwapPSS, swapPSS, 0)
+		testkit.Near(t, "swap", v.Swap, swap, 0)
+		testkit.Near(t, "highest PSS", v.MaxPSS, highest, 0)
+	}
+	m := &j.memory
+	begin := time.Now()
+	check(200, 14, 28, 200)
+	if m.cost <= 0 || m.next.Before(begin.Add(memoryShare*m.cost)) {
+		t.Errorf("a round that took %v is repeated after %v", m.cost, m.next.Sub(begin))
+	}
+	write(50, 1)
+	m.next = time.Now().Add(time.Hour) // a large job
+	check(200, 14, 4, 200)
+	m.next = time.Time{}
+	check(100, 2, 4, 200)
+}
