@@ -70,6 +70,11 @@ func (f *File) create() error {
 	if st, err := os.Stat(f.path); err == nil && !st.Mode().IsRegular() {
 		return fmt.Errorf("%s is not a regular file", f.path)
 	}
+	if st, err := os.Lstat(f.path); err == nil && st.Mode()&os.ModeSymlink != 0 {
+		if err := os.Remove(f.path); err != nil { // a link is replaced, not followed
+			return err
+		}
+	}
 	file, err := os.OpenFile(f.path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0o666)
 	if err != nil {
 		return err

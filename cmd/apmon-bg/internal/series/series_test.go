@@ -199,6 +199,18 @@ func TestFailure(t *testing.T) {
 	if n := strings.Count(read(t, path), "\n"); n != 2 {
 		t.Errorf("%d lines", n)
 	}
+	link := filepath.Join(dir, "link")
+	if err := os.Symlink(path, link); err != nil {
+		t.Fatal(err)
+	}
+	other, err := Create(link, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	if n := strings.Count(read(t, path), "\n"); n != 2 || !strings.HasPrefix(read(t, link), "time_s") {
+		t.Errorf("a link was followed: %d lines", n)
+	}
 	if _, err := Create(dir, 0); err == nil {
 		t.Error("created a directory")
 	}
@@ -259,5 +271,47 @@ func TestPrmonJSON(t *testing.T) {
 	w, _ := json.Marshal(want)
 	if !bytes.Equal(g, w) {
 		t.Errorf("%s\nwant %s", g, w)
+	}
+}
+
+// A compressed file is thinned, too, and a file in a folder that takes no new file is
+// overwritten.
+func TestThinningInPlace(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "a")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	f, err := Create(filepath.Join(dir, "series.tsv.gz"), 20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write := func(from, to int) {
+		t.Helper()
+		for i := from; i < to; i++ {
+			if err := f.Write(at(float64(i), float64(i*i))); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	write(0, 30)
+	if err := os.Rename(dir, dir+"2"); err != nil { // the path does not exist any more
+		t.Fatal(err)
+	}
+	write(30, 45)
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	z, err := gzip.NewReader(strings.NewReader(read(t, filepath.Join(dir+"2", "series.tsv.gz"))))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := io.ReadAll(z)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := table(t, string(b))
+	if n := len(c["rss_kb"]); n < 10 || n > 20 || c["rss_kb"][0] != "0" || c["rss_kb"][n-1] != "1936" {
+		t.Errorf("%q", c["rss_kb"])
 	}
 }
