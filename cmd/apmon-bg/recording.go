@@ -192,6 +192,9 @@ func following(elapsed, interval time.Duration) time.Duration {
 
 // add writes a sample of the living job if a line is due, and shows it.
 func (r *recording) add(s *procinfo.JobSample, record func() *jobrecord.Record) {
+	if s.RSS.OK && s.RSS.V == 0 {
+		return // its processes have given up their memory: it is ending
+	}
 	r.progress.show(s)
 	r.mu.Lock()
 	defer r.mu.Unlock()
