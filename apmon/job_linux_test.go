@@ -433,6 +433,9 @@ func TestEveryJobParameter(t *testing.T) {
 		"cgroup_cpu_throttled": "the controller cpu",
 		"cgroup_oom_kill":      "the controller memory",
 		"cgroup_procs":         "a cgroup",
+		"gpu_time":             "a GPU of a DRM driver; see TestGPU in jobtree",
+		"gpu_mem":              "the same",
+		"gpus":                 "the same",
 	}
 	c, got := tapped(t)
 	for _, name := range []string{"ksi2k", "db12", "hep06", "hs23"} {
