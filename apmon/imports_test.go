@@ -42,7 +42,9 @@ func TestImportsPointOneWay(t *testing.T) {
 		"xdr":      {"internal/safetext"},
 		"conf":     {"internal/backoff", "internal/safetext"},
 		"procinfo": {"xdr", "internal/causes", "internal/kernel", "internal/process"},
-		"apmon":    {"xdr", "conf", "procinfo", "procinfo/jobtree", "procinfo/workdir", "apmon/internal/schedule", "internal/backoff", "internal/safetext"},
+		"apmon":    {"xdr", "conf", "procinfo", "procinfo/jobrecord", "procinfo/jobtree", "procinfo/workdir", "apmon/internal/schedule", "internal/backoff", "internal/safetext"},
+
+		"procinfo/jobrecord": {"procinfo"},
 
 		"procinfo/jobtree": {"procinfo", "internal/causes", "internal/kernel", "internal/process"},
 		"procinfo/workdir": {"procinfo", "internal/causes", "internal/kernel", "internal/process"},

@@ -14,6 +14,7 @@ import (
 
 	"github.com/apmon-go/apmon/apmon/internal/schedule"
 	"github.com/apmon-go/apmon/procinfo"
+	"github.com/apmon-go/apmon/procinfo/jobrecord"
 	"github.com/apmon-go/apmon/procinfo/jobtree"
 	"github.com/apmon-go/apmon/procinfo/workdir"
 )
@@ -50,6 +51,10 @@ type Job struct {
 	Switches map[string]bool
 	// Params are sent with each report.
 	Params []Param
+	// Requested and Allocated are what the job asked for and what it was given, for
+	// [MonitoredJob.Record]; see [jobrecord.NewBatch]. NumCPUs, and for a child of this
+	// process its own limits, may reduce what was given.
+	Requested, Allocated jobrecord.Amounts
 	// Launcher is for the program that starts the job; the zero value for all
 	// others.
 	Launcher JobLauncher
@@ -107,8 +112,9 @@ type jobs struct {
 	procs  *jobtree.Set  // nil before the first job
 	dirs   *workdir.Dirs // likewise
 	list   []*MonitoredJob
-	added  int   // jobs so far
-	lost   noted // last reports that were not sent
+	host   func() *procinfo.General // for records; nil before the first job
+	added  int                      // jobs so far
+	lost   noted                    // last reports that were not sent
 }
 
 // MonitoredJob is a job that is monitored.
@@ -118,6 +124,7 @@ type MonitoredJob struct {
 	proc    *jobtree.Job
 	dir     *workdir.Dir // nil without
 	exit    atomic.Pointer[JobExit]
+	record  jobrecord.Recorder
 	state   stateLog      // of a service
 	shift   time.Duration // of its slots
 	reports []*jobReport  // one for each group; the mutex of jobs guards it
@@ -168,6 +175,7 @@ func (js *jobs) add(j Job) (*MonitoredJob, error) {
 	if js.procs == nil {
 		fs := procinfo.DefaultFS(os.Getenv)
 		js.procs, js.dirs = jobtree.New(fs, js.processes), workdir.New(fs)
+		js.host = sync.OnceValue(func() *procinfo.General { return hardware(fs) })
 	}
 	mj := &MonitoredJob{jobs: js, job: j, finished: make(chan struct{})}
 	mj.proc, err = js.procs.Add(jobtree.Options{
@@ -420,8 +428,44 @@ func (j *MonitoredJob) sample(choose procinfo.Choice) (procinfo.JobSample, error
 		e.AddTo(&s)
 	}
 	s.Factors = j.jobs.benchmarks.get()
+	j.record.Add(s, err)
 	j.logState(&s)
 	return s, err
+}
+
+// hardware reads the values of a host for records. What cannot be read is unknown.
+func hardware(fs procinfo.FS) *procinfo.General {
+	h := procinfo.NewHost(fs)
+	defer h.Close()
+	g, _ := h.Hardware()
+	return g
+}
+
+// Record returns the record of the job so far: of all samples that reports and
+// [MonitoredJob.Sample] have taken. It takes none, and can also be called after the end of
+// the job. The first call reads the hardware of the host.
+//
+// The exit code is known if [MonitoredJob.End] was called, or if the kernel let this
+// process read it: see [procinfo.JobSample].
+func (j *MonitoredJob) Record() *jobrecord.Record {
+	r := j.record.Record()
+	job := &r.Job
+	job.Cluster, job.Node, job.Host = jobrecord.Text(j.job.Cluster), jobrecord.Text(j.job.Node), jobrecord.Text(procinfo.Hostname())
+	if len(j.job.PIDs) > 0 {
+		job.PID = procinfo.Known(float64(j.job.PIDs[0]))
+	}
+	g := j.jobs.host()
+	r.Hardware = jobrecord.NewHardware(g)
+	r.Hardware.Benchmarks = j.jobs.benchmarks.get()
+	allocated := j.job.Allocated
+	if j.job.NumCPUs > 0 {
+		allocated = allocated.Least(jobrecord.Amounts{CPUs: jobrecord.Amount{Value: procinfo.Known(j.job.NumCPUs), Source: "NumCPUs"}})
+	}
+	if j.job.Launcher.ChildOfThisProcess { // others may be in other cgroups
+		allocated = allocated.Least(jobrecord.Limits(g))
+	}
+	r.SetResources(j.job.Requested, allocated)
+	return r
 }
 
 // A service may start and stop frequently: its first stateLines changes of state

@@ -15,6 +15,7 @@ import (
 	"github.com/apmon-go/apmon/conf"
 	"github.com/apmon-go/apmon/internal/testkit"
 	"github.com/apmon-go/apmon/procinfo"
+	"github.com/apmon-go/apmon/procinfo/jobrecord"
 	"github.com/apmon-go/apmon/procinfo/jobtree"
 	"github.com/apmon-go/apmon/xdr"
 )
@@ -152,6 +153,40 @@ func TestJobEnds(t *testing.T) {
 			t.Fatal("the job is still there")
 		}
 		time.Sleep(time.Millisecond)
+	}
+}
+
+// The record of a job has all samples so far, and the denominators of the efficiencies.
+func TestJobRecord(t *testing.T) {
+	t.Parallel()
+	c, _ := tapped(t)
+	if err := c.SetBenchmark("db12", 12.5); err != nil {
+		t.Fatal(err)
+	}
+	p := startChild(t)
+	j := addJob(t, c, Job{PID: p.Process.Pid, Cluster: "C", Node: "N", NumCPUs: 2,
+		Requested: jobrecord.Amounts{CPUs: jobrecord.Amount{Value: procinfo.Known(4), Source: "SLURM_NTASKS"}}})
+	if r := j.Record(); r.Job.Cluster != "C" || r.CPU.Total.OK || len(r.Measured.Unknown) == 0 {
+		t.Errorf("before any sample: %+v", r)
+	}
+	if _, err := j.Sample(); err != nil {
+		t.Fatal(err)
+	}
+	r := j.Record()
+	if r.Job.Node != "N" || r.Job.PID.V != float64(p.Process.Pid) || !r.CPU.Total.OK || r.Levels.RSS.Last.V <= 0 || r.Levels.Processes.Max.V != 1 || r.Job.ExitCode.OK || !r.Job.End.IsZero() {
+		t.Errorf("while it runs: %+v", r)
+	}
+	if x := r.Resources.CPUs; x.Requested.V != 4 || x.RequestedSource != "SLURM_NTASKS" || x.Allocated.V != 2 || x.AllocatedSource != "NumCPUs" {
+		t.Errorf("CPUs: %+v", x)
+	}
+	if r.Hardware.Kernel == "" || !r.Hardware.Memory.OK || r.Hardware.Benchmarks.DB12.V != 12.5 || r.Job.Host == "" {
+		t.Errorf("hardware: %+v", r.Hardware)
+	}
+	if err := j.End(t.Context(), JobExit{Code: 3}); err != nil {
+		t.Fatal(err)
+	}
+	if r := j.Record(); r.Job.ExitCode != procinfo.Known(3) || r.Levels.RSS.Last.V <= 0 {
+		t.Errorf("after the end: %+v", r)
 	}
 }
 
@@ -398,6 +433,9 @@ func TestEveryJobParameter(t *testing.T) {
 		"cgroup_cpu_throttled": "the controller cpu",
 		"cgroup_oom_kill":      "the controller memory",
 		"cgroup_procs":         "a cgroup",
+		"gpu_time":             "a GPU of a DRM driver; see TestGPU in jobtree",
+		"gpu_mem":              "the same",
+		"gpus":                 "the same",
 	}
 	c, got := tapped(t)
 	for _, name := range []string{"ksi2k", "db12", "hep06", "hs23"} {

@@ -18,13 +18,13 @@ var optionNames = []struct{ prefix, names string }{
 		total_swap kernel_version platform os_type ksi2k_factor db12 hep06 hs23 cpu_cores cpu_smt cpus_allowed mem_limit
 		container`},
 	{"job_", `up restarts run_time cpu_time cpu_usage instant_cpu_usage cpu_efficiency virtualmem rss pss swappss mem_usage open_files
-		processes/total_processes threads/total_threads page_faults_min page_faults_maj context_switches io workdir_size
+		processes/total_processes threads/total_threads page_faults_min page_faults_maj context_switches io network gpu workdir_size
 		disk_total disk_used disk_free disk_usage cgroup cpu_ksi2k run_ksi2k cpu_db12 run_db12 cpu_hep06 run_hep06
 		cpu_hs23 run_hs23 exit`},
 }
 
 // optIn are the options that are off by default.
-var optIn = map[string]bool{"job_pss": true, "job_swappss": true}
+var optIn = map[string]bool{"job_pss": true, "job_swappss": true, "job_network": true}
 
 // spellings maps every spelling of an option to the canonical one.
 var spellings = func() map[string]string {

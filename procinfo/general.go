@@ -24,11 +24,13 @@ type General struct {
 		MHz                              Value // mean of all CPUs
 		Logical                          Value // logical CPUs that are online
 		Cores                            Value // cores of the logical CPUs
+		Sockets                          Value // physical packages
 		SMT                              Value // 1 if a core runs more than one thread, otherwise 0
 		CacheKB                          Value // KiB, of the last level
 		Bogomips                         Value // of the first CPU
 	}
 	CPUsAllowed Value // CPUs that this process may use: the least of affinity, cpuset and quota
+	CPUQuota    Value // CPUs, the least quota of this process's cgroups; unknown without
 
 	TotalMem, TotalSwap Value // MiB
 	MemLimit            Value // MiB, the least limit of this process's cgroups; unknown without
@@ -45,7 +47,10 @@ type Address struct {
 // Factors holds results of CPU benchmarks, per CPU. This package reports them, but does not
 // measure them.
 type Factors struct {
-	KSI2K, DB12, HEP06, HS23 Value
+	KSI2K Value `json:"ksi2k"`
+	DB12  Value `json:"db12"`
+	HEP06 Value `json:"hep06"`
+	HS23  Value `json:"hs23"`
 }
 
 // Set sets a factor by name: "ksi2k", "db12", "hep06" or "hs23". v must be positive.

@@ -19,8 +19,8 @@ import (
 // General reads the values that seldom change. Its error is as that of Sample.
 func (h *Host) General() (*General, error) {
 	g := &General{Factors: h.Factors}
+	h.hardware(g)
 	g.Hostname = h.hostname()
-	g.KernelVersion = h.line(h.fs.ProcPath("sys/kernel/osrelease"))
 	if g.Platform = h.line(h.fs.ProcPath("sys/kernel/arch")); g.Platform == "" { // before Linux 6.1
 		g.Platform = unameMachine()
 	}
@@ -29,13 +29,25 @@ func (h *Host) General() (*General, error) {
 			g.OSType = kernel.ParseOSRelease(h.content(h.fs.RootPath(name)))
 		}
 	}
+	g.Container = h.container()
+	h.addresses(g)
+	return g, h.errs.Take()
+}
+
+// Hardware reads a part of General: CPU, memory, limits and the version of the kernel. Its
+// error is as that of Sample.
+func (h *Host) Hardware() (*General, error) {
+	g := &General{Factors: h.Factors}
+	h.hardware(g)
+	return g, h.errs.Take()
+}
+
+func (h *Host) hardware(g *General) {
+	g.KernelVersion = h.line(h.fs.ProcPath("sys/kernel/osrelease"))
 	h.generalCPU(g)
 	m := kernel.ParseMeminfo(h.content(h.fs.ProcPath("meminfo")))
 	g.TotalMem, g.TotalSwap = KnownIf(m.Total.Float()).Scaled(1./1024), KnownIf(m.SwapTotal.Float()).Scaled(1./1024)
 	h.limits(g)
-	g.Container = h.container()
-	h.addresses(g)
-	return g, h.errs.Take()
 }
 
 // content returns the content of a file that is read too seldom to keep it open. The next
@@ -97,6 +109,11 @@ func (h *Host) generalCPU(g *General) {
 	if !cores.OK {
 		cores = h.topology(dirs)
 	}
+	sockets := i.Sockets
+	if !sockets.OK {
+		sockets = h.packages(dirs)
+	}
+	c.Sockets = KnownIf(sockets.Float())
 	if cores.N <= online.N || !online.OK {
 		c.Cores = KnownIf(cores.Float())
 	}
@@ -149,6 +166,17 @@ func (h *Host) topology(dirs []string) kernel.Count {
 	return kernel.Count{N: uint64(len(cores)), OK: len(cores) > 0}
 }
 
+// packages counts the physical packages of the CPUs that are online.
+func (h *Host) packages(dirs []string) kernel.Count {
+	ids := map[uint64]bool{}
+	for _, dir := range dirs {
+		if id := kernel.ParseUint([]byte(h.line(dir + "/topology/physical_package_id"))); id.OK { // -1 if it is unknown
+			ids[id.N] = true
+		}
+	}
+	return kernel.Count{N: uint64(len(ids)), OK: len(ids) > 0}
+}
+
 // cpufreq returns the mean clock rate of the CPUs from cpufreq, in MHz.
 func (h *Host) cpufreq(dirs []string) Value {
 	sum, n := 0., 0
@@ -197,7 +225,7 @@ func (h *Host) limits(g *General) {
 					least(&g.MemLimit, KnownIf(c.Float()).Scaled(1./(1<<20)))
 				}
 				quota, period, _ := strings.Cut(h.line(dir+"/cpu.max"), " ")
-				least(&g.CPUsAllowed, cpuQuota(quota, period))
+				least(&g.CPUQuota, cpuQuota(quota, period))
 				least(&g.CPUsAllowed, KnownIf(kernel.ParseCPUList(h.content(dir+"/cpuset.cpus.effective")).Float()))
 			})
 			continue
@@ -208,13 +236,14 @@ func (h *Host) limits(g *General) {
 			}
 		})
 		each("cpu", func(dir string) {
-			least(&g.CPUsAllowed, cpuQuota(h.line(dir+"/cpu.cfs_quota_us"), h.line(dir+"/cpu.cfs_period_us")))
+			least(&g.CPUQuota, cpuQuota(h.line(dir+"/cpu.cfs_quota_us"), h.line(dir+"/cpu.cfs_period_us")))
 		})
 		each("cpuset", func(dir string) {
 			least(&g.CPUsAllowed, KnownIf(kernel.ParseCPUList(h.content(dir+"/cpuset.effective_cpus")).Float()))
 			least(&g.CPUsAllowed, KnownIf(kernel.ParseCPUList(h.content(dir+"/cpuset.cpus")).Float()))
 		})
 	}
+	least(&g.CPUsAllowed, g.CPUQuota)
 }
 
 // cpuQuota returns a quota as a number of CPUs, unknown for "max" and "-1".

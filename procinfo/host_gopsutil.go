@@ -193,6 +193,9 @@ func (h *Host) memory() (m kernel.Meminfo) {
 	return m
 }
 
+// Hardware is General.
+func (h *Host) Hardware() (*General, error) { return h.General() }
+
 // General reads the values that seldom change.
 func (h *Host) General() (*General, error) {
 	g := &General{Hostname: Hostname(), Factors: h.Factors}

@@ -20,6 +20,9 @@ func NewHost(FS) *Host { return &Host{} }
 // Sample returns an error.
 func (h *Host) Sample(Choice) error { return errUnsupported }
 
+// Hardware is General.
+func (h *Host) Hardware() (*General, error) { return h.General() }
+
 // General returns the host's name, and an error.
 func (h *Host) General() (*General, error) {
 	return &General{Hostname: Hostname(), Factors: h.Factors}, errUnsupported

@@ -12,15 +12,21 @@ import (
 // A sum over the processes is unknown while one of them cannot be read: a partial sum would
 // look like a complete one. Counters never decrease from one sample to the next. They
 // include processes that have ended: see docs/jobs.md for the exceptions.
+//
+// In JSON an unknown value is null.
 type JobSample struct {
-	At      time.Time // when the CPU time was read
-	RunTime Value     // s, from the start until now or the end of the job
+	At      time.Time `json:"time"`       // when the CPU time was read
+	RunTime Value     `json:"run_time_s"` // s, from the start until now or the end of the job
 
-	CPUTime            Value // s, user and system, of every process the job ever had
-	CPUUser, CPUSystem Value // s, the parts of CPUTime, in the ratio of the kernel's ticks
-	CPUUsage           Value // % of one CPU: CPUTime / RunTime
-	InstantCPUUsage    Value // % of one CPU, since the previous report; see Rates
-	NumCPUs            Value // number of CPUs that the job was given
+	CPUTime         Value `json:"cpu_s"`                     // s, user and system, of every process the job ever had
+	CPUUser         Value `json:"cpu_user_s"`                // s, a part of CPUTime, in the ratio of the kernel's ticks
+	CPUSystem       Value `json:"cpu_system_s"`              // s, the other part
+	CPUUsage        Value `json:"cpu_usage_percent"`         // % of one CPU: CPUTime / RunTime
+	InstantCPUUsage Value `json:"instant_cpu_usage_percent"` // % of one CPU, since the previous report; see Rates
+	NumCPUs         Value `json:"cpus"`                      // number of CPUs that the job was given
+
+	// CPUSource is the means by which CPUTime was measured, in words.
+	CPUSource string `json:"cpu_source,omitempty"`
 
 	// LowerBound reports that CPUTime may lack CPU time that the job used: a process that
 	// no process of the job waited for vanished, and had not ended when it was last seen;
@@ -28,55 +34,88 @@ type JobSample struct {
 	// children than was seen of them. It is false if the job's own cgroup or a Counter
 	// has the exact value. It does not cover a process that no sample saw and that no
 	// process of the job waited for.
-	LowerBound bool
+	LowerBound bool `json:"cpu_lower_bound"`
 
 	// Ended reports that the roots have ended and no process of the job is alive. Then
 	// the values that only living processes have are unknown: memory, files, threads and
 	// processes. The peaks stay.
-	Ended bool
+	Ended bool `json:"ended"`
 
-	VirtualMem   Value // KiB, sum over the processes
-	RSS          Value // KiB, sum over the processes
-	MaxRSS       Value // KiB, the highest RSS of the job in a sample, or of one process at any time
-	MemUsage     Value // %, RSS / memory of the host
-	PSS, SwapPSS Value // KiB, shared pages divided among the processes; the last complete values
-	MaxPSS       Value // KiB, the highest PSS
+	VirtualMem Value `json:"vmem_kb"`           // KiB, sum over the processes
+	RSS        Value `json:"rss_kb"`            // KiB, sum over the processes
+	MaxRSS     Value `json:"rss_max_kb"`        // KiB, the highest RSS of the job in a sample, or of one process at any time
+	MemUsage   Value `json:"mem_usage_percent"` // %, RSS / memory of the host
+	Swap       Value `json:"swap_kb"`           // KiB, anonymous memory in swap space, sum over the processes
+	PSS        Value `json:"pss_kb"`            // KiB, shared pages divided among the processes; the last complete value
+	SwapPSS    Value `json:"swap_pss_kb"`       // KiB, the same of swapped pages
+	MaxPSS     Value `json:"pss_max_kb"`        // KiB, the highest PSS
 
-	OpenFiles      Value
-	Processes      Value // processes that are not reaped yet
-	Threads        Value
-	ProcessesTotal Value // all processes that were ever seen
-	Samples        Value // number of samples, including this one
+	OpenFiles      Value `json:"open_files"`
+	Processes      Value `json:"processes"` // processes that are not reaped yet
+	Threads        Value `json:"threads"`
+	ProcessesTotal Value `json:"processes_total"` // all processes that were ever seen
+	Samples        Value `json:"samples"`         // number of samples, including this one
 
 	// The highest value of the whole job in any sample.
-	MaxVirtualMem, MaxProcesses, MaxThreads, MaxOpenFiles Value
+	MaxVirtualMem Value `json:"vmem_max_kb"`
+	MaxProcesses  Value `json:"processes_max"`
+	MaxThreads    Value `json:"threads_max"`
+	MaxOpenFiles  Value `json:"open_files_max"`
 
-	PageFaultsMin, PageFaultsMaj        Value // including children that were waited for
-	CSVoluntary, CSNonvoluntary         Value // context switches
-	CSRateVoluntary, CSRateNonvoluntary Value // 1/s, since the previous report; see Rates
-	ReadBytes, WriteBytes               Value // bytes from and to storage
-	RChar, WChar                        Value // bytes through read(2), write(2) and the like
+	PageFaultsMin      Value `json:"page_faults_minor"` // without I/O, including children that were waited for
+	PageFaultsMaj      Value `json:"page_faults_major"` // with I/O
+	CSVoluntary        Value `json:"context_switches_voluntary"`
+	CSNonvoluntary     Value `json:"context_switches_nonvoluntary"`
+	CSRateVoluntary    Value `json:"context_switches_voluntary_per_s"` // since the previous report; see Rates
+	CSRateNonvoluntary Value `json:"context_switches_nonvoluntary_per_s"`
+	ReadBytes          Value `json:"read_bytes"`  // from storage
+	WriteBytes         Value `json:"write_bytes"` // to storage
+	RChar              Value `json:"rchar_bytes"` // through read(2) and the like
+	WChar              Value `json:"wchar_bytes"` // through write(2) and the like
+
+	// The traffic of the interfaces of the network namespace that the job's first process
+	// is in, since the first sample. NetShared is 1 if processes that do not belong to the
+	// job may use the same namespace: then it is the traffic of the host or container.
+	NetRxBytes   Value `json:"rx_bytes"`
+	NetTxBytes   Value `json:"tx_bytes"`
+	NetRxPackets Value `json:"rx_packets"`
+	NetTxPackets Value `json:"tx_packets"`
+	NetShared    Value `json:"net_shared"`
+
+	// What the DRM drivers of GPUs report of the processes: see docs/jobs.md.
+	GPUTime Value `json:"gpu_s"`         // s, busy time of all engines
+	GPUMem  Value `json:"gpu_memory_kb"` // KiB, resident
+	GPUs    Value `json:"gpus"`          // devices that the job has used
 
 	// The job's own cgroup, including those below it.
-	CgroupMem, CgroupMemPeak, CgroupMemAnon Value // KiB
-	CgroupThrottled                         Value // s
-	CgroupOOMKills                          Value
-	CgroupProcs                             Value
+	CgroupMem       Value `json:"cgroup_memory_kb"`
+	CgroupMemPeak   Value `json:"cgroup_memory_peak_kb"`
+	CgroupMemAnon   Value `json:"cgroup_memory_anon_kb"`
+	CgroupThrottled Value `json:"cgroup_cpu_throttled_s"`
+	CgroupOOMKills  Value `json:"cgroup_oom_kills"`
+	CgroupProcs     Value `json:"cgroup_processes"`
 
 	// A service. It restarts when new processes are found after all earlier ones have
 	// ended. Then its counters continue, but RunTime and CPUUsage begin again.
-	Up       Value // 1 if a process was found, 0 if not
-	Restarts Value // number of restarts that were seen
+	Up       Value `json:"up"`       // 1 if a process was found, 0 if not
+	Restarts Value `json:"restarts"` // number of restarts that were seen
 
-	// The work directory and its file system.
-	WorkDirMB, DiskTotal, DiskUsed, DiskFree Value // MiB
-	DiskUsage                                Value // %
+	// The work directory and its file system, in MiB.
+	WorkDirMB Value `json:"workdir_mb"`
+	DiskTotal Value `json:"disk_total_mb"`
+	DiskUsed  Value `json:"disk_used_mb"`
+	DiskFree  Value `json:"disk_free_mb"`
+	DiskUsage Value `json:"disk_usage_percent"`
 
-	// The end of the root, one of the two. The process that reaps the root sets it.
-	ExitCode, ExitSignal Value
+	// The end of the root, one of the two. The process that reaps the root sets it. Of a job
+	// with one root that another process started, it is known if this process may trace the
+	// root: it has the same user and group, or CAP_SYS_PTRACE. On Linux 6.15 and later it is
+	// also known if the parent of the root was faster.
+	ExitCode   Value `json:"exit_code"`
+	ExitSignal Value `json:"exit_signal"`
 
 	// Factors are results of CPU benchmarks. The caller sets them.
-	Factors Factors
+	Factors Factors `json:"benchmarks"`
 }
 
 // Rates sets the rates of s since prev, the sample of the previous report. They are unknown
@@ -135,6 +174,7 @@ var jobRows = sync.OnceValue(func() []row[JobSample] {
 			return get(s)
 		}
 	}
+	const netDev, fdinfo = "/proc/PID/net/dev", "/proc/PID/fdinfo"
 	const stat, pidIO, status, smaps, workdir = "/proc/PID/stat", "/proc/PID/io", "/proc/PID/status", "/proc/PID/smaps_rollup", "statfs of the work directory"
 	rows := []row[S]{
 		same("up", "", "1 if a process of the service runs, else 0; of services only", "/proc/PID/cmdline, pid file", func(s *S) Value { return s.Up }),
@@ -167,6 +207,14 @@ var jobRows = sync.OnceValue(func() []row[JobSample] {
 		num("io", "write_bytes", "bytes", "written to storage", pidIO, func(s *S) Value { return s.WriteBytes }),
 		num("io", "rchar", "bytes", "read by system calls", pidIO, func(s *S) Value { return s.RChar }),
 		num("io", "wchar", "bytes", "written by system calls", pidIO, func(s *S) Value { return s.WChar }),
+		optIn(num("network", "rx_bytes", "bytes", "received in the job's network namespace since the first sample", netDev, func(s *S) Value { return s.NetRxBytes })),
+		optIn(num("network", "tx_bytes", "bytes", "sent in it", netDev, func(s *S) Value { return s.NetTxBytes })),
+		optIn(num("network", "rx_packets", "count", "packets received in it", netDev, func(s *S) Value { return s.NetRxPackets })),
+		optIn(num("network", "tx_packets", "count", "packets sent in it", netDev, func(s *S) Value { return s.NetTxPackets })),
+		optIn(num("network", "net_shared", "", "1 if others use it, too: then it is the traffic of the host or container; else 0", "/proc/PID/ns/net", func(s *S) Value { return s.NetShared })),
+		num("gpu", "gpu_time", "s", "busy time of all engines of GPUs; of jobs that use one", fdinfo, func(s *S) Value { return s.GPUTime }),
+		num("gpu", "gpu_mem", "KB", "resident memory of GPUs", fdinfo, func(s *S) Value { return s.GPUMem }),
+		num("gpu", "gpus", "count", "GPUs that the job has used", fdinfo, func(s *S) Value { return s.GPUs }),
 		same("workdir_size", "MB", "space that the files of the work directory occupy", "a walk through it", func(s *S) Value { return s.WorkDirMB }),
 		same("disk_total", "MB", "size of the work directory's file system", workdir, func(s *S) Value { return s.DiskTotal }),
 		same("disk_used", "MB", "used space of it", workdir, func(s *S) Value { return s.DiskUsed }),

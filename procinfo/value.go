@@ -1,7 +1,9 @@
 package procinfo
 
 import (
+	"encoding/json"
 	"math"
+	"strconv"
 	"time"
 
 	"github.com/apmon-go/apmon/internal/kernel"
@@ -11,6 +13,34 @@ import (
 type Value struct {
 	V  float64
 	OK bool
+}
+
+// MarshalJSON returns the number, or null if it is unknown.
+func (v Value) MarshalJSON() ([]byte, error) {
+	if !v.OK {
+		return []byte("null"), nil
+	}
+	return strconv.AppendFloat(nil, v.V, 'f', -1, 64), nil
+}
+
+// UnmarshalJSON is the reverse of MarshalJSON.
+func (v *Value) UnmarshalJSON(b []byte) error {
+	*v = Value{}
+	if string(b) == "null" {
+		return nil
+	}
+	var f float64
+	if err := json.Unmarshal(b, &f); err != nil {
+		return err
+	}
+	*v = Known(f)
+	return nil
+}
+
+// Rounded returns v rounded to a number of decimals.
+func (v Value) Rounded(decimals int) Value {
+	f := math.Pow10(decimals)
+	return KnownIf(math.Round(v.V*f)/f, v.OK)
 }
 
 // Known returns v as a known value, or an unknown value if v is NaN or infinite.

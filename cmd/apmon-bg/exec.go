@@ -21,13 +21,22 @@ import (
 	"github.com/apmon-go/apmon/cmd/internal/command"
 	"github.com/apmon-go/apmon/conf"
 	"github.com/apmon-go/apmon/procinfo"
+	"github.com/apmon-go/apmon/procinfo/jobrecord"
 	"github.com/apmon-go/apmon/xdr"
 )
 
 const execDescription = `Runs CMD and monitors it as a job: sends a report at the start (status=started),
 one each interval, and a last one (status=ended) with the exit code, totals and
 peaks. With --no-send, or without a destination, exec measures the job for the
-summary and sends nothing.
+files of its record and sends nothing.
+
+Record:
+--summary has the whole record at the end: docs/job-record.schema.json describes it.
+--series and --prmon-txt grow by a line with each sample, and --prmon-json is
+replaced with each line, so that a node that dies leaves what was measured so far.
+Efficiencies refer to what the job requested, and to what it was given: --cpus,
+--memory and --time-limit; else _CONDOR_JOB_AD, _CONDOR_MACHINE_AD or SLURM_*; the
+latter also to the limits of the cgroup.
 
 Streams and signals:
 CMD inherits standard input, output and error, the environment, the process group
@@ -38,12 +47,12 @@ for them for the time of --orphan-wait. If apmon-bg is killed, CMD keeps running
 
 Faults:
 Monitoring never makes the job fail: a broken configuration, an unreachable
-destination and a summary that cannot be written are warnings. exec does not delay
+destination and a file that cannot be written are warnings. exec does not delay
 the start of CMD. It delays the end by at most 2 s. While orphans live, it delays
 the end by --orphan-wait plus 0.5 s if that is longer; --kill-orphans adds up to 2 s. If
 CMD cannot be started, exec still sends a last report and an accounting record and
 writes the summary. If the limits leave no room for monitoring (descriptors,
-processes), exec prints one line, removes the summary of an earlier run and
+processes), exec prints one line, removes the files of an earlier run and
 replaces itself by CMD. exec needs at least 6 processes (ulimit -u) and 1.5 GB of
 addresses (ulimit -v) to start.
 
@@ -59,6 +68,7 @@ time is exact. Otherwise see docs/jobs.md.
 
 Environment:
    APMON_INTERVAL       interval, if --interval is not given
+   ` + disabledVariable + `   parameters that are not measured, such as pss,io
 ` + command.Variables + `, else none.
 
 Exit status:
@@ -88,6 +98,7 @@ const (
 type runner struct {
 	command.Destinations
 	benchmarks
+	recording
 	set    []apmon.Param // of --set
 	setErr error
 	flush  func() // of the log
@@ -118,13 +129,11 @@ func execCommand(getenv func(string) string, stderr *command.LossyWriter) *cli.C
 			&cli.StringFlag{Name: "node", Aliases: []string{"n"}, Usage: "`NODE` of the job, usually its id"},
 			intervalFlag(),
 			&cli.StringFlag{Name: "workdir", Usage: "report the size and the file system of `DIR`"},
-			&cli.Float64Flag{Name: "cpus", Usage: "the job may use `N` CPUs", DefaultText: "unknown"},
-			&cli.StringFlag{Name: "summary", Usage: "write the resources used by the job to `FILE` as JSON; - is standard output"},
-			&cli.BoolFlag{Name: "no-send", DisableDefaultText: true, Usage: "send nothing: measure for the summary only"},
+			&cli.BoolFlag{Name: "no-send", DisableDefaultText: true, Usage: "send nothing: measure for the files only"},
 			&cli.StringFlag{Name: "accounting", Usage: "send an accounting record for `GROUP/USER` at the end"},
 			&command.Repeat{Forms: []string{"set"}, Value: "NAME=VALUE", Usage: "send this with each report (repeatable)", Add: r.addSet},
 			r.benchmarks.flag(),
-		), command.Group("Command",
+		), recordFlags(), command.Group("Command",
 			&cli.GenericFlag{Name: "orphan-wait", Value: command.NewDuration(orphanWait), Usage: "wait `TIME` for processes that outlive CMD; a number is seconds"},
 			&cli.BoolFlag{Name: "kill-orphans", DisableDefaultText: true, Usage: "end these processes after that time: TERM, then KILL after 1 s"},
 			&cli.BoolFlag{Name: "cgroup", DisableDefaultText: true, Usage: "warn if CMD cannot run in a cgroup of its own"},
@@ -155,11 +164,12 @@ func (r *runner) run(cc *cli.Context) error {
 		return err
 	}
 	if err := launch.Prepare(); err != nil {
-		unmonitored(cc, err)
+		unmonitored(cc, r.files(), err)
 	}
 	// Writing to a closed standard output or error must not end exec.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	r.log = r.Logger()
+	r.recording.log = r.log
 
 	ctx, stop := context.WithCancel(cc.Context)
 	defer stop()
@@ -172,12 +182,13 @@ func (r *runner) run(cc *cli.Context) error {
 	result, err := launch.Run(r.options(cc, &s, dir))
 	if errors.Is(err, launch.ErrNoRoom) {
 		dir.remove()
-		unmonitored(cc, err)
+		unmonitored(cc, r.files(), err)
 	}
 	if s.Ended, s.Err = time.Now(), err; err != nil {
 		r.open(cc)
 		close(r.begun)
 	}
+	r.progress.end()
 	limit := endLimit(result, s.Ended)
 	written := r.end(cc, &s, result, limit.Add(-closing))
 	stop()
@@ -202,6 +213,9 @@ func (r *runner) checkUsage(cc *cli.Context) error {
 	if cc.Float64("cpus") < 0 || cc.Duration("orphan-wait") < 0 {
 		return errors.New("--cpus and --orphan-wait must not be negative")
 	}
+	if err := r.recording.read(cc); err != nil {
+		return err
+	}
 	if group, user, ok := strings.Cut(cc.String("accounting"), "/"); cc.IsSet("accounting") && (!ok || group == "" || user == "") {
 		return fmt.Errorf("--accounting %q is not GROUP/USER", cc.String("accounting"))
 	}
@@ -210,9 +224,9 @@ func (r *runner) checkUsage(cc *cli.Context) error {
 
 // unmonitored replaces this process by the command, for limits that leave no room
 // for monitoring. It does not return.
-func unmonitored(cc *cli.Context, err error) {
-	if file := cc.String("summary"); file != "" {
-		removeSummary(file)
+func unmonitored(cc *cli.Context, files []string, err error) {
+	for _, file := range files {
+		removeResult(file)
 	}
 	launch.Exec(name, "the job runs without monitoring: "+err.Error(), cc.Args().Slice())
 }
@@ -282,6 +296,9 @@ func (r *runner) open(cc *cli.Context) {
 	}
 	r.benchmarks.set(r.client)
 	r.as = apmon.Job{Cluster: cluster, Node: node, WorkDir: cc.String("workdir"), NumCPUs: cc.Float64("cpus"), Interval: interval, Params: r.set}
+	for _, err := range r.recording.prepare(&r.as, r.Getenv) {
+		warn(err)
+	}
 }
 
 // begin starts to follow the job, and sends its first report.
@@ -311,19 +328,30 @@ func (r *runner) begin(c launch.Command, dir *ownCgroup, j apmon.Job) {
 			}
 		}
 	}()
-	go func() {
-		// Sample often at first: many jobs are short.
-		wait := 100 * time.Millisecond
-		for {
-			select {
-			case <-time.After(wait):
-				r.sample(job) // for the peaks
-				wait = min(3*wait, sampleInterval)
-			case <-r.ctx.Done():
-				return
-			}
+	go r.follow(job)
+}
+
+// follow takes samples of the job until its end, and writes them to the files.
+func (r *runner) follow(job *apmon.MonitoredJob) {
+	began := time.Now()
+	r.recording.open(began)
+	if r.summary != "" {
+		go job.Record() // reads the hardware while the job runs
+	}
+	if r.whileRunning() {
+		s := r.sample(job)
+		r.recording.add(&s, job.Record)
+	}
+	for {
+		elapsed := time.Since(began)
+		select {
+		case <-time.After(r.recording.next(elapsed) - elapsed):
+			s := r.sample(job)
+			r.recording.add(&s, job.Record)
+		case <-r.ctx.Done():
+			return
 		}
-	}()
+	}
 }
 
 // sample takes a sample of the job. Sample returns each cause of an error once, so
@@ -338,7 +366,7 @@ func (r *runner) sample(job *apmon.MonitoredJob) procinfo.JobSample {
 
 // end starts to write the summary and sends the last reports, until limit. The job
 // has been reaped, or could not be started. It returns a channel that is closed
-// once the summary is written.
+// once the files are written.
 func (r *runner) end(cc *cli.Context, s *summary, result launch.Result, limit time.Time) (written <-chan struct{}) {
 	exit := apmon.JobExit{Code: result.ExitCode, Signal: int(result.Signal), MaxRSS: result.All.MaxRSS}
 	var job *apmon.MonitoredJob
@@ -355,7 +383,11 @@ func (r *runner) end(cc *cli.Context, s *summary, result launch.Result, limit ti
 		}
 	}
 	exit.AddTo(&last)
-	written = r.writeSummary(cc.String("summary"), s, result, last)
+	if begun {
+		written = r.writeFiles(job, s, result, last)
+	} else {
+		written = (&runner{recording: recording{summary: r.summary, log: r.log}}).writeFiles(nil, s, result, last) // Started still uses r
+	}
 	if !begun || !r.sends {
 		if job != nil {
 			job.Remove() // otherwise Close reports it
@@ -404,19 +436,32 @@ func (r *runner) lastReports(ctx context.Context, s *summary, job *apmon.Monitor
 	return account, report
 }
 
-// writeSummary writes the summary concurrently with the last reports: a file system or a
-// pipe that hangs must not delay them. It closes written at the end.
-func (r *runner) writeSummary(file string, s *summary, result launch.Result, last procinfo.JobSample) (written <-chan struct{}) {
+// writeFiles writes the summary and the last lines of the other files concurrently with
+// the last reports: a file system or a pipe that hangs must not delay them. It closes
+// written at the end. job is nil if it could not be followed.
+func (r *runner) writeFiles(job *apmon.MonitoredJob, s *summary, result launch.Result, last procinfo.JobSample) (written <-chan struct{}) {
 	done := make(chan struct{})
-	if file == "" {
+	if len(r.files()) == 0 {
 		close(done)
 		return done
 	}
+	record := func() *jobrecord.Record {
+		var rec *jobrecord.Record
+		if job != nil {
+			rec = job.Record()
+		} else {
+			var unfollowed jobrecord.Recorder
+			unfollowed.Add(last, nil)
+			rec = unfollowed.Record()
+			rec.Job.Cluster, rec.Job.Node = jobrecord.Text(r.as.Cluster), jobrecord.Text(r.as.Node)
+			rec.SetResources(r.as.Requested, r.as.Allocated)
+		}
+		s.complete(rec, result, &r.batch)
+		return rec
+	}
 	go func() {
 		defer close(done)
-		if err := s.write(file, result, &last); err != nil {
-			r.log.Warn("summary not written", slog.String("error", err.Error()))
-		}
+		r.recording.end(&last, record)
 	}()
 	return done
 }
@@ -440,7 +485,7 @@ func (r *runner) close(written <-chan struct{}, d time.Duration) {
 		case <-timeout:
 		}
 		if done == written {
-			r.log.Warn("summary not written in time")
+			r.log.Warn("the files of the job were not written in time")
 		}
 		return
 	}

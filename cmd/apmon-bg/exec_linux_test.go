@@ -19,6 +19,8 @@ import (
 	"github.com/apmon-go/apmon/conf"
 	"github.com/apmon-go/apmon/internal/burner"
 	"github.com/apmon-go/apmon/internal/testkit"
+	"github.com/apmon-go/apmon/procinfo"
+	"github.com/apmon-go/apmon/procinfo/jobrecord"
 	"github.com/apmon-go/apmon/xdr"
 )
 
@@ -102,14 +104,13 @@ func TestExecReports(t *testing.T) {
 	})
 
 	s := readSummary(t, file)
-	for _, name := range []string{"command", "pid", "exit_code", "signal", "start", "run_time", "cpu_time", "cpu_user", "cpu_sys", "cpu_time_lower_bound",
-		"max_rss_kb", "max_pss_kb", "read_bytes", "write_bytes", "processes_total", "samples", "last"} {
-		if _, ok := s[name]; !ok {
-			t.Errorf("no %s in the summary", name)
-		}
+	j := &s.Job
+	if j.ExitCode != procinfo.Known(3) || j.Signal.OK || s.Measured.ProcessesTotal.V != 1 || s.Levels.PSS.Max.OK || j.Cluster != "MySite_Jobs" || j.Node != "4711" ||
+		j.BatchSystem != "slurm" || j.BatchID != "4711" || !slices.Equal(j.Command, []string{"sh", "-c", "echo out; echo err >&2; exit 3"}) || s.Hardware.Benchmarks.DB12.V != 10 {
+		t.Errorf("summary %+v", s)
 	}
-	if s["exit_code"] != 3. || s["signal"] != nil || s["processes_total"] != 1. || s["max_pss_kb"] != nil {
-		t.Errorf("summary %v", s)
+	if x := s.Resources.CPUs; x.Allocated.V > 2 || x.Requested.V != 2 || x.RequestedSource != "--cpus" || !x.EfficiencyRequested.OK {
+		t.Errorf("CPUs %+v", x)
 	}
 	if left, _ := filepath.Glob(filepath.Join(dir, ".*")); len(left) > 0 {
 		t.Errorf("left behind: %v", left)
@@ -224,7 +225,7 @@ func TestExecSummaryMountPoint(t *testing.T) {
 	if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
 		t.Errorf("%v, said %q", err, out)
 	}
-	if s := readSummary(t, source); s["exit_code"] != 0. {
+	if s := readSummary(t, source); s.Job.ExitCode != procinfo.Known(0) {
 		t.Errorf("summary %v", s)
 	}
 }
@@ -250,8 +251,8 @@ func TestExecWithoutProc(t *testing.T) {
 	if code := exitCode(t, cmd); code != 3 {
 		t.Errorf("exit code %d\n%s", code, stderr.String())
 	}
-	if s := readSummary(t, file); s["exit_code"] != 3. || s["max_rss_kb"] == nil || s["max_pss_kb"] != nil {
-		t.Errorf("summary %v", s)
+	if s := readSummary(t, file); s.Job.ExitCode.V != 3 || s.Levels.RSS.Max.V <= 0 || s.Levels.RSS.Last.OK || s.Levels.PSS.Max.OK {
+		t.Errorf("summary %+v", s)
 	}
 }
 
@@ -277,18 +278,20 @@ func TestExecSummaryToStandardOutput(t *testing.T) {
 	}
 }
 
-// readSummary reads a summary.
-func readSummary(t *testing.T, file string) map[string]any {
+// readSummary reads a summary, which must follow its schema.
+func readSummary(t *testing.T, file string) (r jobrecord.Record) {
 	t.Helper()
-	var s map[string]any
 	b, err := os.ReadFile(file)
 	if err == nil {
-		err = json.Unmarshal(b, &s)
+		err = json.Unmarshal(b, &r)
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	return s
+	if faults := testkit.ReadJSONSchema(t, "../../docs/job-record.schema.json").Check(b); len(faults) > 0 {
+		t.Errorf("%s\n%s", strings.Join(faults, "\n"), b)
+	}
+	return r
 }
 
 // accounted asserts that an accounting record has all parameters that the receiver
@@ -328,8 +331,8 @@ func TestExecCannotStart(t *testing.T) {
 			t.Errorf("the accounting record is of %q", text(d, "jobid"))
 		}
 		s := readSummary(t, file)
-		if why, _ := s["error"].(string); !strings.Contains(why, tt.command) || s["exit_code"] != tt.code || s["pid"] != nil {
-			t.Errorf("summary %v", s)
+		if !strings.Contains(string(s.Job.Error), tt.command) || s.Job.ExitCode.V != tt.code || s.Job.PID.OK {
+			t.Errorf("summary %+v", s)
 		}
 	}
 }
@@ -374,10 +377,9 @@ func TestExecPeaks(t *testing.T) {
 	last := recv.WaitFor(func(d *xdr.Datagram) bool { return text(d, "status") == "ended" })
 	account := recv.WaitFor(func(d *xdr.Datagram) bool { return d.Node == "#acc_U" })
 	s := readSummary(t, file)
-	end, _ := s["last"].(map[string]any)
 	for i, name := range alive {
-		if _, ok := end[name]; ok || has(last, name) {
-			t.Errorf("%s is in the last report (%v) or the summary (%v)", name, has(last, name), ok)
+		if has(last, name) {
+			t.Errorf("%s is in the last report", name)
 		}
 		if i < 2 { // the peak of the process is that of the job
 			if number(last, peaks[i]) < number(first, name) {
@@ -388,16 +390,13 @@ func TestExecPeaks(t *testing.T) {
 			}
 		}
 	}
-	for _, name := range peaks {
-		if v, _ := end[name].(float64); number(last, name) <= 0 || v != number(last, name) {
-			t.Errorf("%s is %v in the last report, %v in the summary", name, number(last, name), end[name])
+	for i, l := range []jobrecord.Level{s.Levels.RSS, s.Levels.VMem, s.Levels.PSS, s.Levels.Processes, s.Levels.Threads, s.Levels.OpenFiles} {
+		if v := number(last, peaks[i]); v <= 0 || l.Max.V != v || l.Last.V <= 0 || l.Avg.V <= 0 || l.Avg.V > l.Max.V {
+			t.Errorf("%s is %v in the last report, %+v in the summary", peaks[i], v, l)
 		}
 	}
 	if accounted(t, account); number(account, "stop") < number(account, "start") {
 		t.Errorf("the accounting record is %v", account.Params)
-	}
-	if s["max_pss_kb"] != number(last, "max_pss") {
-		t.Errorf("max_pss_kb %v in the summary, max_pss %v in the last report", s["max_pss_kb"], number(last, "max_pss"))
 	}
 }
 
@@ -413,8 +412,8 @@ func TestExecWithoutDestination(t *testing.T) {
 		if p.stderr.String() != "" {
 			t.Errorf("%v: said %q", args, p.stderr.String())
 		}
-		if s := readSummary(t, file); s["exit_code"] != 3. || s["samples"] == nil || s["run_time"] == nil {
-			t.Errorf("%v: summary %v", args, s)
+		if s := readSummary(t, file); s.Job.ExitCode.V != 3 || !s.Measured.Samples.OK || !s.Job.RunTime.OK {
+			t.Errorf("%v: summary %+v", args, s)
 		}
 		os.Remove(file)
 	}
@@ -584,31 +583,21 @@ func TestExecCountsCPUTime(t *testing.T) {
 			if err := cmd.Wait(); err != nil {
 				t.Fatalf("%v\n%s", err, stderr.String())
 			}
-			var s struct {
-				CPUTime    float64 `json:"cpu_time"`
-				LowerBound bool    `json:"cpu_time_lower_bound"`
-			}
-			b, err := os.ReadFile(file)
-			if err == nil {
-				err = json.Unmarshal(b, &s)
-			}
-			if err != nil {
-				t.Fatalf("%v\n%s", err, stderr.String())
-			}
+			s := readSummary(t, file).CPU
 			allowed := sum.Seconds()/100 + .002*float64(tt.processes)
-			diff := s.CPUTime - sum.Seconds()
-			t.Logf("they say %.4f s, we say %.4f s (lower bound: %v)", sum.Seconds(), s.CPUTime, s.LowerBound)
+			diff := s.Total.V - sum.Seconds()
+			t.Logf("they say %.4f s, we say %.4f s (lower bound: %v)", sum.Seconds(), s.Total.V, s.LowerBound)
 			switch {
 			case strings.HasPrefix(tt.args, "ignore") && s.LowerBound:
 				if diff > allowed {
-					t.Errorf("a lower bound of %v s for %v", s.CPUTime, sum)
+					t.Errorf("a lower bound of %v s for %v", s.Total.V, sum)
 				}
 			case strings.HasPrefix(tt.args, "ignore"): // by a counter, or a cgroup
 				if max(diff, -diff) > sum.Seconds()/10+allowed {
-					t.Errorf("billed %v s for %v", s.CPUTime, sum)
+					t.Errorf("billed %v s for %v", s.Total.V, sum)
 				}
 			case max(diff, -diff) > allowed || s.LowerBound:
-				t.Errorf("billed %v s for %v, lower bound: %v", s.CPUTime, sum, s.LowerBound)
+				t.Errorf("billed %v s for %v, lower bound: %v", s.Total.V, sum, s.LowerBound)
 			}
 		})
 	}

@@ -35,6 +35,23 @@ func (f *jobFlags) flags() []cli.Flag {
 	)
 }
 
+// recordFlags are the flags of exec for the record of the job: see recording.
+func recordFlags() []cli.Flag {
+	return command.Group("Record",
+		&cli.StringFlag{Name: "summary", Usage: "write the record of the job to `FILE` as JSON at its end; - is standard output"},
+		&cli.StringFlag{Name: "series", Usage: "write the samples to `FILE` while the job runs: JSON lines if the name ends in .json, .jsonl or .ndjson, else TSV; compressed if it ends in .gz"},
+		&cli.StringFlag{Name: "series-interval", Usage: "write a line every `TIME`, and sooner in the beginning", DefaultText: "10s"},
+		&cli.StringFlag{Name: "series-max", Usage: "thin a series to half of `N` lines when it has more; 0 for never", DefaultText: "4000"},
+		&cli.StringFlag{Name: "prmon-txt", Usage: "write the samples to `FILE` as prmon 3 does; implies --pss"},
+		&cli.StringFlag{Name: "prmon-json", Usage: "write the summary so far to `FILE` as prmon 3 does, with each line; implies --pss"},
+		&cli.BoolFlag{Name: "pss", DisableDefaultText: true, Usage: "measure the proportional set size: shared memory is divided among the processes"},
+		&cli.BoolFlag{Name: "progress", DisableDefaultText: true, Usage: "show a live line on standard error if that is a terminal and standard output is not"},
+		&cli.Float64Flag{Name: "cpus", Usage: "the job may use `N` CPUs", DefaultText: "of the batch system"},
+		&cli.StringFlag{Name: "memory", Usage: "the job may use `SIZE` of memory, such as 4GiB", DefaultText: "of the batch system"},
+		&cli.StringFlag{Name: "time-limit", Usage: "the job may run for `TIME`, such as 12h", DefaultText: "of the batch system"},
+	)
+}
+
 func (f *jobFlags) addJob(s string) error {
 	j, err := parseJob(s)
 	if err == nil {

@@ -250,23 +250,25 @@ func TestExecEndsInTimeUnread(t *testing.T) {
 	t.Errorf("took %v, more than 2 s", took)
 }
 
-// A job that is not monitored does not keep the summary of an earlier one.
+// A job that is not monitored does not keep the files of an earlier one.
 func TestExecNoRoomRemovesSummary(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	old, precious, link := filepath.Join(dir, "old"), filepath.Join(dir, "precious"), filepath.Join(dir, "link")
-	if err := errors.Join(os.WriteFile(old, []byte("{}"), 0o600), os.WriteFile(precious, []byte("keep"), 0o600), os.Symlink(precious, link)); err != nil {
+	old, series, precious, link := filepath.Join(dir, "old"), filepath.Join(dir, "series"), filepath.Join(dir, "precious"), filepath.Join(dir, "link")
+	if err := errors.Join(os.WriteFile(old, []byte("{}"), 0o600), os.WriteFile(series, nil, 0o600), os.WriteFile(precious, []byte("keep"), 0o600), os.Symlink(precious, link)); err != nil {
 		t.Fatal(err)
 	}
 	exe := named(t)
 	for _, file := range []string{old, link} {
-		out, err := limited(t, exe, "ulimit -n 8", "exec", "--no-send", "--summary", file, "--", "sh", "-c", "exit 0").CombinedOutput()
+		out, err := limited(t, exe, "ulimit -n 8", "exec", "--no-send", "--summary", file, "--series", series, "--", "sh", "-c", "exit 0").CombinedOutput()
 		if err != nil || !bytes.Contains(out, []byte("runs without monitoring")) {
 			t.Fatalf("%v, said %q", err, out)
 		}
 	}
-	if _, err := os.Lstat(old); err == nil {
-		t.Error("the summary of an earlier job still exists")
+	for _, file := range []string{old, series} {
+		if _, err := os.Lstat(file); err == nil {
+			t.Errorf("%s of an earlier job still exists", filepath.Base(file))
+		}
 	}
 	if b, err := os.ReadFile(link); string(b) != "keep" {
 		t.Errorf("the link leads to %q, %v", b, err)

@@ -1,10 +1,8 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -14,10 +12,10 @@ import (
 
 	"github.com/apmon-go/apmon/cmd/apmon-bg/internal/launch"
 	"github.com/apmon-go/apmon/procinfo"
-	"github.com/apmon-go/apmon/xdr"
+	"github.com/apmon-go/apmon/procinfo/jobrecord"
 )
 
-// summary is the content of --summary without the sample.
+// summary is what this process knows of the job that it started.
 type summary struct {
 	Command      []string
 	PID          atomic.Int64
@@ -35,79 +33,30 @@ func (s *summary) waitedFor(r launch.Result) procinfo.JobSample {
 	}
 }
 
-// write writes the summary of a job: its last sample, and how it ended. The file is
-// replaced as a whole. "-" is standard output.
-func (s *summary) write(path string, r launch.Result, last *procinfo.JobSample) error {
-	b, err := s.marshal(r, last)
-	if err != nil {
-		return err
+// complete adds to the record of a job what only the process that started it knows.
+func (s *summary) complete(rec *jobrecord.Record, r launch.Result, batch *jobrecord.Batch) {
+	job := &rec.Job
+	job.Command, job.Start = s.Command, jobrecord.Time{Time: s.Start}
+	job.BatchSystem, job.BatchID = jobrecord.Text(batch.System), jobrecord.Text(batch.ID)
+	job.Host = jobrecord.Text(procinfo.Hostname())
+	if n := s.PID.Load(); n != 0 {
+		job.PID = procinfo.Known(float64(n))
 	}
+	end := r.Ended
+	if end.IsZero() {
+		end = s.Ended
+	}
+	rec.SetEnd(end, r.ExitCode, int(r.Signal), s.Err, r.All.MaxRSS)
+	rec.CPU.LowerBound = rec.CPU.LowerBound || r.Orphans
+}
+
+// writeResult writes to standard output for "-", otherwise to a file, which is replaced as
+// a whole.
+func writeResult(path string, b []byte) error {
 	if path == "-" {
 		return writeOwn(os.Stdout, b)
 	}
 	return writeFile(path, b)
-}
-
-// marshal returns the summary as one line of JSON.
-func (s *summary) marshal(r launch.Result, last *procinfo.JobSample) ([]byte, error) {
-	number := func(v procinfo.Value) any {
-		if !v.OK {
-			return nil
-		}
-		return v.V
-	}
-	integer := func(v procinfo.Value) any {
-		if !v.OK {
-			return nil
-		}
-		return int64(math.Round(v.V))
-	}
-	var code, signal, pid, failed any
-	if r.Signal != 0 {
-		signal = int(r.Signal)
-	} else {
-		code = r.ExitCode
-	}
-	if s.Err != nil {
-		failed = s.Err.Error()
-	}
-	if n := s.PID.Load(); n != 0 {
-		pid = n
-	}
-	values := map[string]any{}
-	for _, p := range last.Append(nil, nil) {
-		if p.Type() == xdr.TypeString {
-			values[p.Name] = p.Text()
-		} else {
-			values[p.Name] = p.Float()
-		}
-	}
-	b, err := json.Marshal(struct {
-		Command        []string       `json:"command"`
-		PID            any            `json:"pid"`
-		Error          any            `json:"error"`
-		ExitCode       any            `json:"exit_code"`
-		Signal         any            `json:"signal"`
-		Start          time.Time      `json:"start"`
-		RunTime        any            `json:"run_time"`
-		CPUTime        any            `json:"cpu_time"`
-		CPUUser        any            `json:"cpu_user"`
-		CPUSys         any            `json:"cpu_sys"`
-		LowerBound     bool           `json:"cpu_time_lower_bound"`
-		MaxRSS         any            `json:"max_rss_kb"`
-		MaxPSS         any            `json:"max_pss_kb"`
-		ReadBytes      any            `json:"read_bytes"`
-		WriteBytes     any            `json:"write_bytes"`
-		ProcessesTotal any            `json:"processes_total"`
-		Samples        any            `json:"samples"`
-		Last           map[string]any `json:"last"`
-	}{
-		s.Command, pid, failed, code, signal, s.Start.UTC().Truncate(time.Millisecond),
-		number(last.RunTime), number(last.CPUTime), number(last.CPUUser), number(last.CPUSystem),
-		last.LowerBound || r.Orphans, integer(last.MaxRSS), integer(last.MaxPSS), integer(last.ReadBytes), integer(last.WriteBytes),
-		integer(last.ProcessesTotal), integer(last.Samples), values,
-	})
-	return append(b, '\n'), err
 }
 
 // writeTimeout bounds the writing of a summary into a pipe or a terminal.
@@ -209,9 +158,9 @@ func overwriteFile(path string, b []byte) error {
 	return errors.Join(err, f.Close())
 }
 
-// removeSummary removes the summary of an earlier run: no summary is better than that of
+// removeResult removes a file of an earlier run: no summary is better than that of
 // another job. It opens no file, since there may be no free descriptor.
-func removeSummary(path string) {
+func removeResult(path string) {
 	if st, err := os.Lstat(path); err == nil && st.Mode().IsRegular() && ownStream(st) == nil {
 		_ = os.Remove(path)
 	}

@@ -15,6 +15,7 @@ type CPUInfo struct {
 	CacheKB                          Count   // KiB, of the first CPU
 	Bogomips                         Decimal // of the first CPU
 	Cores                            Count   // different pairs of physical id and core id
+	Sockets                          Count   // different physical ids
 }
 
 // ParseCPUInfo parses /proc/cpuinfo.
@@ -22,7 +23,7 @@ type CPUInfo struct {
 // See proc_cpuinfo(5).
 func ParseCPUInfo(b []byte) (c CPUInfo) {
 	sum, n := 0., 0
-	cores := map[[2]string]bool{}
+	cores, sockets := map[[2]string]bool{}, map[string]bool{}
 	physical := ""
 	first := func(to *string, v string) {
 		if *to == "" {
@@ -77,6 +78,7 @@ func ParseCPUInfo(b []byte) (c CPUInfo) {
 			}
 		case "physical id":
 			physical = v
+			sockets[v] = true
 		case "core id":
 			if physical != "" {
 				cores[[2]string{physical, v}] = true
@@ -88,6 +90,9 @@ func ParseCPUInfo(b []byte) (c CPUInfo) {
 	}
 	if len(cores) > 0 {
 		c.Cores = Count{uint64(len(cores)), true}
+	}
+	if len(sockets) > 0 {
+		c.Sockets = Count{uint64(len(sockets)), true}
 	}
 	return c
 }

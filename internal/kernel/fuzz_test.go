@@ -22,6 +22,7 @@ func FuzzParsers(f *testing.F) {
 	}
 	f.Add([]byte("17 (a) R (b) S 1 17 17 0 -1 4194560 100 0 0 0 250 125 0 0 20 0 9 0 1000 8192 3 0\n"))
 	f.Add([]byte("c000000000-c000400000 rw-p 00000000 00:00 0   [anon: Go: heap]\n"))
+	f.Add([]byte("drm-driver:\txe\ndrm-client-id:\t3\ndrm-resident-vram0:\t16 MiB\ndrm-cycles-rcs:\t28\ndrm-total-cycles-rcs:\t765\n"))
 	f.Add([]byte("/bin/sh\x00-c\x00\x00"))
 	f.Add([]byte("25 24 0:33 / /a\\040b rw - tmpfs none rw\n"))
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -43,9 +44,11 @@ func FuzzParsers(f *testing.F) {
 		ParseNetTCP(b, &states)
 		ParsePIDState(b)
 		ParsePIDStat(b)
+		ParseExitStatus(b)
 		ParsePIDIO(b)
 		ParseStatus(b)
 		ParseSmapsRollup(b)
+		ParseFDInfo(b)
 		ParseCPUList(b)
 		ParseCPUInfo(b)
 		ParseOSRelease(b)

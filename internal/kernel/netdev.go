@@ -4,7 +4,8 @@ import "bytes"
 
 // NetCounters holds counters of a network interface, since it was created.
 type NetCounters struct {
-	In, Out, Errs Count // bytes received, bytes sent, errors in both directions
+	In, Out, Errs         Count // bytes received, bytes sent, errors in both directions
+	InPackets, OutPackets Count
 }
 
 // ParseNetDev parses /proc/net/dev. It calls visit for each interface.
@@ -31,6 +32,6 @@ func ParseNetDev(b []byte, visit func(name []byte, c NetCounters)) {
 		if !f[0].OK {
 			continue // a heading
 		}
-		visit(name, NetCounters{In: f[0], Out: f[8], Errs: f[2].Add(f[10])})
+		visit(name, NetCounters{In: f[0], Out: f[8], Errs: f[2].Add(f[10]), InPackets: f[1], OutPackets: f[9]})
 	}
 }

@@ -72,6 +72,18 @@ func ParsePIDStat(b []byte) (s PIDStat, ok bool) {
 	return s, true
 }
 
+// ParseExitStatus returns the wait status (wait(2)) of a zombie, field 52 of /proc/PID/stat.
+// The kernel writes 0 for readers that may not know it: see ptrace(2), "Ptrace access mode
+// checking".
+func ParseExitStatus(b []byte) Count {
+	b = afterName(b)
+	var field []byte
+	for n := 3; n <= 52; n++ {
+		field, b = NextField(b)
+	}
+	return ParseUint(field)
+}
+
 // Dead reports whether the process has ended and waits to be reaped. A process whose first
 // thread alone has ended is not dead.
 func (s *PIDStat) Dead() bool { return (s.State == 'Z' || s.State == 'X') && s.Threads <= 1 }

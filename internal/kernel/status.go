@@ -6,7 +6,9 @@ import "bytes"
 type Status struct {
 	Tgid                    Count  // id of the process
 	NSPID                   []byte // ids in each pid namespace, from that of the proc file system inwards
-	RSS, PeakRSS            Count  // KiB, of the process; a zombie has none
+	RSS, PeakRSS, Swap      Count  // KiB, of the process; a zombie has none
+	UIDs, GIDs              []byte // real, effective, saved and of the file system, separated by tabs
+	CapEff                  Count  // bit mask of the effective capabilities
 	SigIgn                  Count  // bit mask of the ignored signals: bit 0 is signal 1
 	CPUsAllowed             []byte // CPUs it may run on: see ParseCPUList
 	Voluntary, Nonvoluntary Count  // context switches of this thread alone
@@ -29,7 +31,7 @@ func ParseStatus(b []byte) (p Status) {
 			continue
 		}
 		switch line[0] {
-		case 'T', 'N', 'V', 'S', 'C', 'v', 'n':
+		case 'T', 'N', 'U', 'G', 'V', 'S', 'C', 'v', 'n':
 		default:
 			continue
 		}
@@ -41,8 +43,17 @@ func ParseStatus(b []byte) (p Status) {
 			p.NSPID = bytes.TrimSpace(value)
 		case "VmHWM:":
 			p.PeakRSS, _ = NextUint(value)
+		case "VmSwap:":
+			p.Swap, _ = NextUint(value)
 		case "VmRSS:":
 			p.RSS, _ = NextUint(value)
+		case "Uid:":
+			p.UIDs = bytes.TrimSpace(value)
+		case "Gid:":
+			p.GIDs = bytes.TrimSpace(value)
+		case "CapEff:":
+			f, _ := NextField(value)
+			p.CapEff = ParseHex(f)
 		case "SigIgn:":
 			f, _ := NextField(value)
 			p.SigIgn = ParseHex(f)

@@ -119,14 +119,12 @@ func (e *exits) run(raw syscall.RawConn) {
 func (e *exits) handle(id int32) {
 	e.mu.Lock()
 	w, ok := e.roots[id]
-	if ok {
-		delete(e.roots, id)
-		unix.Close(w.pidfd)
-	}
+	delete(e.roots, id)
 	e.mu.Unlock()
 	if !ok {
 		return
 	}
+	defer unix.Close(w.pidfd)
 	// Until its parent waits for it, it can be read a last time. Do that now, not after a
 	// scan that may be under way.
 	s := e.forest
@@ -137,7 +135,8 @@ func (e *exits) handle(id int32) {
 		return b
 	}
 	cpu, timed := process.CPUClock(w.proc.pid)
-	stat, ok := kernel.ParsePIDStat(read("stat"))
+	statFile := read("stat")
+	stat, ok := kernel.ParsePIDStat(statFile)
 	var io kernel.PIDIO
 	if w.io != nil {
 		b := make([]byte, 4096)
@@ -145,6 +144,7 @@ func (e *exits) handle(id int32) {
 		io = kernel.ParsePIDIO(b[:n])
 	}
 	status := kernel.ParseStatus(read("status"))
+	exit, known := exitStatus(w.pidfd, statFile, &status)
 
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -165,9 +165,47 @@ func (e *exits) handle(id int32) {
 			p.setSwitches([]threadSwitches{{p.pid, [2]uint64{status.Voluntary.N, status.Nonvoluntary.N}}})
 		}
 	}
+	if known && len(w.tree.roots) == 1 {
+		w.tree.exit = &exit
+	}
 	if !w.tree.removed && !s.closed {
 		w.tree.checkEnd(now)
 	}
+}
+
+// exitStatus returns the wait status of a process that has ended, if this process may know
+// it: of a zombie from its stat file, which hides it from strangers behind a 0, and of a
+// process that was reaped from its pidfd (Linux 6.15).
+func exitStatus(pidfd int, stat []byte, status *kernel.Status) (exit syscall.WaitStatus, known bool) {
+	if n := kernel.ParseExitStatus(stat); n.OK && mayTrace(status) {
+		return syscall.WaitStatus(n.N), true
+	}
+	info := unix.PidfdInfo{Mask: unix.PIDFD_INFO_EXIT}
+	if unix.IoctlPidfdInfo(pidfd, &info) != nil || info.Mask&unix.PIDFD_INFO_EXIT == 0 {
+		return 0, false
+	}
+	return syscall.WaitStatus(info.Exit_code), true
+}
+
+// mayTrace reports whether this process has the ptrace access mode "read" for a zombie.
+func mayTrace(of *kernel.Status) bool {
+	own := kernel.ParseStatus(readSmall("/proc/self/status"))
+	const ptrace = 1 << unix.CAP_SYS_PTRACE
+	if own.CapEff.OK && own.CapEff.N&ptrace != 0 {
+		return true
+	}
+	all := func(ids []byte, id int) bool {
+		n := 0
+		for len(ids) > 0 {
+			var c kernel.Count
+			if c, ids = kernel.NextUint(ids); !c.OK || c.N != uint64(id) {
+				return false
+			}
+			n++
+		}
+		return n >= 3
+	}
+	return all(of.UIDs, os.Geteuid()) && all(of.GIDs, os.Getegid())
 }
 
 // unwatch ends the watching of a tree's roots.

@@ -692,3 +692,151 @@ func FuzzJob(f *testing.F) {
 		}
 	})
 }
+
+// The traffic counts from the first sample on, in the namespace of the first process, and
+// never decreases.
+func TestNetwork(t *testing.T) {
+	t.Parallel()
+	f := newFakeProc(t)
+	f.put(fake{pid: 10, ppid: 1, session: 5, start: 1000})
+	traffic := func(pid string, rx, tx int) {
+		f.write("proc/"+pid+"/net/dev", fmt.Sprintf("Inter-|   Receive  |  Transmit\n face |bytes\n    lo: 999 9 0 0 0 0 0 0 999 9 0 0 0 0 0 0\n  eth0: %d %d 0 0 0 0 0 0 %d %d 0 0 0 0 0 0\n", rx, rx/100, tx, tx/100))
+	}
+	namespace := func(pid, n string) {
+		f.write("proc/"+pid+"/ns/.keep", "")
+		if err := os.Symlink("net:["+n+"]", filepath.Join(f.dir, "proc", pid, "ns", "net")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	namespace("10", "1")
+	namespace("1", "1")
+	s := f.jobs()
+	j, err := s.Add(Options{PIDs: []int{10}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := func(string) (bool, string) { return true, "" }
+	sample := func(choose procinfo.Choice) procinfo.JobSample {
+		t.Helper()
+		v, err := j.Sample(choose)
+		if err != nil {
+			t.Error(err)
+		}
+		return v
+	}
+	traffic("10", 1000, 500)
+	if v := sample(nil); v.NetRxBytes.OK {
+		t.Errorf("not chosen: %v", v.NetRxBytes)
+	}
+	sample(all)
+	traffic("10", 1700, 900)
+	v := sample(all)
+	testkit.Near(t, "rx", v.NetRxBytes, 700, 0)
+	testkit.Near(t, "rx packets", v.NetRxPackets, 7, 0)
+	testkit.Near(t, "tx", v.NetTxBytes, 400, 0)
+	testkit.Near(t, "shared", v.NetShared, 1, 0)
+	traffic("10", 100, 100) // an interface was removed
+	testkit.Near(t, "rx", sample(all).NetRxBytes, 700, 0)
+	traffic("10", 200, 100)
+	testkit.Near(t, "rx", sample(all).NetRxBytes, 800, 0)
+}
+
+// The engines and memory of GPUs: each client once, ended ones included.
+func TestGPU(t *testing.T) {
+	t.Parallel()
+	f := newFakeProc(t)
+	f.write("dev/dri/renderD128", "")
+	f.put(fake{pid: 10, ppid: 1, session: 5, start: 1000}, fake{pid: 20, ppid: 10, session: 5, start: 2000})
+	open := func(pid, fd int, target, content string) {
+		dir := fmt.Sprintf("proc/%d/", pid)
+		f.write(dir+fmt.Sprintf("fdinfo/%d", fd), "pos:\t0\n"+content)
+		if err := os.Symlink(target, filepath.Join(f.dir, dir, "fd", strconv.Itoa(fd))); err != nil && !errors.Is(err, os.ErrExist) {
+			t.Fatal(err)
+		}
+	}
+	amd := func(busy int) string {
+		return fmt.Sprintf("drm-driver:\tamdgpu\ndrm-client-id:\t1\ndrm-pdev:\t0000:05:00.0\ndrm-memory-vram:\t1024 KiB\ndrm-engine-gfx:\t%d000000000 ns\n", busy)
+	}
+	xe := func(cycles, over int) string {
+		return fmt.Sprintf("drm-driver:\txe\ndrm-client-id:\t1\ndrm-pdev:\t0000:03:00.0\ndrm-resident-vram0:\t2 MiB\ndrm-cycles-rcs:\t%d\ndrm-total-cycles-rcs:\t%d\n", cycles, over)
+	}
+	open(10, 5, "/dev/dri/renderD128", amd(3))
+	open(20, 5, "/dev/dri/renderD128", amd(3)) // the same open file
+	open(20, 6, "/dev/null", "drm-driver:\tnone\ndrm-client-id:\t9\n")
+	s := f.jobs()
+	now := time.Now()
+	s.clock = func() time.Time { return now }
+	j, err := s.Add(Options{PIDs: []int{10}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sample := func() procinfo.JobSample {
+		t.Helper()
+		now = now.Add(2 * time.Second)
+		v, err := j.Sample(nil)
+		if err != nil {
+			t.Error(err)
+		}
+		return v
+	}
+	v := sample()
+	testkit.Near(t, "busy", v.GPUTime, 3, 0)
+	testkit.Near(t, "memory", v.GPUMem, 1024, 0)
+	testkit.Near(t, "devices", v.GPUs, 1, 0)
+	// Cycles: the clock runs at 1000 cycles a second, so 4500 are 4.5 s.
+	open(20, 7, "/dev/dri/renderD129", xe(4000, 100000))
+	if v := sample(); v.GPUTime.OK {
+		t.Errorf("cycles of unknown length: %v", v.GPUTime)
+	}
+	open(20, 7, "/dev/dri/renderD129", xe(4500, 102000))
+	v = sample()
+	testkit.Near(t, "busy", v.GPUTime, 7.5, 1e-9)
+	testkit.Near(t, "memory", v.GPUMem, 1024+2048, 0)
+	f.kill(20)
+	v = sample()
+	testkit.Near(t, "busy after the end of a client", v.GPUTime, 7.5, 1e-9)
+	testkit.Near(t, "memory", v.GPUMem, 1024, 0)
+	testkit.Near(t, "devices", v.GPUs, 2, 0)
+}
+
+// The proportional memory of a job is read in rounds. The next begins after a thousand times
+// the cost of the last; in between the last values are sent.
+func TestMemoryRounds(t *testing.T) {
+	t.Parallel()
+	f := newFakeProc(t)
+	f.put(fake{pid: 10, ppid: 1, session: 5, start: 1000}, fake{pid: 20, ppid: 10, session: 5, start: 2000})
+	write := func(pss, swap int) {
+		for _, pid := range []string{"10", "20"} {
+			f.write("proc/"+pid+"/smaps_rollup", fmt.Sprintf("Rss: 999 kB\nPss: %d kB\nSwapPss: %d kB\n", pss, swap))
+			f.write("proc/"+pid+"/status", fmt.Sprintf("Name:\ta\nVmHWM:\t500 kB\nVmRSS:\t460 kB\nVmSwap:\t%d kB\nSigIgn:\t0\n", 2*swap))
+		}
+	}
+	write(100, 7)
+	s := f.jobs()
+	j, err := s.Add(Options{PIDs: []int{10}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	check := func(pss, swapPSS, swap, highest float64) {
+		t.Helper()
+		v, err := j.Sample(func(string) (bool, string) { return true, "" })
+		if err != nil {
+			t.Error(err)
+		}
+		testkit.Near(t, "PSS", v.PSS, pss, 0)
+		testkit.Near(t, "swap PSS", v.SwapPSS, swapPSS, 0)
+		testkit.Near(t, "swap", v.Swap, swap, 0)
+		testkit.Near(t, "highest PSS", v.MaxPSS, highest, 0)
+	}
+	m := &j.memory
+	begin := time.Now()
+	check(200, 14, 28, 200)
+	if m.cost <= 0 || m.next.Before(begin.Add(memoryShare*m.cost)) {
+		t.Errorf("a round that took %v is repeated after %v", m.cost, m.next.Sub(begin))
+	}
+	write(50, 1)
+	m.next = time.Now().Add(time.Hour) // a large job
+	check(200, 14, 4, 200)
+	m.next = time.Time{}
+	check(100, 2, 4, 200)
+}

@@ -46,6 +46,8 @@ type forest struct {
 	sessions map[int][]*tree  // by the roots that lead one
 	started  *tree            // the one that this process started
 	reaper   *proc            // this process, while there is such a tree
+
+	gpuKnown, gpuFound bool // see gpus
 }
 
 // A stranger is a process that is not known to belong to a job.

@@ -46,6 +46,8 @@ type Job struct {
 
 	cgroup  jobCgroup
 	memory  jobMemory
+	net     jobNet
+	gpu     jobGPU
 	service serviceState
 }
 

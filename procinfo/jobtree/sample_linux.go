@@ -24,6 +24,7 @@ func (j *Job) Sample(choose procinfo.Choice) (procinfo.JobSample, error) {
 		on, _ := choose(option)
 		return on
 	}
+	network := choose != nil && want("job_network")
 	pss := choose != nil && (want("job_pss") || want("job_swappss"))
 	if pss {
 		// Without the set's lock: reading may wait for a process that is stuck.
@@ -33,7 +34,7 @@ func (j *Job) Sample(choose procinfo.Choice) (procinfo.JobSample, error) {
 	if j.options.Service != nil {
 		j.lookBefore()
 	}
-	sample, err := j.sample(want)
+	sample, err := j.sample(want, network)
 	if err == errJobRemoved || err == errClosed {
 		return sample, err
 	}
@@ -44,7 +45,7 @@ func (j *Job) Sample(choose procinfo.Choice) (procinfo.JobSample, error) {
 }
 
 // sample takes a sample without the memory of smaps_rollup.
-func (j *Job) sample(want func(option string) bool) (procinfo.JobSample, error) {
+func (j *Job) sample(want func(option string) bool, network bool) (procinfo.JobSample, error) {
 	s := j.set
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -88,6 +89,12 @@ func (j *Job) sample(want func(option string) bool) (procinfo.JobSample, error) 
 	j.checkEnd(now) // in case there is no pidfd
 	d := details{want("job_context_switches"), want("job_io"), want("job_open_files")}
 	s.details(&j.tree, d)
+	if network {
+		j.net.sample(&s.forest, &j.tree)
+	}
+	if want("job_gpu") {
+		j.gpu.sample(&s.forest, &j.tree, now)
+	}
 	j.samples++
 	sample := procinfo.JobSample{At: now, Samples: procinfo.Known(float64(j.samples)), ProcessesTotal: procinfo.Known(float64(j.total))}
 	if j.options.NumCPUs > 0 {
@@ -110,7 +117,21 @@ func (j *Job) sample(want func(option string) bool) (procinfo.JobSample, error) 
 	}
 	sample.RunTime, j.over, sample.Ended = j.ran, over, over
 	j.sum(&sample, d)
+	j.net.fill(&sample)
+	j.gpu.fill(&sample)
+	j.fillExit(&sample)
 	return sample, j.errs.Take()
+}
+
+// fillExit fills in the end of a root that another process started.
+func (j *Job) fillExit(to *procinfo.JobSample) {
+	switch e := j.exit; {
+	case e == nil || j.options.ChildOfThisProcess || j.options.Service != nil:
+	case e.Signaled():
+		to.ExitSignal = procinfo.Known(float64(e.Signal()))
+	default:
+		to.ExitCode = procinfo.Known(float64(e.ExitStatus()))
+	}
 }
 
 // sums are sums over the processes of a job.
@@ -118,20 +139,21 @@ type sums struct {
 	counters                     counters
 	threads, files               uint64
 	vsize                        uint64 // bytes
-	rss                          uint64 // KiB
+	rss, swap                    uint64 // KiB
 	ioKnown, csKnown, filesKnown bool
+	swapKnown                    bool
 }
 
 // sum fills in the values that are summed over the processes.
 func (j *Job) sum(to *procinfo.JobSample, d details) {
 	all := j.add(d)
-	to.LowerBound = j.correct(&all.counters)
+	to.LowerBound, to.CPUSource = j.correct(&all.counters)
 	j.fillCounters(to, &all)
 	j.fillCurrent(to, &all)
 	j.cgroup.fill(to)
 	if to.Ended {
 		// No process is left that could have any: a zero would look like a measurement.
-		for _, v := range []*procinfo.Value{&to.VirtualMem, &to.RSS, &to.MemUsage, &to.OpenFiles, &to.Processes, &to.Threads,
+		for _, v := range []*procinfo.Value{&to.VirtualMem, &to.RSS, &to.Swap, &to.MemUsage, &to.OpenFiles, &to.Processes, &to.Threads,
 			&to.CgroupMem, &to.CgroupMemAnon, &to.CgroupProcs} {
 			*v = procinfo.Value{}
 		}
@@ -149,7 +171,7 @@ func (j *Job) add(d details) (all sums) {
 		total := s.reaper.total()
 		all.counters.add(&total)
 	}
-	all.ioKnown, all.csKnown, all.filesKnown = d.io, d.switches, d.files
+	all.ioKnown, all.csKnown, all.filesKnown, all.swapKnown = d.io, d.switches, d.files, true
 	for _, p := range j.members {
 		total := p.total()
 		if p.fading { // its I/O may be in its parent's already
@@ -159,6 +181,8 @@ func (j *Job) add(d details) (all sums) {
 		all.threads += p.threads
 		all.vsize += p.vsize
 		all.rss += p.rss
+		all.swap += p.swap
+		all.swapKnown = all.swapKnown && !p.noSwap
 		all.files += p.files
 		all.ioKnown = all.ioKnown && p.ioKnown
 		all.csKnown = all.csKnown && p.csKnown
@@ -169,12 +193,20 @@ func (j *Job) add(d details) (all sums) {
 	return all
 }
 
+// The sources of the CPU time.
+const (
+	cpuOfProcesses = "process CPU clocks, and the kernel's sums over ended children"
+	cpuOfCgroup    = "the job's own cgroup"
+	cpuOfCounter   = "an inherited perf counter"
+)
+
 // correct replaces sums over the processes by better sources, and keeps counters from
-// decreasing. It reports whether the CPU time is only a lower bound.
-func (j *Job) correct(all *counters) (lowerBound bool) {
+// decreasing. It reports whether the CPU time is only a lower bound, and its source.
+func (j *Job) correct(all *counters) (lowerBound bool, source string) {
+	source = cpuOfProcesses
 	exact, lost := false, j.unheired || j.unwaited || j.ignored || j.strayed
 	if c := &j.cgroup; c.cpu.OK {
-		exact = !j.strayed
+		exact, source = !j.strayed, cpuOfCgroup
 		all[cntCPU] = max(all[cntCPU], int64(c.cpu.N)-c.cpuBaseline)
 		if c.system.OK {
 			all[cntSystem] = max(all[cntSystem], int64(c.system.N)-c.systemBaseline)
@@ -186,6 +218,9 @@ func (j *Job) correct(all *counters) (lowerBound bool) {
 			// It may be off by a few percent, and includes stolen time. So it is used
 			// only if the sum is known to be incomplete, or is far below it.
 			if lost || int64(cpu) > all[cntCPU]+all[cntCPU]/4+int64(100*time.Millisecond) {
+				if int64(cpu) > all[cntCPU] {
+					source = cpuOfCounter
+				}
 				all[cntCPU] = max(all[cntCPU], int64(cpu))
 			}
 		}
@@ -195,7 +230,7 @@ func (j *Job) correct(all *counters) (lowerBound bool) {
 	}
 	j.last = *all
 	j.user = max(j.user, all[cntCPU]-all[cntSystem])
-	return lost && !exact
+	return lost && !exact, source
 }
 
 // fillCounters fills in the counters and the CPU usage.
@@ -218,7 +253,7 @@ func (j *Job) fillCurrent(to *procinfo.JobSample, all *sums) {
 	to.Processes, to.Threads = procinfo.Known(float64(len(j.members))), procinfo.Known(float64(all.threads))
 	to.OpenFiles = procinfo.KnownIf(float64(all.files), all.filesKnown)
 	to.VirtualMem = procinfo.Known(float64(all.vsize) / 1024)
-	to.RSS = procinfo.Known(float64(all.rss))
+	to.RSS, to.Swap = procinfo.Known(float64(all.rss)), procinfo.KnownIf(float64(all.swap), all.swapKnown)
 	p := &j.peaks
 	to.MaxRSS, to.MaxVirtualMem = raise(&p.rss, to.RSS), raise(&p.virtualMem, to.VirtualMem)
 	to.MaxProcesses, to.MaxThreads, to.MaxOpenFiles = raise(&p.processes, to.Processes), raise(&p.threads, to.Threads), raise(&p.openFiles, to.OpenFiles)

@@ -79,10 +79,11 @@ type proc struct {
 	io *os.File
 
 	threads, vsize       uint64 // vsize in bytes
-	rss, peakRSS         uint64 // KiB
+	rss, peakRSS, swap   uint64 // KiB
 	files                uint64
 	ioKnown, csKnown     bool // they were read last time
 	filesKnown           bool
+	noSwap               bool // the kernel does not report it
 	fading               bool // it was gone when its details were to be read
 	ignoresSIGCHLD       bool
 	threadCS             []threadSwitches // sorted by tid
@@ -198,6 +199,7 @@ func (p *proc) setStatus(st *kernel.Status) {
 	if st.RSS.OK {
 		p.rss = st.RSS.N
 	}
+	p.swap, p.noSwap = st.Swap.N, st.RSS.OK && !st.Swap.OK
 	p.peakRSS = max(p.peakRSS, st.PeakRSS.N)
 	p.ignoresSIGCHLD = p.ignoresSIGCHLD || st.SigIgn.N&(1<<(syscall.SIGCHLD-1)) != 0
 }
@@ -350,9 +352,10 @@ type tree struct {
 	start      time.Duration // since boot
 	startGiven bool
 	removed    bool
-	hasEnd     bool      // all roots have ended
-	end        time.Time // when that was noticed
-	ended      func()    // called once all roots have ended, if not nil; must not block
+	hasEnd     bool                // all roots have ended
+	end        time.Time           // when that was noticed
+	exit       *syscall.WaitStatus // of the only root, nil if it is unknown
+	ended      func()              // called once all roots have ended, if not nil; must not block
 
 	gone     counters // of members that vanished and that no member waited for
 	baseline counters // counters that do not belong to the job
