@@ -115,7 +115,7 @@ func BenchmarkLine(b *testing.B) {
 	}{
 		{"json", json, Options{}},
 		{"combined", combined, Options{Format: Combined}},
-		{"json-regexp", json, Options{Match: "(?:" + DefaultMatch + ")"}},
+		{"json-regexp", json, Options{Match: "(?:" + HLSMatch + ")"}},
 	} {
 		b.Run(tt.name, func(b *testing.B) {
 			tt.o.Input, tt.o.Host, tt.o.Window, tt.o.IDs = "-", "h", time.Hour, []string{contents(10)}

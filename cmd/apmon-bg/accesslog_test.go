@@ -251,7 +251,7 @@ func TestAccessLogConfigured(t *testing.T) {
 		}
 	}
 	a, b := log("a", ""), log("b", "")
-	write("xApMon_accesslog = " + a + "\nxApMon_accesslog_window = 1\nxApMon_accesslog_node = {content}\nxApMon_accesslog_cluster = C\n")
+	write("xApMon_accesslog = " + a + "\nxApMon_accesslog_preset = hls\nxApMon_accesslog_window = 1\nxApMon_accesslog_node = {content}\nxApMon_accesslog_cluster = C\n")
 	p := start(t, []string{"APMON_DEBUG_LEVEL=INFO"}, "-f", file, "--interval", "24h")
 	p.says("access log is read\" input=" + a)
 	// Write lines until one is reported: the first may be before the start of the reader.
@@ -268,7 +268,7 @@ func TestAccessLogConfigured(t *testing.T) {
 	write("xApMon_accesslog = " + b + "\nxApMon_accesslog_match = (\n")
 	p.signal(syscall.SIGHUP)
 	p.says("access log not used: its configuration is invalid")
-	write("xApMon_accesslog = " + b + "\nxApMon_accesslog_window = 1\nxApMon_accesslog_node = {content}\nxApMon_accesslog_cluster = C\n")
+	write("xApMon_accesslog = " + b + "\nxApMon_accesslog_preset = hls\nxApMon_accesslog_window = 1\nxApMon_accesslog_node = {content}\nxApMon_accesslog_cluster = C\n")
 	p.signal(syscall.SIGHUP)
 	p.says("access log is read\" input=" + b)
 	counted("b")
@@ -309,10 +309,8 @@ func TestAccessLogEndsInTime(t *testing.T) {
 func TestAccessLogDefaults(t *testing.T) {
 	t.Parallel()
 	for _, line := range []string{
-		"#xApMon_accesslog_match = " + accesslog.DefaultMatch,
-		"#xApMon_accesslog_node = " + accesslog.DefaultNode,
 		"#xApMon_accesslog_cluster = " + logCluster,
-		"#xApMon_accesslog_format = " + string(accesslog.JSON),
+		"#xApMon_accesslog_format = " + string(accesslog.Auto),
 		fmt.Sprintf("#xApMon_accesslog_window = %v", accesslog.DefaultWindow.Seconds()),
 	} {
 		if !strings.Contains(conf.Sample, line+"\n") {
