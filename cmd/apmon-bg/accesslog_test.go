@@ -455,3 +455,45 @@ func TestAccessLogDefaults(t *testing.T) {
 		}
 	}
 }
+
+// Settings of an access log, of flags or directives, are used, and an error names the
+// invalid one.
+func TestAccessLogSettings(t *testing.T) {
+	t.Parallel()
+	var l accessLog
+	for _, tt := range []struct {
+		o    accessLogSettings
+		says string // empty if they are valid
+	}{
+		{accessLogSettings{}, ""},
+		{accessLogSettings{Status: "all"}, ""},
+		{accessLogSettings{Status: "200, 404"}, ""},
+		{accessLogSettings{Status: "200,x"}, "such as 200,206, nor all"},
+		{accessLogSettings{Preset: "hls", Status: "all"}, ""},
+		{accessLogSettings{Preset: "rtmp"}, `preset "rtmp"`},
+		{accessLogSettings{Match: `/(?P<site>\w+)/(?P<app>\w+)`, IDs: "a,b/c d/e", Node: "{site}_{app}"}, ""},
+		{accessLogSettings{Match: `/(?P<site>\w+)`, Node: "{site}_{app}"}, "{site}_{app}"},
+		{accessLogSettings{Top: "100"}, ""},
+		{accessLogSettings{Top: "101"}, "top 101"},
+		{accessLogSettings{Top: "ten"}, `top "ten"`},
+		{accessLogSettings{Tags: "site=cern, rack=7"}, ""},
+		{accessLogSettings{Tags: "site"}, `tag "site"`},
+		{accessLogSettings{Tags: "site="}, `tag "site="`},
+		{accessLogSettings{Tags: "late=x"}, `tag "late"`},
+		{accessLogSettings{Format: "auto"}, ""},
+		{accessLogSettings{Format: "csv"}, `"csv"`},
+	} {
+		tt.o.Input = "-"
+		_, err := l.open(tt.o, nil)
+		if (err == nil) != (tt.says == "") || err != nil && !strings.Contains(err.Error(), tt.says) {
+			t.Errorf("%+v: got %v, want %q", tt.o, err, tt.says)
+		}
+	}
+	of := accessLogOf([]conf.Setting{
+		{Name: "accesslog", Value: "/log"}, {Name: "accesslog_match", Value: none}, {Name: "accesslog_preset", Value: "hls"},
+		{Name: "accesslog_top", Value: "0"}, {Name: "accesslog_tag", Value: "a=b"},
+	})
+	if want := (accessLogSettings{Input: "/log", Preset: "hls", Tags: "a=b"}); of != want {
+		t.Errorf("got %+v, want %+v", of, want)
+	}
+}
