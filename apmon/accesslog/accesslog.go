@@ -35,7 +35,8 @@ type Options struct {
 	FromStart bool
 	// Format is the format of the lines, by default [Auto].
 	Format Format
-	// Preset names a Match: [HLS], or empty for none. IDs without a Match imply HLS.
+	// Preset names a Match, which a Match overrides: [HLS], or empty for none. IDs
+	// without a Match imply HLS.
 	Preset string
 	// Match is a regular expression that finds streams in URLs. Without one, the whole
 	// site is one stream. The values of its named groups, up to 8, identify the stream;
