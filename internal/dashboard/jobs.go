@@ -158,6 +158,7 @@ func (d *Dashboard) jobsPage(v *view, q *query) (page.Page, error) {
 		Total     int
 		AllTotal  int
 		WithNames bool // of clusters
+		API       string
 	}{Total: list.Total, AllTotal: list.Running + list.Failed + list.Silent + list.Ended, WithNames: sel.cluster == ""}
 	if !data.WithNames {
 		data.Cluster, _ = v.cluster(sel.cluster)
@@ -166,6 +167,7 @@ func (d *Dashboard) jobsPage(v *view, q *query) (page.Page, error) {
 	at := func(state, o string) string {
 		return link(jobsPath, "cluster", sel.cluster, "state", state, "q", sel.pattern, "offset", o)
 	}
+	data.API = link(apiPath+"jobs", "cluster", sel.cluster, "state", sel.state, "q", sel.pattern)
 	data.States.Label = "State"
 	for _, c := range []struct {
 		state, text string

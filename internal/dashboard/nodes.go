@@ -48,7 +48,8 @@ func (d *Dashboard) clustersPage(v *view, q *query) (page.Page, error) {
 		Rows   []row
 		Pages  pages
 		Total  int
-	}{Filter: filterForm{Action: clustersPath, Query: pattern, Hint: "clusters, * and ?"}}
+		API    string
+	}{API: link(apiPath+"clusters", "q", pattern), Filter: filterForm{Action: clustersPath, Query: pattern, Hint: "clusters, * and ?"}}
 	all := slices.DeleteFunc(slices.Clone(v.clusters), func(c Cluster) bool { return pattern != "" && !matches(pattern, c.Name) })
 	data.Total = len(all)
 	for _, c := range slice(all, offset, pageSize) {
@@ -83,10 +84,12 @@ func (d *Dashboard) nodesPage(v *view, q *query) (page.Page, error) {
 		Pages                  pages
 		Total                  int
 		AllClusters, JobsTable string
+		API                    string
 	}{Cluster: cluster, Clusters: len(v.clusters), AllClusters: clustersPath}
 	at := func(state, by, o string) string {
 		return link(nodesPath, "cluster", ref, "state", state, "q", pattern, "sort", by, "offset", o)
 	}
+	data.API = link(apiPath+"nodes", "cluster", ref, "state", state, "q", pattern)
 	nodes := v.of(cluster)
 	lead, columns := d.lead(v, nodes)
 	some := filterNodes(nodes, pattern, "")
@@ -248,7 +251,7 @@ func (d *Dashboard) nodePage(v *view, q *query) (page.Page, error) {
 func (v *view) node(cluster, name string) Node {
 	nodes := v.of(cluster)
 	if cluster != "" {
-		if i, ok := slices.BinarySearchFunc(nodes, name, func(n Node, name string) int { return cmp.Compare(n.Name, name) }); ok {
+		if i, ok := findNode(nodes, name); ok {
 			return nodes[i]
 		}
 	}
