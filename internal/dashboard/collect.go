@@ -45,11 +45,8 @@ type failure struct {
 	ran   float64 // s, a job
 }
 
-// of returns the listed nodes of a cluster, all for "".
+// of returns the listed nodes of a cluster. A cluster may have an empty name.
 func (v *view) of(cluster string) []Node {
-	if cluster == "" {
-		return v.nodes
-	}
 	c := v.byName[cluster]
 	if c == nil {
 		return nil
@@ -275,13 +272,14 @@ func (d *Dashboard) Clusters() *ClusterList {
 // Nodes returns the nodes of a cluster, of all for "". The error wraps [ErrUnknown].
 func (d *Dashboard) Nodes(cluster string) (*NodeList, error) {
 	v := d.c.view()
+	nodes := v.nodes
 	if cluster != "" {
-		var ok bool
-		if cluster, ok = v.cluster(cluster); !ok {
+		name, ok := v.cluster(cluster)
+		if !ok {
 			return nil, unknown("cluster", cluster)
 		}
+		nodes = v.of(name)
 	}
-	nodes := v.of(cluster)
 	return &NodeList{Time: v.at, Total: len(nodes), Nodes: nodes}, nil
 }
 

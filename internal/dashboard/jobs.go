@@ -53,16 +53,17 @@ func (d *Dashboard) Jobs(cluster string, limit int) (*JobList, error) {
 }
 
 func (d *Dashboard) jobs(v *view, sel jobSelection) (*JobList, error) {
-	cluster := ""
+	all := v.nodes
 	if sel.cluster != "" {
-		var ok bool
-		if cluster, ok = v.cluster(sel.cluster); !ok {
+		cluster, ok := v.cluster(sel.cluster)
+		if !ok {
 			return nil, unknown("cluster", sel.cluster)
 		}
+		all = v.of(cluster)
 	}
 	list := &JobList{Time: v.at, Jobs: []Job{}}
 	var nodes []*Node
-	for i, all := 0, v.of(cluster); i < len(all); i++ {
+	for i := range all {
 		n := &all[i]
 		if n.Kind != KindJob {
 			continue

@@ -20,7 +20,7 @@ import (
 var hostile = []string{
 	`<script>alert(1)</script>`, `"><img src=x onerror=alert(1)>`, `' onmouseover='x`, `{{.}}`, `</title></main></svg>`, `javascript:alert(1)`,
 	"a&b=c?d#e/f%20g+h", "../../etc/passwd", "sha256:", "sha256:" + strings.Repeat("0", 64), "\x00\x01\x1b[31m", "\xff\xfe", "\u202egnp.exe\u2066", "\u2028", " ", "*?[\\", "]]>", "\U0001f600",
-	strings.Repeat("n", 32767), strings.Repeat("<b>\u202e", 4000), strings.Repeat("\xff", 300), strings.Repeat("ä", 201), "-->", "&lt;b&gt;",
+	"", strings.Repeat("n", 32767), strings.Repeat("<b>\u202e", 4000), strings.Repeat("\xff", 300), strings.Repeat("ä", 201), "-->", "&lt;b&gt;",
 }
 
 // Hostile names stay text on every page, are found by their links, and do not make a page
