@@ -9,28 +9,29 @@ import (
 	"testing"
 	"time"
 
+	"github.com/apmon-go/apmon/internal/page"
 	"github.com/apmon-go/apmon/internal/page/guard"
 	"github.com/apmon-go/apmon/internal/testkit/browser"
 	"github.com/apmon-go/apmon/xdr"
 )
 
-// served serves a typical farm, whose time goes on as in the world.
-func served(t *testing.T) (f *farm, d *Dashboard, url string) {
+// served serves a typical farm, and updates its open pages at an interval.
+func served(t *testing.T, every time.Duration) (f *farm, url string) {
 	t.Helper()
 	f = typicalFarm(time.Now())
-	d = f.dashboard()
+	d := newDashboard(f.source(), page.Options{Every: every, Foot: []page.Link{{Path: "/metrics", Text: "/metrics"}}}, f.clock)
 	f.run(d, 3600)
 	srv := httptest.NewServer(guard.New(guard.Options{}).Handler(d))
 	t.Cleanup(srv.Close)
 	t.Cleanup(d.Close)
-	return f, d, srv.URL
+	return f, srv.URL
 }
 
 // Every page is readable in light and dark, on a wide and a narrow screen: contrast, names of
 // controls and graphs, no error of the console, and no request to another host.
 func TestBrowser(t *testing.T) {
 	b := browser.Start(t)
-	_, _, url := served(t)
+	_, url := served(t, time.Hour)
 	pages := []struct{ name, path string }{
 		{"overview", "/"}, {"param", "/param?cluster=MySite_Nodes&param=load1&node=wn00.example.org&node=wn01.example.org"},
 		{"nodes", "/nodes?cluster=MySite_Nodes"}, {"all", "/nodes?state=failing"}, {"clusters", "/clusters"}, {"jobs", "/jobs"}, {"senders", "/senders"},
@@ -63,7 +64,7 @@ func TestBrowser(t *testing.T) {
 // A reader finds a node that was just heard, opens its graph, and sees it move.
 func TestBrowserFindsNode(t *testing.T) {
 	b := browser.Start(t)
-	f, _, url := served(t)
+	f, url := served(t, 200*time.Millisecond)
 	tab := b.Open(t, url, browser.View{})
 	value := 41
 	report := func() {
