@@ -24,15 +24,15 @@ const (
 	maxCells = 120
 )
 
-// leadParams are what says most about a node, the first first: of a host, then of a job or a
-// program.
-var leadParams = []string{"load1", "cpu_usage", "cpu_efficiency", "up", "mem_usage", "run_time"}
-
-// columnParams are the columns of a list of nodes, beside that of the first of leadParams.
-var columnParams = []string{
-	"cpu_usage", "cpu_efficiency", "mem_usage", "total_traffic_in", "total_traffic_out", "processes",
-	"up", "restarts", "run_time", "cpu_time", "rss", "disk_usage",
+// Preferred are the parameters that say most about a host, a service, a job or a program, the
+// first first. They are the columns of a list of nodes.
+var Preferred = []string{
+	"load1", "cpu_usage", "cpu_efficiency", "up", "mem_usage", "run_time", "cpu_time", "rss", "total_traffic_in",
+	"total_traffic_out", "processes", "restarts", "disk_usage",
 }
+
+// leads is how many of Preferred may stand for a cluster.
+const leads = 6
 
 // lead returns the parameter that stands for a cluster, and the columns of a list of its
 // nodes. They are those of its first nodes.
@@ -48,7 +48,7 @@ func (d *Dashboard) lead(v *view, nodes []Node) (param string, columns []string)
 			}
 		}
 	}
-	for _, p := range leadParams {
+	for _, p := range Preferred[:leads] {
 		if numbers[p] {
 			param = p
 			break
@@ -58,7 +58,7 @@ func (d *Dashboard) lead(v *view, nodes []Node) (param string, columns []string)
 		param = slices.MinFunc(order, compareNames)
 	}
 	const most = 4
-	for _, p := range columnParams {
+	for _, p := range Preferred {
 		if numbers[p] && p != param && len(columns) < most {
 			columns = append(columns, p)
 		}

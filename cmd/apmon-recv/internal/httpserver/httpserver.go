@@ -13,8 +13,10 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 
 	"github.com/prometheus/exporter-toolkit/web"
+	"go.yaml.in/yaml/v3"
 
 	"github.com/apmon-go/apmon/internal/webserver"
 )
@@ -65,11 +67,27 @@ func Listen(o Options, h Handlers, log *slog.Logger) (*webserver.Server, error) 
 	}
 	options := o.server()
 	if o.Config != "" {
+		options.TLS = o.tls()
 		options.Serve = func(l net.Listener, s *http.Server) error {
 			return web.Serve(l, s, &web.FlagConfig{WebConfigFile: &o.Config}, quieter(log))
 		}
 	}
 	return webserver.Listen(options, h.mux(), log)
+}
+
+// tls reports whether the file, which was checked, asks for TLS.
+func (o Options) tls() bool {
+	b, err := os.ReadFile(o.Config)
+	if err != nil {
+		return false
+	}
+	var c struct {
+		Server struct {
+			Cert     string `yaml:"cert"`
+			CertFile string `yaml:"cert_file"`
+		} `yaml:"tls_server_config"`
+	}
+	return yaml.Unmarshal(b, &c) == nil && (c.Server.Cert != "" || c.Server.CertFile != "")
 }
 
 // quieter returns a logger for the library, which reports at each start that TLS is on.

@@ -204,6 +204,21 @@ func TestTLSAndAuthentication(t *testing.T) {
 			}
 		}
 	}
+	for file, want := range map[string]string{"web.yml": "https://", "users.yml": "http://"} {
+		if file != "web.yml" {
+			if err := os.WriteFile(filepath.Join(dir, file), fmt.Appendf(nil, "basic_auth_users:\n  prometheus: %s\n", hash), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s, err := Listen(Options{Listen: "0", Config: filepath.Join(dir, file)}, Handlers{Metrics: http.NotFoundHandler()}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.HasPrefix(s.URL(), want) {
+			t.Errorf("%s: %s, want %s", file, s.URL(), want)
+		}
+		_ = s.Close()
+	}
 	if s, _ := get(t, client(t, nil), "GET", "http://"+addr+"/metrics"); s != 400 {
 		t.Errorf("without TLS: %d", s)
 	}

@@ -325,13 +325,6 @@ func number(v dashboard.Value) float64 {
 	return f
 }
 
-// preferred are parameters that say much about a host, a service, a job or a program, the
-// first first.
-var preferred = []string{
-	"load1", "cpu_usage", "cpu_efficiency", "up", "mem_usage", "run_time", "cpu_time", "rss", "total_traffic_in",
-	"total_traffic_out", "processes", "restarts", "disk_usage",
-}
-
 // maxColumns is the most parameters in the list of nodes.
 const maxColumns = 6
 
@@ -346,7 +339,7 @@ func defaultColumns(params []dashboard.Param) []string {
 		}
 	}
 	var columns []string
-	for _, p := range preferred {
+	for _, p := range dashboard.Preferred {
 		if has[p] && len(columns) < maxColumns {
 			columns = append(columns, p)
 		}
