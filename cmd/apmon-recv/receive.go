@@ -114,7 +114,7 @@ func announce(w io.Writer, o listenOptions, r *receiver.Receiver, web *web) {
 		fmt.Fprintf(w, "listening on %v\n", r.Addr())
 	}
 	if web != nil && web.server != nil {
-		fmt.Fprintf(w, "page at http://%v/, metrics at http://%[1]v/metrics\n", web.server.Addr())
+		fmt.Fprintf(w, "page at %s, metrics at %[1]smetrics\n", web.server.URL())
 	}
 }
 

@@ -46,6 +46,8 @@ type Options struct {
 	StopTime time.Duration
 	// Serve serves connections with TLS or authentication. Nil serves plain HTTP to everyone.
 	Serve func(net.Listener, *http.Server) error
+	// TLS says that Serve encrypts connections.
+	TLS bool
 }
 
 // Check returns an error if the address or a name is malformed. It begins with the key of the
@@ -124,11 +126,15 @@ func (s *Server) Addr() net.Addr { return s.socket.Addr() }
 
 // URL returns an address of the server for a browser on this host.
 func (s *Server) URL() string {
-	addr := s.Addr().(*net.TCPAddr).AddrPort()
-	if addr.Addr().IsUnspecified() {
-		return fmt.Sprintf("http://localhost:%d/", addr.Port())
+	scheme, addr := "http", s.Addr().(*net.TCPAddr).AddrPort()
+	if s.options.TLS {
+		scheme = "https"
 	}
-	return "http://" + addr.String() + "/"
+	host := addr.String()
+	if addr.Addr().IsUnspecified() {
+		host = fmt.Sprintf("localhost:%d", addr.Port())
+	}
+	return scheme + "://" + host + "/"
 }
 
 // Close closes the socket of a server that was not served.
