@@ -351,7 +351,7 @@ func (d *Dashboard) Params(cluster, node, pattern string, limit int) (*ParamList
 func (d *Dashboard) addParams(list *ParamList, now time.Time, cluster, node, pattern string, limit int) {
 	infos := d.c.source.Windows.Series(now, cluster, node)
 	infos = slices.DeleteFunc(infos, func(s history.SeriesInfo) bool { return pattern != "" && !matches(pattern, s.Last.Name) })
-	slices.SortFunc(infos, func(a, b history.SeriesInfo) int { return compareNames(a.Last.Name, b.Last.Name) })
+	slices.SortFunc(infos, func(a, b history.SeriesInfo) int { return CompareNames(a.Last.Name, b.Last.Name) })
 	list.Total += len(infos)
 	for i := range infos {
 		if limit > 0 && len(list.Params) >= limit {
@@ -390,8 +390,8 @@ func matches(pattern, name string) bool {
 	return glob.Match(pattern, strings.ToLower(name))
 }
 
-// compareNames orders names as people do: wn2 before wn10.
-func compareNames(a, b string) int {
+// CompareNames orders names as people do: wn2 before wn10.
+func CompareNames(a, b string) int {
 	for i, j := 0, 0; ; {
 		if i >= len(a) || j >= len(b) {
 			return cmp.Or(cmp.Compare(len(a)-i, len(b)-j), cmp.Compare(a, b))

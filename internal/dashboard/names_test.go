@@ -131,7 +131,7 @@ func FuzzNames(f *testing.F) {
 func TestCompareNames(t *testing.T) {
 	t.Parallel()
 	names := []string{"wn10", "wn2", "wn", "wn1", "load15", "load1", "load5", "", "wn02", "a", "wn1b", "wn10a"}
-	slices.SortFunc(names, compareNames)
+	slices.SortFunc(names, CompareNames)
 	if got := strings.Join(names, " "); got != " a load1 load5 load15 wn wn1 wn1b wn02 wn2 wn10 wn10a" {
 		t.Errorf("%q", got)
 	}

@@ -142,6 +142,10 @@ func (s *state) readGroup(ctx context.Context, src Source, last *state, w *want,
 		return err
 	}
 	g.nodes, g.total = l.Nodes, l.Total
+	if byName := func(a, b dashboard.Node) int { return dashboard.CompareNames(a.Name, b.Name) }; !slices.IsSortedFunc(g.nodes, byName) {
+		g.nodes = slices.Clone(g.nodes) // they are shared
+		slices.SortStableFunc(g.nodes, byName)
+	}
 	if g.nodes == nil {
 		g.nodes = []dashboard.Node{}
 	}
@@ -325,13 +329,6 @@ func number(v dashboard.Value) float64 {
 	return f
 }
 
-// preferred are parameters that say much about a host, a service, a job or a program, the
-// first first.
-var preferred = []string{
-	"load1", "cpu_usage", "cpu_efficiency", "up", "mem_usage", "run_time", "cpu_time", "rss", "total_traffic_in",
-	"total_traffic_out", "processes", "restarts", "disk_usage",
-}
-
 // maxColumns is the most parameters in the list of nodes.
 const maxColumns = 6
 
@@ -345,14 +342,5 @@ func defaultColumns(params []dashboard.Param) []string {
 			names = append(names, p.Name)
 		}
 	}
-	var columns []string
-	for _, p := range preferred {
-		if has[p] && len(columns) < maxColumns {
-			columns = append(columns, p)
-		}
-	}
-	if len(columns) == 0 {
-		columns = names[:min(len(names), 3)]
-	}
-	return columns
+	return dashboard.Columns(names, maxColumns)
 }

@@ -402,19 +402,36 @@ func TestRemoteAnswers(t *testing.T) {
 			}
 		}},
 		{"another service", "not that of a receiver", func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "<html>") }},
+		{"null", "not that of a receiver", func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "null") }},
+		{"other JSON", "not that of a receiver", func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, `{"time":null,"a":[1]}`) }},
+		{"a wrong type", "not that of a receiver", func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, `{"time":{}}`) }},
+		{"deep", "not that of a receiver", func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, strings.Repeat("[", 1<<20)) }},
+		{"a bare status", "it answers 503 Service Unavailable", func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(503) }},
+		{"no HTTP", "not that of a receiver", func(w http.ResponseWriter, r *http.Request) {
+			conn, _, err := http.NewResponseController(w).Hijack()
+			if err == nil {
+				fmt.Fprint(conn, strings.Repeat("\x1b[2J\x00\xff", 1000))
+				conn.Close()
+			}
+		}},
 		{"a redirect", "302", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://192.0.2.1/", 302) }},
 		{"an error", `too \x1b[2J`, func(w http.ResponseWriter, r *http.Request) {
 			w.WriteHeader(500)
 			fmt.Fprint(w, `{"error":"too \u001b[2J"}`)
 		}},
-		{"silence", "in time", func(w http.ResponseWriter, r *http.Request) { <-released }},
+		{"silence", "no answer in time", func(w http.ResponseWriter, r *http.Request) { <-released }},
+		{"silence in an answer", "no answer in time", func(w http.ResponseWriter, r *http.Request) {
+			fmt.Fprint(w, "{")
+			_ = http.NewResponseController(w).Flush()
+			<-r.Context().Done()
+		}},
 	} {
 		srv := httptest.NewServer(c.answer)
 		src, err := NewRemote(srv.URL)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if c.name == "silence" {
+		if strings.HasPrefix(c.name, "silence") {
 			src.client.Timeout = 50 * time.Millisecond
 		}
 		_, err = src.Overview(t.Context())
@@ -551,4 +568,18 @@ func (c *counting) Params(ctx context.Context, cluster, node, name string) (*das
 func (c *counting) Series(ctx context.Context, cluster, param string, nodes []string, from time.Time) ([]dashboard.Series, error) {
 	c.series++
 	return c.Source.Series(ctx, cluster, param, nodes, from)
+}
+
+// A time that is too long for its column loses its smallest parts, not its end.
+func TestShortTime(t *testing.T) {
+	t.Parallel()
+	const day = 86400
+	for seconds, want := range map[float64]string{
+		7*day + 19*3600 + 35*60 + 1: "7 d 19:35", 12*day + 9*3600 + 5: "12 d 9 h", 99*day + 23*3600: "99 d 23 h", 200 * day: "200 d", 23*3600 + 1: "23:00:01", -12*day - 3600: "-12 d 1 h",
+	} {
+		v := value{dashboard.Param{Type: "double", Unit: "s"}, seconds}
+		if got := v.text(valueWidth); got != want {
+			t.Errorf("%v s: %q, want %q", seconds, got, want)
+		}
+	}
 }
