@@ -39,7 +39,7 @@ func runScreen(t testing.TB, width, height int, args string, env ...string) *top
 		t.Fatal(err)
 	}
 	s := &topScreen{t: t, dir: t.TempDir()}
-	script := fmt.Sprintf(`cd '%s' && stty -a >before; sh -c 'echo $$ >pid; exec "$0" %s' '%s'; echo "ended with $?"; stty -a >after; echo done; exec cat`, s.dir, args, exe)
+	script := fmt.Sprintf(`cd '%s' && trap : INT && stty -a >before; sh -c 'echo $$ >pid; exec "$0" %s' '%s'; echo "ended with $?"; stty -a >after; echo done; exec cat`, s.dir, args, exe)
 	s.Tmux = commandtest.OpenTmux(t, width, height, script, append([]string{"PATH=" + os.Getenv("PATH")}, env...)...)
 	return s
 }

@@ -702,6 +702,16 @@ func (m *model) foot(s *screen) {
 	if m.sort == byName && m.node == nil {
 		l.add(bold, "by name  ")
 	}
-	l.add(faint, help)
+	l.add(faint, keysIn(help, s.width-l.n))
 	s.put(l)
+}
+
+// keysIn leaves keys out until the others fit into width columns. The last ones, for help and to
+// leave, stay longest.
+func keysIn(help string, width int) string {
+	keys := strings.Split(help, "  ")
+	for len(keys) > 2 && readable.Width(strings.Join(keys, "  ")) > width {
+		keys = slices.Delete(keys, len(keys)-3, len(keys)-2)
+	}
+	return strings.Join(keys, "  ")
 }

@@ -164,7 +164,7 @@ func statusError(status int, body []byte) error {
 // plain returns an error without the URL, which says nothing new.
 func (r *Remote) plain(err error) error {
 	if e := net.Error(nil); errors.As(err, &e) && e.Timeout() {
-		return errors.New("no answer in time")
+		return errors.New("timed out")
 	}
 	if e := (*url.Error)(nil); errors.As(err, &e) {
 		err = e.Err
