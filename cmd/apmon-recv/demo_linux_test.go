@@ -69,8 +69,9 @@ func TestDemoOnTerminal(t *testing.T) {
 			t.Parallel()
 			s := runScreen(t, size.w, size.h, "--demo")
 			s.Wait("✕ Sim_Jobs/") // a job has failed
+			s.Wait(" 13 senders ")
 			s.Keys("/", "Sim_Jobs", "Enter")
-			screen := s.Wait(" 13 senders ")
+			screen := s.Wait("/Sim_Jobs  ") // the filter, after Enter
 			lines := strings.Split(screen, "\n")
 			m := regexp.MustCompile(`^(http://127\.0\.0\.1:\d+/)  .* dg/s `).FindStringSubmatch(lines[0])
 			if m == nil || !strings.Contains(lines[size.h-1], "q quit") {
@@ -98,6 +99,19 @@ func TestDemoInterrupted(t *testing.T) {
 			s.Keys("C-c")
 			s.ended(0)
 		})
+	}
+}
+
+// The demonstration ends when its terminal goes, also if its output is a file.
+func TestDemoHangUp(t *testing.T) {
+	t.Parallel()
+	cmd, stderr := startDemo(t)
+	testkit.Eventually(t, "the address of the page", func() bool { return stderr.Count("Page: ") == 1 })
+	if err := cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err != nil || stderr.Count("none lost") != 1 {
+		t.Errorf("%v\n%s", err, stderr.String())
 	}
 }
 

@@ -74,7 +74,8 @@ func TestDemo(t *testing.T) {
 		t.Errorf("exit code %d", code)
 	}
 	end := regexp.MustCompile(`(?m)\n\d+ datagrams of 13 senders in \d+s, none lost: \d+ values of \d+ nodes\.\nNext: .*\n$`)
-	if s := d.stderr.String(); !end.MatchString(s) || strings.Count(s, "\n") != 4 {
+	late := d.stderr.Count("report skipped") // a busy machine may need more than a second for one
+	if s := d.stderr.String(); !end.MatchString(s) || strings.Count(s, "\n") != 4+late {
 		t.Errorf("standard error:\n%s", s)
 	}
 }
