@@ -91,7 +91,7 @@ func TestDemoOnTerminal(t *testing.T) {
 // Ctrl-C ends the demonstration at any moment, with a terminal that is as it was.
 func TestDemoInterrupted(t *testing.T) {
 	t.Parallel()
-	for _, text := range []string{"Demo: ", "q quit", "dg/s"} {
+	for _, text := range []string{"http://", "q quit", "dg/s"} {
 		t.Run(text, func(t *testing.T) {
 			t.Parallel()
 			s := runScreen(t, 80, 24, "--demo")
