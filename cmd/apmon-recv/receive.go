@@ -51,7 +51,11 @@ func listen(ctx context.Context, o listenOptions, stdout, stderr io.Writer) erro
 		s.Format = ""
 	}
 	if o.view != nil {
-		signals, messages = viewSignals, o.notes
+		messages = o.notes
+	}
+	load := o.load
+	if o.view != nil || o.demo { // the user has gone with the terminal
+		signals, load = viewSignals, nil
 	}
 	br := newBridge(stdout, command.NewLogger(messages, "apmon-recv", slog.LevelInfo, false))
 	br.start = s
@@ -95,10 +99,6 @@ func listen(ctx context.Context, o listenOptions, stdout, stderr io.Writer) erro
 			return err
 		}
 		defer stop()
-	}
-	load := o.load
-	if o.view != nil {
-		load = nil
 	}
 	defer br.onSignals(ctx, r, load)()
 	return receive(ctx, r, o, br, stderr)

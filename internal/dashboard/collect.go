@@ -146,7 +146,7 @@ func (c *collector) collect(now time.Time) *view {
 	outputs := c.sample(now)
 	infos := c.source.Windows.Nodes(now, "")
 	slices.SortFunc(infos, func(a, b history.NodeInfo) int {
-		return cmp.Or(cmp.Compare(a.Cluster, b.Cluster), compareNames(a.Name, b.Name))
+		return cmp.Or(cmp.Compare(a.Cluster, b.Cluster), CompareNames(a.Name, b.Name))
 	})
 	states := c.tracker.update(now, infos)
 	v := &view{at: now, byName: make(map[string]*Cluster), start: make(map[string]int)}
@@ -304,7 +304,7 @@ func (v *view) cluster(ref string) (string, bool) {
 
 // findNode returns the index of a node in the list of a cluster.
 func findNode(nodes []Node, name string) (int, bool) {
-	return slices.BinarySearchFunc(nodes, name, func(n Node, name string) int { return compareNames(n.Name, name) })
+	return slices.BinarySearchFunc(nodes, name, func(n Node, name string) int { return CompareNames(n.Name, name) })
 }
 
 // resolve returns the names that references to a cluster and a node stand for, also of a node
@@ -357,7 +357,7 @@ func (d *Dashboard) Params(cluster, node, pattern string, limit int) (*ParamList
 func (d *Dashboard) addParams(list *ParamList, now time.Time, cluster, node, pattern string, limit int) {
 	infos := d.c.source.Windows.Series(now, cluster, node)
 	infos = slices.DeleteFunc(infos, func(s history.SeriesInfo) bool { return pattern != "" && !matches(pattern, s.Last.Name) })
-	slices.SortFunc(infos, func(a, b history.SeriesInfo) int { return compareNames(a.Last.Name, b.Last.Name) })
+	slices.SortFunc(infos, func(a, b history.SeriesInfo) int { return CompareNames(a.Last.Name, b.Last.Name) })
 	list.Total += len(infos)
 	for i := range infos {
 		if limit > 0 && len(list.Params) >= limit {
@@ -396,8 +396,8 @@ func matches(pattern, name string) bool {
 	return glob.Match(pattern, strings.ToLower(name))
 }
 
-// compareNames orders names as people do: wn2 before wn10.
-func compareNames(a, b string) int {
+// CompareNames orders names as people do: wn2 before wn10.
+func CompareNames(a, b string) int {
 	for i, j := 0, 0; ; {
 		if i >= len(a) || j >= len(b) {
 			return cmp.Or(cmp.Compare(len(a)-i, len(b)-j), cmp.Compare(a, b))

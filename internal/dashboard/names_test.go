@@ -117,7 +117,7 @@ func FuzzNames(f *testing.F) {
 		if ref := Ref(name); !isRef(ref, name) || len(ref) > maxInURL || isRef(ref, name+"x") {
 			t.Errorf("%q is not %q", ref, name)
 		}
-		if order := compareNames(name, text); order != -compareNames(text, name) || order == 0 && text != name {
+		if order := CompareNames(name, text); order != -CompareNames(text, name) || order == 0 && text != name {
 			t.Errorf("%q and %q: order %d", name, text, order)
 		}
 		now = now.Add(2 * viewEvery)
@@ -144,7 +144,7 @@ func FuzzNames(f *testing.F) {
 func TestCompareNames(t *testing.T) {
 	t.Parallel()
 	names := []string{"wn10", "wn2", "wn", "wn1", "load15", "load1", "load5", "", "wn02", "a", "wn1b", "wn10a"}
-	slices.SortFunc(names, compareNames)
+	slices.SortFunc(names, CompareNames)
 	if got := strings.Join(names, " "); got != " a load1 load5 load15 wn wn1 wn1b wn02 wn2 wn10 wn10a" {
 		t.Errorf("%q", got)
 	}

@@ -159,7 +159,7 @@ func (d *Dashboard) sortNodes(v *view, nodes []Node, by, param string) {
 		slices.SortStableFunc(nodes, func(a, b Node) int { return b.LastHeard.Compare(a.LastHeard) })
 	default:
 		slices.SortStableFunc(nodes, func(a, b Node) int {
-			return cmp.Or(compareNames(a.Cluster, b.Cluster), compareNames(a.Name, b.Name))
+			return cmp.Or(CompareNames(a.Cluster, b.Cluster), CompareNames(a.Name, b.Name))
 		})
 	}
 }
@@ -229,7 +229,7 @@ func (d *Dashboard) nodePage(v *view, q *query) (page.Page, error) {
 		return data.Node.LastHeard.Sub(s.Received) > gone || pattern != "" && !matches(pattern, s.Last.Name)
 	})
 	data.Total = len(all)
-	slices.SortFunc(all, func(a, b history.SeriesInfo) int { return compareNames(a.Last.Name, b.Last.Name) })
+	slices.SortFunc(all, func(a, b history.SeriesInfo) int { return CompareNames(a.Last.Name, b.Last.Name) })
 	groupOf := groupNames(all)
 	slices.SortStableFunc(all, func(a, b history.SeriesInfo) int {
 		return cmp.Compare(groupOf[a.Last.Name], groupOf[b.Last.Name])
@@ -393,7 +393,7 @@ func (d *Dashboard) findParams(v *view, pattern string) []foundParam {
 		all = append(all, *f)
 	}
 	slices.SortFunc(all, func(a, b foundParam) int {
-		return cmp.Or(cmp.Compare(b.nodes, a.nodes), compareNames(a.cluster, b.cluster), compareNames(a.param, b.param))
+		return cmp.Or(cmp.Compare(b.nodes, a.nodes), CompareNames(a.cluster, b.cluster), CompareNames(a.param, b.param))
 	})
 	return all
 }

@@ -24,15 +24,40 @@ const (
 	maxCells = 120
 )
 
-// Preferred are the parameters that say most about a host, a service, a job or a program, the
-// first first. They are the columns of a list of nodes.
-var Preferred = []string{
-	"load1", "cpu_usage", "cpu_efficiency", "up", "mem_usage", "run_time", "cpu_time", "rss", "total_traffic_in",
-	"total_traffic_out", "processes", "restarts", "disk_usage",
+// leadParams are what says most about a node, the first first: of a host, then of a job or a
+// program.
+var leadParams = []string{"load1", "cpu_usage", "cpu_efficiency", "up", "mem_usage", "run_time"}
+
+// columnParams are the columns of a list of nodes, beside that of the first of leadParams.
+var columnParams = []string{
+	"cpu_usage", "cpu_efficiency", "mem_usage", "total_traffic_in", "total_traffic_out", "processes",
+	"up", "restarts", "run_time", "cpu_time", "rss", "disk_usage",
 }
 
-// leads is how many of Preferred may stand for a cluster.
-const leads = 6
+// Columns returns at most so many parameters for a list of nodes, the one that says most first,
+// given those that the nodes have. If fewer than two of them are well known, others follow by name.
+func Columns(names []string, most int) []string {
+	var columns []string
+	add := func(p string) {
+		if len(columns) < most && !slices.Contains(columns, p) {
+			columns = append(columns, p)
+		}
+	}
+	if i := slices.IndexFunc(leadParams, func(p string) bool { return slices.Contains(names, p) }); i >= 0 {
+		add(leadParams[i])
+	}
+	for _, p := range columnParams {
+		if slices.Contains(names, p) {
+			add(p)
+		}
+	}
+	if len(columns) < 2 {
+		for _, p := range slices.SortedFunc(slices.Values(names), CompareNames) {
+			add(p)
+		}
+	}
+	return columns
+}
 
 // lead returns the parameter that stands for a cluster, and the columns of a list of its
 // nodes. They are those of its first nodes.
@@ -48,28 +73,8 @@ func (d *Dashboard) lead(v *view, nodes []Node) (param string, columns []string)
 			}
 		}
 	}
-	for _, p := range Preferred[:leads] {
-		if numbers[p] {
-			param = p
-			break
-		}
-	}
-	if param == "" && len(order) > 0 {
-		param = slices.MinFunc(order, compareNames)
-	}
-	const most = 4
-	for _, p := range Preferred {
-		if numbers[p] && p != param && len(columns) < most {
-			columns = append(columns, p)
-		}
-	}
-	if len(columns) == 0 {
-		slices.SortFunc(order, compareNames)
-		for _, p := range order {
-			if p != param && len(columns) < most {
-				columns = append(columns, p)
-			}
-		}
+	if c := Columns(order, 5); len(c) > 0 {
+		param, columns = c[0], c[1:]
 	}
 	return param, columns
 }

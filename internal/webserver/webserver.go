@@ -47,7 +47,7 @@ type Options struct {
 	StopTime time.Duration
 	// Serve serves connections with TLS or authentication. Nil serves plain HTTP to everyone.
 	Serve func(net.Listener, *http.Server) error
-	// TLS says that Serve serves HTTPS.
+	// TLS says that Serve encrypts connections.
 	TLS bool
 }
 
@@ -127,15 +127,15 @@ func (s *Server) Addr() net.Addr { return s.socket.Addr() }
 
 // URL returns an address of the server for a browser on this host.
 func (s *Server) URL() string {
-	scheme := "http://"
+	scheme, addr := "http", s.Addr().(*net.TCPAddr).AddrPort()
 	if s.options.TLS {
-		scheme = "https://"
+		scheme = "https"
 	}
-	addr := s.Addr().(*net.TCPAddr).AddrPort()
+	host := addr.String()
 	if addr.Addr().IsUnspecified() {
-		return fmt.Sprintf("%slocalhost:%d/", scheme, addr.Port())
+		host = fmt.Sprintf("localhost:%d", addr.Port())
 	}
-	return scheme + addr.String() + "/"
+	return scheme + "://" + host + "/"
 }
 
 // Close closes the socket of a server that was not served.

@@ -67,7 +67,10 @@ func Listen(o Options, h Handlers, log *slog.Logger) (*webserver.Server, error) 
 	}
 	options := o.server()
 	if o.Config != "" {
-		options.TLS = o.tls()
+		var err error
+		if options.TLS, err = o.hasTLS(); err != nil {
+			return nil, err
+		}
 		options.Serve = func(l net.Listener, s *http.Server) error {
 			return web.Serve(l, s, &web.FlagConfig{WebConfigFile: &o.Config}, quieter(log))
 		}
@@ -75,19 +78,17 @@ func Listen(o Options, h Handlers, log *slog.Logger) (*webserver.Server, error) 
 	return webserver.Listen(options, h.mux(), log)
 }
 
-// tls reports whether the file, which was checked, asks for TLS.
-func (o Options) tls() bool {
+// hasTLS reports whether the file of the settings turns TLS on.
+func (o Options) hasTLS() (bool, error) {
 	b, err := os.ReadFile(o.Config)
 	if err != nil {
-		return false
+		return false, fmt.Errorf("http-config %s: %w", o.Config, err)
 	}
-	var c struct {
-		Server struct {
-			Cert     string `yaml:"cert"`
-			CertFile string `yaml:"cert_file"`
-		} `yaml:"tls_server_config"`
+	var c web.Config
+	if err := yaml.Unmarshal(b, &c); err != nil {
+		return false, fmt.Errorf("http-config %s: %w", o.Config, err)
 	}
-	return yaml.Unmarshal(b, &c) == nil && (c.Server.Cert != "" || c.Server.CertFile != "")
+	return c.TLSConfig.IsEnabled(), nil
 }
 
 // quieter returns a logger for the library, which reports at each start that TLS is on.

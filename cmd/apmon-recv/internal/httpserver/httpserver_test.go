@@ -225,4 +225,20 @@ func TestTLSAndAuthentication(t *testing.T) {
 	if strings.Contains(log.String(), "secret") {
 		t.Errorf("%s", log.String())
 	}
+	users := filepath.Join(dir, "users.yml")
+	if err := os.WriteFile(users, fmt.Appendf(nil, "basic_auth_users:\n  prometheus: %s\n", hash), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for file, scheme := range map[string]string{config: "https://127.0.0.1:", users: "http://127.0.0.1:", "": "http://127.0.0.1:"} {
+		s, err := Listen(Options{Listen: "0", Config: file}, Handlers{Metrics: http.NotFoundHandler()}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.HasPrefix(s.URL(), scheme) {
+			t.Errorf("%q: %s, want %s", file, s.URL(), scheme)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	}
 }

@@ -50,6 +50,7 @@ type group struct {
 	dashboard.Cluster
 	total   int              // nodes, also those that are not listed
 	nodes   []dashboard.Node // nil unless it is open
+	order   []int            // of nodes, see byNumber
 	columns []string         // parameters
 	heard   time.Time        // the state of the nodes
 }
@@ -141,10 +142,11 @@ func (s *state) readGroup(ctx context.Context, src Source, last *state, w *want,
 	if err != nil {
 		return err
 	}
-	g.nodes, g.total = l.Nodes, l.Total
-	if g.nodes == nil {
-		g.nodes = []dashboard.Node{}
+	g.total = l.Total
+	if i := slices.IndexFunc(last.groups, func(o group) bool { return o.Name == g.Name }); i >= 0 {
+		g.order = last.groups[i].order
 	}
+	g.nodes, g.order = byNumber(l.Nodes, g.order)
 	if len(g.nodes) == 0 {
 		return nil
 	}
@@ -190,6 +192,29 @@ func (s *state) readGroup(ctx context.Context, src Source, last *state, w *want,
 		}
 	}
 	return nil
+}
+
+// byNumber returns nodes in the natural order of their names, which is wn2 before wn10, and the
+// indexes of them. The order of the last time saves sorting.
+func byNumber(nodes []dashboard.Node, order []int) ([]dashboard.Node, []int) {
+	sorted := make([]dashboard.Node, len(nodes))
+	arrange := func() {
+		for i, k := range order {
+			sorted[i] = nodes[k]
+		}
+	}
+	if len(order) == len(nodes) {
+		if arrange(); slices.IsSortedFunc(sorted, func(a, b dashboard.Node) int { return dashboard.CompareNames(a.Name, b.Name) }) {
+			return sorted, order
+		}
+	}
+	order = make([]int, len(nodes))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(a, b int) int { return dashboard.CompareNames(nodes[a].Name, nodes[b].Name) })
+	arrange()
+	return sorted, order
 }
 
 // firstOf returns the node that was heard last.
@@ -338,14 +363,5 @@ func defaultColumns(params []dashboard.Param) []string {
 			names = append(names, p.Name)
 		}
 	}
-	var columns []string
-	for _, p := range dashboard.Preferred {
-		if has[p] && len(columns) < maxColumns {
-			columns = append(columns, p)
-		}
-	}
-	if len(columns) == 0 {
-		columns = names[:min(len(names), 3)]
-	}
-	return columns
+	return dashboard.Columns(names, maxColumns)
 }

@@ -54,7 +54,8 @@ type model struct {
 	typing        bool      // a filter
 	paused, help  bool
 
-	cursor id // a node, or a cluster with an empty node
+	cursor id   // a node, or a cluster with an empty node
+	moved  bool // the user has pressed a key: the cursor stays on its row from then on
 	at     int
 	top    int // the first row on the screen
 	rows   []row
@@ -200,6 +201,7 @@ func (m *model) key(msg tea.KeyPressMsg) tea.Cmd {
 	if k == "ctrl+c" {
 		return tea.Quit
 	}
+	m.moved = true
 	switch {
 	case m.typing:
 		return m.typeFilter(msg, k)
@@ -446,11 +448,11 @@ func (m *model) place() {
 	if i := slices.IndexFunc(m.rows, func(r row) bool { return r.id() == m.cursor }); i >= 0 {
 		m.at = i
 	}
+	if !m.moved { // on the first node, which may be another one each time
+		m.at, m.top = 1, 0
+	}
 	m.at = clamp(m.at, len(m.rows))
 	if len(m.rows) > 0 {
-		if m.cursor == (id{}) && len(m.rows) > 1 { // at the start, on the first node
-			m.at = 1
-		}
 		m.cursor = m.rows[m.at].id()
 	}
 	m.top = scroll(m.top, m.at, len(m.rows), m.room())
@@ -481,7 +483,7 @@ func (m *model) sorted(g *group) []*dashboard.Node {
 		return slices.Index([]string{dashboard.Failing, dashboard.Silent, dashboard.Live, dashboard.Ended}, n.State)
 	}
 	switch m.sort {
-	case byName: // that of the source
+	case byName: // that of the group
 	case byAge:
 		slices.SortStableFunc(nodes, func(a, b *dashboard.Node) int { return b.LastHeard.Compare(a.LastHeard) })
 	case byTrouble:
@@ -700,6 +702,16 @@ func (m *model) foot(s *screen) {
 	if m.sort == byName && m.node == nil {
 		l.add(bold, "by name  ")
 	}
-	l.add(faint, help)
+	l.add(faint, keysIn(help, s.width-l.n))
 	s.put(l)
+}
+
+// keysIn leaves keys out until the others fit into width columns. The last ones, for help and to
+// leave, stay longest.
+func keysIn(help string, width int) string {
+	keys := strings.Split(help, "  ")
+	for len(keys) > 2 && readable.Width(strings.Join(keys, "  ")) > width {
+		keys = slices.Delete(keys, len(keys)-3, len(keys)-2)
+	}
+	return strings.Join(keys, "  ")
 }
