@@ -52,7 +52,6 @@ type group struct {
 	nodes   []dashboard.Node // nil unless it is open
 	order   []int            // of nodes, see byNumber
 	columns []string         // parameters
-	heard   time.Time        // the state of the nodes
 }
 
 // want is what the view needs.

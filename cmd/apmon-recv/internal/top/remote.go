@@ -24,10 +24,9 @@ const (
 
 // Remote reads the API of another process. Use [NewRemote].
 type Remote struct {
-	base     url.URL // without user and password
-	user     *url.Userinfo
-	password bool
-	client   *http.Client
+	base   url.URL // without user and password
+	user   *url.Userinfo
+	client *http.Client
 }
 
 // NewRemote returns a source for the URL of a receiver, such as https://USER:PASSWORD@HOST:PORT/.

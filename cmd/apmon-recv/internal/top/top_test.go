@@ -417,7 +417,9 @@ func TestRemoteAnswers(t *testing.T) {
 				conn.Close()
 			}
 		}},
-		{"a redirect", "302", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://192.0.2.1/", 302) }},
+		{"a redirect", "302", func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://192.0.2.1/", http.StatusFound)
+		}},
 		{"an error", `too \x1b[2J`, func(w http.ResponseWriter, r *http.Request) {
 			w.WriteHeader(500)
 			fmt.Fprint(w, `{"error":"too \u001b[2J"}`)
