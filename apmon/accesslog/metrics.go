@@ -3,6 +3,7 @@ package accesslog
 import (
 	"math"
 	"strings"
+	"sync"
 
 	"github.com/apmon-go/apmon/apmon"
 )
@@ -28,7 +29,7 @@ type Metric struct {
 
 // perStream are the parameters of a stream in a window of s seconds. A value that is NaN is
 // not sent.
-var perStream = func() []streamMetric {
+var perStream = sync.OnceValue(func() []streamMetric {
 	table := []streamMetric{
 		{"client_count", "count", "distinct clients in the window, by address and user agent", func(s *sum, _ float64) float64 { return s.clients }},
 		{"bytes_sent", "bytes", "bytes sent in the window", func(s *sum, _ float64) float64 { return s.bytes }},
@@ -47,7 +48,7 @@ var perStream = func() []streamMetric {
 		}
 	}
 	return table
-}()
+})
 
 type streamMetric struct {
 	name, unit, meaning string
@@ -69,7 +70,7 @@ var perLog = []struct {
 // Metrics returns all parameters in the order in which they are sent.
 func Metrics() []Metric {
 	var all []Metric
-	for _, m := range perStream {
+	for _, m := range perStream() {
 		all = append(all, Metric{Name: m.name, Unit: m.unit, Meaning: m.meaning})
 	}
 	for _, m := range perLog {
@@ -104,8 +105,8 @@ func Markdown() string {
 
 // params returns the parameters of a stream.
 func (s *sum) params(length float64, tags []apmon.Param) []apmon.Param {
-	params := make([]apmon.Param, 0, len(perStream)+len(tags))
-	for _, m := range perStream {
+	params := make([]apmon.Param, 0, len(perStream())+len(tags))
+	for _, m := range perStream() {
 		if v := m.value(s, length); !math.IsNaN(v) {
 			params = append(params, apmon.Float(m.name, v))
 		}

@@ -70,7 +70,7 @@ func TestBrowserFindsNode(t *testing.T) {
 	report := func() {
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		f.now = time.Now()
+		f.now = f.now.Add(2 * time.Second) // the state is collected once a second of this clock
 		f.windows.Offer("New_Nodes", "fresh", []xdr.Param{xdr.Int("answer", value)}, f.now, 0)
 		value++
 	}
