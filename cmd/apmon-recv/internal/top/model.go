@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -66,8 +67,9 @@ type model struct {
 
 	chooser *chooser
 
-	busy bool // a refresh is under way
-	due  bool // another one is wanted at once after it
+	failed error // a panic, after which the view ends
+	busy   bool  // a refresh is under way
+	due    bool  // another one is wanted at once after it
 }
 
 // chooser is the list of parameters for the columns of a cluster.
@@ -119,10 +121,27 @@ func (m *model) refresh() tea.Cmd {
 	}
 	m.busy, m.due = true, false
 	ctx, src, last, w := m.ctx, m.src, m.state, m.want()
-	return func() tea.Msg {
+	return guarded(func() tea.Msg {
 		begin := time.Now()
 		s := refresh(ctx, src, last, w, begin)
 		return refreshed{s, min(max(refreshShare*time.Since(begin), refreshEvery), refreshAtMost)}
+	})
+}
+
+// panicked is the message of a command that panicked.
+type panicked struct{ error }
+
+// guarded returns a command that reports its panic as a message, so that the view ends as
+// usual. The library closes the terminal on the command's goroutine instead, while another
+// one still reads it.
+func guarded(cmd tea.Cmd) tea.Cmd {
+	return func() (msg tea.Msg) {
+		defer func() {
+			if r := recover(); r != nil {
+				msg = panicked{fmt.Errorf("panic: %v\n%s", r, debug.Stack())}
+			}
+		}()
+		return cmd()
 	}
 }
 
@@ -185,6 +204,9 @@ func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 			return m, nil
 		}
 		return m, tea.Tick(msg.next, func(time.Time) tea.Msg { return tick{} })
+	case panicked:
+		m.failed = msg
+		return m, tea.Quit
 	case columnsOf:
 		if c := m.chooser; c != nil && c.cluster == msg.cluster {
 			c.names = msg.names
@@ -378,7 +400,7 @@ func (m *model) startChooser() tea.Cmd {
 	}
 	m.chooser = &chooser{cluster: g.Name, chosen: slices.Clone(g.columns)}
 	ctx, src, cluster, node := m.ctx, m.src, g.Name, firstOf(g.nodes)
-	return func() tea.Msg {
+	return guarded(func() tea.Msg {
 		l, err := src.Params(ctx, cluster, node, "")
 		if err != nil {
 			return columnsOf{cluster, []string{}}
@@ -388,7 +410,7 @@ func (m *model) startChooser() tea.Cmd {
 			names = append(names, p.Name)
 		}
 		return columnsOf{cluster, names}
-	}
+	})
 }
 
 // choose handles a key of the chooser.
