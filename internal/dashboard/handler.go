@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -12,6 +11,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/apmon-go/apmon/internal/history"
@@ -172,7 +172,7 @@ func (d *Dashboard) api(answer func(*query) (any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		v, err := answer(newQuery(r, d.c.clock()))
 		if err != nil {
-			writeError(w, err)
+			writeError(w, r, err)
 			return
 		}
 		if c, ok := v.(csvAnswer); ok {
@@ -198,12 +198,9 @@ func apiError(err error) (int, Error) {
 	return http.StatusInternalServerError, Error{Error: err.Error()}
 }
 
-func writeError(w http.ResponseWriter, err error) {
+func writeError(w http.ResponseWriter, r *http.Request, err error) {
 	status, e := apiError(err)
-	b, _ := json.Marshal(e) // of two strings
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	_, _ = w.Write(append(b, '\n'))
+	page.JSONError(w, r, status, e)
 }
 
 func (d *Dashboard) apiOverview(q *query) (any, error) { return d.Overview(), q.done() }
@@ -363,7 +360,7 @@ func newDashboard(s Source, o page.Options, clock func() time.Time) *Dashboard {
 	} {
 		d.mux.HandleFunc(apiPath+path, d.api(answer))
 	}
-	d.mux.HandleFunc("/api/", func(w http.ResponseWriter, r *http.Request) { writeError(w, unknown("path", r.URL.Path)) })
+	d.mux.HandleFunc("/api/", func(w http.ResponseWriter, r *http.Request) { writeError(w, r, unknown("path", r.URL.Path)) })
 	for path, render := range map[string]func(*view, *query) (page.Page, error){
 		overviewPath + "{$}": d.overviewPage, clustersPath: d.clustersPage, nodesPath: d.nodesPage, nodePath: d.nodePage,
 		paramPath: d.paramPage, jobsPath: d.jobsPage, sendersPath: d.sendersPage, searchPath: d.searchPage,
@@ -384,6 +381,18 @@ func (d *Dashboard) Run(ctx context.Context) { d.c.run(ctx) }
 
 // Close ends the answers that go on: those that say when a page has news.
 func (d *Dashboard) Close() { d.site.Close() }
+
+// Serve runs a server of the dashboard, and [Dashboard.Run], until ctx ends, and returns the
+// error of the server. The answers that go on end with ctx.
+func (d *Dashboard) Serve(ctx context.Context, server func(context.Context) error) error {
+	defer context.AfterFunc(ctx, d.Close)()
+	var following sync.WaitGroup
+	defer following.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	following.Go(func() { d.Run(ctx) })
+	return server(ctx)
+}
 
 // ServeHTTP implements [http.Handler].
 func (d *Dashboard) ServeHTTP(w http.ResponseWriter, r *http.Request) { d.mux.ServeHTTP(w, r) }
