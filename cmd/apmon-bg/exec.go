@@ -85,10 +85,11 @@ const sampleInterval = 10 * time.Second
 
 // After the end of a job, exec itself ends within afterEnd, or within afterOrphans of
 // the end of the wait for orphans if that is later. Reports may take this time, except
-// its last part, closing.
+// its last part, closing. The help promises 2 s and 0.5 s: on a busy machine the end of
+// the process takes a part of them.
 const (
-	afterEnd     = 2 * time.Second
-	afterOrphans = 500 * time.Millisecond
+	afterEnd     = 1800 * time.Millisecond
+	afterOrphans = 400 * time.Millisecond
 	closing      = 250 * time.Millisecond
 	orphanWait   = afterEnd - afterOrphans // by default
 )
