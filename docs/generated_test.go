@@ -1,0 +1,136 @@
+package docs_test
+
+import (
+	"flag"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/apmon-go/apmon/conf"
+)
+
+var update = flag.Bool("update", false, "write the generated pages")
+
+// golden compares a page with the text that the code gives, or writes it with -update.
+func golden(t *testing.T, file, text string) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if old, err := os.ReadFile(file); err != nil || string(old) != text {
+		t.Errorf("docs/%s is not current: run go test ./docs -update (%v)", file, err)
+	}
+}
+
+// helps are the subcommands and topics of each command, "" for the command itself.
+var helps = map[string][]string{
+	"apmon-send": {""},
+	"apmon-bg":   {"", "exec", "accesslog", "check", "params"},
+	"apmon-recv": {"", "top", "decode", "replay", "check", "config"},
+}
+
+// TestCommandsPage makes docs/commands.md of the help that the commands print.
+func TestCommandsPage(t *testing.T) {
+	t.Parallel()
+	if err := build(); err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	b.WriteString(`# Commands
+
+The help of each command, as it prints it: ` + "`apmon-bg help exec`" + ` prints that of a
+subcommand or a topic. The manual pages have the same text. [Exit codes](exit-codes.md) compares
+the exit statuses. This page is generated from the flags of the commands.
+`)
+	for _, name := range []string{"apmon-send", "apmon-bg", "apmon-recv"} {
+		for _, topic := range helps[name] {
+			b.WriteString("\n## " + strings.TrimSpace(name+" "+topic) + "\n\n```text\n")
+			b.WriteString(strings.TrimRight(help(t, name, topic), "\n") + "\n```\n")
+		}
+		_, list, _ := strings.Cut(help(t, name, ""), "\nCOMMANDS:\n")
+		list, _, _ = strings.Cut(list, "\n\n")
+		for line := range strings.Lines(list) {
+			word, _, _ := strings.Cut(strings.TrimSpace(line), " ")
+			if strings.HasPrefix(line, "   "+word) && !slices.Contains([]string{"help", "version", "completion"}, word) && !slices.Contains(helps[name], word) {
+				t.Errorf("the help of %s %s is missing", name, word)
+			}
+		}
+	}
+	golden(t, "commands.md", b.String())
+}
+
+// TestConfigurationPage makes docs/configuration.md of the sample, which tests compare with the
+// tables of directives.
+func TestConfigurationPage(t *testing.T) {
+	t.Parallel()
+	var b strings.Builder
+	b.WriteString(`# Configuration of clients
+
+The directives of configuration files, folders and URLs, with their defaults. The commands read
+` + "`" + conf.SystemFile + "`" + ` unless a flag or the environment names a source. This page is
+generated from [the sample](../conf/destinations.conf), which tests compare with the tables of
+directives. [parameters.md](parameters.md) has the unit and source of each parameter,
+[receiver.md](receiver.md#configuration) the configuration of the receiver.
+
+` + "`apmon-bg check SOURCE`" + ` prints the effective configuration, and each problem with its line.
+`)
+	var about []string
+	var inTable bool
+	for line := range strings.Lines(conf.Sample) {
+		line = strings.TrimRight(line, "\n")
+		comment, isComment := strings.CutPrefix(line, "# ")
+		name, value, isDirective := strings.Cut(strings.TrimPrefix(line, "#"), " = ")
+		switch {
+		case strings.HasPrefix(line, "# --- "):
+			title, _, _ := strings.Cut(strings.Trim(line, "#- "), " --")
+			b.WriteString("\n## " + strings.TrimSpace(title) + "\n")
+			about, inTable = nil, false
+		case isDirective && !isComment:
+			if !inTable {
+				b.WriteString("\n| directive | default | meaning |\n|---|---|---|\n")
+				inTable = true
+			}
+			b.WriteString("| `" + name + "` | `" + value + "` | " + escape(meaning(name, about)) + " |\n")
+			about = nil
+		case isComment:
+			about = append(about, comment)
+		case line == "#" || line == "":
+			paragraph(&b, about, &inTable)
+			about = nil
+		default: // a destination
+			paragraph(&b, about, &inTable)
+			about = nil
+			b.WriteString("\n    " + strings.TrimPrefix(line, "#") + "\n")
+		}
+	}
+	paragraph(&b, about, &inTable)
+	golden(t, "configuration.md", regexp.MustCompile(`\n(    .*\n)\n(    )`).ReplaceAllString(
+		regexp.MustCompile(`\n(    .*\n)\n(    )`).ReplaceAllString(b.String(), "\n$1$2"), "\n$1$2"))
+}
+
+// paragraph writes lines of comments, which end a table.
+func paragraph(b *strings.Builder, lines []string, inTable *bool) {
+	if len(lines) > 0 {
+		b.WriteString("\n" + escape(strings.Join(lines, "\n")) + "\n")
+		*inTable = false
+	}
+}
+
+// meaning returns the comment of a directive. Comments of switches begin with their names.
+func meaning(name string, about []string) string {
+	text := strings.Join(about, " ")
+	for _, prefix := range []string{"xApMon_sys_", "xApMon_job_", "xApMon_"} {
+		if short, ok := strings.CutPrefix(name, prefix); ok {
+			text = strings.TrimPrefix(text, short+": ")
+		}
+	}
+	return text
+}
+
+func escape(s string) string {
+	return strings.NewReplacer("|", `\|`, "<", "&lt;", "*", `\*`, "_", `\_`).Replace(s)
+}
