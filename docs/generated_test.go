@@ -7,7 +7,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/apmon-go/apmon/apmon/receiver"
 	"github.com/apmon-go/apmon/conf"
 )
 
@@ -133,4 +135,39 @@ func meaning(name string, about []string) string {
 
 func escape(s string) string {
 	return strings.NewReplacer("|", `\|`, "<", "&lt;", "*", `\*`, "_", `\_`).Replace(s)
+}
+
+// TestReportTable makes the table of docs/own-metrics.md of a report of a receiver.
+func TestReportTable(t *testing.T) {
+	t.Parallel()
+	r, err := receiver.Listen("127.0.0.1:0", receiver.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	meanings := map[string]string{
+		"lostDatagrams":       "datagrams lost on the way since the start",
+		"lostDatagrams_R":     "per second, since the report before",
+		"receivedDatagrams":   "datagrams accepted since the start",
+		"receivedDatagrams_R": "per second, since the report before",
+		"activeSenders":       "senders within the last 900 s",
+	}
+	table := "| parameter | meaning |\n|---|---|\n"
+	for _, p := range r.NewReport("node").Packet(time.Now(), r.Stats()).Datagram.Params {
+		name := p.Name[strings.LastIndex(strings.TrimSuffix(p.Name, "_R"), "_")+1:]
+		if meanings[name] == "" {
+			t.Errorf("%s has no meaning", p.Name)
+		}
+		table += "| `ApMon_PORT_" + name + "` | " + meanings[name] + " |\n"
+	}
+	text, err := os.ReadFile("own-metrics.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	before, rest, ok := strings.Cut(string(text), "<!-- report -->\n")
+	_, after, ok2 := strings.Cut(rest, "<!-- end -->")
+	if !ok || !ok2 {
+		t.Fatal("no marks in own-metrics.md")
+	}
+	golden(t, "own-metrics.md", before+"<!-- report -->\n"+table+"<!-- end -->"+after)
 }
