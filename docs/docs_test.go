@@ -31,7 +31,7 @@ type block struct {
 func pages(t *testing.T) (list []page) {
 	t.Helper()
 	files, err := filepath.Glob("*.md")
-	if err != nil || len(files) < 10 {
+	if err != nil || len(files) < 20 {
 		t.Fatal(files, err)
 	}
 	names := []string{"README.md", "CONTRIBUTING.md"}
