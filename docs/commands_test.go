@@ -88,10 +88,13 @@ func freePort(t *testing.T) string {
 }
 
 // command returns the command for a script. It is a group of processes, which ends with the test.
-func (s *session) command(t *testing.T, ctx context.Context, script, options string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, "bash", "-e", "-c", script)
+func (s *session) command(t *testing.T, ctx context.Context, b block, script string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, "bash", "-c", script)
+	if b.language == "sh" {
+		cmd.Args = []string{"bash", "-e", "-c", script} // the output of console shows an error
+	}
 	cmd.Dir = s.dir
-	if strings.Contains(options, "clone") {
+	if strings.Contains(b.options, "clone") {
 		root, err := filepath.Abs("..")
 		if err != nil {
 			t.Fatal(err)
@@ -108,14 +111,14 @@ func (s *session) command(t *testing.T, ctx context.Context, script, options str
 func (s *session) run(t *testing.T, b block, script string) (string, error) {
 	ctx, stop := context.WithTimeout(t.Context(), 5*testkit.Patience)
 	defer stop()
-	out, err := s.command(t, ctx, script, b.options).CombinedOutput()
+	out, err := s.command(t, ctx, b, script).CombinedOutput()
 	return string(out), err
 }
 
 // start runs a block until the end of the test. It returns when the block has printed a line.
 func (s *session) start(t *testing.T, b block) {
 	ctx, stop := context.WithCancel(context.Background())
-	cmd := s.command(t, ctx, s.ports.Replace(b.text), b.options)
+	cmd := s.command(t, ctx, b, s.ports.Replace(b.text))
 	read, write, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
