@@ -166,7 +166,7 @@ func (s *session) console(t *testing.T, b block) {
 		for end := time.Now().Add(testkit.Patience); ; time.Sleep(100 * time.Millisecond) {
 			out, _ := s.run(t, b, s.ports.Replace(command))
 			got = strings.TrimRight(out, "\n")
-			if pattern(want).MatchString(got) {
+			if matches(want, got) {
 				break
 			}
 			if !strings.HasPrefix(command, "curl ") || time.Now().After(end) {
@@ -177,22 +177,18 @@ func (s *session) console(t *testing.T, b block) {
 	}
 }
 
-// pattern returns the expression for the output that a page shows: … stands for any text of a
-// line, and alone in a line for any lines.
-func pattern(want string) *regexp.Regexp {
+// matches reports whether a command printed the output that a page shows: … stands for any text of
+// a line, and alone in a line for any lines.
+func matches(want, got string) bool {
 	var b strings.Builder
-	b.WriteString(`^`)
-	for i, line := range strings.Split(want, "\n") {
+	for line := range strings.SplitSeq(want, "\n") {
 		if strings.TrimSpace(line) == "…" {
-			b.WriteString(`(\n?.*)*`)
+			b.WriteString(`(.*\n)*`)
 			continue
 		}
-		if i > 0 {
-			b.WriteString(`\n`)
-		}
-		b.WriteString(strings.ReplaceAll(regexp.QuoteMeta(strings.TrimRight(line, " ")), "…", ".*") + ` *`)
+		b.WriteString(strings.ReplaceAll(regexp.QuoteMeta(strings.TrimRight(line, " ")), "…", ".*") + ` *\n`)
 	}
-	return regexp.MustCompile(b.String() + `$`)
+	return regexp.MustCompile(`^` + b.String() + `$`).MatchString(got + "\n")
 }
 
 // Commands of pages run as written. CONTRIBUTING.md describes how they are marked.

@@ -138,6 +138,23 @@ func TestLinks(t *testing.T) {
 	}
 }
 
+// Commands stand in blocks that say whether they are run.
+func TestBlocksAreMarked(t *testing.T) {
+	t.Parallel()
+	command := regexp.MustCompile(`(?m)^(apmon-(send|bg|recv)|go (run|test|install)|curl) `)
+	indented := regexp.MustCompile(`(?m)^(    |\t)(apmon-(send|bg|recv)|go (run|test|install)|curl) .*`)
+	for _, p := range pages(t) {
+		for _, line := range indented.FindAllString(p.prose, -1) {
+			t.Errorf("%s: %q is in no block of sh or console", p.name, line)
+		}
+		for _, b := range p.blocks {
+			if b.language == "" && command.MatchString(b.text) {
+				t.Errorf("%s:%d: the block has commands, and no language", p.name, b.line)
+			}
+		}
+	}
+}
+
 // The README is short, and leads to the pages early.
 func TestReadme(t *testing.T) {
 	t.Parallel()
