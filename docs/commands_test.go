@@ -20,6 +20,9 @@ import (
 	"github.com/apmon-go/apmon/internal/testkit"
 )
 
+// patience is how long a block may take. Some compile programs.
+const patience = 5 * testkit.Patience
+
 // bin is the folder of the built commands.
 var bin string
 
@@ -109,7 +112,7 @@ func (s *session) command(t *testing.T, ctx context.Context, b block, script str
 
 // run runs a block and returns what it prints.
 func (s *session) run(t *testing.T, b block, script string) (string, error) {
-	ctx, stop := context.WithTimeout(t.Context(), 5*testkit.Patience)
+	ctx, stop := context.WithTimeout(t.Context(), patience)
 	defer stop()
 	out, err := s.command(t, ctx, b, script).CombinedOutput()
 	return string(out), err
@@ -142,14 +145,17 @@ func (s *session) start(t *testing.T, b block) {
 			t.Logf("%s:%d printed\n%s", s.page.name, b.line, &printed)
 		}
 	})
-	testkit.Eventually(t, s.page.name+":"+strconv.Itoa(b.line)+": a line", func() bool {
+	// "go run" may compile for minutes.
+	for end := time.Now().Add(patience); printed.Count("\n") == 0; time.Sleep(10 * time.Millisecond) {
 		select {
 		case <-ended:
 			t.Fatalf("%s:%d ended: %s", s.page.name, b.line, &printed)
 		default:
 		}
-		return printed.Count("\n") > 0
-	})
+		if time.Now().After(end) {
+			t.Fatalf("%s:%d printed nothing for %v", s.page.name, b.line, patience)
+		}
+	}
 }
 
 // console runs each command of a block and compares what it prints.

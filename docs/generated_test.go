@@ -3,7 +3,6 @@ package docs_test
 import (
 	"flag"
 	"os"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -80,8 +79,20 @@ directives. [parameters.md](parameters.md) has the unit and source of each param
 
 ` + "`apmon-bg check SOURCE`" + ` prints the effective configuration, and each problem with its line.
 `)
-	var about []string
-	var inTable bool
+	var about []string // the comment before a directive
+	part := ""         // what the last line belongs to: "table", "list" of destinations, or neither
+	paragraph := func() {
+		if len(about) > 0 {
+			b.WriteString("\n" + escape(strings.Join(about, "\n")) + "\n")
+			about, part = nil, ""
+		}
+	}
+	begin := func(next, head string) {
+		if part != next {
+			b.WriteString("\n" + head)
+			part = next
+		}
+	}
 	for line := range strings.Lines(conf.Sample) {
 		line = strings.TrimRight(line, "\n")
 		comment, isComment := strings.CutPrefix(line, "# ")
@@ -90,36 +101,26 @@ directives. [parameters.md](parameters.md) has the unit and source of each param
 		case strings.HasPrefix(line, "# --- "):
 			title, _, _ := strings.Cut(strings.Trim(line, "#- "), " --")
 			b.WriteString("\n## " + strings.TrimSpace(title) + "\n")
-			about, inTable = nil, false
+			about, part = nil, ""
 		case isDirective && !isComment:
-			if !inTable {
-				b.WriteString("\n| directive | default | meaning |\n|---|---|---|\n")
-				inTable = true
+			begin("table", "| directive | default | meaning |\n|---|---|---|\n")
+			if len(about) == 0 {
+				about = []string{"likewise"} // a comment may be about several directives
 			}
 			b.WriteString("| `" + name + "` | `" + value + "` | " + escape(meaning(name, about)) + " |\n")
 			about = nil
 		case isComment:
 			about = append(about, comment)
 		case line == "#" || line == "":
-			paragraph(&b, about, &inTable)
-			about = nil
+			paragraph()
 		default: // a destination
-			paragraph(&b, about, &inTable)
-			about = nil
-			b.WriteString("\n    " + strings.TrimPrefix(line, "#") + "\n")
+			paragraph()
+			begin("list", "")
+			b.WriteString("    " + strings.TrimPrefix(line, "#") + "\n")
 		}
 	}
-	paragraph(&b, about, &inTable)
-	golden(t, "configuration.md", regexp.MustCompile(`\n(    .*\n)\n(    )`).ReplaceAllString(
-		regexp.MustCompile(`\n(    .*\n)\n(    )`).ReplaceAllString(b.String(), "\n$1$2"), "\n$1$2"))
-}
-
-// paragraph writes lines of comments, which end a table.
-func paragraph(b *strings.Builder, lines []string, inTable *bool) {
-	if len(lines) > 0 {
-		b.WriteString("\n" + escape(strings.Join(lines, "\n")) + "\n")
-		*inTable = false
-	}
+	paragraph()
+	golden(t, "configuration.md", b.String())
 }
 
 // meaning returns the comment of a directive. Comments of switches begin with their names.
