@@ -2,9 +2,10 @@ package docs_test
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net/http"
-	"os"
+	"testing"
 	"time"
 
 	"github.com/apmon-go/apmon/apmon"
@@ -14,7 +15,6 @@ import (
 	"github.com/apmon-go/apmon/apmon/receiver"
 	"github.com/apmon-go/apmon/apmon/statusz"
 	"github.com/apmon-go/apmon/conf"
-	"testing"
 )
 
 // The functions below hold the Go code of the pages, so that it compiles: see TestGoCode.
@@ -121,12 +121,17 @@ func middleware(client *apmon.Client, mux http.Handler) error {
 	return http.ListenAndServe("127.0.0.1:8080", stats.Wrap(mux))
 }
 
-func embed() error {
-	r, err := receiver.Listen("127.0.0.1:0", receiver.Options{})
+func embed(ctx context.Context) error {
+	r, err := receiver.Listen(":8884", receiver.Options{})
 	if err != nil {
 		return err
 	}
-	return r.Close()
+	defer r.Close()
+	return r.Serve(ctx, func(p *receiver.Packet) {
+		if p.Datagram != nil {
+			fmt.Println(p.Datagram.Cluster, p.Datagram.Node, len(p.Datagram.Params))
+		}
+	})
 }
 
 func report(string) {}
@@ -141,5 +146,3 @@ func testReport() {
 		}
 	}
 }
-
-var _ = os.Args
