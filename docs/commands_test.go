@@ -289,8 +289,8 @@ func TestFlags(t *testing.T) {
 		t.Fatal(err)
 	}
 	flags := map[string]string{}
-	for name, topics := range helps {
-		for _, topic := range topics {
+	for _, name := range commands {
+		for _, topic := range topics(t, name) {
 			flags[name] += help(t, name, topic)
 		}
 	}
