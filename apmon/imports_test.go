@@ -23,16 +23,17 @@ func TestImportsPointOneWay(t *testing.T) {
 	t.Parallel()
 	const module = "github.com/apmon-go/apmon/"
 	may := map[string][]string{
-		"internal/safetext": {},
-		"internal/backoff":  {},
-		"internal/queue":    {},
-		"internal/glob":     {},
-		"internal/history":  {"xdr"},
-		"internal/quantity": {},
-		"internal/graph":    {"internal/quantity"},
-		"internal/kernel":   {},
-		"internal/causes":   {},
-		"internal/process":  {"internal/kernel"},
+		"internal/safetext":  {},
+		"internal/backoff":   {},
+		"internal/queue":     {},
+		"internal/glob":      {},
+		"internal/history":   {"xdr"},
+		"internal/quantity":  {},
+		"internal/graph":     {"internal/quantity"},
+		"internal/kernel":    {},
+		"internal/causes":    {},
+		"internal/process":   {"internal/kernel"},
+		"internal/histogram": {},
 
 		"internal/page":       {"internal/graph"},
 		"internal/page/guard": {},
@@ -55,7 +56,7 @@ func TestImportsPointOneWay(t *testing.T) {
 		"apmon/metrics":   {"apmon", "xdr", "procinfo", "internal/safetext"},
 		"apmon/statusz":   {"apmon", "apmon/metrics", "apmon/internal/loopback", "xdr", "procinfo"},
 		"apmon/profiler":  {"apmon/internal/loopback", "internal/backoff"},
-		"apmon/accesslog": {"apmon", "xdr", "procinfo", "internal/backoff", "internal/safetext"},
+		"apmon/accesslog": {"apmon", "xdr", "procinfo", "internal/backoff", "internal/histogram", "internal/safetext"},
 		"apmon/receiver":  {"xdr", "internal/queue", "internal/safetext"},
 		"apmon/apmontest": {"apmon/receiver", "xdr"},
 
