@@ -52,9 +52,9 @@ func TestImportsPointOneWay(t *testing.T) {
 
 		"apmon/internal/schedule": {},
 
-		"apmon/httpstats": {"xdr", "internal/safetext"},
-		"apmon/metrics":   {"apmon", "xdr", "procinfo", "internal/safetext"},
-		"apmon/statusz":   {"apmon", "apmon/metrics", "apmon/internal/loopback", "xdr", "procinfo"},
+		"apmon/httpstats": {"xdr", "internal/histogram", "internal/safetext"},
+		"apmon/metrics":   {"apmon", "xdr", "procinfo", "internal/histogram", "internal/safetext"},
+		"apmon/statusz":   {"apmon", "apmon/metrics", "apmon/httpstats", "apmon/internal/loopback", "internal/graph", "internal/page", "internal/page/guard", "internal/quantity", "xdr", "procinfo"},
 		"apmon/profiler":  {"apmon/internal/loopback", "internal/backoff"},
 		"apmon/accesslog": {"apmon", "xdr", "procinfo", "internal/backoff", "internal/histogram", "internal/safetext"},
 		"apmon/receiver":  {"xdr", "internal/queue", "internal/safetext"},

@@ -36,14 +36,15 @@
 //
 // Counting never waits for reading. A counter is 16 numbers, each on its own cache line;
 // a goroutine adds to the one that its stack address selects, so that goroutines on
-// different processors seldom share one. A measure is 16 sums in the same way. A gauge
+// different processors seldom share one. A measure is 16 sums in the same way, and a
+// histogram of 8 KB, from which the percentiles come. A gauge
 // is one number and its extremes.
 //
 // Each [Reader] has its own periods: rates and extremes "since the last report" are
 // since that reader last read. The publisher and each path of a status page have one,
 // and do not affect each other. A read takes the sums and extremes collected so far and
 // keeps a copy for every other reader, so that counting costs the same with any number of
-// readers. A reader that never reads holds 48 bytes for each metric; one that
+// readers. A reader that never reads holds 64 bytes for each metric, and 4 KB for each measure; one that
 // the program no longer references is dropped.
 //
 // The publisher has no goroutine and no clock: it is a source of the client, which calls

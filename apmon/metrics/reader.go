@@ -9,6 +9,7 @@ import (
 	"weak"
 
 	"github.com/apmon-go/apmon/apmon"
+	"github.com/apmon-go/apmon/internal/histogram"
 	"github.com/apmon-go/apmon/internal/safetext"
 	"github.com/apmon-go/apmon/xdr"
 )
@@ -27,6 +28,8 @@ type Reader struct {
 type seen struct {
 	span         // cut by other readers since
 	total, other int64
+	sum          float64           // of a Sum
+	values       *histogram.Reader // of a measure
 }
 
 // Value is one parameter of a reading.
@@ -66,6 +69,11 @@ func (rd *Reader) readAll(ctx context.Context) ([]Value, error) {
 		p := ReadProcess()
 		values = p.append(values, r.sends)
 	}
+	return r.callFuncs(ctx, funcs, values)
+}
+
+// callFuncs appends the parameters of the functions.
+func (r *Registry) callFuncs(ctx context.Context, funcs []*function, values []Value) ([]Value, error) {
 	if len(funcs) == 0 {
 		return values, r.Err()
 	}
@@ -116,6 +124,12 @@ func (rd *Reader) read(values []Value) []Value {
 			if now != rd.last {
 				s.total = total
 			}
+		case *Sum:
+			p.total = m.Total()
+			p.delta = p.total - s.sum
+			if now != rd.last {
+				s.sum = p.total
+			}
 		case *Cache:
 			hits, misses := m.hits.total(), m.misses.total()
 			p.absHits, p.absMisses = float64(hits), float64(misses)
@@ -140,6 +154,7 @@ func (rd *Reader) read(values []Value) []Value {
 			}
 			p.span, s.span = s.span, empty
 			p.add(cut)
+			p.percentiles = s.percentiles(m, &p.span, &r.window)
 		}
 		rows := tables[e.kind]
 		for j := range rows {
@@ -150,6 +165,25 @@ func (rd *Reader) read(values []Value) []Value {
 	}
 	rd.last = now
 	return values
+}
+
+// percentiles are those that a measure reports.
+var percentiles = [3]float64{.5, .9, .99}
+
+// percentiles returns the percentiles of the values of a measure since the last call. Minimum
+// and maximum, which are exact, limit them.
+func (s *seen) percentiles(m *Measure, of *span, w *histogram.Window) (found [3]float64) {
+	if s.values == nil {
+		s.values = new(histogram.Reader) // a measure had no values when it was made
+	}
+	s.values.Next(&m.values, w)
+	for i, q := range percentiles {
+		found[i] = math.NaN()
+		if of.cnt > 0 {
+			found[i] = min(max(w.Quantile(q), of.min), of.max)
+		}
+	}
+	return found
 }
 
 // at returns the state of the i-th metric.
