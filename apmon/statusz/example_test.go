@@ -65,7 +65,7 @@ func ExamplePage_ServeHTTP() {
 		}
 	}
 	// Output:
-	// # HELP requests_total requests: total since the start (count)
+	// # HELP requests_total The counter requests of the program.
 	// # TYPE requests_total counter
 	// requests_total 3
 }

@@ -6,6 +6,7 @@ import (
 	"path"
 
 	"github.com/apmon-go/apmon/apmon"
+	"github.com/apmon-go/apmon/apmon/httpstats"
 	"github.com/apmon-go/apmon/apmon/internal/loopback"
 	"github.com/apmon-go/apmon/apmon/metrics"
 	"github.com/apmon-go/apmon/procinfo"
@@ -16,6 +17,8 @@ import (
 type Options struct {
 	// Client is the client whose statistics are shown; nil for none.
 	Client *apmon.Client
+	// HTTP are the statistics of a server that are shown; nil for none.
+	HTTP *httpstats.Stats
 	// Filter reports whether a request is answered; nil for [Loopback].
 	Filter func(*http.Request) bool
 }
@@ -38,9 +41,9 @@ func Loopback(r *http.Request) bool { return loopback.Request(r) }
 
 // Page is an [http.Handler]. Make one with [New].
 type Page struct {
-	reg              *metrics.Registry
-	opt              Options
-	json, prometheus *metrics.Reader
+	reg  *metrics.Registry
+	opt  Options
+	json *metrics.Reader
 }
 
 // New returns the status page of a registry.
@@ -48,7 +51,7 @@ func New(reg *metrics.Registry, o Options) *Page {
 	if o.Filter == nil {
 		o.Filter = Loopback
 	}
-	return &Page{reg: reg, opt: o, json: reg.NewReader(), prometheus: reg.NewReader()}
+	return &Page{reg: reg, opt: o, json: reg.NewReader()}
 }
 
 // ServeHTTP answers GET and HEAD: in Prometheus's text format if the last element of the
