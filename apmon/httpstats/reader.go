@@ -50,6 +50,20 @@ func (s *Stats) Collect(ctx context.Context, params []xdr.Param) ([]xdr.Param, e
 	return s.own.Collect(ctx, params)
 }
 
+// Known returns the rows of [Metrics] of parameters that were collected, in their order.
+func (s *Stats) Known(params []xdr.Param) (known []Metric) {
+	i := 0
+	for _, p := range params {
+		for i < len(rows) && s.names[i] != p.Name {
+			i++
+		}
+		if i < len(rows) {
+			known = append(known, rows[i].Metric)
+		}
+	}
+	return known
+}
+
 // sample holds all values at one time, and those of a period.
 type sample struct {
 	totals

@@ -56,7 +56,7 @@ func ExamplePage_ServeHTTP() {
 	reg := metrics.New()
 	reg.Counter("requests").Add(3)
 	r := httptest.NewRequest("GET", "/metrics", nil)
-	r.RemoteAddr = "127.0.0.1:4711"
+	r.RemoteAddr, r.Host = "127.0.0.1:4711", "localhost"
 	w := httptest.NewRecorder()
 	statusz.New(reg, statusz.Options{}).ServeHTTP(w, r)
 	for line := range strings.Lines(w.Body.String()) {

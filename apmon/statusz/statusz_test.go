@@ -33,7 +33,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func get(t testing.TB, h http.Handler, path string) string {
 	t.Helper()
 	r := httptest.NewRequest("GET", path, nil)
-	r.RemoteAddr = "127.0.0.1:4711"
+	r.RemoteAddr, r.Host = "127.0.0.1:4711", "localhost"
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, r)
 	if w.Code != http.StatusOK {
@@ -42,18 +42,19 @@ func get(t testing.TB, h http.Handler, path string) string {
 	return w.Body.String()
 }
 
-// page is the JSON form of a page, as clients decode it.
-type page struct {
+// statusPage is the JSON form of a page, as clients decode it.
+type statusPage struct {
 	Process          map[string]any
 	Counters, Gauges map[string]float64
 	MaxGauges        map[string]float64 `json:"max_gauges"`
 	MinGauges        map[string]float64 `json:"min_gauges"`
 	Texts            map[string]string
 	Registry         map[string]any
-	Sender           *apmon.Stats
+	HTTP             map[string]any
+	Sender           map[string]any
 }
 
-func getJSON(t testing.TB, h http.Handler) (p page) {
+func getJSON(t testing.TB, h http.Handler) (p statusPage) {
 	t.Helper()
 	d := json.NewDecoder(strings.NewReader(get(t, h, "/status")))
 	d.DisallowUnknownFields()
@@ -118,7 +119,7 @@ func TestJSON(t *testing.T) {
 			!strings.Contains(e, "oops") || !strings.Contains(e, `gauge "requests" is a counter already`) {
 			t.Errorf("%+v", got.Registry)
 		}
-		if got.Sender == nil || got.Sender.Messages != 1 || got.Sender.Destinations[0].Name != "127.0.0.1:1" {
+		if got.Sender["messages"] != 1. || got.Sender["destinations"].([]any)[0].(map[string]any)["name"] != "127.0.0.1:1" {
 			t.Errorf("%+v", got.Sender)
 		}
 		if runtime.GOOS == "linux" {
@@ -188,11 +189,22 @@ func TestMethodsAndFilter(t *testing.T) {
 		{local, "GET", "/metrics", "127.0.0.1:1", "X-Forwarded-For", "192.0.2.1", 403, "", ""},
 		{local, "GET", "/", "127.0.0.1:1", "Forwarded", "for=_hidden", 403, "", ""},
 		{local, "GET", "/", "127.0.0.1:1", "X-Real-Ip", "::1%lo", 403, "", ""},
+		{local, "GET", "/", "127.0.0.1:1", "Host", "evil.example", 403, "", ""},
+		{local, "GET", "/metrics", "127.0.0.1:1", "Sec-Fetch-Site", "cross-site", 403, "", ""},
+		{local, "GET", "/", "127.0.0.1:1", "Origin", "http://evil.example", 403, "", ""},
+		{local, "GET", "/", "127.0.0.1:1", "Accept", "text/html,application/xhtml+xml,*/*;q=0.8", 200, "text/html; charset=utf-8", "<h2>Process</h2>"},
+		{local, "GET", "/", "127.0.0.1:1", "Accept", "application/json, text/html", 200, "application/json", ""},
+		{local, "GET", "/", "127.0.0.1:1", "Accept", "text/html;q=0", 200, "application/json", ""},
+		{local, "GET", "/metrics", "127.0.0.1:1", "Accept", "text/html", 200, "text/plain; version=0.0.4; charset=utf-8", ""},
+		{local, "GET", "/?file=/static/none.js", "127.0.0.1:1", "", "", 404, "", ""},
 		{open, "GET", "/", "192.0.2.1:1", "Token", "x", 200, "application/json", ""},
 		{open, "GET", "/", "127.0.0.1:1", "Token", "y", 403, "", ""},
 	} {
 		r := httptest.NewRequest(tt.method, tt.path, nil)
-		r.RemoteAddr = tt.peer
+		r.RemoteAddr, r.Host = tt.peer, "127.0.0.1:80"
+		if tt.header == "Host" {
+			r.Host = tt.value
+		}
 		if tt.header != "" {
 			r.Header.Set(tt.header, tt.value)
 		}
@@ -222,7 +234,7 @@ func TestServed(t *testing.T) {
 			return new(net.Dialer).DialContext(ctx, network, l.Addr().String())
 		}}
 		for header, want := range map[string]int{"": 200, "127.0.0.1": 200, "8.8.8.8": 403} {
-			r, _ := http.NewRequest("GET", "http://app/status", nil)
+			r, _ := http.NewRequest("GET", "http://localhost/status", nil)
 			if header != "" {
 				r.Header.Set("X-Forwarded-For", header)
 			}

@@ -91,7 +91,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	server := &http.Server{Handler: stats.Wrap(pages(reg, client)), ReadHeaderTimeout: 10 * time.Second}
+	server := &http.Server{Handler: stats.Wrap(pages(reg, client, stats)), ReadHeaderTimeout: 10 * time.Second}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	url := "http://" + listener.Addr().String()
@@ -109,7 +109,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 
 // pages returns the handler of all pages: a greeting, which is counted and measured, and
 // the state of the service.
-func pages(reg *metrics.Registry, client *apmon.Client) http.Handler {
+func pages(reg *metrics.Registry, client *apmon.Client, stats *httpstats.Stats) http.Handler {
 	greetings, waiting, answer := reg.Counter("greetings"), reg.Gauge("waiting"), reg.Measure("answer")
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /hello", func(w http.ResponseWriter, r *http.Request) {
@@ -120,8 +120,8 @@ func pages(reg *metrics.Registry, client *apmon.Client) http.Handler {
 		greetings.Add(1)
 		fmt.Fprintln(w, "Hello!")
 	})
-	page := statusz.New(reg, statusz.Options{Client: client})
-	mux.Handle("GET /status", page)  // JSON
+	page := statusz.New(reg, statusz.Options{Client: client, HTTP: stats})
+	mux.Handle("GET /status", page)  // for people, or JSON
 	mux.Handle("GET /metrics", page) // Prometheus's text format
 	return mux
 }

@@ -1,0 +1,62 @@
+package main
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"regexp"
+	"testing"
+
+	"github.com/apmon-go/apmon/apmon/apmontest"
+	"github.com/apmon-go/apmon/internal/testkit/browser"
+)
+
+// TestPage: a browser shows the requests, percentiles and a moving graph of the service under
+// load, on a wide window and on a phone.
+func TestPage(t *testing.T) {
+	t.Parallel()
+	b := browser.Start(t)
+	recv := apmontest.New(t)
+	ctx, stop := context.WithCancel(t.Context())
+	r, stderr := io.Pipe()
+	ended := make(chan error, 1)
+	go func() {
+		ended <- run(ctx, []string{"-d", recv.Addr(), "-interval", "1s"}, io.Discard, stderr)
+		stderr.Close()
+	}()
+	defer func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	}()
+	line := make([]byte, 4096)
+	n, err := r.Read(line)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go io.Copy(io.Discard, r)
+	url := regexp.MustCompile(`http://[^/]+`).FindString(string(line[:n]))
+	for range 20 {
+		resp, err := http.Get(url + "/hello")
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+	}
+	for name, view := range browser.Views {
+		tab := b.Open(t, url+"/status", view)
+		const kpi = `(label) => [...document.querySelectorAll(".kpi")].find((k) => k.querySelector(".label").textContent === label)?.querySelector(".value").textContent ?? ""`
+		for _, want := range []string{
+			`parseFloat((` + kpi + `)("requests")) > 0`, `parseFloat((` + kpi + `)("p99")) > 0`, `parseFloat((` + kpi + `)("in progress")) >= 1`,
+			`document.body.innerText.includes("/hello")`, `document.body.innerText.includes("greetings")`, `document.body.innerText.includes("GET")`,
+		} {
+			tab.Eventually(want)
+		}
+		tab.Eventually(`document.querySelectorAll("svg.graph path").length > 0 && (window.before = document.querySelector("svg.graph").innerHTML).length > 0`)
+		tab.Eventually(`document.querySelector("svg.graph").innerHTML !== before`)
+		if tab.Check(); t.Failed() {
+			t.Fatal(name)
+		}
+	}
+}
