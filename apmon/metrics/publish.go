@@ -36,6 +36,20 @@ type PublishOptions struct {
 	RefreshEvery int
 }
 
+// checked returns the options with their defaults, or an error.
+func (o PublishOptions) checked() (PublishOptions, error) {
+	if o.Interval == 0 {
+		o.Interval = DefaultInterval
+	}
+	if o.RefreshEvery == 0 {
+		o.RefreshEvery = int(max(1, refreshInterval/max(1, o.Interval)))
+	}
+	if o.RefreshEvery < 0 || o.RefreshEvery > 1 && time.Duration(o.RefreshEvery) >= (ParamLifetime+o.Interval-1)/max(1, o.Interval) {
+		return o, fmt.Errorf("metrics: a refresh every %d reports of %v, at least one in less than %v", o.RefreshEvery, o.Interval, ParamLifetime)
+	}
+	return o, nil
+}
+
 // Publisher reports a registry. Make one with [Publish].
 type Publisher struct {
 	reg    *Registry
@@ -56,20 +70,14 @@ type Publisher struct {
 //
 // The error names the invalid option, or is [ErrPublished].
 func Publish(c *apmon.Client, reg *Registry, o PublishOptions) (*Publisher, error) {
-	if o.Interval == 0 {
-		o.Interval = DefaultInterval
-	}
-	if o.RefreshEvery == 0 {
-		o.RefreshEvery = int(max(1, refreshInterval/o.Interval))
-	}
-	if o.RefreshEvery < 0 || o.RefreshEvery > 1 && time.Duration(o.RefreshEvery) >= (ParamLifetime+o.Interval-1)/o.Interval {
-		return nil, fmt.Errorf("metrics: a refresh every %d reports of %v, at least one in less than %v", o.RefreshEvery, o.Interval, ParamLifetime)
+	o, err := o.checked()
+	if err != nil {
+		return nil, err
 	}
 	if !reg.published.CompareAndSwap(false, true) {
 		return nil, ErrPublished
 	}
 	p := &Publisher{reg: reg, work: &publication{reader: reg.NewReader(), opt: o}}
-	var err error
 	p.source, err = c.AddMessenger(p.work, apmon.ReportOptions{Name: "metrics", Cluster: o.Cluster, Node: o.Node, Interval: o.Interval})
 	if err != nil {
 		reg.published.Store(false)
