@@ -48,10 +48,44 @@ type kpi struct{ Label, Value, Unit string }
 
 // table is a table of the page; the first columns are texts, the others numbers.
 type table struct {
-	Title string
-	Texts int
-	Head  []string
-	Rows  [][]string
+	title string
+	texts int
+	head  []string
+	rows  [][]string
+}
+
+// write appends the table, if it has rows. (A template takes ten times as long.)
+func (t *table) write(b *strings.Builder) {
+	if len(t.rows) == 0 {
+		return
+	}
+	b.WriteString("<h2>" + t.title + `</h2>
+<div class="scroll"><table><thead><tr>`)
+	cell := func(tag string, i int, text string) {
+		if i < t.texts {
+			b.WriteString("<" + tag + ` dir="auto">`)
+		} else {
+			b.WriteString("<" + tag + ` class="n">`)
+		}
+		b.WriteString(template.HTMLEscapeString(text))
+		b.WriteString("</" + tag[:2] + ">")
+	}
+	for i, text := range t.head {
+		cell(`th scope="col"`, i, text)
+	}
+	b.WriteString("</tr></thead><tbody>\n")
+	for _, row := range t.rows {
+		b.WriteString("<tr>")
+		for i, text := range row {
+			if i == 0 {
+				cell(`th scope="row"`, i, text)
+			} else {
+				cell("td", i, text)
+			}
+		}
+		b.WriteString("</tr>\n")
+	}
+	b.WriteString("</tbody></table></div>\n")
 }
 
 func (p *Page) newHTML() {
@@ -94,16 +128,16 @@ func (p *Page) render() template.HTML {
 		KPIs   []kpi
 		Error  string
 		Graphs []template.HTML
-		Tables []table
+		Tables template.HTML
 	}
+	var tables []table
 	add := func(label string, v float64, unit string) {
 		text, shown := quantity.Format(v, unit)
 		view.KPIs = append(view.KPIs, kpi{label, text, shown})
 	}
 	now := time.Now()
 	if p.opt.HTTP != nil {
-		graphs, tables := h.requests(p.opt.HTTP, now, add)
-		view.Graphs, view.Tables = graphs, tables
+		view.Graphs, tables = h.requests(p.opt.HTTP, now, add)
 	}
 	process := metrics.ReadProcess()
 	for _, v := range []struct {
@@ -119,11 +153,15 @@ func (p *Page) render() template.HTML {
 	if err != nil {
 		view.Error = err.Error()
 	}
-	view.Tables = append(view.Tables, metricTables(values)...)
-	view.Tables = append(view.Tables, processTable(process))
+	tables = append(append(tables, metricTables(values)...), processTable(process))
 	if p.opt.Client != nil {
-		view.Tables = append(view.Tables, senderTable(p))
+		tables = append(tables, senderTable(p))
 	}
+	var all strings.Builder
+	for i := range tables {
+		tables[i].write(&all)
+	}
+	view.Tables = template.HTML(all.String())
 	var b bytes.Buffer
 	if err := pageTemplate().Execute(&b, &view); err != nil {
 		panic(err) // impossible: the template calls no methods, and a buffer takes everything
@@ -165,11 +203,11 @@ func (h *html) requests(stats *httpstats.Stats, now time.Time, add func(label st
 	const most = 100 // rows
 	routes := table{"Routes", 3, []string{"route", "method", "status", "requests"}, nil}
 	for _, r := range s.Routes[:min(most, len(s.Routes))] {
-		routes.Rows = append(routes.Rows, []string{r.Pattern, r.Method, strconv.Itoa(r.Status), count(r.Count)})
+		routes.rows = append(routes.rows, []string{r.Pattern, r.Method, strconv.Itoa(r.Status), count(r.Count)})
 	}
 	active := table{"In progress", 4, []string{"id", "client", "method", "path", "age", "sent"}, nil}
 	for _, r := range s.Active[:min(most, len(s.Active))] {
-		active.Rows = append(active.Rows, []string{count(r.ID), r.Client, r.Method, r.Path, quantity.Age(now.Sub(r.Began)), quantity.String(float64(r.Bytes), "bytes")})
+		active.rows = append(active.rows, []string{count(r.ID), r.Client, r.Method, r.Path, quantity.Age(now.Sub(r.Began)), quantity.String(float64(r.Bytes), "bytes")})
 	}
 	return []template.HTML{graph.Line(rates, h.classes[:]...), graph.Line(latency, h.latency[:]...)}, []table{counts, active, routes}
 }
@@ -213,9 +251,9 @@ var heads = map[string]string{"": "value", "_R": "per second", "_min": "least", 
 // metricTables returns a table for each kind of metric.
 func metricTables(values []metrics.Value) (tables []table) {
 	for _, c := range columns {
-		t := table{Title: c.title, Texts: 1, Head: []string{"name"}}
+		t := table{title: c.title, texts: 1, head: []string{"name"}}
 		for _, s := range c.suffixes {
-			t.Head = append(t.Head, heads[s])
+			t.head = append(t.head, heads[s])
 		}
 		name := ""
 		for i := range values {
@@ -223,9 +261,9 @@ func metricTables(values []metrics.Value) (tables []table) {
 			if v.Kind != c.kind {
 				continue
 			}
-			if v.Metric != name || t.Rows == nil {
+			if v.Metric != name || t.rows == nil {
 				name = v.Metric
-				t.Rows = append(t.Rows, append([]string{name}, make([]string, len(c.suffixes))...))
+				t.rows = append(t.rows, append([]string{name}, make([]string, len(c.suffixes))...))
 			}
 			for j, s := range c.suffixes {
 				if v.Suffix != s {
@@ -237,7 +275,7 @@ func metricTables(values []metrics.Value) (tables []table) {
 				} else {
 					text, _ = quantity.Format(v.Float(), "")
 				}
-				t.Rows[len(t.Rows)-1][j+1] = text
+				t.rows[len(t.rows)-1][j+1] = text
 			}
 		}
 		tables = append(tables, t)
@@ -253,7 +291,7 @@ func processTable(p metrics.Process) table {
 	}{{"resident memory", "bytes", p.RSS}, {"virtual memory", "bytes", p.VSZ}, {"heap", "bytes", p.Heap}, {"CPU time in user mode", "s", p.UserTime},
 		{"CPU time in the kernel", "s", p.SystemTime}, {"threads", "", p.Threads}, {"goroutines", "", p.Goroutines}, {"open files", "", p.OpenFiles}} {
 		if v.value.OK {
-			t.Rows = append(t.Rows, []string{v.name, quantity.String(v.value.V, v.unit)})
+			t.rows = append(t.rows, []string{v.name, quantity.String(v.value.V, v.unit)})
 		}
 	}
 	return t
@@ -266,7 +304,7 @@ func senderTable(p *Page) table {
 		for _, n := range []uint64{d.Sent, d.Bytes, d.Unsent, d.Refused} {
 			row = append(row, strconv.FormatUint(n, 10))
 		}
-		t.Rows = append(t.Rows, row)
+		t.rows = append(t.rows, row)
 	}
 	return t
 }
