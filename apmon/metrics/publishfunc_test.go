@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,10 +20,13 @@ func TestPublishFunc(t *testing.T) {
 		c.Add(1)
 		var reports []map[string]float64
 		fail := false
+		var mu sync.Mutex // guards reports and fail
 		p, err := PublishFunc(reg, PublishOptions{ChangesOnly: true}, func(ctx context.Context, params []apmon.Param) error {
 			if deadline, ok := ctx.Deadline(); !ok || time.Until(deadline) > DefaultInterval {
 				t.Error(deadline, ok)
 			}
+			mu.Lock()
+			defer mu.Unlock()
 			m := map[string]float64{}
 			for _, p := range params {
 				m[p.Name] = p.Float()
@@ -47,21 +51,27 @@ func TestPublishFunc(t *testing.T) {
 		}
 		time.Sleep(3 * DefaultInterval) // the first after a part of it
 		synctest.Wait()
+		mu.Lock()
 		if len(reports) != 3 || reports[0]["c"] != 1 || len(reports[2]) != 0 || p.Err() != nil {
 			t.Errorf("%v, %v", reports, p.Err())
 		}
+		mu.Unlock()
 		time.Sleep(DefaultInterval)
 		synctest.Wait()
 		if err := p.Err(); err == nil || !strings.Contains(err.Error(), "oops") {
 			t.Error(err)
 		}
+		mu.Lock()
 		fail = true
+		mu.Unlock()
 		time.Sleep(DefaultInterval)
 		synctest.Wait()
 		if err := p.Err(); err == nil || !strings.Contains(err.Error(), "no network") {
 			t.Error(err)
 		}
+		mu.Lock()
 		fail = false
+		mu.Unlock()
 		c.Add(1)
 		if err := p.Stop(t.Context()); err != nil || p.Stop(t.Context()) != nil || reports[len(reports)-1]["c"] != 2 {
 			t.Errorf("%v, %v", reports, err)
