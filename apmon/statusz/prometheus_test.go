@@ -81,9 +81,8 @@ func TestPrometheusScrapes(t *testing.T) {
 		}
 		testkit.Eventually(t, "the last scrape", func() bool { return value(`http_requests_total`+labels) == float64(sent) })
 		for _, promql := range []string{fmt.Sprintf(`greetings_total{job=%q}`, job), fmt.Sprintf(`answer_seconds_count{job=%q}`, job), fmt.Sprintf(`http_request_duration_seconds_count{job=%q}`, job)} {
-			if got := value(promql); got != float64(sent) {
-				t.Errorf("%s: %v, want %d", promql, got, sent)
-			}
+			// On a busy machine a scrape may fail, after which there is no value.
+			testkit.Eventually(t, promql, func() bool { return value(promql) == float64(sent) })
 		}
 	}
 	close(stop)
