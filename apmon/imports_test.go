@@ -26,6 +26,7 @@ func TestImportsPointOneWay(t *testing.T) {
 		"internal/safetext":  {},
 		"internal/backoff":   {},
 		"internal/queue":     {},
+		"internal/histogram": {},
 		"internal/glob":      {},
 		"internal/history":   {"xdr"},
 		"internal/quantity":  {},
@@ -33,7 +34,6 @@ func TestImportsPointOneWay(t *testing.T) {
 		"internal/kernel":    {},
 		"internal/causes":    {},
 		"internal/process":   {"internal/kernel"},
-		"internal/histogram": {},
 
 		"internal/page":       {"internal/graph"},
 		"internal/page/guard": {},

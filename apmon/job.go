@@ -71,9 +71,9 @@ type JobLauncher struct {
 	// Exclude are other children of this process, which do not belong to the job.
 	Exclude []int
 	// Counter, if not nil, returns the CPU time of the whole job from another
-	// source, such as an inherited perf counter; ok is false if it is unknown. It
-	// is called for each sample.
-	Counter func() (cpu time.Duration, ok bool)
+	// source, such as an inherited perf counter: 0 if it is unknown, and whether it
+	// is complete. It is called for each sample.
+	Counter func() (cpu time.Duration, complete bool)
 }
 
 // JobExit describes the end of a job.

@@ -82,7 +82,7 @@ type JobSample struct {
 	NetTxPackets Value `json:"tx_packets"`
 	NetShared    Value `json:"net_shared"`
 
-	// What the DRM drivers of GPUs report of the processes: see docs/jobs.md.
+	// From the DRM drivers of GPUs, for the processes of the job: see docs/jobs.md.
 	GPUTime Value `json:"gpu_s"`         // s, busy time of all engines
 	GPUMem  Value `json:"gpu_memory_kb"` // KiB, resident
 	GPUs    Value `json:"gpus"`          // devices that the job has used

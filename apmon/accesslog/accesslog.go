@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"hash/maphash"
 	"io"
@@ -11,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/apmon-go/apmon/apmon"
@@ -31,31 +33,46 @@ type Options struct {
 	// FromStart reads a file that exists at first from its beginning, instead of
 	// from its end.
 	FromStart bool
-	// Format is the format of the lines, by default [JSON].
+	// Format is the format of the lines, by default [Auto].
 	Format Format
-	// Match is the regular expression that finds a stream in a URL, by default
-	// [DefaultMatch]. It has the named groups content, format and quality. It must
-	// match from the beginning of the URL, but need not match to its end; begin it
-	// with .* to find a stream anywhere. It is applied to the URL without the query.
+	// Preset names a Match, which a Match overrides: [HLS], or empty for none. IDs
+	// without a Match imply HLS.
+	Preset string
+	// Match is a regular expression that finds streams in URLs. Without one, the whole
+	// site is one stream. The values of its named groups, up to 8, identify the stream;
+	// without any, all URLs that match are one stream. It must match from the beginning
+	// of the URL, but need not match to its end; begin it with .* to find a stream
+	// anywhere. It is applied to the URL without the query.
 	Match string
-	// IDs declare the streams. An entry such as
+	// IDs declare the streams by the values of the groups in the order in which Match
+	// names them (content, format and quality always in that order): an entry such as
 	// content1,content2/format1,format2/quality1,quality2 declares all
-	// combinations; the maximum is [MaxStreams] in all. Without IDs every stream in
-	// the log is reported, up to that number, and a stream without requests for an
-	// hour is forgotten.
+	// combinations; the maximum is [MaxStreams] in all. Without IDs every stream with a
+	// status below 400 in the log is reported, up to that number, and a stream without
+	// requests for an hour is forgotten.
 	IDs []string
-	// Statuses are the statuses of the lines to count, by default 200 and 206. Other
-	// lines are skipped.
+	// Statuses are the statuses of the lines to count as requests, by default all
+	// without a Match, else 200 and 206. Other lines count in status_2xx … only.
 	Statuses []int
+	// AllStatuses counts lines of every status, and those without one.
+	AllStatuses bool
 	// Window is the length of a window in whole seconds, 1 s to 24 h, by
 	// default [DefaultWindow].
 	Window time.Duration
-	// Node is the template for the node of a stream, by default [DefaultNode].
-	// Streams with the same node are counted as one.
+	// Node is the template for the node of a stream, by default {host} and the named
+	// groups of Match: {host}_{content}_{format}_{quality} for [HLS], {host} for the
+	// whole site. Streams with the same node are counted as one.
 	Node string
 	// Host replaces {host} in Node, and is the node of the log's own parameters.
 	// By default it is the full host name.
 	Host string
+	// Top is the number of clients, and of URLs without their query, that are reported
+	// for each window by the bytes sent, 0 to [MaxTop]; 0 reports none. The addresses of
+	// clients are personal data.
+	Top int
+	// Tags are parameters that are added to each message, such as the site. They must not
+	// have the name of another parameter.
+	Tags []apmon.Param
 }
 
 // Option replaces the logger or standard input.
@@ -94,46 +111,41 @@ type Log struct {
 // New checks the options; it does not read yet. The error names the option that is
 // invalid.
 func New(o Options, opts ...Option) (*Log, error) {
-	if len(o.Statuses) == 0 {
+	if o.Preset == HLS || o.Preset == "" && len(o.IDs) > 0 {
+		o.Match = cmp.Or(o.Match, HLSMatch)
+	}
+	if len(o.Statuses) == 0 && o.Match != "" {
 		o.Statuses = []int{200, 206}
 	}
-	o.Format = cmp.Or(o.Format, JSON)
-	o.Match = cmp.Or(o.Match, DefaultMatch)
+	o.AllStatuses = o.AllStatuses || len(o.Statuses) == 0
+	o.Format = cmp.Or(o.Format, Auto)
 	o.Window = cmp.Or(o.Window, DefaultWindow)
-	o.Node = cmp.Or(o.Node, DefaultNode)
-	switch {
-	case o.Format != JSON && o.Format != Combined:
-		return nil, fmt.Errorf("accesslog: format %s is neither %s nor %s", safetext.Quote(string(o.Format)), JSON, Combined)
-	case o.Window < time.Second || o.Window > 24*time.Hour || o.Window%time.Second != 0:
-		return nil, fmt.Errorf("accesslog: window of %v is not of whole seconds, 1 s to 24 h; a bare number is nanoseconds: write 15*time.Second for 15 seconds", o.Window)
-	}
-	for _, s := range o.Statuses {
-		if s < 100 || s > 999 {
-			return nil, fmt.Errorf("accesslog: status %d is not within 100 … 999", s)
-		}
-	}
-	if err := checkTemplate(o.Node); err != nil {
+	o.Host = cmp.Or(o.Host, procinfo.Hostname())
+	if err := o.check(); err != nil {
 		return nil, err
 	}
-	if o.Host == "" {
-		o.Host = procinfo.Hostname()
+	match, groups, err := newMatcher(o.Match)
+	if err != nil {
+		return nil, err
 	}
-	if err := xdr.CheckName(o.Host); err != nil {
-		return nil, fmt.Errorf("accesslog: host: %w", err)
+	template, err := newTemplate(o.Node, o.Host, groups)
+	if err != nil {
+		return nil, err
 	}
 	l := &Log{
 		opt:    o,
 		logger: slog.New(slog.DiscardHandler),
 		stdin:  os.Stdin,
 		seed:   maphash.MakeSeed(),
+		match:  match,
 		windows: windows{
 			length: int64(o.Window / time.Second),
 			grace:  min(5*time.Second, o.Window/2),
 			clock:  time.Now,
+			top:    newTop(o.Top),
 			streamSet: streamSet{
-				template: o.Node,
-				host:     o.Host,
-				learn:    len(o.IDs) == 0,
+				template: template,
+				learn:    len(o.IDs) == 0 && len(groups) > 0,
 				byKey:    map[string]*stream{},
 				byNode:   map[string]*stream{},
 				key:      make([]byte, 0, maxKey),
@@ -143,23 +155,74 @@ func New(o Options, opts ...Option) (*Log, error) {
 	for _, set := range opts {
 		set(l)
 	}
-	var err error
-	if l.match, err = newMatcher(o.Match); err != nil {
+	if err := l.declare(o, groups); err != nil {
 		return nil, err
-	}
-	ids, err := declared(o.IDs)
-	if err != nil {
-		return nil, err
-	}
-	for _, id := range ids {
-		if _, err := l.add(id); err != nil {
-			return nil, fmt.Errorf("accesslog: ids: %w", err)
-		}
 	}
 	if l.read, err = l.newInput(); err != nil {
 		return nil, err
 	}
 	return l, nil
+}
+
+// declare adds the streams that are known from the start.
+func (l *Log) declare(o Options, groups []string) error {
+	ids := []identity{{}}
+	switch {
+	case len(groups) > 0:
+		var err error
+		if ids, err = declared(o.IDs, groups); err != nil {
+			return err
+		}
+	case len(o.IDs) > 0:
+		return errors.New("accesslog: ids need a match with named groups")
+	}
+	for _, id := range ids {
+		one, err := l.add(id)
+		if err != nil {
+			return fmt.Errorf("accesslog: ids: %w", err)
+		}
+		if o.Match == "" {
+			l.whole = one
+		}
+	}
+	return nil
+}
+
+// check returns an error for options that are invalid by themselves.
+func (o *Options) check() error {
+	switch {
+	case o.Preset != "" && o.Preset != HLS:
+		return fmt.Errorf("accesslog: preset %s is not %s", safetext.Quote(o.Preset), HLS)
+	case o.Format != Auto && o.Format != JSON && o.Format != Combined:
+		return fmt.Errorf("accesslog: format %s is none of %s, %s and %s", safetext.Quote(string(o.Format)), Auto, JSON, Combined)
+	case o.Window < time.Second || o.Window > 24*time.Hour || o.Window%time.Second != 0:
+		return fmt.Errorf("accesslog: window of %v is not of whole seconds, 1 s to 24 h; a bare number is nanoseconds: write 15*time.Second for 15 seconds", o.Window)
+	case o.Top < 0 || o.Top > MaxTop:
+		return fmt.Errorf("accesslog: top %d is not within 0 … %d", o.Top, MaxTop)
+	}
+	for _, s := range o.Statuses {
+		if s < 100 || s > 999 {
+			return fmt.Errorf("accesslog: status %d is not within 100 … 999", s)
+		}
+	}
+	used := map[string]bool{}
+	for _, m := range Metrics() {
+		used[m.Name] = true
+	}
+	for i := range o.Tags {
+		name := o.Tags[i].Name
+		if err := xdr.CheckName(name); err != nil {
+			return fmt.Errorf("accesslog: tag: %w", err)
+		}
+		if used[name] || strings.HasPrefix(name, "top_") {
+			return fmt.Errorf("accesslog: tag %s: a parameter has that name", safetext.Quote(name))
+		}
+		used[name] = true
+	}
+	if err := xdr.CheckName(o.Host); err != nil {
+		return fmt.Errorf("accesslog: host: %w", err)
+	}
+	return nil
 }
 
 // Window returns the length of a window: the interval of reports.
@@ -217,34 +280,46 @@ func (l *Log) line(line []byte) {
 		l.reject(err)
 		return
 	}
-	if !slices.Contains(l.opt.Statuses, int(e.status)) {
-		return
-	}
 	w := e.time / l.length
+	counted := l.opt.AllStatuses || slices.Contains(l.opt.Statuses, int(e.status))
 	switch {
 	case w < l.next:
-		l.own.late++
+		if counted {
+			l.own.late++
+		}
 		return
 	case w > l.now+1:
-		l.reject(errFuture)
+		if counted {
+			l.reject(errFuture)
+		}
 		return
 	}
-	// A client can choose any query, so the query must not identify a stream.
-	path, _, _ := bytes.Cut(e.url, []byte("?"))
-	var s *stream
-	if id, ok := l.match(path); ok {
-		s = l.find(id)
-	}
+	s := l.whole
 	if s == nil {
-		l.own.unmatched++
+		// A client can choose any query, so the query must not identify a stream.
+		path, _, _ := bytes.Cut(e.url, []byte("?"))
+		if id, ok := l.match(path); ok {
+			s = l.find(id, counted && e.status < 400)
+		}
+		if s == nil {
+			if counted {
+				l.own.unmatched++
+			}
+			return
+		}
+	}
+	slot := w % slots
+	c := &s.counts[slot]
+	if class := e.status/100 - 2; class >= 0 && class < classes {
+		c.classes[class]++
+	}
+	l.seen[slot] = true
+	if !counted {
 		return
 	}
-	c := &s.counts[w%slots]
-	c.requests++
-	c.bytes += float64(e.bytes)
 	l.scratch = append(append(append(l.scratch[:0], e.client...), 0), e.ua...)
-	c.clients.add(maphash.Bytes(l.seed, l.scratch))
-	l.seen[w%slots] = true
+	c.add(e, maphash.Bytes(l.seed, l.scratch))
+	l.top.add(slot, e)
 }
 
 // reject counts a line that cannot be used. The caller holds l.mu, and logs the
@@ -290,21 +365,9 @@ func (l *Log) Messages(ctx context.Context, send func(apmon.Message) error) erro
 			}
 		}
 		for _, s := range r.sums {
-			try(s.node, []apmon.Param{
-				apmon.Float("client_count", s.clients),
-				apmon.Float("bytes_sent", s.bytes),
-				apmon.Float("bytes_sent_R", s.bytes/float64(l.length)),
-				apmon.Float("requests", s.requests),
-				apmon.Float("requests_R", s.requests/float64(l.length)),
-			})
+			try(s.node, s.params(float64(l.length), l.opt.Tags))
 		}
-		try(l.opt.Host, []apmon.Param{
-			apmon.Float("unmatched", r.own.unmatched),
-			apmon.Float("late", r.own.late),
-			apmon.Float("bad_lines", r.own.bad),
-			apmon.Float("windows_lost", r.own.lost),
-			apmon.Float("truncated", r.own.truncated),
-		})
+		try(l.opt.Host, r.params(l.opt.Tags))
 	}
 	if first != nil {
 		return fmt.Errorf("accesslog: %d messages not sent: %w", failed, first)

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"runtime"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -63,6 +64,30 @@ func appendLine(b []byte, i, n int, at time.Time) []byte {
 	return append(b, "}\n"...)
 }
 
+// siteLines returns n lines of an ordinary site, with 1000 pages, times or not.
+func siteLines(n int, format Format, times bool) []byte {
+	const agent = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/130.0.0.0 Safari/537.36"
+	at := time.Now()
+	var b []byte
+	for i := range n {
+		status := []int{200, 200, 200, 304, 404}[i%5]
+		if format == Combined {
+			b = fmt.Appendf(b, `192.0.%d.%d - - [%s] "GET /articles/%d/page.html?x=%d HTTP/1.1" %d %d "https://www.example.org/articles/index.html" "%s"`, i>>8&0xff, i&0xff, at.Format("02/Jan/2006:15:04:05 -0700"), i%1000, i, status, 1000+i, agent)
+			if times {
+				b = fmt.Appendf(b, " 0.%03d 0.%03d", i%1000, i%500)
+			}
+		} else {
+			b = fmt.Appendf(b, `{"client":"192.0.%d.%d","ua":"%s","url":"/articles/%d/page.html?x=%d","status":%d,"time":"%s","bytes-sent":%d`, i>>8&0xff, i&0xff, agent, i%1000, i, status, at.Format(time.RFC3339), 1000+i)
+			if times {
+				b = fmt.Appendf(b, `,"request_time":"0.%03d","upstream_response_time":"0.%03d"`, i%1000, i%500)
+			}
+			b = append(b, '}')
+		}
+		b = append(b, '\n')
+	}
+	return b
+}
+
 // readsLines returns a Log and a function that makes it read n lines. The lines are
 // made in advance: 100 000, each with its own URL and client.
 func readsLines(tb testing.TB) (l *Log, read func(n int)) {
@@ -114,11 +139,18 @@ func BenchmarkLine(b *testing.B) {
 		o    Options
 	}{
 		{"json", json, Options{}},
-		{"combined", combined, Options{Format: Combined}},
-		{"json-regexp", json, Options{Match: "(?:" + DefaultMatch + ")"}},
+		{"combined", combined, Options{}},
+		{"site-json", bytes.TrimSpace(siteLines(1, JSON, false)), Options{}},
+		{"site-json-times", bytes.TrimSpace(siteLines(1, JSON, true)), Options{}},
+		{"site-combined", bytes.TrimSpace(siteLines(1, Combined, false)), Options{}},
+		{"site-combined-times", bytes.TrimSpace(siteLines(1, Combined, true)), Options{}},
+		{"json-regexp", json, Options{Match: "(?:" + HLSMatch + ")"}},
 	} {
 		b.Run(tt.name, func(b *testing.B) {
-			tt.o.Input, tt.o.Host, tt.o.Window, tt.o.IDs = "-", "h", time.Hour, []string{contents(10)}
+			tt.o.Input, tt.o.Host, tt.o.Window = "-", "h", time.Hour
+			if !strings.HasPrefix(tt.name, "site") {
+				tt.o.IDs = []string{contents(10)}
+			}
 			l, err := New(tt.o)
 			if err != nil {
 				b.Fatal(err)

@@ -12,9 +12,18 @@ import (
 type Format string
 
 const (
+	// Auto recognizes the format of each line: one that begins with { is JSON, any
+	// other one Combined.
+	Auto Format = "auto"
 	// JSON is one object per line, with the fields client, ua, url, status, time
 	// and bytes-sent; others are skipped. Ua may be missing. Status and bytes-sent
 	// are integers. A number may be quoted.
+	//
+	// Optional are request_time, the duration of the request in s ($request_time of
+	// nginx) or, as duration, of package httpstats; request_time_us, the same in µs
+	// (%D of Apache); and upstream_response_time in s ($upstream_response_time of
+	// nginx, of which several times are added up). A duration that is not a number,
+	// such as -, is absent.
 	//
 	// The time is seconds since 1970, with or without a fraction, or one of
 	//
@@ -29,7 +38,10 @@ const (
 	// has one.
 	JSON Format = "json"
 	// Combined is the Combined Log Format of Apache and nginx, or the Common Log
-	// Format, which ends after the bytes sent.
+	// Format, which ends after the bytes sent. After the user agent may follow the
+	// optional fields of JSON as NAME=VALUE (also rt= and urt=, for request_time and
+	// upstream_response_time), or a number with a decimal point, which is the
+	// request_time, and another one, the upstream_response_time. VALUE may be quoted.
 	Combined Format = "combined"
 )
 
@@ -58,6 +70,7 @@ type entry struct {
 	status          int64
 	bytes           int64
 	time            int64 // in s since 1970, rounded down
+	took            durations
 }
 
 // parser reads lines.
@@ -71,10 +84,20 @@ type parser struct {
 // parse reads a line.
 func (p *parser) parse(format Format, line []byte, e *entry) error {
 	p.scratch = p.scratch[:0]
-	if format == Combined {
-		return p.combined(line, e)
+	if format == JSON || format == Auto && isJSON(line) {
+		return p.json(line, e)
 	}
-	return p.json(line, e)
+	return p.combined(line, e)
+}
+
+// isJSON reports whether a line is recognized as JSON.
+func isJSON(line []byte) bool {
+	for _, c := range line {
+		if c != ' ' && c != '\t' {
+			return c == '{'
+		}
+	}
+	return false
 }
 
 // json reads a line that is a JSON object.
@@ -95,6 +118,7 @@ func (p *parser) json(line []byte, e *entry) error {
 		return errURL
 	}
 	e.client, e.ua, e.url = client.b, ua.b, url.b
+	e.took = s.durations()
 	return p.numbers(e, s.fields[fieldStatus].digits(), s.fields[fieldBytes].digits(), s.fields[fieldTime].digits())
 }
 
@@ -126,13 +150,16 @@ func (p *parser) combined(line []byte, e *entry) error {
 	if len(sent) == 1 && sent[0] == '-' {
 		sent = []byte("0")
 	}
-	e.ua = nil
+	e.ua, e.took = nil, noDurations
 	if more {
 		if before, _, after, ok = cutQuoted(after); !ok || len(before) > 0 { // the referer
 			return errCombined
 		}
-		if before, e.ua, _, ok = cutQuoted(after); !ok || len(before) != 1 {
+		if before, e.ua, after, ok = cutQuoted(after); !ok || len(before) != 1 {
 			return errCombined
+		}
+		if len(after) > 0 {
+			e.took = durationsAfter(after)
 		}
 	}
 	return p.numbers(e, status, sent, at)
@@ -154,7 +181,7 @@ func cutQuoted(b []byte) (before, quoted, after []byte, ok bool) {
 
 // quote returns the index of the first quotation mark that is not escaped, or −1.
 func quote(b []byte) int {
-	for i := 0; i < len(b); i++ {
+	for i := special(b, 0); i < len(b); i = special(b, i+1) {
 		switch b[i] {
 		case '\\':
 			i++
@@ -209,8 +236,10 @@ func hex(b []byte) (n rune, ok bool) {
 // numbers parses the numeric fields of both formats.
 func (p *parser) numbers(e *entry, status, sent, at []byte) error {
 	var ok bool
-	if len(status) == 0 || string(status) == "-" {
-		e.status = 0 // no status: the client disconnected first, or the connection was hijacked
+	if s := string(status); s == "" || s == "-" || s == "000" || s == "009" {
+		// No status: the client disconnected first, or the connection was hijacked, or
+		// (009 of nginx) the protocol is HTTP/0.9.
+		e.status = 0
 	} else if e.status, ok = decimal(status); !ok || e.status < 100 || e.status > 999 {
 		return errStatus
 	}

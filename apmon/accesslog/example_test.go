@@ -72,4 +72,9 @@ func Example() {
 	// bytes_sent_R 15000
 	// requests 3
 	// requests_R 3
+	// window 1
+	// status_2xx 3
+	// status_3xx 0
+	// status_4xx 0
+	// status_5xx 0
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/apmon-go/apmon/apmon"
+	"github.com/apmon-go/apmon/xdr"
 )
 
 // logLine returns the line of a request.
@@ -52,7 +53,12 @@ func messages(t testing.TB, l *Log) []string {
 	err := l.Messages(context.Background(), func(m apmon.Message) error {
 		s := fmt.Sprintf("%s@%d", m.Node, m.Time.Unix())
 		for i := range m.Params {
-			s += fmt.Sprintf(" %s=%v", m.Params[i].Name, m.Params[i].Float())
+			p := &m.Params[i]
+			if p.Type() == xdr.TypeString {
+				s += fmt.Sprintf(" %s=%s", p.Name, p.Text())
+			} else {
+				s += fmt.Sprintf(" %s=%v", p.Name, p.Float())
+			}
 		}
 		all = append(all, s)
 		return nil
@@ -63,9 +69,12 @@ func messages(t testing.TB, l *Log) []string {
 	return all
 }
 
-// streamReport returns the message of a stream for a window of 15 s.
-func streamReport(node string, window time.Time, clients, bytes, requests float64) string {
-	return fmt.Sprintf("%s@%d client_count=%v bytes_sent=%v bytes_sent_R=%v requests=%v requests_R=%v", node, window.Unix(), clients, bytes, bytes/15, requests, requests/15)
+// streamReport returns the message of a stream for a window of 15 s, with requests of
+// status 2xx, and others of 3xx …, which are not counted as requests.
+func streamReport(node string, window time.Time, clients, bytes, requests float64, others ...float64) string {
+	s := fmt.Sprintf("%s@%d client_count=%v bytes_sent=%v bytes_sent_R=%v requests=%v requests_R=%v window=15 status_2xx=%v", node, window.Unix(), clients, bytes, bytes/15, requests, requests/15, requests)
+	others = append(others, 0, 0, 0)
+	return s + fmt.Sprintf(" status_3xx=%v status_4xx=%v status_5xx=%v", others[0], others[1], others[2])
 }
 
 func ownReport(window time.Time, unmatched, late, bad, lost float64) string {

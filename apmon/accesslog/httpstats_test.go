@@ -52,7 +52,7 @@ func TestReadsLinesOfHTTPStats(t *testing.T) {
 					t.Errorf("%v: %+v", format, e)
 				}
 				path, _, _ := bytes.Cut(e.url, []byte("?"))
-				id, _ := matchDefault(path)
+				id, _ := matchHLS(path)
 				streams = append(streams, string(id.appendKey(nil)))
 			}
 			if len(streams) == 2 && streams[0] != streams[1] {
@@ -65,7 +65,7 @@ func TestReadsLinesOfHTTPStats(t *testing.T) {
 // A client must not be able to create streams with the query.
 func TestQueryNamesNoStream(t *testing.T) {
 	t.Parallel()
-	l, err := New(Options{Input: "-", Host: "h"})
+	l, err := New(Options{Input: "-", Host: "h", Preset: HLS})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,8 @@
 package accesslog
 
 import (
+	"encoding/binary"
+	"math/bits"
 	"unicode/utf16"
 	"unicode/utf8"
 )
@@ -13,6 +15,9 @@ const (
 	fieldStatus
 	fieldTime
 	fieldBytes
+	fieldRequestTime
+	fieldRequestMicros
+	fieldUpstreamTime
 	fields
 )
 
@@ -31,6 +36,12 @@ func field(name []byte) int {
 		return fieldTime
 	case "bytes-sent":
 		return fieldBytes
+	case "request_time", "duration":
+		return fieldRequestTime
+	case "request_time_us":
+		return fieldRequestMicros
+	case "upstream_response_time":
+		return fieldUpstreamTime
 	}
 	return -1
 }
@@ -246,18 +257,40 @@ func (s *scanner) digits() bool {
 func (s *scanner) text() ([]byte, error) {
 	s.i++
 	start := s.i
-	for ; s.i < len(s.b); s.i++ {
-		switch c := s.b[s.i]; {
-		case c == '"':
-			s.i++
-			return s.b[start : s.i-1], nil
-		case c == '\\':
-			return s.escaped(start)
-		case c < ' ':
-			return nil, errJSON
-		}
+	if s.i = special(s.b, start); s.i == len(s.b) {
+		return nil, errJSON
+	}
+	switch s.b[s.i] {
+	case '"':
+		s.i++
+		return s.b[start : s.i-1], nil
+	case '\\':
+		return s.escaped(start)
 	}
 	return nil, errJSON
+}
+
+// special returns the index from i on of the first quotation mark, backslash or control
+// character; len(b) for none. It looks at eight bytes at a time, since most bytes of a
+// log are in long texts.
+func special(b []byte, i int) int {
+	const ones, high = 0x0101010101010101, 0x8080808080808080
+	for ; i+8 <= len(b); i += 8 {
+		x := binary.LittleEndian.Uint64(b[i:])
+		// A byte of x − ones·n has its high bit set, and that of x has not, if the
+		// byte is less than n. A borrow disturbs only bytes after such a byte.
+		quotes, slashes := x^ones*'"', x^ones*'\\'
+		found := ((quotes-ones)&^quotes | (slashes-ones)&^slashes | (x-ones*' ')&^x) & high
+		if found != 0 {
+			return i + bits.TrailingZeros64(found)/8
+		}
+	}
+	for ; i < len(b); i++ {
+		if c := b[i]; c == '"' || c == '\\' || c < ' ' {
+			break
+		}
+	}
+	return i
 }
 
 // escaped parses the rest of a text from its first escape.

@@ -4,71 +4,94 @@ import (
 	"bytes"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/apmon-go/apmon/internal/safetext"
 )
 
-// DefaultMatch is the default of [Options].Match.
-const DefaultMatch = `/[^/]+/(?P<format>hls|dash)/(?P<content>.+)-(?P<quality>[^-]+)/.*`
+// HLS is the [Options].Preset of video in segments, by HLS or DASH.
+const HLS = "hls"
 
-// DefaultNode is the default of [Options].Node.
-const DefaultNode = "{host}_{content}_{format}_{quality}"
+// HLSMatch is the Match of the preset [HLS].
+const HLSMatch = `/[^/]+/(?P<format>hls|dash)/(?P<content>.+)-(?P<quality>[^-]+)/.*`
 
 // MaxStreams is the maximum number of streams of a log. Each takes up to 8 KiB in each
-// of two or three windows.
+// of two or three windows, and 4 KiB more for each duration that the log has.
 const MaxStreams = 1000
 
-// identity identifies a stream, by parts of a URL.
-type identity struct{ content, format, quality []byte }
+// maxGroups is the maximum number of named groups of an expression.
+const maxGroups = 8
+
+// identity identifies a stream, by the named groups that match a part of the URL.
+type identity [maxGroups][]byte
 
 // matcher finds the identity in a URL.
 type matcher func(url []byte) (id identity, ok bool)
 
+// hlsGroups are the groups of [HLSMatch] in the order of declarations.
+var hlsGroups = []string{"content", "format", "quality"}
+
 // newMatcher returns the matcher of a regular expression, which must match from the
-// beginning of the URL.
-func newMatcher(expr string) (matcher, error) {
-	if expr == DefaultMatch {
-		return matchDefault, nil
+// beginning of the URL, and the names of its groups. The empty expression matches all.
+func newMatcher(expr string) (matcher, []string, error) {
+	switch expr {
+	case "":
+		return func([]byte) (id identity, ok bool) { return id, true }, nil, nil
+	case HLSMatch:
+		return matchHLS, hlsGroups, nil
 	}
 	return matchExpr(expr)
 }
 
 // matchExpr returns the matcher of any expression.
-func matchExpr(expr string) (matcher, error) {
+func matchExpr(expr string) (matcher, []string, error) {
 	// Compile it alone first: an unmatched parenthesis may be valid within a group.
 	if _, err := regexp.Compile(expr); err != nil {
-		return nil, fmt.Errorf("accesslog: match: %w", err)
+		return nil, nil, fmt.Errorf("accesslog: match: %w", err)
 	}
 	re, err := regexp.Compile(`\A(?:` + expr + `)`)
 	if err != nil {
-		return nil, fmt.Errorf("accesslog: match: %w", err)
+		return nil, nil, fmt.Errorf("accesslog: match: %w", err)
 	}
-	for _, name := range []string{"content", "format", "quality"} {
-		if re.SubexpIndex(name) < 0 {
-			return nil, fmt.Errorf("accesslog: match %s has no group (?P<%s>...)", safetext.Quote(expr), name)
+	var names []string
+	for _, name := range re.SubexpNames() {
+		switch {
+		case name == "":
+		case name == "host":
+			return nil, nil, fmt.Errorf("accesslog: match %s has a group host: {host} is the host name", safetext.Quote(expr))
+		case !slices.Contains(names, name):
+			names = append(names, name)
 		}
 	}
-	content, format, quality := re.SubexpIndex("content"), re.SubexpIndex("format"), re.SubexpIndex("quality")
+	if len(names) > maxGroups {
+		return nil, nil, fmt.Errorf("accesslog: match %s has more than %d named groups", safetext.Quote(expr), maxGroups)
+	}
+	if slices.Equal(slices.Sorted(slices.Values(names)), hlsGroups) {
+		names = hlsGroups // in any order
+	}
+	var index [maxGroups]int
+	for i, name := range names {
+		index[i] = re.SubexpIndex(name)
+	}
 	return func(url []byte) (id identity, ok bool) {
 		m := re.FindSubmatchIndex(url)
 		if m == nil {
-			return identity{}, false
+			return id, false
 		}
-		group := func(i int) []byte {
-			if m[2*i] < 0 {
-				return nil // not in the match
+		for i := range names {
+			if g := index[i]; m[2*g] >= 0 {
+				id[i] = url[m[2*g]:m[2*g+1]]
 			}
-			return url[m[2*i]:m[2*i+1]]
 		}
-		return identity{group(content), group(format), group(quality)}, true
-	}, nil
+		return id, true
+	}, names, nil
 }
 
-// matchDefault is the matcher of [DefaultMatch], written by hand: package regexp takes
+// matchHLS is the matcher of [HLSMatch], written by hand: package regexp takes
 // several times as long as the rest of a line. It reads each byte a fixed number of
 // times.
-func matchDefault(url []byte) (id identity, ok bool) {
+func matchHLS(url []byte) (id identity, ok bool) {
 	if len(url) == 0 || url[0] != '/' {
 		return identity{}, false
 	}
@@ -96,68 +119,84 @@ func matchDefault(url []byte) (id identity, ok bool) {
 	}
 }
 
-// declared returns the identities of declarations of the form
-// content1,content2/format1/quality1,quality2: all their combinations. A content may
-// have slashes.
-func declared(declarations []string) ([]identity, error) {
+// declared returns the identities of declarations that list values of each group,
+// content1,content2/format1/quality1,quality2: all their combinations. Values of the first
+// group may have slashes.
+func declared(declarations, groups []string) ([]identity, error) {
 	var ids []identity
 	for _, d := range declarations {
-		var parts [3][]string
-		rest, quality, ok := cutLast(d, "/")
-		content, format, more := cutLast(rest, "/")
-		if !ok || !more {
-			return nil, fmt.Errorf("accesslog: ids %s is not of the form content,.../format,.../quality,... as in a,b/hls/720p", safetext.Quote(d))
+		parts := strings.Split(d, "/")
+		if len(parts) < len(groups) {
+			return nil, fmt.Errorf("accesslog: ids %s is not of the form %s,...: as in a,b/hls/720p for content, format and quality", safetext.Quote(d), strings.Join(groups, ",.../"))
 		}
-		n := 1
-		for i, list := range []string{content, format, quality} {
+		first := len(parts) - len(groups) + 1
+		parts = append([]string{strings.Join(parts[:first], "/")}, parts[first:]...)
+		some := []identity{{}}
+		for i, list := range parts {
+			var more []identity
 			for name := range strings.SplitSeq(list, ",") {
 				if name = strings.TrimSpace(name); name == "" {
 					return nil, fmt.Errorf("accesslog: ids %s has an empty name", safetext.Quote(d))
 				}
-				parts[i] = append(parts[i], name)
-			}
-			if n *= len(parts[i]); n > MaxStreams {
-				return nil, fmt.Errorf("accesslog: ids %s are more than %d streams", safetext.Quote(d), MaxStreams)
-			}
-		}
-		for _, c := range parts[0] {
-			for _, f := range parts[1] {
-				for _, q := range parts[2] {
-					ids = append(ids, identity{[]byte(c), []byte(f), []byte(q)})
+				if len(more)+len(some) > MaxStreams {
+					return nil, fmt.Errorf("accesslog: ids %s are more than %d streams", safetext.Quote(d), MaxStreams)
+				}
+				for _, id := range some {
+					id[i] = []byte(name)
+					more = append(more, id)
 				}
 			}
+			some = more
 		}
-		if len(ids) > MaxStreams {
+		if ids = append(ids, some...); len(ids) > MaxStreams {
 			return nil, fmt.Errorf("accesslog: ids are more than %d streams", MaxStreams)
 		}
 	}
 	return ids, nil
 }
 
-func cutLast(s, sep string) (before, after string, ok bool) {
-	if i := strings.LastIndex(s, sep); i >= 0 {
-		return s[:i], s[i+len(sep):], true
-	}
-	return s, "", false
-}
-
 // appendKey appends a unique key of the identity.
-func (id identity) appendKey(b []byte) []byte {
-	b = append(append(b, id.content...), 0)
-	b = append(append(b, id.format...), 0)
-	return append(b, id.quality...)
-}
-
-// node returns the name of the node by a template.
-func (id identity) node(template, host string) string {
-	return strings.NewReplacer("{host}", host, "{content}", string(id.content), "{format}", string(id.format), "{quality}", string(id.quality)).Replace(template)
-}
-
-// checkTemplate returns an error for a template with other names in braces.
-func checkTemplate(template string) error {
-	left := strings.NewReplacer("{host}", "", "{content}", "", "{format}", "", "{quality}", "").Replace(template)
-	if strings.ContainsAny(left, "{}") {
-		return fmt.Errorf("accesslog: node %s: only {host}, {content}, {format} and {quality} are replaced", safetext.Quote(template))
+func (id *identity) appendKey(b []byte) []byte {
+	for _, value := range id {
+		b = append(append(b, value...), 0)
 	}
-	return nil
+	return b
+}
+
+// template makes the names of nodes.
+type template struct {
+	text, host string
+	groups     []string
+}
+
+// newTemplate checks the text of a template. The default is the host and the values of
+// all groups, separated by underscores.
+func newTemplate(text, host string, groups []string) (template, error) {
+	t := template{text, host, groups}
+	if text == "" {
+		t.text = "{host}"
+		for _, g := range groups {
+			t.text += "_{" + g + "}"
+		}
+	}
+	nameless := template{"", "", groups}
+	left := strings.NewReplacer(nameless.pairs(identity{})...).Replace(t.text)
+	if strings.ContainsAny(left, "{}") {
+		return t, fmt.Errorf("accesslog: node %s: only {host} and the named groups of match (%s) are replaced", safetext.Quote(text), strings.Join(groups, ", "))
+	}
+	return t, nil
+}
+
+// pairs returns what is replaced, and by what.
+func (t *template) pairs(id identity) []string {
+	pairs := []string{"{host}", t.host}
+	for i, g := range t.groups {
+		pairs = append(pairs, "{"+g+"}", string(id[i]))
+	}
+	return pairs
+}
+
+// node returns the name of the node of a stream.
+func (t *template) node(id identity) string {
+	return strings.NewReplacer(t.pairs(id)...).Replace(t.text)
 }

@@ -4,16 +4,18 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/apmon-go/apmon/apmon"
 )
 
 func show(id identity, ok bool) string {
 	if !ok {
 		return "none"
 	}
-	return string(id.content) + "|" + string(id.format) + "|" + string(id.quality)
+	return string(id[0]) + "|" + string(id[1]) + "|" + string(id[2])
 }
 
-func TestMatchDefault(t *testing.T) {
+func TestMatchHLS(t *testing.T) {
 	t.Parallel()
 	for url, want := range map[string]string{
 		"/live/hls/cam-720p/1.ts":                 "cam|hls|720p",
@@ -40,23 +42,23 @@ func TestMatchDefault(t *testing.T) {
 		"/live/hls/cam\n-a-720p\n/1":              "none",
 		"/live/hls/cam-720p\n/1":                  "cam|hls|720p\n",
 	} {
-		if got := show(matchDefault([]byte(url))); got != want {
+		if got := show(matchHLS([]byte(url))); got != want {
 			t.Errorf("%q: got %q, want %q", url, got, want)
 		}
 	}
 }
 
-// FuzzMatchDefault compares the matcher with package regexp.
-func FuzzMatchDefault(f *testing.F) {
+// FuzzMatchHLS compares the matcher with package regexp.
+func FuzzMatchHLS(f *testing.F) {
 	for _, s := range []string{"/live/hls/a-b/c", "/x/dash/a-b-c/d/e-f/g", "//hls/hls/dash/a-/-b/", "/a/hls/\n-b/c-d/", "\xff/\xff/hls/\xff-\xff/"} {
 		f.Add(s)
 	}
-	byExpr, err := matchExpr(DefaultMatch)
+	byExpr, _, err := matchExpr(HLSMatch)
 	if err != nil {
 		f.Fatal(err)
 	}
 	f.Fuzz(func(t *testing.T, url string) {
-		if got, want := show(matchDefault([]byte(url))), show(byExpr([]byte(url))); got != want {
+		if got, want := show(matchHLS([]byte(url))), show(byExpr([]byte(url))); got != want {
 			t.Errorf("%q: got %q, want %q", url, got, want)
 		}
 	})
@@ -78,7 +80,7 @@ func TestMatchIsAnchored(t *testing.T) {
 		{"/x|" + stream, "/cam-hi.ts", "cam|ts|hi"},
 		{"(?i)/VOD" + stream + "|/x", "/vod/cam-HI.TS", "cam|TS|HI"},
 	} {
-		match, err := newMatcher(tt.match)
+		match, _, err := newMatcher(tt.match)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -118,13 +120,13 @@ func TestMatchIsLinear(t *testing.T) {
 func matchTakes(head, repeated string, n int) time.Duration {
 	url := []byte(head + strings.Repeat(repeated, n/len(repeated)))
 	start := time.Now()
-	matchDefault(url)
+	matchHLS(url)
 	return time.Since(start)
 }
 
 func TestDeclared(t *testing.T) {
 	t.Parallel()
-	ids, err := declared([]string{"a, b/hls,dash/1,2", "c/d/hls/3"})
+	ids, err := declared([]string{"a, b/hls,dash/1,2", "c/d/hls/3"}, hlsGroups)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,7 +135,7 @@ func TestDeclared(t *testing.T) {
 		got = append(got, show(id, true))
 	}
 	equal(t, "identities", got, []string{
-		"a|hls|1", "a|hls|2", "a|dash|1", "a|dash|2", "b|hls|1", "b|hls|2", "b|dash|1", "b|dash|2", "c/d|hls|3",
+		"a|hls|1", "b|hls|1", "a|dash|1", "b|dash|1", "a|hls|2", "b|hls|2", "a|dash|2", "b|dash|2", "c/d|hls|3",
 	})
 }
 
@@ -151,7 +153,18 @@ func TestNewRefuses(t *testing.T) {
 		{Options{Input: "-", Format: "xml"}, `"xml"`},
 		{Options{Input: "-", Match: "("}, "missing closing"},
 		{Options{Input: "-", Match: "(?P<content>a)(?P<format>b)(?P<quality>c))(?:"}, "unexpected )"},
-		{Options{Input: "-", Match: "(?P<content>a)(?P<format>b)"}, "(?P<quality>...)"},
+		{Options{Input: "-", Match: "(?P<host>a)"}, "{host} is the host name"},
+		{Options{Input: "-", Match: "(?P<a>)(?P<b>)(?P<c>)(?P<d>)(?P<e>)(?P<f>)(?P<g>)(?P<h>)(?P<i>)"}, "more than 8 named groups"},
+		{Options{Input: "-", Match: "/(?P<a>x)", Node: "{b}"}, `"{b}"`},
+		{Options{Input: "-", Match: "/x", IDs: []string{"a"}}, "named groups"},
+		{Options{Input: "-", Match: "/(?P<site>x)/(?P<app>y)", IDs: []string{"a"}}, "site,.../app,..."},
+		{Options{Input: "-", Preset: "mp4"}, `"mp4"`},
+		{Options{Input: "-", Top: -1}, "top -1"},
+		{Options{Input: "-", Top: MaxTop + 1}, "top 101"},
+		{Options{Input: "-", Tags: []apmon.Param{apmon.String("requests", "x")}}, "has that name"},
+		{Options{Input: "-", Tags: []apmon.Param{apmon.String("top_x", "x")}}, "has that name"},
+		{Options{Input: "-", Tags: []apmon.Param{apmon.String("a", "x"), apmon.String("a", "y")}}, "has that name"},
+		{Options{Input: "-", Tags: []apmon.Param{apmon.String("", "x")}}, "tag"},
 		{Options{Input: "-", IDs: []string{"a/b"}}, `"a/b" is not of the form`},
 		{Options{Input: "-", IDs: []string{"a/b/c,"}}, "empty name"},
 		{Options{Input: "-", IDs: []string{hundred + "/" + hundred + "/" + hundred}}, "more than 1000"},

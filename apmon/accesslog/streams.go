@@ -3,9 +3,11 @@ package accesslog
 import (
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"unicode/utf8"
 
+	"github.com/apmon-go/apmon/internal/histogram"
 	"github.com/apmon-go/apmon/internal/safetext"
 	"github.com/apmon-go/apmon/xdr"
 )
@@ -24,30 +26,71 @@ type stream struct {
 	silent int64 // number of windows in a row without requests
 }
 
+// classes is the number of classes of statuses, from 2xx on.
+const classes = 4
+
 type count struct {
 	requests, bytes float64
+	classes         [classes]float64 // of all requests, counted by their status or not
 	clients         clients
+	took            [kinds]*histogram.Window // in ms; nil before the first
 }
 
 func (c *count) reset() {
-	c.requests, c.bytes = 0, 0
+	c.requests, c.bytes, c.classes = 0, 0, [classes]float64{}
 	c.clients.reset()
+	for _, w := range c.took {
+		if w != nil {
+			w.Reset()
+		}
+	}
+}
+
+// add counts a request.
+func (c *count) add(e *entry, client uint64) {
+	c.requests++
+	c.bytes += float64(e.bytes)
+	c.clients.add(client)
+	for k, ms := range e.took {
+		if ms < 0 {
+			continue
+		}
+		if c.took[k] == nil {
+			c.took[k] = new(histogram.Window)
+		}
+		c.took[k].Observe(ms)
+	}
 }
 
 // sum is the total of a stream in a window.
 type sum struct {
 	node                     string
 	clients, bytes, requests float64
+	classes                  [classes]float64
+	took                     [kinds][len(percentiles)]float64 // NaN without requests
+}
+
+func (c *count) sum(node string) sum {
+	s := sum{node: node, clients: c.clients.count(), bytes: c.bytes, requests: c.requests, classes: c.classes}
+	for k, w := range c.took {
+		for i, p := range percentiles {
+			if s.took[k][i] = math.NaN(); w != nil {
+				s.took[k][i] = w.Quantile(p.share)
+			}
+		}
+	}
+	return s
 }
 
 // streamSet holds the streams by identity and by node.
 type streamSet struct {
-	template, host string // of nodes
-	learn          bool   // streams are not declared
-	streams        []*stream
-	byKey          map[string]*stream
-	byNode         map[string]*stream
-	key            []byte // scratch
+	template template // of nodes
+	learn    bool     // streams are not declared
+	whole    *stream  // the only one; nil if an expression finds streams
+	streams  []*stream
+	byKey    map[string]*stream
+	byNode   map[string]*stream
+	key      []byte // scratch
 }
 
 // add adds the stream of an identity, if it is new.
@@ -56,7 +99,7 @@ func (s *streamSet) add(id identity) (*stream, error) {
 	if one := s.byKey[key]; one != nil {
 		return one, nil
 	}
-	node := id.node(s.template, s.host)
+	node := s.template.node(id)
 	if err := xdr.CheckName(node); err != nil {
 		return nil, fmt.Errorf("node %s: %w", safetext.Quote(node), err)
 	}
@@ -70,12 +113,13 @@ func (s *streamSet) add(id identity) (*stream, error) {
 	return one, nil
 }
 
-// find returns the stream of an identity, which it adds if streams are learned, or
-// nil.
-func (s *streamSet) find(id identity) *stream {
+// find returns the stream of an identity, or nil. If streams are learned, a request that
+// succeeded adds it: a client must not create streams by requests for pages that do not
+// exist.
+func (s *streamSet) find(id identity, succeeded bool) *stream {
 	s.key = id.appendKey(s.key[:0])
 	one := s.byKey[string(s.key)]
-	if one != nil || !s.learn || len(s.byKey) >= MaxStreams || len(s.key) > maxKey || !printable(s.key) {
+	if one != nil || !s.learn || !succeeded || len(s.byKey) >= MaxStreams || len(s.key) > maxKey || !printable(s.key) {
 		return one
 	}
 	one, err := s.add(id)
@@ -97,7 +141,7 @@ func (s *streamSet) sums(slot, length int64) []sum {
 	sums := make([]sum, len(s.streams))
 	for i, one := range s.streams {
 		c := &one.counts[slot]
-		sums[i] = sum{one.node, c.clients.count(), c.bytes, c.requests}
+		sums[i] = c.sum(one.node)
 		if one.silent++; c.requests > 0 {
 			one.silent = 0
 		}

@@ -29,6 +29,7 @@ type windows struct {
 	looked    time.Time   // when now was computed, on the monotonic clock
 	seen      [slots]bool // there was an input, at least for a part of the window
 	own       own
+	top       *top // nil unless asked for
 	results   []result
 }
 
@@ -51,6 +52,7 @@ func (o *own) add(b own) {
 type result struct {
 	window int64
 	sums   []sum // none if it was lost
+	top    []ranked
 	own    own
 }
 
@@ -141,6 +143,7 @@ func (w *windows) move(to int64, elapsed time.Duration) {
 		}
 		w.seen = [slots]bool{}
 		w.drop()
+		w.top.drop()
 		w.next = to
 	case to > w.now+1:
 		// The process did not run. (Lines of the previous window may still
@@ -162,6 +165,7 @@ func (w *windows) close() {
 	r := result{window: w.next}
 	if w.seen[slot] {
 		r.sums = w.sums(slot, w.length)
+		r.top = w.top.take(slot)
 	} else {
 		w.own.lost++
 	}

@@ -57,7 +57,7 @@ func TestWindows(t *testing.T) {
 		equal(t, "before the end of the grace", messages(t, l), nil)
 		time.Sleep(time.Nanosecond)
 		equal(t, "after it", messages(t, l), []string{
-			streamReport("h_a_hls_hi", at(0), 3, 155, 6),
+			streamReport("h_a_hls_hi", at(0), 3, 155, 6, 0, 1),
 			streamReport("h_b_hls_hi", at(0), 0, 0, 0),
 			ownReport(at(0), 2, 1, 3, 0),
 		})
@@ -190,7 +190,7 @@ func TestStreamsThatAreNotDeclared(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		o := twoStreams()
-		o.IDs = nil
+		o.IDs, o.Preset = nil, HLS
 		o.Node = "{content}"
 		l := started(t, o)
 		l.connect(true)

@@ -394,6 +394,9 @@ func (p *Packet) Decode(d *xdr.Datagram, refused error) {
 	}
 }
 
+// Sequenced reports whether an accepted packet has an instance id, as its [Sender] has then.
+func (p *Packet) Sequenced() bool { return sequenced(p.Datagram) }
+
 // refuse makes a packet a refused one, with the header and names of d.
 func (p *Packet) refuse(d *xdr.Datagram, err error) {
 	d.Params, d.Time, d.Timed = d.Params[:0], 0, false

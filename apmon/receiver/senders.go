@@ -165,10 +165,13 @@ func (a *accounts) refuse(now time.Time, addr netip.Addr, err error) {
 	s.refuse(now, addr, err)
 }
 
+// sequenced returns the same as d.Sequenced. Only a datagram with numbers has them set; to parse
+// the version again costs more.
+func sequenced(d *xdr.Datagram) bool { return d.Instance != 0 || d.Seq != 0 || d.Sequenced() }
+
 // accept counts a datagram that was accepted.
 func (a *accounts) accept(now time.Time, addr netip.Addr, d *xdr.Datagram, truncated bool) {
-	// Only a datagram with them has numbers; to parse the version again costs more.
-	sequenced := d.Instance != 0 || d.Seq != 0 || d.Sequenced()
+	sequenced := sequenced(d)
 	s := a.shard(addr, d.Instance, sequenced)
 	s.mu.Lock()
 	defer s.mu.Unlock()

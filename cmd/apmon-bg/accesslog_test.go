@@ -19,6 +19,7 @@ import (
 	"github.com/apmon-go/apmon/apmon/apmontest"
 	"github.com/apmon-go/apmon/conf"
 	"github.com/apmon-go/apmon/internal/testkit"
+	"github.com/apmon-go/apmon/xdr"
 )
 
 // nginx is a server of a folder that writes access logs of all formats.
@@ -54,38 +55,45 @@ func startNginx(t *testing.T, socket string) *nginx {
 	}
 	must(t, os.WriteFile(filepath.Join(dir, "nginx.conf"), nginxConfig(user, dir, n.addr, socket), 0o644))
 	n.Cmd = exec.Command(exe, "-p", dir, "-c", filepath.Join(dir, "nginx.conf"), "-e", filepath.Join(dir, "error.log"))
+	runServer(t, n.Cmd, n.addr, filepath.Join(dir, "error.log"))
+	return n
+}
+
+// runServer starts a server, waits until it answers at an address, and ends it after the
+// test. If the test fails, the error log is shown.
+func runServer(t *testing.T, cmd *exec.Cmd, addr, errorLog string) {
+	t.Helper()
 	var out bytes.Buffer
-	n.Stdout, n.Stderr = &out, &out
-	must(t, n.Start())
+	cmd.Stdout, cmd.Stderr = &out, &out
+	must(t, cmd.Start())
 	ended := make(chan struct{})
-	go func() { _ = n.Wait(); close(ended) }()
+	go func() { _ = cmd.Wait(); close(ended) }()
 	t.Cleanup(func() {
-		_ = n.Process.Signal(syscall.SIGTERM) // nginx ends its workers
+		_ = cmd.Process.Signal(syscall.SIGTERM) // the server ends its workers
 		select {
 		case <-ended:
 		case <-time.After(testkit.Patience):
-			_ = n.Process.Kill()
+			_ = cmd.Process.Kill()
 			<-ended
 		}
 		if t.Failed() {
-			b, _ := os.ReadFile(filepath.Join(dir, "error.log"))
-			t.Logf("nginx: %s\n%s", out.String(), b)
+			b, _ := os.ReadFile(errorLog)
+			t.Logf("%s: %s\n%s", cmd.Path, out.String(), b)
 		}
 	})
-	testkit.Eventually(t, "nginx", func() bool {
-		conn, err := net.Dial("tcp", n.addr)
+	testkit.Eventually(t, cmd.Path, func() bool {
+		conn, err := net.Dial("tcp", addr)
 		if err == nil {
 			conn.Close()
 			return true
 		}
 		select {
 		case <-ended:
-			t.Fatal("nginx does not start")
+			t.Fatal(cmd.Path, " does not start")
 		default:
 		}
 		return false
 	})
-	return n
 }
 
 // nginxConfig returns a configuration with the log format of the help.
@@ -101,12 +109,16 @@ pid %[2]s/nginx.pid;
 events { worker_connections 64; }
 http {
 	log_format %[3]s;
+	log_format times '$remote_addr - $remote_user [$time_local] "$request" $status $body_bytes_sent "$http_referer" "$http_user_agent" $request_time $upstream_response_time';
 	client_body_temp_path %[2]s/b; proxy_temp_path %[2]s/p; fastcgi_temp_path %[2]s/f; uwsgi_temp_path %[2]s/u; scgi_temp_path %[2]s/s;
 	server {
 		listen %[4]s;
 		root %[2]s/www;
+		location /old { return 301 /; }
+		location /bug { return 500; }
 		access_log %[2]s/access.json apmon;
 		access_log %[2]s/access.combined combined;
+		access_log %[2]s/access.times times;
 		access_log syslog:server=unix:%[5]s,nohostname apmon;
 	}
 }
@@ -116,16 +128,135 @@ http {
 // get requests a path as a client.
 func (n *nginx) get(path, agent string) {
 	n.t.Helper()
-	req, err := http.NewRequest(http.MethodGet, "http://"+n.addr+path, nil)
+	get(n.t, n.addr, path, agent)
+}
+
+// get requests a path of a server, and follows no redirection.
+func get(t *testing.T, addr, path, agent string) {
+	t.Helper()
+	req, err := http.NewRequest(http.MethodGet, "http://"+addr+path, nil)
 	if err != nil {
-		n.t.Fatal(err)
+		t.Fatal(err)
 	}
 	req.Header.Set("User-Agent", agent)
-	resp, err := (&http.Client{Transport: &http.Transport{DisableKeepAlives: true}}).Do(req)
+	transport := &http.Transport{DisableKeepAlives: true}
+	resp, err := transport.RoundTrip(req)
 	if err != nil {
-		n.t.Fatal(err)
+		t.Fatal(err)
 	}
 	resp.Body.Close()
+}
+
+// startApache starts an Apache that logs to access.combined, access.json and access.times.
+func startApache(t *testing.T) (dir, addr string) {
+	t.Helper()
+	const modules = "/usr/lib/apache2/modules"
+	exe, err := exec.LookPath("/usr/sbin/apache2")
+	if err == nil {
+		_, err = os.Stat(modules)
+	}
+	if err != nil {
+		t.Skip("Apache is not installed as in Debian: ", err)
+	}
+	dir = t.TempDir()
+	// Its workers run as another user.
+	must(t, os.Chmod(filepath.Dir(dir), 0o755))
+	must(t, os.MkdirAll(filepath.Join(dir, "www/live/hls/film-720p"), 0o755))
+	must(t, os.WriteFile(filepath.Join(dir, "www/live/hls/film-720p/1.ts"), make([]byte, 1000), 0o644))
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	addr = l.Addr().String()
+	l.Close()
+	user := ""
+	if os.Getuid() == 0 {
+		user = "User www-data\nGroup www-data"
+	}
+	must(t, os.WriteFile(filepath.Join(dir, "apache.conf"), fmt.Appendf(nil, `
+ServerRoot %[1]s
+ServerName localhost
+Listen %[2]s
+%[3]s
+PidFile %[1]s/apache.pid
+DefaultRuntimeDir %[1]s
+Mutex file:%[1]s
+LoadModule mpm_event_module %[4]s/mod_mpm_event.so
+LoadModule authz_core_module %[4]s/mod_authz_core.so
+LoadModule alias_module %[4]s/mod_alias.so
+ErrorLog %[1]s/error.log
+DocumentRoot %[1]s/www
+Redirect 301 /old /
+Redirect 500 /bug
+LogFormat "%%h %%l %%u %%t \"%%r\" %%>s %%O \"%%{Referer}i\" \"%%{User-Agent}i\"" combined
+LogFormat "%%h %%l %%u %%t \"%%r\" %%>s %%O \"%%{Referer}i\" \"%%{User-Agent}i\" request_time_us=%%D" times
+LogFormat "{\"client\":\"%%a\",\"ua\":\"%%{User-Agent}i\",\"url\":\"%%U%%q\",\"status\":%%>s,\"time\":\"%%{%%Y-%%m-%%dT%%H:%%M:%%S%%z}t\",\"bytes-sent\":%%O,\"request_time_us\":%%D}" json
+CustomLog %[1]s/access.combined combined
+CustomLog %[1]s/access.times times
+CustomLog %[1]s/access.json json
+`, dir, addr, user, modules), 0o644))
+	runServer(t, exec.Command(exe, "-f", filepath.Join(dir, "apache.conf"), "-D", "FOREGROUND"), addr, filepath.Join(dir, "error.log"))
+	return dir, addr
+}
+
+// A real nginx and a real Apache write logs in both formats, with and without times. The
+// whole site is reported, with any status.
+func TestAccessLogOfSite(t *testing.T) {
+	t.Parallel()
+	servers := map[string]func(t *testing.T) (dir, addr string){
+		"nginx": func(t *testing.T) (dir, addr string) {
+			n := startNginx(t, filepath.Join(t.TempDir(), "none"))
+			return n.dir, n.addr
+		},
+		"apache": startApache,
+	}
+	for name, start := range servers {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir, addr := start(t)
+			siteOf(t, dir, addr)
+		})
+	}
+}
+
+func siteOf(t *testing.T, dir, addr string) {
+	logs := map[string]*apmontest.Receiver{}
+	for _, log := range []string{"access.json", "access.combined", "access.times"} {
+		recv := apmontest.New(t)
+		logs[log] = recv
+		p := start(t, []string{"APMON_DEBUG_LEVEL=INFO"}, "--accesslog", filepath.Join(dir, log), "-d", recv.Addr(), "-n", "me", "--accesslog-window", "2",
+			"--accesslog-tag", "site=cern", "--accesslog-top", "1", "--accesslog-cluster", "My_Streams", "--interval", "24h")
+		p.says("access log is read")
+	}
+	requests := map[string]int{film: 4, film + "?q": 1, "/none": 3, "/old": 2, "/bug": 1}
+	total := 0.0
+	for path, n := range requests {
+		for range n {
+			get(t, addr, path, "agent")
+			total++
+		}
+	}
+	for log, recv := range logs {
+		// The texts can be in another datagram than the numbers of their window.
+		testkit.Eventually(t, "all requests in "+log, func() bool {
+			v := logTotals(recv, "me")
+			return v["requests"]+v["late"] >= total && (v["requests"] == 0 || logTexts(recv)["top_url_1"] != "")
+		})
+		v := logTotals(recv, "me")
+		if v["bad_lines"]+v["unmatched"] != 0 || v["bytes_sent"] == 0 {
+			t.Errorf("%s: %v", log, v)
+		}
+		if v["late"] == 0 && (v["requests"] != total || v["status_2xx"] != 5 || v["status_3xx"] != 2 || v["status_4xx"] != 3 || v["status_5xx"] != 1) {
+			t.Errorf("%s: %v", log, v)
+		}
+		got := logTexts(recv)
+		// nginx counts 0 ms as a time; a log in the usual format has none.
+		_, sent := v["request_time_p99"]
+		if times := !strings.HasSuffix(log, "combined"); sent != times {
+			t.Errorf("%s: request_time_p99 sent: %v", log, !times)
+		}
+		if got["site"] != "cern" || got["top_client_1"] != "127.0.0.1" || got["top_url_1"] == "" {
+			t.Errorf("%s: %v", log, got)
+		}
+	}
 }
 
 // rotate rotates the logs like logrotate.
@@ -148,6 +279,19 @@ func (n *nginx) rotate() {
 }
 
 const film = "/live/hls/film-720p/1.ts"
+
+// logTexts returns the last text of each parameter.
+func logTexts(recv *apmontest.Receiver) map[string]string {
+	texts := map[string]string{}
+	for _, d := range recv.Datagrams() {
+		for i := range d.Params {
+			if p := &d.Params[i]; p.Type() == xdr.TypeString && d.Cluster == "My_Streams" {
+				texts[p.Name] = p.Text()
+			}
+		}
+	}
+	return texts
+}
 
 // logTotals adds up the parameters of a node.
 func logTotals(recv *apmontest.Receiver, node string) map[string]float64 {
@@ -251,7 +395,7 @@ func TestAccessLogConfigured(t *testing.T) {
 		}
 	}
 	a, b := log("a", ""), log("b", "")
-	write("xApMon_accesslog = " + a + "\nxApMon_accesslog_window = 1\nxApMon_accesslog_node = {content}\nxApMon_accesslog_cluster = C\n")
+	write("xApMon_accesslog = " + a + "\nxApMon_accesslog_preset = hls\nxApMon_accesslog_window = 1\nxApMon_accesslog_node = {content}\nxApMon_accesslog_cluster = C\n")
 	p := start(t, []string{"APMON_DEBUG_LEVEL=INFO"}, "-f", file, "--interval", "24h")
 	p.says("access log is read\" input=" + a)
 	// Write lines until one is reported: the first may be before the start of the reader.
@@ -268,7 +412,7 @@ func TestAccessLogConfigured(t *testing.T) {
 	write("xApMon_accesslog = " + b + "\nxApMon_accesslog_match = (\n")
 	p.signal(syscall.SIGHUP)
 	p.says("access log not used: its configuration is invalid")
-	write("xApMon_accesslog = " + b + "\nxApMon_accesslog_window = 1\nxApMon_accesslog_node = {content}\nxApMon_accesslog_cluster = C\n")
+	write("xApMon_accesslog = " + b + "\nxApMon_accesslog_preset = hls\nxApMon_accesslog_window = 1\nxApMon_accesslog_node = {content}\nxApMon_accesslog_cluster = C\n")
 	p.signal(syscall.SIGHUP)
 	p.says("access log is read\" input=" + b)
 	counted("b")
@@ -309,14 +453,54 @@ func TestAccessLogEndsInTime(t *testing.T) {
 func TestAccessLogDefaults(t *testing.T) {
 	t.Parallel()
 	for _, line := range []string{
-		"#xApMon_accesslog_match = " + accesslog.DefaultMatch,
-		"#xApMon_accesslog_node = " + accesslog.DefaultNode,
 		"#xApMon_accesslog_cluster = " + logCluster,
-		"#xApMon_accesslog_format = " + string(accesslog.JSON),
+		"#xApMon_accesslog_format = " + string(accesslog.Auto),
 		fmt.Sprintf("#xApMon_accesslog_window = %v", accesslog.DefaultWindow.Seconds()),
 	} {
 		if !strings.Contains(conf.Sample, line+"\n") {
 			t.Errorf("%s is not in the sample", line)
 		}
+	}
+}
+
+// Settings of an access log, of flags or directives, are used, and an error names the
+// invalid one.
+func TestAccessLogSettings(t *testing.T) {
+	t.Parallel()
+	var l accessLog
+	for _, tt := range []struct {
+		o    accessLogSettings
+		says string // empty if they are valid
+	}{
+		{accessLogSettings{}, ""},
+		{accessLogSettings{Status: "all"}, ""},
+		{accessLogSettings{Status: "200, 404"}, ""},
+		{accessLogSettings{Status: "200,x"}, "such as 200,206, nor all"},
+		{accessLogSettings{Preset: "hls", Status: "all"}, ""},
+		{accessLogSettings{Preset: "rtmp"}, `preset "rtmp"`},
+		{accessLogSettings{Match: `/(?P<site>\w+)/(?P<app>\w+)`, IDs: "a,b/c d/e", Node: "{site}_{app}"}, ""},
+		{accessLogSettings{Match: `/(?P<site>\w+)`, Node: "{site}_{app}"}, "{site}_{app}"},
+		{accessLogSettings{Top: "100"}, ""},
+		{accessLogSettings{Top: "101"}, "top 101"},
+		{accessLogSettings{Top: "ten"}, `top "ten"`},
+		{accessLogSettings{Tags: "site=cern, rack=7"}, ""},
+		{accessLogSettings{Tags: "site"}, `tag "site"`},
+		{accessLogSettings{Tags: "site="}, `tag "site="`},
+		{accessLogSettings{Tags: "late=x"}, `tag "late"`},
+		{accessLogSettings{Format: "auto"}, ""},
+		{accessLogSettings{Format: "csv"}, `"csv"`},
+	} {
+		tt.o.Input = "-"
+		_, err := l.open(tt.o, nil)
+		if (err == nil) != (tt.says == "") || err != nil && !strings.Contains(err.Error(), tt.says) {
+			t.Errorf("%+v: got %v, want %q", tt.o, err, tt.says)
+		}
+	}
+	of := accessLogOf([]conf.Setting{
+		{Name: "accesslog", Value: "/log"}, {Name: "accesslog_match", Value: none}, {Name: "accesslog_preset", Value: "hls"},
+		{Name: "accesslog_top", Value: "0"}, {Name: "accesslog_tag", Value: "a=b"},
+	})
+	if want := (accessLogSettings{Input: "/log", Preset: "hls", Tags: "a=b"}); of != want {
+		t.Errorf("got %+v, want %+v", of, want)
 	}
 }

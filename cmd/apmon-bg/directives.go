@@ -121,7 +121,7 @@ func describe(settings []conf.Setting) (d machine) {
 // accessLogSettings are the flags or directives of an access log as written; empty for
 // the default.
 type accessLogSettings struct {
-	Input, Match, IDs, Window, Status, Format, Cluster, Node string
+	Input, Match, Preset, IDs, Window, Status, Format, Top, Tags, Cluster, Node string
 }
 
 type accessLogField struct {
@@ -133,11 +133,14 @@ type accessLogField struct {
 func (s *accessLogSettings) fields() []accessLogField {
 	return []accessLogField{
 		{"accesslog", none, &s.Input},
-		{"accesslog_match", "", &s.Match},
+		{"accesslog_match", none, &s.Match},
+		{"accesslog_preset", none, &s.Preset},
 		{"accesslog_ids", "all", &s.IDs},
 		{"accesslog_window", "", &s.Window},
 		{"accesslog_status", "", &s.Status},
 		{"accesslog_format", "", &s.Format},
+		{"accesslog_top", "0", &s.Top},
+		{"accesslog_tag", none, &s.Tags},
 		{"accesslog_cluster", "", &s.Cluster},
 		{"accesslog_node", "", &s.Node},
 	}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -118,11 +117,7 @@ func (p *webPage) datagram(b []byte) {
 
 // serve serves the page until ctx ends.
 func (p *webPage) serve(ctx context.Context, log *slog.Logger) {
-	var following sync.WaitGroup
-	defer following.Wait()
-	defer context.AfterFunc(ctx, p.dashboard.Close)()
-	following.Go(func() { p.dashboard.Run(ctx) })
-	if err := p.server.Serve(ctx); err != nil {
+	if err := p.dashboard.Serve(ctx, p.server.Serve); err != nil {
 		log.Error("the page is no longer served", slog.String("error", err.Error()))
 	}
 }

@@ -85,7 +85,7 @@ func TestPage(t *testing.T) {
 	defer log.Close()
 	defer lines.Close()
 	p := startWith(t, log, nil, "--http", "0", "--interval", "1", "-n", "host.example", "--http-host", "page.example",
-		"--job", fmt.Sprint(pid)+",,,job-1", "--service", "none=~^no such process$", "--accesslog", "-", "--accesslog-window", "1", "--accesslog-format", "combined")
+		"--job", fmt.Sprint(pid)+",,,job-1", "--service", "none=~^no such process$", "--accesslog", "-", "--accesslog-preset", "hls", "--accesslog-window", "1", "--accesslog-format", "combined")
 	page := p.pageAt()
 	if p.stderr.Count("reports are only shown on the page") != 1 || p.stderr.Count("msg=destination") != 0 {
 		t.Errorf("%s", p.stderr.String())

@@ -39,7 +39,7 @@ const (
 // note counts an accepted datagram.
 func (h *heard) note(p *receiver.Packet) {
 	d := p.Datagram
-	key := senderKey{p.From.Addr(), d.Instance, d.Instance != 0 || d.Seq != 0 || d.Sequenced()}
+	key := senderKey{p.From.Addr(), d.Instance, p.Sequenced()}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.datagrams++

@@ -1,12 +1,16 @@
 // Apmon-recv receives datagrams of ApMon clients on a UDP port, or reads them in
-// hexadecimal, and prints each one decoded, as text or as JSON.
+// files, and hands them to standard output, a web page, a view on the terminal, and other
+// outputs.
 //
+//	apmon-recv --demo
 //	apmon-recv --listen :8884 --format json
-//	apmon-recv decode captured.hex
+//	apmon-recv top --url http://host:9108/
+//	apmon-recv decode captured.pcap
 //
-// receive.go receives datagrams with package receiver, whose reading goroutine never
-// waits for the output. decode.go reads lines of hexadecimal digits. Both print with
-// the printer of print.go. Run with --help for options and exit codes.
+// receive.go receives datagrams with package receiver, whose reading goroutines never wait
+// for an output; bridge.go hands them to the outputs, and serve.go to the page. top.go shows
+// the view, demo.go sends what --demo shows. decode.go reads files. print.go prints datagrams.
+// Run with --help for options and exit codes.
 package main
 
 import (

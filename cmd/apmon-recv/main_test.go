@@ -247,7 +247,7 @@ func TestTopOnce(t *testing.T) {
 	s := begin(t, nil, "top", "--once", "--count", "2", "--for", "1m")
 	s.send(datagram(1, xdr.Float("load1", 4.25), xdr.String("status", "\x1b[2J")))
 	s.send(datagram(2, xdr.Float("load1", 5.25)))
-	s.wants(0, `^apmon-recv  .* 1 senders  lost 0 % +[0-9:]{8}\n\n▾ C  1/1 +load1  last 10 min +age\n  N +5.25  .*\d+s\n$`, "total +2 +0")
+	s.wants(0, `^apmon-recv  .* 1 sender  lost 0 % +[0-9:]{8}\n\n▾ C  1/1 +load1  last 10 min +age\n  N +5.25  .*\d+s\n$`, "total +2 +0")
 }
 
 func TestStoppedBySignal(t *testing.T) {

@@ -51,7 +51,11 @@ func listen(ctx context.Context, o listenOptions, stdout, stderr io.Writer) erro
 		s.Format = ""
 	}
 	if o.view != nil {
-		signals, messages = viewSignals, o.notes
+		messages = o.notes
+	}
+	load := o.load
+	if o.view != nil || o.demo { // the user has gone with the terminal
+		signals, load = viewSignals, nil
 	}
 	br := newBridge(stdout, command.NewLogger(messages, "apmon-recv", slog.LevelInfo, false))
 	br.start = s
@@ -96,10 +100,6 @@ func listen(ctx context.Context, o listenOptions, stdout, stderr io.Writer) erro
 		}
 		defer stop()
 	}
-	load := o.load
-	if o.view != nil {
-		load = nil
-	}
 	defer br.onSignals(ctx, r, load)()
 	return receive(ctx, r, o, br, stderr)
 }
@@ -114,7 +114,7 @@ func announce(w io.Writer, o listenOptions, r *receiver.Receiver, web *web) {
 		fmt.Fprintf(w, "listening on %v\n", r.Addr())
 	}
 	if web != nil && web.server != nil {
-		fmt.Fprintf(w, "page at http://%v/, metrics at http://%[1]v/metrics\n", web.server.Addr())
+		fmt.Fprintf(w, "page at %s, metrics at %[1]smetrics\n", web.server.URL())
 	}
 }
 

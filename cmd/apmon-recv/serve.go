@@ -72,17 +72,13 @@ func newWeb(s settings, r *receiver.Receiver, b *bridge) (*web, error) {
 
 // serve follows what is received, and answers requests, until ctx ends.
 func (w *web) serve(ctx context.Context) error {
-	defer context.AfterFunc(ctx, w.dashboard.Close)()
-	var following sync.WaitGroup
-	defer following.Wait()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	following.Go(func() { w.dashboard.Run(ctx) })
-	if w.server == nil {
-		<-ctx.Done()
-		return nil
-	}
-	return w.server.Serve(ctx)
+	return w.dashboard.Serve(ctx, func(ctx context.Context) error {
+		if w.server == nil {
+			<-ctx.Done()
+			return nil
+		}
+		return w.server.Serve(ctx)
+	})
 }
 
 // consume runs the consumers of the settings at the start until ctx ends. It calls fail if one cannot go on.

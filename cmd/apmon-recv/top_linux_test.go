@@ -20,7 +20,7 @@ import (
 	"github.com/apmon-go/apmon/xdr"
 )
 
-// top runs "apmon-recv top" in a terminal. When it has ended, the screen has its exit code.
+// topScreen is a terminal in which apmon-recv runs. When it has ended, the screen has its exit code.
 type topScreen struct {
 	*commandtest.Tmux
 	t   testing.TB
@@ -29,12 +29,17 @@ type topScreen struct {
 
 func runTop(t testing.TB, width, height int, args string, env ...string) *topScreen {
 	t.Helper()
+	return runScreen(t, width, height, "top "+args, env...)
+}
+
+func runScreen(t testing.TB, width, height int, args string, env ...string) *topScreen {
+	t.Helper()
 	exe, err := exec.LookPath("apmon-recv") // that of testscript
 	if err != nil {
 		t.Fatal(err)
 	}
 	s := &topScreen{t: t, dir: t.TempDir()}
-	script := fmt.Sprintf(`cd '%s' && stty -a >before; sh -c 'echo $$ >pid; exec "$0" top %s' '%s'; echo "ended with $?"; stty -a >after; echo done; exec cat`, s.dir, args, exe)
+	script := fmt.Sprintf(`cd '%s' && trap : INT && stty -a >before; sh -c 'echo $$ >pid; exec "$0" %s' '%s'; echo "ended with $?"; stty -a >after; echo done; exec cat`, s.dir, args, exe)
 	s.Tmux = commandtest.OpenTmux(t, width, height, script, append([]string{"PATH=" + os.Getenv("PATH")}, env...)...)
 	return s
 }
@@ -103,7 +108,7 @@ func TestTop(t *testing.T) {
 			send(41)
 			screen := s.Wait("wn2")
 			lines := strings.Split(screen, "\n")
-			if !regexp.MustCompile(`^apmon-recv  .* dg/s  .* par/s  1 senders  lost 0 % +\d\d:\d\d:\d\d$`).MatchString(lines[0]) || !strings.Contains(lines[size.h-1], "q quit") {
+			if !regexp.MustCompile(`^apmon-recv  .* dg/s  .* par/s  1 sender  lost 0 % +\d\d:\d\d:\d\d$`).MatchString(lines[0]) || !strings.Contains(lines[size.h-1], "q quit") {
 				t.Errorf("headline %q, last line %q", lines[0], lines[size.h-1])
 			}
 			s.Wait("43")

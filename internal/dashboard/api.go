@@ -233,7 +233,7 @@ type ClusterList struct {
 type NodeList struct {
 	Time  time.Time `json:"time"`
 	Total int       `json:"total"`
-	Nodes []Node    `json:"nodes"` // sorted by cluster and name
+	Nodes []Node    `json:"nodes"` // sorted by cluster, and by name as people do
 }
 
 // ParamList is the answer of /api/v1/params.

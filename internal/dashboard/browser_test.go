@@ -9,65 +9,68 @@ import (
 	"testing"
 	"time"
 
+	"github.com/apmon-go/apmon/internal/page"
 	"github.com/apmon-go/apmon/internal/page/guard"
 	"github.com/apmon-go/apmon/internal/testkit/browser"
 	"github.com/apmon-go/apmon/xdr"
 )
 
-// served serves a typical farm, whose time goes on as in the world.
-func served(t *testing.T) (f *farm, d *Dashboard, url string) {
+// served serves a typical farm, and updates its open pages at an interval.
+func served(t *testing.T, every time.Duration) (f *farm, url string) {
 	t.Helper()
 	f = typicalFarm(time.Now())
-	d = f.dashboard()
+	d := newDashboard(f.source(), page.Options{Every: every, Foot: []page.Link{{Path: "/metrics", Text: "/metrics"}}}, f.clock)
 	f.run(d, 3600)
 	srv := httptest.NewServer(guard.New(guard.Options{}).Handler(d))
 	t.Cleanup(srv.Close)
 	t.Cleanup(d.Close)
-	return f, d, srv.URL
+	return f, srv.URL
 }
 
 // Every page is readable in light and dark, on a wide and a narrow screen: contrast, names of
 // controls and graphs, no error of the console, and no request to another host.
 func TestBrowser(t *testing.T) {
 	b := browser.Start(t)
-	_, _, url := served(t)
-	pages := map[string]string{
-		"overview": "/", "nodes": "/nodes?cluster=MySite_Nodes", "all": "/nodes?state=failing", "clusters": "/clusters", "jobs": "/jobs", "senders": "/senders",
-		"node": "/node?cluster=MySite_Nodes&node=wn00.example.org", "service": "/node?cluster=MySite_Services&node=se01", "search": "/search?q=load*",
-		"param": "/param?cluster=MySite_Nodes&param=load1&node=wn00.example.org&node=wn01.example.org", "mean": "/param?cluster=MySite_Nodes&param=cpu_usage",
-		"text": "/param?cluster=MySite_Nodes&param=kernel_version&node=wn00.example.org", "none": "/none",
+	_, url := served(t, time.Hour)
+	pages := []struct{ name, path string }{
+		{"overview", "/"}, {"param", "/param?cluster=MySite_Nodes&param=load1&node=wn00.example.org&node=wn01.example.org"},
+		{"nodes", "/nodes?cluster=MySite_Nodes"}, {"all", "/nodes?state=failing"}, {"clusters", "/clusters"}, {"jobs", "/jobs"}, {"senders", "/senders"},
+		{"node", "/node?cluster=MySite_Nodes&node=wn00.example.org"}, {"service", "/node?cluster=MySite_Services&node=se01"}, {"search", "/search?q=load*"},
+		{"mean", "/param?cluster=MySite_Nodes&param=cpu_usage"}, {"text", "/param?cluster=MySite_Nodes&param=kernel_version&node=wn00.example.org"}, {"none", "/none"},
 	}
-	views := []browser.View{{}, {Dark: true}, {Width: 390, Height: 844, Touch: true}, {Width: 390, Height: 844, Dark: true, Touch: true}}
-	for name, path := range pages {
-		for _, v := range views {
-			t.Run(fmt.Sprint(name, v.Width, v.Dark), func(t *testing.T) {
-				tab := b.Open(t, url+path, v)
-				defer tab.Close()
-				if dir := os.Getenv("APMON_SHOTS"); dir != "" {
-					tab.Screenshot(filepath.Join(dir, fmt.Sprintf("%s-%d-%v.png", name, v.Width, v.Dark)))
-				}
-				if name == "none" {
-					if faults := tab.Faults(); len(faults) > 0 {
-						t.Errorf("%q", faults)
-					}
-					return // Chromium logs the status as an error
-				}
-				tab.Check()
-			})
+	for name, v := range browser.Views {
+		some := pages
+		if (v.Width > 1000) == v.Dark { // the other views show the style of each page
+			some = pages[:2]
 		}
+		tab := b.Open(t, url+some[0].path, v)
+		for i, p := range some {
+			if i > 0 {
+				tab.Visit(url + p.path)
+			}
+			if dir := os.Getenv("APMON_SHOTS"); dir != "" {
+				tab.Screenshot(filepath.Join(dir, fmt.Sprintf("%s-%s.png", p.name, strings.ReplaceAll(name, " ", "-"))))
+			}
+			if p.name != "none" {
+				tab.Check()
+			} else if faults := tab.Faults(); len(faults) > 0 { // Chromium logs the status as an error
+				t.Errorf("%q", faults)
+			}
+		}
+		tab.Close()
 	}
 }
 
 // A reader finds a node that was just heard, opens its graph, and sees it move.
 func TestBrowserFindsNode(t *testing.T) {
 	b := browser.Start(t)
-	f, _, url := served(t)
+	f, url := served(t, 200*time.Millisecond)
 	tab := b.Open(t, url, browser.View{})
 	value := 41
 	report := func() {
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		f.now = time.Now()
+		f.now = f.now.Add(2 * time.Second) // the state is collected once a second of this clock
 		f.windows.Offer("New_Nodes", "fresh", []xdr.Param{xdr.Int("answer", value)}, f.now, 0)
 		value++
 	}

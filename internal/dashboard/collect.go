@@ -33,7 +33,7 @@ type view struct {
 	overview Overview
 	clusters []Cluster // in trouble first
 	byName   map[string]*Cluster
-	nodes    []Node // listed ones, sorted by cluster and name
+	nodes    []Node // listed ones, sorted by cluster, and by name as people do
 	failures []failure
 	start    map[string]int // the first node of a cluster in nodes
 }
@@ -45,11 +45,8 @@ type failure struct {
 	ran   float64 // s, a job
 }
 
-// of returns the listed nodes of a cluster, all for "".
+// of returns the listed nodes of a cluster. A cluster may have an empty name.
 func (v *view) of(cluster string) []Node {
-	if cluster == "" {
-		return v.nodes
-	}
 	c := v.byName[cluster]
 	if c == nil {
 		return nil
@@ -148,6 +145,9 @@ func (c *collector) readSenders(now time.Time) []Sender {
 func (c *collector) collect(now time.Time) *view {
 	outputs := c.sample(now)
 	infos := c.source.Windows.Nodes(now, "")
+	slices.SortFunc(infos, func(a, b history.NodeInfo) int {
+		return cmp.Or(cmp.Compare(a.Cluster, b.Cluster), CompareNames(a.Name, b.Name))
+	})
 	states := c.tracker.update(now, infos)
 	v := &view{at: now, byName: make(map[string]*Cluster), start: make(map[string]int)}
 	v.nodes = make([]Node, 0, len(infos))
@@ -272,13 +272,14 @@ func (d *Dashboard) Clusters() *ClusterList {
 // Nodes returns the nodes of a cluster, of all for "". The error wraps [ErrUnknown].
 func (d *Dashboard) Nodes(cluster string) (*NodeList, error) {
 	v := d.c.view()
+	nodes := v.nodes
 	if cluster != "" {
-		var ok bool
-		if cluster, ok = v.cluster(cluster); !ok {
+		name, ok := v.cluster(cluster)
+		if !ok {
 			return nil, unknown("cluster", cluster)
 		}
+		nodes = v.of(name)
 	}
-	nodes := v.of(cluster)
 	return &NodeList{Time: v.at, Total: len(nodes), Nodes: nodes}, nil
 }
 
@@ -301,6 +302,11 @@ func (v *view) cluster(ref string) (string, bool) {
 	return ref, false
 }
 
+// findNode returns the index of a node in the list of a cluster.
+func findNode(nodes []Node, name string) (int, bool) {
+	return slices.BinarySearchFunc(nodes, name, func(n Node, name string) int { return CompareNames(n.Name, name) })
+}
+
 // resolve returns the names that references to a cluster and a node stand for, also of a node
 // that is not listed any more but has values in the window.
 func (c *collector) resolve(v *view, cluster, node string) (string, string, error) {
@@ -308,7 +314,7 @@ func (c *collector) resolve(v *view, cluster, node string) (string, string, erro
 	if name, ok := v.cluster(cluster); ok {
 		cluster, infos = name, v.of(name)
 	}
-	if i, ok := slices.BinarySearchFunc(infos, node, func(n Node, name string) int { return cmp.Compare(n.Name, name) }); ok {
+	if i, ok := findNode(infos, node); ok {
 		return cluster, infos[i].Name, nil
 	}
 	found := false // the cluster
@@ -351,7 +357,7 @@ func (d *Dashboard) Params(cluster, node, pattern string, limit int) (*ParamList
 func (d *Dashboard) addParams(list *ParamList, now time.Time, cluster, node, pattern string, limit int) {
 	infos := d.c.source.Windows.Series(now, cluster, node)
 	infos = slices.DeleteFunc(infos, func(s history.SeriesInfo) bool { return pattern != "" && !matches(pattern, s.Last.Name) })
-	slices.SortFunc(infos, func(a, b history.SeriesInfo) int { return compareNames(a.Last.Name, b.Last.Name) })
+	slices.SortFunc(infos, func(a, b history.SeriesInfo) int { return CompareNames(a.Last.Name, b.Last.Name) })
 	list.Total += len(infos)
 	for i := range infos {
 		if limit > 0 && len(list.Params) >= limit {
@@ -390,8 +396,8 @@ func matches(pattern, name string) bool {
 	return glob.Match(pattern, strings.ToLower(name))
 }
 
-// compareNames orders names as people do: wn2 before wn10.
-func compareNames(a, b string) int {
+// CompareNames orders names as people do: wn2 before wn10.
+func CompareNames(a, b string) int {
 	for i, j := 0, 0; ; {
 		if i >= len(a) || j >= len(b) {
 			return cmp.Or(cmp.Compare(len(a)-i, len(b)-j), cmp.Compare(a, b))
@@ -431,11 +437,16 @@ func (d *Dashboard) Series(cluster, node, param string, from, to time.Time) (*Se
 	if err != nil {
 		return nil, err
 	}
-	s.Points = make([]Sample, len(points))
-	for i := range points {
-		s.Points[i] = Sample{points[i].Time, jsonValue(&points[i].Value)}
-	}
+	s.Points = samplesOf(points)
 	return s, nil
+}
+
+func samplesOf(points []history.Point) []Sample {
+	all := make([]Sample, len(points))
+	for i := range points {
+		all[i] = Sample{points[i].Time, jsonValue(&points[i].Value)}
+	}
+	return all
 }
 
 // points returns a series without its values, and the values.

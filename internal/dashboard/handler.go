@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
@@ -12,6 +11,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/apmon-go/apmon/internal/history"
@@ -25,6 +25,8 @@ const (
 	maxLimit     = 100_000
 	// maxNodes is the most nodes whose series are shown over one another.
 	maxNodes = 16
+	// maxValues is the most values in an answer with series.
+	maxValues = 500_000
 	// maxPattern is the longest pattern in bytes. The time that a search takes grows with it.
 	maxPattern = 256
 )
@@ -121,8 +123,12 @@ func (q *query) choice(name string, of ...string) string {
 	return v
 }
 
-// time returns a parameter that is a time: Unix seconds, seconds before now if negative, or as
-// RFC 3339 has it. It is zero if the parameter is left out.
+// localTime is the form of a time that browsers send, without a time zone: it is the one of this
+// host, as in all times on the pages. The seconds may be missing.
+const localTime = "2006-01-02T15:04:05"
+
+// time returns a parameter that is a time: Unix seconds, seconds before now if negative, as
+// RFC 3339 has it, or as localTime. It is zero if the parameter is left out.
 func (q *query) time(name string) time.Time {
 	v := q.text(name)
 	if v == "" {
@@ -130,6 +136,11 @@ func (q *query) time(name string) time.Time {
 	}
 	if t, err := time.Parse(time.RFC3339Nano, v); err == nil {
 		return t
+	}
+	for _, form := range []string{localTime, localTime[:len("2006-01-02T15:04")]} {
+		if t, err := time.ParseInLocation(form, v, time.Local); err == nil {
+			return t
+		}
 	}
 	const latest = 1e11 // s, so that the time in ms is far from the limits of int64
 	s, err := strconv.ParseFloat(v, 64)
@@ -161,7 +172,7 @@ func (d *Dashboard) api(answer func(*query) (any, error)) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		v, err := answer(newQuery(r, d.c.clock()))
 		if err != nil {
-			writeError(w, err)
+			writeError(w, r, err)
 			return
 		}
 		if c, ok := v.(csvAnswer); ok {
@@ -187,12 +198,9 @@ func apiError(err error) (int, Error) {
 	return http.StatusInternalServerError, Error{Error: err.Error()}
 }
 
-func writeError(w http.ResponseWriter, err error) {
+func writeError(w http.ResponseWriter, r *http.Request, err error) {
 	status, e := apiError(err)
-	b, _ := json.Marshal(e) // of two strings
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	_, _ = w.Write(append(b, '\n'))
+	page.JSONError(w, r, status, e)
 }
 
 func (d *Dashboard) apiOverview(q *query) (any, error) { return d.Overview(), q.done() }
@@ -239,41 +247,61 @@ func (d *Dashboard) apiParams(q *query) (any, error) {
 func (d *Dashboard) apiSeries(q *query) (any, error) {
 	cluster, param, nodes := q.need("cluster"), q.need("param"), q.all("node", maxNodes)
 	from, to, format := q.time("from"), q.time("to"), q.choice("format", "json", "csv")
-	if len(nodes) == 0 {
-		q.fail("node", "it is missing")
-	}
 	if !from.IsZero() && !to.IsZero() && to.Before(from) {
 		q.fail("to", "it is before from")
 	}
 	if err := q.done(); err != nil {
 		return nil, err
 	}
-	if format == "csv" {
-		return d.csv(cluster, nodes, param, from, to)
+	v := d.c.view()
+	var err error
+	if len(nodes) == 0 {
+		if cluster, param, nodes, err = d.nodesWith(v, cluster, param); err != nil {
+			return nil, err
+		}
 	}
-	l := &SeriesList{Time: d.c.view().at}
-	for _, node := range nodes {
-		s, err := d.Series(cluster, node, param, from, to)
-		if err != nil {
+	l, points := &SeriesList{Time: v.at}, make([][]history.Point, len(nodes))
+	values := 0
+	for i, node := range nodes {
+		var s *Series
+		if s, points[i], err = d.points(v, cluster, node, param, from, to); err != nil {
 			return nil, err
 		}
 		l.Series = append(l.Series, *s)
+		if values += len(points[i]); values > maxValues {
+			return nil, &badParam{"from", fmt.Sprintf("these are more than %d values: ask for a shorter time, or for some nodes", maxValues)}
+		}
+	}
+	if format == "csv" {
+		return csvOf(l.Series, points)
+	}
+	for i := range l.Series {
+		l.Series[i].Points = samplesOf(points[i])
 	}
 	return l, nil
 }
 
-// csv returns series as CSV.
-func (d *Dashboard) csv(cluster string, nodes []string, param string, from, to time.Time) (any, error) {
-	var series []Series
-	var points [][]history.Point
-	v := d.c.view()
-	for _, node := range nodes {
-		s, p, err := d.points(v, cluster, node, param, from, to)
-		if err != nil {
-			return nil, err
-		}
-		series, points = append(series, *s), append(points, p)
+// nodesWith returns the names of a cluster and a parameter, and its listed nodes that have the
+// parameter.
+func (d *Dashboard) nodesWith(v *view, clusterRef, paramRef string) (cluster, param string, nodes []string, err error) {
+	cluster, ok := v.cluster(clusterRef)
+	if !ok {
+		return "", "", nil, unknown("cluster", clusterRef)
 	}
+	all := v.of(cluster)
+	if param, ok = d.paramName(v, all, paramRef); !ok {
+		return "", "", nil, unknown("parameter", paramRef)
+	}
+	for i := range all {
+		if _, ok := d.c.source.Windows.Points(nil, cluster, all[i].Name, param, v.at, v.at); ok {
+			nodes = append(nodes, all[i].Name)
+		}
+	}
+	return cluster, param, nodes, nil
+}
+
+// csvOf returns series as CSV.
+func csvOf(series []Series, points [][]history.Point) (any, error) {
 	var b bytes.Buffer
 	if err := writeCSV(&b, series, points); err != nil {
 		return nil, err
@@ -332,7 +360,7 @@ func newDashboard(s Source, o page.Options, clock func() time.Time) *Dashboard {
 	} {
 		d.mux.HandleFunc(apiPath+path, d.api(answer))
 	}
-	d.mux.HandleFunc("/api/", func(w http.ResponseWriter, r *http.Request) { writeError(w, unknown("path", r.URL.Path)) })
+	d.mux.HandleFunc("/api/", func(w http.ResponseWriter, r *http.Request) { writeError(w, r, unknown("path", r.URL.Path)) })
 	for path, render := range map[string]func(*view, *query) (page.Page, error){
 		overviewPath + "{$}": d.overviewPage, clustersPath: d.clustersPage, nodesPath: d.nodesPage, nodePath: d.nodePage,
 		paramPath: d.paramPage, jobsPath: d.jobsPage, sendersPath: d.sendersPage, searchPath: d.searchPage,
@@ -353,6 +381,18 @@ func (d *Dashboard) Run(ctx context.Context) { d.c.run(ctx) }
 
 // Close ends the answers that go on: those that say when a page has news.
 func (d *Dashboard) Close() { d.site.Close() }
+
+// Serve runs a server of the dashboard, and [Dashboard.Run], until ctx ends, and returns the
+// error of the server. The answers that go on end with ctx.
+func (d *Dashboard) Serve(ctx context.Context, server func(context.Context) error) error {
+	defer context.AfterFunc(ctx, d.Close)()
+	var following sync.WaitGroup
+	defer following.Wait()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	following.Go(func() { d.Run(ctx) })
+	return server(ctx)
+}
 
 // ServeHTTP implements [http.Handler].
 func (d *Dashboard) ServeHTTP(w http.ResponseWriter, r *http.Request) { d.mux.ServeHTTP(w, r) }

@@ -53,16 +53,17 @@ func (d *Dashboard) Jobs(cluster string, limit int) (*JobList, error) {
 }
 
 func (d *Dashboard) jobs(v *view, sel jobSelection) (*JobList, error) {
-	cluster := ""
+	all := v.nodes
 	if sel.cluster != "" {
-		var ok bool
-		if cluster, ok = v.cluster(sel.cluster); !ok {
+		cluster, ok := v.cluster(sel.cluster)
+		if !ok {
 			return nil, unknown("cluster", sel.cluster)
 		}
+		all = v.of(cluster)
 	}
 	list := &JobList{Time: v.at, Jobs: []Job{}}
 	var nodes []*Node
-	for i, all := 0, v.of(cluster); i < len(all); i++ {
+	for i := range all {
 		n := &all[i]
 		if n.Kind != KindJob {
 			continue
@@ -158,6 +159,7 @@ func (d *Dashboard) jobsPage(v *view, q *query) (page.Page, error) {
 		Total     int
 		AllTotal  int
 		WithNames bool // of clusters
+		API       string
 	}{Total: list.Total, AllTotal: list.Running + list.Failed + list.Silent + list.Ended, WithNames: sel.cluster == ""}
 	if !data.WithNames {
 		data.Cluster, _ = v.cluster(sel.cluster)
@@ -166,6 +168,7 @@ func (d *Dashboard) jobsPage(v *view, q *query) (page.Page, error) {
 	at := func(state, o string) string {
 		return link(jobsPath, "cluster", sel.cluster, "state", state, "q", sel.pattern, "offset", o)
 	}
+	data.API = link(apiPath+"jobs", "cluster", sel.cluster, "state", sel.state, "q", sel.pattern)
 	data.States.Label = "State"
 	for _, c := range []struct {
 		state, text string

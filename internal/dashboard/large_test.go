@@ -81,22 +81,26 @@ func TestLarge(t *testing.T) {
 	}
 	for _, c := range []struct{ clusters, nodes int }{{1, many}, {many, 1}} {
 		t.Run(fmt.Sprint(c.clusters, "x", c.nodes), func(t *testing.T) {
-			d, now, report := large(t, c.clusters, c.nodes, 5, 5)
+			d, now, report := large(t, c.clusters, c.nodes, 3, 2)
 			for _, path := range []string{
-				"/", "/", "/nodes", "/clusters", "/nodes?cluster=Site00000_Nodes", "/nodes?cluster=Site00000_Nodes&sort=value", "/nodes?q=*77*", "/jobs", "/search?q=*9*1*",
+				"/", "/again", "/nodes", "/clusters", "/nodes?cluster=Site00000_Nodes", "/nodes?cluster=Site00000_Nodes&sort=value", "/nodes?q=*77*", "/jobs", "/search?q=*9*1*",
 				"/param?cluster=Site00000_Nodes&param=load1", "/api/v1/overview",
 			} {
 				*now = now.Add(2 * time.Second)
 				report(*now)
 				runtime.GC()
+				handler := http.Handler(d)
+				if path == "/again" { // the site keeps the answer of an address that takes long
+					handler = d.live(d.overviewPage)
+				}
 				start := cpuTime()
-				n := fetch(t, d, path)
+				n := fetch(t, handler, path)
 				took := cpuTime() - start
 				t.Logf("%s: %v, %d bytes", path, took, n)
 				if n > size {
 					t.Errorf("%s: %d bytes, want at most %d", path, n, size)
 				}
-				if took > most && !testkit.Race && path == "/" {
+				if took > most && !testkit.Race && (path == "/" || path == "/again") {
 					t.Errorf("%s: %v of CPU time, want at most %v", path, took, most)
 				}
 			}

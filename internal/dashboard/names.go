@@ -20,10 +20,10 @@ const (
 	digest = "sha256:"
 )
 
-// Ref returns what stands for a name in a URL: the name, or its digest if it is long, or has
-// characters that a form does not keep.
+// Ref returns what stands for a name in a URL: the name, or its digest if it is empty or long,
+// or has characters that a form does not keep.
 func Ref(name string) string {
-	if len(name) <= maxInURL && plain(name) {
+	if name != "" && len(name) <= maxInURL && plain(name) {
 		return name
 	}
 	sum := sha256.Sum256([]byte(name))

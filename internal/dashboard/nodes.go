@@ -48,7 +48,8 @@ func (d *Dashboard) clustersPage(v *view, q *query) (page.Page, error) {
 		Rows   []row
 		Pages  pages
 		Total  int
-	}{Filter: filterForm{Action: clustersPath, Query: pattern, Hint: "clusters, * and ?"}}
+		API    string
+	}{API: link(apiPath+"clusters", "q", pattern), Filter: filterForm{Action: clustersPath, Query: pattern, Hint: "clusters, * and ?"}}
 	all := slices.DeleteFunc(slices.Clone(v.clusters), func(c Cluster) bool { return pattern != "" && !matches(pattern, c.Name) })
 	data.Total = len(all)
 	for _, c := range slice(all, offset, pageSize) {
@@ -83,11 +84,16 @@ func (d *Dashboard) nodesPage(v *view, q *query) (page.Page, error) {
 		Pages                  pages
 		Total                  int
 		AllClusters, JobsTable string
+		API                    string
 	}{Cluster: cluster, Clusters: len(v.clusters), AllClusters: clustersPath}
 	at := func(state, by, o string) string {
 		return link(nodesPath, "cluster", ref, "state", state, "q", pattern, "sort", by, "offset", o)
 	}
-	nodes := v.of(cluster)
+	data.API = link(apiPath+"nodes", "cluster", ref, "state", state, "q", pattern)
+	nodes := v.nodes
+	if ref != "" {
+		nodes = v.of(cluster)
+	}
 	lead, columns := d.lead(v, nodes)
 	some := filterNodes(nodes, pattern, "")
 	data.States = stateChoices(some, state, func(state string) string { return at(state, by, "") })
@@ -106,10 +112,10 @@ func (d *Dashboard) nodesPage(v *view, q *query) (page.Page, error) {
 	data.Total = len(some)
 	rows := slice(some, offset, pageSize)
 	data.Table = d.table(v, rows, lead, columns)
-	data.Table.WithCluster = cluster == ""
+	data.Table.WithCluster = ref == ""
 	data.Pages = pagesOf(offset, len(rows), len(some), func(o string) string { return at(state, by, o) })
 	data.Filter = filterForm{Action: nodesPath, Query: pattern, Hint: "nodes, * and ?", Hidden: []field{{"cluster", ref}, {"state", state}, {"sort", by}}}
-	if c := v.byName[cluster]; c != nil && lead != "" && offset == 0 {
+	if c := v.byName[cluster]; ref != "" && c != nil && lead != "" && offset == 0 {
 		data.Panel = d.clusterPanel(v, c, nodes, lead, span{v.at.Add(-time.Hour), v.at, "1 h"})
 		if c.Jobs > 0 {
 			data.JobsTable = link(jobsPath, "cluster", ref)
@@ -153,7 +159,7 @@ func (d *Dashboard) sortNodes(v *view, nodes []Node, by, param string) {
 		slices.SortStableFunc(nodes, func(a, b Node) int { return b.LastHeard.Compare(a.LastHeard) })
 	default:
 		slices.SortStableFunc(nodes, func(a, b Node) int {
-			return cmp.Or(compareNames(a.Cluster, b.Cluster), compareNames(a.Name, b.Name))
+			return cmp.Or(CompareNames(a.Cluster, b.Cluster), CompareNames(a.Name, b.Name))
 		})
 	}
 }
@@ -223,7 +229,7 @@ func (d *Dashboard) nodePage(v *view, q *query) (page.Page, error) {
 		return data.Node.LastHeard.Sub(s.Received) > gone || pattern != "" && !matches(pattern, s.Last.Name)
 	})
 	data.Total = len(all)
-	slices.SortFunc(all, func(a, b history.SeriesInfo) int { return compareNames(a.Last.Name, b.Last.Name) })
+	slices.SortFunc(all, func(a, b history.SeriesInfo) int { return CompareNames(a.Last.Name, b.Last.Name) })
 	groupOf := groupNames(all)
 	slices.SortStableFunc(all, func(a, b history.SeriesInfo) int {
 		return cmp.Compare(groupOf[a.Last.Name], groupOf[b.Last.Name])
@@ -247,10 +253,8 @@ func (d *Dashboard) nodePage(v *view, q *query) (page.Page, error) {
 // node returns a listed node, or one without a state.
 func (v *view) node(cluster, name string) Node {
 	nodes := v.of(cluster)
-	if cluster != "" {
-		if i, ok := slices.BinarySearchFunc(nodes, name, func(n Node, name string) int { return cmp.Compare(n.Name, name) }); ok {
-			return nodes[i]
-		}
+	if i, ok := findNode(nodes, name); ok {
+		return nodes[i]
 	}
 	return Node{}
 }
@@ -389,7 +393,7 @@ func (d *Dashboard) findParams(v *view, pattern string) []foundParam {
 		all = append(all, *f)
 	}
 	slices.SortFunc(all, func(a, b foundParam) int {
-		return cmp.Or(cmp.Compare(b.nodes, a.nodes), compareNames(a.cluster, b.cluster), compareNames(a.param, b.param))
+		return cmp.Or(cmp.Compare(b.nodes, a.nodes), CompareNames(a.cluster, b.cluster), CompareNames(a.param, b.param))
 	})
 	return all
 }

@@ -53,7 +53,6 @@ type outputRow struct {
 type overviewPage struct {
 	KPIs     []kpi
 	Problems []problemRow
-	More     int // problems that are not listed
 	Open     []card
 	Closed   []card
 	Hidden   int // clusters that are not listed
@@ -73,6 +72,7 @@ type clusterPanel struct {
 	Mean                 quant
 	Text                 string
 	Ranges               []choice
+	CSV, JSON            string // empty for a part of another page
 	Graph                template.HTML
 }
 
@@ -269,7 +269,11 @@ func (d *Dashboard) kpis(o *Overview, graphs [][]float64) []kpi {
 		k.Spark = graph.Spark(graph.Sparkline{Width: 120, Height: 26, Stretch: true}, thin(graphs[i], sparkValues))
 		all = append(all, k)
 	}
-	add(number("datagrams", sendersPath, o.DatagramsPerSecond, "1/s", false), 0)
+	from := sendersPath
+	if d.c.source.Senders == nil {
+		from = nodesPath
+	}
+	add(number("datagrams", from, o.DatagramsPerSecond, "1/s", false), 0)
 	add(number("parameters", nodesPath, o.ParametersPerSecond, "1/s", false), 1)
 	if d.c.source.Senders != nil {
 		add(number("senders", sendersPath, float64(o.Totals.Senders), "count", false), 2)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"html/template"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/apmon-go/apmon/internal/graph"
@@ -72,6 +73,7 @@ type paramData struct {
 	NodeLink, Node              string // if it is one
 	Ranges                      []choice
 	CSV, JSON                   string
+	Span                        spanForm
 	Graph                       template.HTML
 	Panel                       *clusterPanel
 	Stats                       []statRow
@@ -80,6 +82,13 @@ type paramData struct {
 	Others                      []choice // nodes to add
 	Table                       *nodeTable
 	Hidden                      int
+}
+
+// spanForm is a form for the ends of the time, for readers who cannot drag.
+type spanForm struct {
+	Action   string
+	Hidden   []field
+	From, To string // empty for one of ranges
 }
 
 // textRow is a change of a text.
@@ -103,12 +112,19 @@ func (d *Dashboard) paramPage(v *view, q *query) (page.Page, error) {
 	for _, r := range ranges {
 		data.Ranges = append(data.Ranges, choice{Text: r.name, Link: link(paramPath, append(slices.Clip(args), "range", r.name)...), Current: r.name == s.name, Count: -1})
 	}
+	data.JSON = link(apiPath+"series", append(slices.Clip(args), "from", unixText(s.from), "to", unixText(s.to))...)
+	data.CSV = data.JSON + "&format=csv"
+	data.Span = spanForm{Action: paramPath}
+	for i := 0; i < len(args); i += 2 {
+		data.Span.Hidden = append(data.Span.Hidden, field{args[i], args[i+1]})
+	}
+	if s.name == "" { // otherwise they change while the reader types
+		data.Span.From, data.Span.To = s.from.Local().Format(localTime), s.to.Local().Format(localTime)
+	}
 	var err error
 	if len(refs) == 0 {
 		err = d.paramOfAll(v, data, clusterRef, param, s)
 	} else {
-		data.CSV = link(apiPath+"series", append(slices.Clip(args), "from", unixText(s.from), "to", unixText(s.to), "format", "csv")...)
-		data.JSON = link(apiPath+"series", append(slices.Clip(args), "from", unixText(s.from), "to", unixText(s.to))...)
 		err = d.paramOfSome(v, data, clusterRef, param, refs, s)
 	}
 	if err != nil {
@@ -124,22 +140,45 @@ func (d *Dashboard) paramOfAll(v *view, data *paramData, clusterRef, param strin
 	if !ok {
 		return unknown("cluster", clusterRef)
 	}
-	nodes := d.ranked(v, v.of(cluster), param)
-	if len(nodes) > 0 { // a long name is one of the first node, if any node has it
-		if _, points, err := d.points(v, cluster, nodes[0].Name, param, time.Time{}, time.Time{}); err != nil || len(points) == 0 && len(nodes) == 0 {
-			return unknown("parameter", param)
-		}
+	param, ok = d.paramName(v, v.of(cluster), param)
+	if !ok {
+		return unknown("parameter", param)
 	}
+	nodes := d.ranked(v, v.of(cluster), param)
 	data.Cluster, data.Param = cluster, param
 	data.Unit, data.Meaning = d.units(param)
 	data.Panel = d.clusterPanel(v, v.byName[cluster], v.of(cluster), param, s)
-	data.Panel.Ranges = data.Ranges
+	data.Panel.Ranges, data.Panel.CSV, data.Panel.JSON = data.Ranges, data.CSV, data.JSON
 	t := d.table(v, nodes[:min(len(nodes), pageSize)], param, nil)
 	for i := range t.Rows {
 		t.Rows[i].Link = paramLink(cluster, param, t.Rows[i].Name)
 	}
 	data.Table, data.Hidden = &t, max(len(nodes)-pageSize, 0)
 	return nil
+}
+
+// paramName returns the name of a parameter of any of the nodes that ref stands for.
+func (d *Dashboard) paramName(v *view, nodes []Node, ref string) (string, bool) {
+	w := d.c.source.Windows
+	var points []history.Point
+	for i := range nodes {
+		n := &nodes[i]
+		var ok bool
+		if points, ok = w.Points(points[:0], n.Cluster, n.Name, ref, v.at, v.at); ok {
+			return ref, true
+		}
+	}
+	if !strings.HasPrefix(ref, digest) {
+		return ref, false
+	}
+	for i := range nodes {
+		for _, s := range w.Series(v.at, nodes[i].Cluster, nodes[i].Name) {
+			if isRef(ref, s.Last.Name) {
+				return s.Last.Name, true
+			}
+		}
+	}
+	return ref, false
 }
 
 // paramOfSome shows the values of a parameter of some nodes over one another.

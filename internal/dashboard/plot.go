@@ -34,6 +34,31 @@ var columnParams = []string{
 	"up", "restarts", "run_time", "cpu_time", "rss", "disk_usage",
 }
 
+// Columns returns at most so many parameters for a list of nodes, the one that says most first,
+// given those that the nodes have. If fewer than two of them are well known, others follow by name.
+func Columns(names []string, most int) []string {
+	var columns []string
+	add := func(p string) {
+		if len(columns) < most && !slices.Contains(columns, p) {
+			columns = append(columns, p)
+		}
+	}
+	if i := slices.IndexFunc(leadParams, func(p string) bool { return slices.Contains(names, p) }); i >= 0 {
+		add(leadParams[i])
+	}
+	for _, p := range columnParams {
+		if slices.Contains(names, p) {
+			add(p)
+		}
+	}
+	if len(columns) < 2 {
+		for _, p := range slices.SortedFunc(slices.Values(names), CompareNames) {
+			add(p)
+		}
+	}
+	return columns
+}
+
 // lead returns the parameter that stands for a cluster, and the columns of a list of its
 // nodes. They are those of its first nodes.
 func (d *Dashboard) lead(v *view, nodes []Node) (param string, columns []string) {
@@ -48,28 +73,8 @@ func (d *Dashboard) lead(v *view, nodes []Node) (param string, columns []string)
 			}
 		}
 	}
-	for _, p := range leadParams {
-		if numbers[p] {
-			param = p
-			break
-		}
-	}
-	if param == "" && len(order) > 0 {
-		param = slices.MinFunc(order, compareNames)
-	}
-	const most = 4
-	for _, p := range columnParams {
-		if numbers[p] && p != param && len(columns) < most {
-			columns = append(columns, p)
-		}
-	}
-	if len(columns) == 0 {
-		slices.SortFunc(order, compareNames)
-		for _, p := range order {
-			if p != param && len(columns) < most {
-				columns = append(columns, p)
-			}
-		}
+	if c := Columns(order, 5); len(c) > 0 {
+		param, columns = c[0], c[1:]
 	}
 	return param, columns
 }

@@ -1,7 +1,7 @@
 // Package graph draws values as SVG for a page, as a table and as text. Its functions depend
 // on their arguments alone: the same values give the same bytes.
 //
-// What they return is safe in a page: every text from outside is escaped, and there are no
+// Their results are safe in a page: every text from outside is escaped, and there are no
 // style attributes, so that it obeys a Content-Security-Policy of style-src 'self'. The page
 // includes the rules of [CSS].
 package graph

@@ -268,14 +268,6 @@ func (w *Windows) Forget(gone func(cluster, node string) bool) {
 	}
 }
 
-// ClusterInfo describes a cluster.
-type ClusterInfo struct {
-	Name     string
-	Nodes    []NodeInfo // sorted by name; only if asked for
-	Params   int        // series of all nodes
-	Received time.Time  // when the last datagram was received
-}
-
 // NodeInfo describes a node of a cluster.
 type NodeInfo struct {
 	Cluster, Name string

@@ -223,7 +223,7 @@ func TestWindowsClock(t *testing.T) {
 	if s := strings.Join(lines, " "); !strings.HasSuffix(s, "120=5 180=6") || strings.Contains(s, "=4") {
 		t.Error(s)
 	}
-	// Those of the future are gone some time.
+	// Values with a time to come leave later.
 	w.Nodes(start.Add(4*time.Minute), "")
 	if all := points(t, w, "C", "N", "x"); strings.Contains(fmt.Sprint(all), "int32 4") {
 		t.Error(all)

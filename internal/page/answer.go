@@ -83,10 +83,8 @@ func Write(w http.ResponseWriter, r *http.Request, contentType string, data []by
 // JSON answers with a value as JSON. It panics if the value cannot be encoded.
 func JSON(w http.ResponseWriter, r *http.Request, v any) { writeJSON(w, r, v, 0) }
 
-// JSONError answers with a status and {"error": text}.
-func JSONError(w http.ResponseWriter, r *http.Request, status int, text string) {
-	writeJSON(w, r, map[string]string{"error": text}, status)
-}
+// JSONError answers with a status and a value as JSON, as [JSON] does.
+func JSONError(w http.ResponseWriter, r *http.Request, status int, v any) { writeJSON(w, r, v, status) }
 
 func writeJSON(w http.ResponseWriter, r *http.Request, v any, status int) {
 	data, err := json.Marshal(v)

@@ -123,7 +123,7 @@ const rendered = `Number(document.getElementById("n").textContent)`
 func TestUpdates(t *testing.T) {
 	t.Parallel()
 	b := browser.Start(t)
-	s := newSample(t, 50*time.Millisecond)
+	s := newSample(t, 150*time.Millisecond)
 	tab := b.Open(t, s.URL+"/?rows=40", browser.View{Width: 390, Height: 400})
 	tab.Eventually(rendered + " > 2")
 	browser.Eval[bool](tab, `(() => {
@@ -141,7 +141,7 @@ func TestUpdates(t *testing.T) {
 		window.at = `+rendered+`;
 		return true;
 	})()`)
-	tab.Eventually(rendered + " > at + 5")
+	tab.Eventually(rendered + " > at + 3")
 	for _, kept := range []string{
 		`document.getElementById("more").open`, `document.getElementById("field") === field && field.value === "typed"`, `document.getElementById("r3") === row`,
 		`String(getSelection()) === "text"`, `document.activeElement === document.querySelector("#r5 a")`, `Math.abs(scrollY - 300) < 60`,
@@ -181,7 +181,7 @@ func TestUpdates(t *testing.T) {
 func TestTabs(t *testing.T) {
 	t.Parallel()
 	b := browser.Start(t)
-	s := newSample(t, 100*time.Millisecond)
+	s := newSample(t, 500*time.Millisecond) // ten tabs keep a core busy
 	var tabs []*browser.Tab
 	for i := range 10 {
 		tabs = append(tabs, b.Open(t, fmt.Sprintf("%s/?%d", s.URL, i), browser.View{}))

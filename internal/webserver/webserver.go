@@ -29,7 +29,7 @@ const (
 	// [http.ResponseController].
 	writeTimeout = 30 * time.Second
 	idleTimeout  = 2 * time.Minute
-	stopTimeout  = 5 * time.Second
+	stopTimeout  = time.Second
 )
 
 // HostFlag is the flag of the commands that adds a name to [Options].Hosts.
@@ -42,10 +42,13 @@ type Options struct {
 	Listen string
 	// Hosts are names of this host besides those that it knows: see [guard.Options].
 	Hosts []string
-	// StopTime is how long requests may still take when the server ends, 5 s if it is 0.
+	// StopTime is how long requests may still take when the server ends, 1 s if it is 0. A
+	// connection that a browser opened ahead of need counts as one.
 	StopTime time.Duration
 	// Serve serves connections with TLS or authentication. Nil serves plain HTTP to everyone.
 	Serve func(net.Listener, *http.Server) error
+	// TLS says that Serve encrypts connections.
+	TLS bool
 }
 
 // Check returns an error if the address or a name is malformed. It begins with the key of the
@@ -124,11 +127,15 @@ func (s *Server) Addr() net.Addr { return s.socket.Addr() }
 
 // URL returns an address of the server for a browser on this host.
 func (s *Server) URL() string {
-	addr := s.Addr().(*net.TCPAddr).AddrPort()
-	if addr.Addr().IsUnspecified() {
-		return fmt.Sprintf("http://localhost:%d/", addr.Port())
+	scheme, addr := "http", s.Addr().(*net.TCPAddr).AddrPort()
+	if s.options.TLS {
+		scheme = "https"
 	}
-	return "http://" + addr.String() + "/"
+	host := addr.String()
+	if addr.Addr().IsUnspecified() {
+		host = fmt.Sprintf("localhost:%d", addr.Port())
+	}
+	return scheme + "://" + host + "/"
 }
 
 // Close closes the socket of a server that was not served.

@@ -286,9 +286,14 @@ func TestJobIgnoredSIGCHLDIsALowerBound(t *testing.T) {
 		t.Errorf("CPU time %v of %v, lower bound %v", got.CPUTime, want, got.LowerBound)
 	}
 	// A Counter includes them.
-	o.Counter = func() (time.Duration, bool) { return measured, true }
+	complete := false
+	o.Counter = func() (time.Duration, bool) { return measured, complete }
 	k := addJob(t, s, o)
 	measured = want
+	if got := sampleNow(t, k, nil); !got.LowerBound || got.CPUTime.V != want.Seconds() {
+		t.Errorf("with a counter that is not complete: CPU time %v, want %v, lower bound %v", got.CPUTime, want, got.LowerBound)
+	}
+	complete = true
 	if got := sampleNow(t, k, nil); got.LowerBound || got.CPUTime.V != want.Seconds() {
 		t.Errorf("with a counter: CPU time %v, want %v, lower bound %v", got.CPUTime, want, got.LowerBound)
 	}

@@ -28,9 +28,9 @@ type Options struct {
 	// this process reaps them, too. Used with ChildOfThisProcess.
 	Exclude []int
 	// Counter, if not nil, returns the CPU time of the whole job from another source, such
-	// as an inherited perf counter. Sample calls it. It must not call methods of the Set or
-	// its jobs.
-	Counter func() (cpu time.Duration, ok bool)
+	// as an inherited perf counter: 0 if it is unknown, and whether it is complete. Sample
+	// calls it. It must not call methods of the Set or its jobs.
+	Counter func() (cpu time.Duration, complete bool)
 	// Exited, if not nil, is called in a goroutine of the Set when all roots have ended:
 	// once, or, for a service, each time that none is left. It must not block.
 	Exited func()

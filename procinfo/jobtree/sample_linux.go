@@ -213,8 +213,8 @@ func (j *Job) correct(all *counters) (lowerBound bool, source string) {
 		}
 	}
 	if j.options.Counter != nil {
-		if cpu, ok := j.options.Counter(); ok {
-			exact = true
+		if cpu, complete := j.options.Counter(); cpu > 0 {
+			exact = exact || complete
 			// It may be off by a few percent, and includes stolen time. So it is used
 			// only if the sum is known to be incomplete, or is far below it.
 			if lost || int64(cpu) > all[cntCPU]+all[cntCPU]/4+int64(100*time.Millisecond) {

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/apmon-go/apmon/apmon/accesslog"
 	"github.com/apmon-go/apmon/apmon/httpstats"
 	"github.com/apmon-go/apmon/apmon/metrics"
 	"github.com/apmon-go/apmon/procinfo"
@@ -17,23 +18,6 @@ type entry struct{ unit, meaning string }
 type suffix struct {
 	text string
 	entry
-}
-
-// accessLog are the parameters of package accesslog.
-var accessLog = []struct {
-	name string
-	entry
-}{
-	{"client_count", entry{"count", "distinct clients in the window"}},
-	{"bytes_sent", entry{"bytes", "bytes sent in the window"}},
-	{"bytes_sent_R", entry{"bytes/s", "bytes sent per second of the window"}},
-	{"requests", entry{"count", "requests in the window"}},
-	{"requests_R", entry{"1/s", "requests per second of the window"}},
-	{"unmatched", entry{"count", "lines of the window that belong to no stream"}},
-	{"late", entry{"count", "lines that were older than the window"}},
-	{"bad_lines", entry{"count", "lines that could not be read"}},
-	{"windows_lost", entry{"count", "windows without an input, or that were never reported"}},
-	{"truncated", entry{"count", "truncations of the file: some lines may be lost"}},
 }
 
 // tables are all parameters by name, and those of which only the end of the name is known.
@@ -64,8 +48,8 @@ var all = sync.OnceValue(func() *tables {
 	for _, m := range httpstats.Metrics() {
 		add(httpstats.DefaultPrefix+m.Name, entry{m.Unit, m.Meaning})
 	}
-	for _, p := range accessLog {
-		add(p.name, p.entry)
+	for _, m := range accesslog.Metrics() {
+		add(m.Name, entry{m.Unit, m.Meaning})
 	}
 	t.addMetrics(add)
 	return t
@@ -122,7 +106,12 @@ func (s suffix) of(e entry) entry {
 // of ours; the unit is also empty for pure numbers and for text.
 func Unit(param string) (unit, meaning string) {
 	t := all()
-	if e, ok := t.names[param]; ok {
+	e, ok := t.names[param]
+	if !ok && strings.HasPrefix(param, "top_") { // N stands for the rank
+		digits := strings.Trim(param, "abcdefghijklmnopqrstuvwxyz_")
+		e, ok = t.names[strings.Replace(param, digits, "N", 1)]
+	}
+	if ok {
 		return e.unit, e.meaning
 	}
 	for _, s := range t.interfaces {

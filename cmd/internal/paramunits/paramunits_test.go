@@ -2,7 +2,6 @@ package paramunits
 
 import (
 	"os"
-	"regexp"
 	"strings"
 	"testing"
 
@@ -57,29 +56,11 @@ func TestDocumentedParameters(t *testing.T) {
 	}
 }
 
-// TestAccessLogParameters: all that package accesslog sends is known.
-func TestAccessLogParameters(t *testing.T) {
-	t.Parallel()
-	source, err := os.ReadFile("../../../apmon/accesslog/accesslog.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	names := regexp.MustCompile(`apmon\.Float\("(\w+)"`).FindAllSubmatch(source, -1)
-	for _, m := range names {
-		if _, meaning := Unit(string(m[1])); meaning == "" {
-			t.Errorf("%s is not known", m[1])
-		}
-	}
-	if len(names) != len(accessLog) {
-		t.Errorf("%d parameters in the source, %d in the table", len(names), len(accessLog))
-	}
-}
-
 func TestUnit(t *testing.T) {
 	t.Parallel()
 	for name, want := range map[string]string{
 		"rss": "KB", "eth0_in": "KB/s", "eth0.100_errs": "count", "logged_in": "", "_in": "", "swap_in": "pages/s", "blocks_in_R": "KB/s", "interrupts_R": "1/s",
-		"lookup_cnt_R": "1/s", "cache_hit_percent": "%", "_R": "", "http_current_bitrate": "bit/s", "go_gc_pause_avg": "ms", "go_gc_pause_cnt": "count", "go_gc_pause_R": "ms/s", "go_sched_latency_max": "ms", "my_value": "", "": "", "uptime": "days", "bytes_sent_R": "bytes/s", "eth0_ip": "",
+		"lookup_cnt_R": "1/s", "cache_hit_percent": "%", "_R": "", "http_current_bitrate": "bit/s", "go_gc_pause_avg": "ms", "go_gc_pause_cnt": "count", "go_gc_pause_R": "ms/s", "go_sched_latency_max": "ms", "my_value": "", "": "", "uptime": "days", "bytes_sent_R": "bytes/s", "eth0_ip": "", "request_time_p90": "ms", "top_url_3_bytes": "bytes", "top_client_10_bytes": "bytes", "top_1x2_": "", "top_x_3": "",
 	} {
 		if got, _ := Unit(name); got != want {
 			t.Errorf("%s: %q, want %q", name, got, want)

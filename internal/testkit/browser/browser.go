@@ -36,7 +36,16 @@ const patience = 2 * testkit.Patience
 // Browser is a headless Chromium with a profile of its own. Use [Start].
 type Browser struct{ ctx context.Context }
 
-// Start starts a browser, which ends with the test. It skips the test if there is none.
+// shared is the browser of the tests that run: it takes a second or more of a core to start.
+var shared struct {
+	sync.Mutex
+	users   int
+	browser *Browser
+	stop    func()
+}
+
+// Start returns the browser of this process, which ends with the last of the tests that use it.
+// Tabs of different hosts or ports share nothing. It skips the test if there is no Chromium.
 func Start(t testing.TB) *Browser {
 	t.Helper()
 	path := ""
@@ -49,31 +58,59 @@ func Start(t testing.TB) *Browser {
 	if path == "" {
 		t.Skip("chromium is not installed")
 	}
+	shared.Lock()
+	defer shared.Unlock()
+	if shared.users == 0 {
+		b, stop, err := start(path)
+		if err != nil {
+			t.Fatalf("chromium does not start: %v", err)
+		}
+		shared.browser, shared.stop = b, stop
+	}
+	shared.users++
+	t.Cleanup(func() {
+		shared.Lock()
+		defer shared.Unlock()
+		if shared.users--; shared.users == 0 {
+			shared.stop()
+		}
+	})
+	return shared.browser
+}
+
+// start starts a browser, and returns a function that ends it.
+func start(path string) (*Browser, func(), error) {
+	home, err := os.MkdirTemp("", "browser") // neither settings nor caches of the user
+	if err != nil {
+		return nil, nil, err
+	}
 	var process *exec.Cmd
 	options := append(chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(path), chromedp.NoSandbox, chromedp.DisableGPU,
 		chromedp.Flag("host-resolver-rules", "MAP *.test 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE localhost, EXCLUDE 127.0.0.1"),
 		chromedp.Flag("no-proxy-server", true),
-		chromedp.Env("HOME="+t.TempDir()), // neither settings nor caches of the user
+		chromedp.Env("HOME="+home),
 		chromedp.ModifyCmdFunc(func(cmd *exec.Cmd) {
 			ownGroup(cmd)
 			process = cmd
 		}))
-	allocator, stop := chromedp.NewExecAllocator(context.Background(), options...)
+	allocator, cancel := chromedp.NewExecAllocator(context.Background(), options...)
 	ctx, _ := chromedp.NewContext(allocator)
-	t.Cleanup(func() {
-		late, cancel := context.WithTimeout(ctx, testkit.Patience)
+	stop := func() {
+		late, done := context.WithTimeout(ctx, testkit.Patience)
 		_ = chromedp.Cancel(late)
+		done()
 		cancel()
-		stop()
 		if process != nil {
 			killGroup(process)
 		}
-	})
-	if err := chromedp.Do(ctx); err != nil {
-		t.Fatalf("chromium does not start: %v", err)
+		_ = os.RemoveAll(home)
 	}
-	return &Browser{ctx}
+	if err := chromedp.Do(ctx); err != nil {
+		stop()
+		return nil, nil, err
+	}
+	return &Browser{ctx}, stop, nil
 }
 
 // View is how a page is seen.
@@ -126,6 +163,16 @@ func (b *Browser) Open(t testing.TB, address string, v View) *Tab {
 	}
 	tab.Do(v.apply(), chromedp.Navigate(address))
 	return tab
+}
+
+// Visit opens another page of the same host in the tab, and forgets the errors of the last.
+func (tab *Tab) Visit(address string) {
+	tab.t.Helper()
+	tab.Do(chromedp.Navigate("about:blank")) // what the last page still does ends
+	tab.mu.Lock()
+	tab.errors, tab.foreign, tab.urls = nil, nil, nil
+	tab.mu.Unlock()
+	tab.Do(chromedp.Navigate(address))
 }
 
 // apply sets size, color scheme and the like of a tab.
@@ -297,7 +344,7 @@ func (tab *Tab) Check() {
 	tab.t.Helper()
 	for what, found := range map[string][]string{"faults": tab.Faults(), "errors of the console": tab.Errors(), "requests to other hosts": tab.Foreign()} {
 		if len(found) > 0 {
-			tab.t.Errorf("%s:\n%s", what, strings.Join(found, "\n"))
+			tab.t.Errorf("%s: %s:\n%s", Eval[string](tab, "location.href"), what, strings.Join(found, "\n"))
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"os"
+	"runtime"
 	"sync"
 	"time"
 
@@ -27,6 +28,7 @@ type counter struct {
 	mu       sync.Mutex
 	events   []*os.File
 	before   time.Duration // the time used before the events were attached
+	late     time.Duration // when they were attached, after the start
 	attached bool
 	closed   bool
 	total    time.Duration // set by close
@@ -62,7 +64,7 @@ func openEvent(tid int, bits uint64) (*os.File, error) {
 }
 
 // attach begins to count a process, once it has run for a while.
-func (c *counter) attach(pid int) {
+func (c *counter) attach(pid int, started time.Time) {
 	select {
 	case <-time.After(short):
 	case <-c.end:
@@ -77,6 +79,7 @@ func (c *counter) attach(pid int) {
 	defer c.mu.Unlock()
 	if !c.closed {
 		c.attached = c.add(pid)
+		c.late = time.Since(started)
 	}
 }
 
@@ -120,11 +123,14 @@ func (c *counter) add(pid int) bool {
 	return len(c.events) > 0
 }
 
-// read returns the count; false if no event is attached, or not yet.
+// read returns the count, 0 if no event is attached, or not yet. It returns false if the count
+// may lack more than a little: the time of descendants that had ended before the events were
+// attached, which may be late on a busy machine.
 func (c *counter) read() (time.Duration, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.sum()
+	sum, ok := c.sum()
+	return sum, ok && (c.late <= 2*short || c.late*time.Duration(runtime.NumCPU()) <= sum/100)
 }
 
 func (c *counter) sum() (time.Duration, bool) {

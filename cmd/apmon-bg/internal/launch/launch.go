@@ -114,8 +114,9 @@ type Command struct {
 	// CPUTime returns the CPU time, user and system, of the command and all its
 	// descendants, alive or not, waited for by their parents or not, until Run
 	// returns. It comes from inherited perf events, which are attached some 20 ms
-	// after the start: descendants that ended before that, and were not waited
-	// for, are missing. It returns false before that, and if the kernel refuses
+	// after the start, or later on a busy machine: descendants that ended before that,
+	// and were not waited for, are missing. It returns false if that may matter. It
+	// returns 0 and false before that, and if the kernel refuses
 	// perf events (perf_event_paranoid above 2, seccomp). A program that changes
 	// its user (set-user-ID), or that its user may not read, is no longer counted,
 	// nor are its descendants.

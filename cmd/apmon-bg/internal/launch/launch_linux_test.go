@@ -924,6 +924,26 @@ func TestReraise(t *testing.T) {
 	}
 }
 
+// A counter that begins late may lack descendants that have ended, and says so as long as that
+// matters.
+func TestLateCounter(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		late, count time.Duration
+		complete    bool
+	}{
+		{25 * time.Millisecond, 100 * time.Millisecond, true},
+		{80 * time.Millisecond, 190 * time.Millisecond, false},
+		{80 * time.Millisecond, time.Hour, true},
+	} {
+		k := newCounter()
+		k.attached, k.before, k.late = true, c.count, c.late
+		if cpu, complete := k.read(); cpu != c.count || complete != c.complete {
+			t.Errorf("%+v: %v, %v", c, cpu, complete)
+		}
+	}
+}
+
 func TestCPUTime(t *testing.T) {
 	t.Parallel()
 	if probe, err := openEvent(0, 0); err != nil {

@@ -91,7 +91,7 @@ func Run(o Options) (Result, error) {
 		unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
 		return notStarted(o.Args, err)
 	}
-	go count.attach(pid)
+	go count.attach(pid, time.Now())
 	j.root, j.witness, j.result.witness = pid, w, w.pid
 	if cgroupErr != nil {
 		o.Warn(fmt.Errorf("cannot start in cgroup %s: %w", o.CgroupDir, cgroupErr))

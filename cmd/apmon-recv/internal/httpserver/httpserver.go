@@ -13,8 +13,10 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 
 	"github.com/prometheus/exporter-toolkit/web"
+	"go.yaml.in/yaml/v3"
 
 	"github.com/apmon-go/apmon/internal/webserver"
 )
@@ -65,11 +67,28 @@ func Listen(o Options, h Handlers, log *slog.Logger) (*webserver.Server, error) 
 	}
 	options := o.server()
 	if o.Config != "" {
+		var err error
+		if options.TLS, err = o.hasTLS(); err != nil {
+			return nil, err
+		}
 		options.Serve = func(l net.Listener, s *http.Server) error {
 			return web.Serve(l, s, &web.FlagConfig{WebConfigFile: &o.Config}, quieter(log))
 		}
 	}
 	return webserver.Listen(options, h.mux(), log)
+}
+
+// hasTLS reports whether the file of the settings turns TLS on.
+func (o Options) hasTLS() (bool, error) {
+	b, err := os.ReadFile(o.Config)
+	if err != nil {
+		return false, fmt.Errorf("http-config %s: %w", o.Config, err)
+	}
+	var c web.Config
+	if err := yaml.Unmarshal(b, &c); err != nil {
+		return false, fmt.Errorf("http-config %s: %w", o.Config, err)
+	}
+	return c.TLSConfig.IsEnabled(), nil
 }
 
 // quieter returns a logger for the library, which reports at each start that TLS is on.

@@ -204,10 +204,41 @@ func TestTLSAndAuthentication(t *testing.T) {
 			}
 		}
 	}
+	for file, want := range map[string]string{"web.yml": "https://", "users.yml": "http://"} {
+		if file != "web.yml" {
+			if err := os.WriteFile(filepath.Join(dir, file), fmt.Appendf(nil, "basic_auth_users:\n  prometheus: %s\n", hash), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s, err := Listen(Options{Listen: "0", Config: filepath.Join(dir, file)}, Handlers{Metrics: http.NotFoundHandler()}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.HasPrefix(s.URL(), want) {
+			t.Errorf("%s: %s, want %s", file, s.URL(), want)
+		}
+		_ = s.Close()
+	}
 	if s, _ := get(t, client(t, nil), "GET", "http://"+addr+"/metrics"); s != 400 {
 		t.Errorf("without TLS: %d", s)
 	}
 	if strings.Contains(log.String(), "secret") {
 		t.Errorf("%s", log.String())
+	}
+	users := filepath.Join(dir, "users.yml")
+	if err := os.WriteFile(users, fmt.Appendf(nil, "basic_auth_users:\n  prometheus: %s\n", hash), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for file, scheme := range map[string]string{config: "https://127.0.0.1:", users: "http://127.0.0.1:", "": "http://127.0.0.1:"} {
+		s, err := Listen(Options{Listen: "0", Config: file}, Handlers{Metrics: http.NotFoundHandler()}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.HasPrefix(s.URL(), scheme) {
+			t.Errorf("%q: %s, want %s", file, s.URL(), scheme)
+		}
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }

@@ -50,8 +50,8 @@ type group struct {
 	dashboard.Cluster
 	total   int              // nodes, also those that are not listed
 	nodes   []dashboard.Node // nil unless it is open
+	order   []int            // of nodes, see byNumber
 	columns []string         // parameters
-	heard   time.Time        // the state of the nodes
 }
 
 // want is what the view needs.
@@ -141,10 +141,11 @@ func (s *state) readGroup(ctx context.Context, src Source, last *state, w *want,
 	if err != nil {
 		return err
 	}
-	g.nodes, g.total = l.Nodes, l.Total
-	if g.nodes == nil {
-		g.nodes = []dashboard.Node{}
+	g.total = l.Total
+	if i := slices.IndexFunc(last.groups, func(o group) bool { return o.Name == g.Name }); i >= 0 {
+		g.order = last.groups[i].order
 	}
+	g.nodes, g.order = byNumber(l.Nodes, g.order)
 	if len(g.nodes) == 0 {
 		return nil
 	}
@@ -190,6 +191,29 @@ func (s *state) readGroup(ctx context.Context, src Source, last *state, w *want,
 		}
 	}
 	return nil
+}
+
+// byNumber returns nodes in the natural order of their names, which is wn2 before wn10, and the
+// indexes of them. The order of the last time saves sorting.
+func byNumber(nodes []dashboard.Node, order []int) ([]dashboard.Node, []int) {
+	sorted := make([]dashboard.Node, len(nodes))
+	arrange := func() {
+		for i, k := range order {
+			sorted[i] = nodes[k]
+		}
+	}
+	if len(order) == len(nodes) {
+		if arrange(); slices.IsSortedFunc(sorted, func(a, b dashboard.Node) int { return dashboard.CompareNames(a.Name, b.Name) }) {
+			return sorted, order
+		}
+	}
+	order = make([]int, len(nodes))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(a, b int) int { return dashboard.CompareNames(nodes[a].Name, nodes[b].Name) })
+	arrange()
+	return sorted, order
 }
 
 // firstOf returns the node that was heard last.
@@ -325,13 +349,6 @@ func number(v dashboard.Value) float64 {
 	return f
 }
 
-// preferred are parameters that say much about a host, a service, a job or a program, the
-// first first.
-var preferred = []string{
-	"load1", "cpu_usage", "cpu_efficiency", "up", "mem_usage", "run_time", "cpu_time", "rss", "total_traffic_in",
-	"total_traffic_out", "processes", "restarts", "disk_usage",
-}
-
 // maxColumns is the most parameters in the list of nodes.
 const maxColumns = 6
 
@@ -345,14 +362,5 @@ func defaultColumns(params []dashboard.Param) []string {
 			names = append(names, p.Name)
 		}
 	}
-	var columns []string
-	for _, p := range preferred {
-		if has[p] && len(columns) < maxColumns {
-			columns = append(columns, p)
-		}
-	}
-	if len(columns) == 0 {
-		columns = names[:min(len(names), 3)]
-	}
-	return columns
+	return dashboard.Columns(names, maxColumns)
 }

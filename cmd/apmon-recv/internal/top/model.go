@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -54,7 +55,8 @@ type model struct {
 	typing        bool      // a filter
 	paused, help  bool
 
-	cursor id // a node, or a cluster with an empty node
+	cursor id   // a node, or a cluster with an empty node
+	moved  bool // the user has pressed a key: the cursor stays on its row from then on
 	at     int
 	top    int // the first row on the screen
 	rows   []row
@@ -65,8 +67,9 @@ type model struct {
 
 	chooser *chooser
 
-	busy bool // a refresh is under way
-	due  bool // another one is wanted at once after it
+	failed error // a panic, after which the view ends
+	busy   bool  // a refresh is under way
+	due    bool  // another one is wanted at once after it
 }
 
 // chooser is the list of parameters for the columns of a cluster.
@@ -118,10 +121,27 @@ func (m *model) refresh() tea.Cmd {
 	}
 	m.busy, m.due = true, false
 	ctx, src, last, w := m.ctx, m.src, m.state, m.want()
-	return func() tea.Msg {
+	return guarded(func() tea.Msg {
 		begin := time.Now()
 		s := refresh(ctx, src, last, w, begin)
 		return refreshed{s, min(max(refreshShare*time.Since(begin), refreshEvery), refreshAtMost)}
+	})
+}
+
+// panicked is the message of a command that panicked.
+type panicked struct{ error }
+
+// guarded returns a command that reports its panic as a message, so that the view ends as
+// usual. The library closes the terminal on the command's goroutine instead, while another
+// one still reads it.
+func guarded(cmd tea.Cmd) tea.Cmd {
+	return func() (msg tea.Msg) {
+		defer func() {
+			if r := recover(); r != nil {
+				msg = panicked{fmt.Errorf("panic: %v\n%s", r, debug.Stack())}
+			}
+		}()
+		return cmd()
 	}
 }
 
@@ -184,6 +204,9 @@ func (m *model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 			return m, nil
 		}
 		return m, tea.Tick(msg.next, func(time.Time) tea.Msg { return tick{} })
+	case panicked:
+		m.failed = msg
+		return m, tea.Quit
 	case columnsOf:
 		if c := m.chooser; c != nil && c.cluster == msg.cluster {
 			c.names = msg.names
@@ -200,6 +223,7 @@ func (m *model) key(msg tea.KeyPressMsg) tea.Cmd {
 	if k == "ctrl+c" {
 		return tea.Quit
 	}
+	m.moved = true
 	switch {
 	case m.typing:
 		return m.typeFilter(msg, k)
@@ -376,7 +400,7 @@ func (m *model) startChooser() tea.Cmd {
 	}
 	m.chooser = &chooser{cluster: g.Name, chosen: slices.Clone(g.columns)}
 	ctx, src, cluster, node := m.ctx, m.src, g.Name, firstOf(g.nodes)
-	return func() tea.Msg {
+	return guarded(func() tea.Msg {
 		l, err := src.Params(ctx, cluster, node, "")
 		if err != nil {
 			return columnsOf{cluster, []string{}}
@@ -386,7 +410,7 @@ func (m *model) startChooser() tea.Cmd {
 			names = append(names, p.Name)
 		}
 		return columnsOf{cluster, names}
-	}
+	})
 }
 
 // choose handles a key of the chooser.
@@ -446,11 +470,11 @@ func (m *model) place() {
 	if i := slices.IndexFunc(m.rows, func(r row) bool { return r.id() == m.cursor }); i >= 0 {
 		m.at = i
 	}
+	if !m.moved { // on the first node, which may be another one each time
+		m.at, m.top = 1, 0
+	}
 	m.at = clamp(m.at, len(m.rows))
 	if len(m.rows) > 0 {
-		if m.cursor == (id{}) && len(m.rows) > 1 { // at the start, on the first node
-			m.at = 1
-		}
 		m.cursor = m.rows[m.at].id()
 	}
 	m.top = scroll(m.top, m.at, len(m.rows), m.room())
@@ -481,7 +505,7 @@ func (m *model) sorted(g *group) []*dashboard.Node {
 		return slices.Index([]string{dashboard.Failing, dashboard.Silent, dashboard.Live, dashboard.Ended}, n.State)
 	}
 	switch m.sort {
-	case byName: // that of the source
+	case byName: // that of the group
 	case byAge:
 		slices.SortStableFunc(nodes, func(a, b *dashboard.Node) int { return b.LastHeard.Compare(a.LastHeard) })
 	case byTrouble:
@@ -700,6 +724,16 @@ func (m *model) foot(s *screen) {
 	if m.sort == byName && m.node == nil {
 		l.add(bold, "by name  ")
 	}
-	l.add(faint, help)
+	l.add(faint, keysIn(help, s.width-l.n))
 	s.put(l)
+}
+
+// keysIn leaves keys out until the others fit into width columns. The last ones, for help and to
+// leave, stay longest.
+func keysIn(help string, width int) string {
+	keys := strings.Split(help, "  ")
+	for len(keys) > 2 && readable.Width(strings.Join(keys, "  ")) > width {
+		keys = slices.Delete(keys, len(keys)-3, len(keys)-2)
+	}
+	return strings.Join(keys, "  ")
 }

@@ -1,7 +1,6 @@
 package top
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -25,10 +24,9 @@ const (
 
 // Remote reads the API of another process. Use [NewRemote].
 type Remote struct {
-	base     url.URL // without user and password
-	user     *url.Userinfo
-	password bool
-	client   *http.Client
+	base   url.URL // without user and password
+	user   *url.Userinfo
+	client *http.Client
 }
 
 // NewRemote returns a source for the URL of a receiver, such as https://USER:PASSWORD@HOST:PORT/.
@@ -60,7 +58,11 @@ func (r *Remote) Name() string { return r.base.Host }
 
 // Overview implements [Source].
 func (r *Remote) Overview(ctx context.Context) (*dashboard.Overview, error) {
-	return get[dashboard.Overview](ctx, r, "overview", nil)
+	o, err := get[dashboard.Overview](ctx, r, "overview", nil)
+	if err == nil && o.Time.IsZero() { // other JSON
+		return nil, errForeign
+	}
+	return o, err
 }
 
 // Nodes implements [Source].
@@ -130,10 +132,13 @@ func get[T any](ctx context.Context, r *Remote, path string, q url.Values) (*T, 
 	}
 	v := new(T)
 	if err := json.Unmarshal(b, v); err != nil {
-		return nil, errors.New("the answer is not that of a receiver: is the URL that of --http?")
+		return nil, errForeign
 	}
 	return v, nil
 }
+
+// errForeign is the error of an answer that is not one of the API.
+var errForeign = errors.New("the answer is not that of a receiver: is the URL that of --http?")
 
 // errGone is the error of a cluster or node that has ended.
 var errGone = errors.New("it is gone")
@@ -148,16 +153,23 @@ func statusError(status int, body []byte) error {
 	case status == http.StatusNotFound && e.Error != "":
 		return errGone
 	}
-	return fmt.Errorf("it answers %s", cmp.Or(safetext.Quote(e.Error), "")+" ("+strconv.Itoa(status)+" "+http.StatusText(status)+")")
+	text := strings.TrimSpace(strconv.Itoa(status) + " " + http.StatusText(status))
+	if e.Error != "" {
+		text = safetext.Quote(e.Error) + " (" + text + ")"
+	}
+	return fmt.Errorf("it answers %s", text)
 }
 
 // plain returns an error without the URL, which says nothing new.
 func (r *Remote) plain(err error) error {
+	if e := net.Error(nil); errors.As(err, &e) && e.Timeout() {
+		return errors.New("timed out")
+	}
 	if e := (*url.Error)(nil); errors.As(err, &e) {
-		if e.Timeout() {
-			return errors.New("no answer in time")
-		}
 		err = e.Err
+	}
+	if strings.Contains(err.Error(), "malformed HTTP") { // with a part of the answer
+		return errForeign
 	}
 	if e := (*net.OpError)(nil); errors.As(err, &e) { // it has the address
 		err = e.Err

@@ -4,6 +4,7 @@ package top
 import (
 	"context"
 	"time"
+	"unicode/utf8"
 
 	"github.com/apmon-go/apmon/internal/dashboard"
 )
@@ -14,7 +15,8 @@ type Source interface {
 	Overview(context.Context) (*dashboard.Overview, error)
 	Nodes(ctx context.Context, cluster string) (*dashboard.NodeList, error)
 	// Params returns the parameters of a node, or of all nodes of a cluster if the node is
-	// empty. A name that is not empty restricts them to one.
+	// empty. A name that is not empty restricts them to those of this name, and some others if
+	// it is long.
 	Params(ctx context.Context, cluster, node, name string) (*dashboard.ParamList, error)
 	// Series returns the values of a parameter of nodes, at most maxSeries, since a time.
 	Series(ctx context.Context, cluster, param string, nodes []string, from time.Time) ([]dashboard.Series, error)
@@ -25,6 +27,9 @@ const maxSeries = 16
 
 // maxEntries is the most nodes or parameters in an answer.
 const maxEntries = 10_000
+
+// maxPattern is the most bytes of a pattern that the API takes.
+const maxPattern = 256
 
 // Local reads a dashboard of this process.
 type Local struct{ *dashboard.Dashboard }
@@ -58,13 +63,17 @@ func (l Local) Series(_ context.Context, cluster, param string, nodes []string, 
 }
 
 // exactly returns a pattern that matches a name, but for its case, and names that contain it
-// not: a backslash makes the next character plain.
+// not: a backslash makes the next character plain. Of a long name it is the beginning, so that
+// other names may match too.
 func exactly(name string) string {
 	if name == "" {
 		return ""
 	}
 	b := make([]byte, 0, 2*len(name))
 	for i := range len(name) {
+		if len(b) > maxPattern-8 && utf8.RuneStart(name[i]) {
+			return string(append(b, '*'))
+		}
 		if c := name[i]; i == 0 || c == '*' || c == '?' || c == '\\' {
 			b = append(b, '\\')
 		}

@@ -1,6 +1,7 @@
 package top
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -26,14 +27,15 @@ type Options struct {
 func Run(ctx context.Context, in, out *os.File, environ []string, o Options) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	p := tea.NewProgram(newModel(ctx, o.Source, o.Name, o.Color, o.Notes),
+	m := newModel(ctx, o.Source, o.Name, o.Color, o.Notes)
+	p := tea.NewProgram(m,
 		tea.WithInput(in), tea.WithOutput(out), tea.WithEnvironment(environ), tea.WithFPS(framesPerSecond), tea.WithoutSignalHandler())
 	defer context.AfterFunc(ctx, p.Quit)()
 	_, err := p.Run()
 	if errors.Is(err, tea.ErrInterrupted) {
-		return nil
+		err = nil
 	}
-	return err
+	return cmp.Or(err, m.failed)
 }
 
 // framesPerSecond is how often the screen is compared with the view at most: more often

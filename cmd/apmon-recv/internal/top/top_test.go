@@ -338,13 +338,16 @@ func TestRemote(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	src.client.Transport = srv.Client().Transport
+	src.client.Transport, src.client.Timeout = srv.Client().Transport, testkit.Patience
 	frame := func(src Source) string {
 		var b bytes.Buffer
 		if err := Once(t.Context(), &b, 120, Options{Source: src, Name: "x"}); err != nil {
 			t.Fatal(err)
 		}
 		return regexp.MustCompile(`.*\n`).ReplaceAllStringFunc(b.String(), func(l string) string {
+			if strings.Contains(l, " dg/s ") { // depends on when it was asked
+				return "x\n"
+			}
 			return regexp.MustCompile(`\d+s$|\d\d:\d\d:\d\d| +\d+s ago`).ReplaceAllString(strings.TrimSpace(l), "") + "\n"
 		})
 	}
@@ -402,19 +405,39 @@ func TestRemoteAnswers(t *testing.T) {
 			}
 		}},
 		{"another service", "not that of a receiver", func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "<html>") }},
-		{"a redirect", "302", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "http://192.0.2.1/", 302) }},
+		{"null", "not that of a receiver", func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "null") }},
+		{"other JSON", "not that of a receiver", func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, `{"time":null,"a":[1]}`) }},
+		{"a wrong type", "not that of a receiver", func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, `{"time":{}}`) }},
+		{"deep", "not that of a receiver", func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, strings.Repeat("[", 1<<20)) }},
+		{"a bare status", "it answers 503 Service Unavailable", func(w http.ResponseWriter, r *http.Request) { w.WriteHeader(503) }},
+		{"no HTTP", "not that of a receiver", func(w http.ResponseWriter, r *http.Request) {
+			conn, _, err := http.NewResponseController(w).Hijack()
+			if err == nil {
+				fmt.Fprint(conn, strings.Repeat("\x1b[2J\x00\xff", 1000))
+				conn.Close()
+			}
+		}},
+		{"a redirect", "302", func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "http://192.0.2.1/", http.StatusFound)
+		}},
 		{"an error", `too \x1b[2J`, func(w http.ResponseWriter, r *http.Request) {
 			w.WriteHeader(500)
 			fmt.Fprint(w, `{"error":"too \u001b[2J"}`)
 		}},
-		{"silence", "in time", func(w http.ResponseWriter, r *http.Request) { <-released }},
+		{"silence", "timed out", func(w http.ResponseWriter, r *http.Request) { <-released }},
+		{"silence in an answer", "timed out", func(w http.ResponseWriter, r *http.Request) {
+			fmt.Fprint(w, "{")
+			_ = http.NewResponseController(w).Flush()
+			<-r.Context().Done()
+		}},
 	} {
 		srv := httptest.NewServer(c.answer)
 		src, err := NewRemote(srv.URL)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if c.name == "silence" {
+		src.client.Timeout = testkit.Patience
+		if strings.HasPrefix(c.name, "silence") {
 			src.client.Timeout = 50 * time.Millisecond
 		}
 		_, err = src.Overview(t.Context())
@@ -551,4 +574,53 @@ func (c *counting) Params(ctx context.Context, cluster, node, name string) (*das
 func (c *counting) Series(ctx context.Context, cluster, param string, nodes []string, from time.Time) ([]dashboard.Series, error) {
 	c.series++
 	return c.Source.Series(ctx, cluster, param, nodes, from)
+}
+
+// A time that is too long for its column loses its smallest parts, not its end.
+func TestShortTime(t *testing.T) {
+	t.Parallel()
+	const day = 86400
+	for seconds, want := range map[float64]string{
+		7*day + 19*3600 + 35*60 + 1: "7 d 19:35", 12*day + 9*3600 + 5: "12 d 9 h", 99*day + 23*3600: "99 d 23 h", 200 * day: "200 d", 23*3600 + 1: "23:00:01", -12*day - 3600: "-12 d 1 h",
+	} {
+		v := value{dashboard.Param{Type: "double", Unit: "s"}, seconds}
+		if got := v.text(valueWidth); got != want {
+			t.Errorf("%v s: %q, want %q", seconds, got, want)
+		}
+	}
+}
+
+// Nodes are in natural order, also after one has come or gone.
+func TestByNumber(t *testing.T) {
+	t.Parallel()
+	var order []int
+	for _, c := range [][2]string{
+		{"", ""}, {"wn1 wn10 wn2", "wn1 wn2 wn10"}, {"wn1 wn10 wn2", "wn1 wn2 wn10"}, {"wn10 wn2 wn9", "wn2 wn9 wn10"},
+		{"wn0 wn1 wn10 wn2", "wn0 wn1 wn2 wn10"}, {"b a", "a b"}, {"a", "a"},
+	} {
+		var nodes []dashboard.Node
+		for name := range strings.FieldsSeq(c[0]) {
+			nodes = append(nodes, dashboard.Node{Name: name})
+		}
+		var sorted []dashboard.Node
+		sorted, order = byNumber(nodes, order)
+		var got []string
+		for _, n := range sorted {
+			got = append(got, n.Name)
+		}
+		if strings.Join(got, " ") != c[1] {
+			t.Errorf("%s: %q, want %s", c[0], got, c[1])
+		}
+	}
+}
+
+// The keys for help and to leave are there in each width.
+func TestKeysIn(t *testing.T) {
+	t.Parallel()
+	const all = "↑↓ move  enter open  / filter  ? help  q quit"
+	for width, want := range map[int]string{80: all, 40: "↑↓ move  enter open  ? help  q quit", 26: "↑↓ move  ? help  q quit", 5: "? help  q quit"} {
+		if got := keysIn(all, width); got != want {
+			t.Errorf("in %d: %q, want %q", width, got, want)
+		}
+	}
 }

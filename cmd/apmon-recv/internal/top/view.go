@@ -116,7 +116,11 @@ func (s *screen) headline(st *state, name, mark string) {
 		l.add(bold, name)
 	default:
 		l.add(bold, name)
-		l.add(plain, fmt.Sprintf("  %s dg/s  %s par/s  %s senders", rate(o.DatagramsPerSecond), rate(o.ParametersPerSecond), rate(float64(o.Totals.Senders))))
+		senders := "senders"
+		if o.Totals.Senders == 1 {
+			senders = "sender"
+		}
+		l.add(plain, fmt.Sprintf("  %s dg/s  %s par/s  %s %s", rate(o.DatagramsPerSecond), rate(o.ParametersPerSecond), rate(float64(o.Totals.Senders)), senders))
 		style := plain
 		if o.LostRatio >= 0.01 {
 			style = yellow
@@ -361,12 +365,26 @@ func (v *value) text(width int) string {
 	text := quantity.Join(number, unit)
 	for digits := quantity.Digits - 1; readable.Width(text) > width && digits > 0; digits-- {
 		f, err := strconv.ParseFloat(number, 64)
-		if err != nil { // a time
-			break
+		if err != nil {
+			return readable.Cut(shortTime(text), width)
 		}
 		text = quantity.Join(quantity.Number(f, digits), unit)
 	}
 	return readable.Cut(text, width)
+}
+
+// shortTime leaves the seconds out of a time with days: 7 d 19:35, and from 10 days on the
+// minutes, 12 d 19 h.
+func shortTime(s string) string {
+	days, hours, ok := strings.Cut(s, " d ")
+	parts := strings.Split(hours, ":")
+	switch {
+	case !ok || len(parts) != 3:
+		return s
+	case len(days) == 1:
+		return days + " d " + parts[0] + ":" + parts[1]
+	}
+	return days + " d " + parts[0] + " h"
 }
 
 // paramRow adds the line of a parameter of a node.
