@@ -17,6 +17,8 @@ type FuncPublisher struct {
 	work *publication
 	send func(context.Context, []apmon.Param) error
 
+	interval time.Duration
+
 	stop  context.CancelFunc
 	ended chan struct{} // closed when the reports at intervals have ended
 	once  sync.Once
@@ -33,26 +35,22 @@ type FuncPublisher struct {
 //
 // The error names the invalid option, or is [ErrPublished].
 func PublishFunc(reg *Registry, o PublishOptions, send func(context.Context, []apmon.Param) error) (*FuncPublisher, error) {
-	o, err := o.checked()
+	if o.Interval != 0 && o.Interval < MinInterval {
+		return nil, fmt.Errorf("metrics: an interval of %v, at least %v", o.Interval, MinInterval)
+	}
+	work, err := o.publication(reg)
 	if err != nil {
 		return nil, err
 	}
-	if o.Interval < MinInterval {
-		return nil, fmt.Errorf("metrics: an interval of %v, at least %v", o.Interval, MinInterval)
-	}
-	if !reg.published.CompareAndSwap(false, true) {
-		return nil, ErrPublished
-	}
 	ctx, stop := context.WithCancel(context.Background())
-	p := &FuncPublisher{reg: reg, work: &publication{reader: reg.NewReader(), opt: o}, send: send, stop: stop, ended: make(chan struct{})}
+	p := &FuncPublisher{reg: reg, work: work, interval: o.Interval, send: send, stop: stop, ended: make(chan struct{})}
 	go p.run(ctx)
 	return p, nil
 }
 
 func (p *FuncPublisher) run(ctx context.Context) {
 	defer close(p.ended)
-	interval := p.work.opt.Interval
-	timer := time.NewTimer(rand.N(interval))
+	timer := time.NewTimer(rand.N(p.interval))
 	defer timer.Stop()
 	for {
 		select {
@@ -60,20 +58,20 @@ func (p *FuncPublisher) run(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		timer.Reset(interval)
+		timer.Reset(p.interval)
 		p.report(ctx)
 	}
 }
 
 // report makes one report.
 func (p *FuncPublisher) report(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, p.work.opt.Interval)
+	ctx, cancel := context.WithTimeout(ctx, p.interval)
 	defer cancel()
 	err := errors.New("metrics: the function of reports ended its goroutine")
 	defer func() {
 		if v := recover(); v != nil {
 			err = fmt.Errorf("metrics: panic in the function of reports: %v", v)
-			p.work.last = nil // an unknown part of it was sent
+			p.work.forget()
 		}
 		p.mu.Lock()
 		p.err = err
