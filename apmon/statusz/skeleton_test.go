@@ -3,6 +3,7 @@ package statusz
 import (
 	"encoding/json"
 	"fmt"
+	"os"
 	"regexp"
 	"runtime"
 	"slices"
@@ -14,13 +15,6 @@ import (
 	"github.com/apmon-go/apmon/apmon/metrics"
 	"github.com/apmon-go/apmon/internal/testkit"
 )
-
-// skeleton has the form of the answers of mutornadomon (the property "metrics" of its monitor,
-// with num_fds of later versions) for a counter, and a gauge that was set to 1, 5 and 3. The
-// numbers of the process are examples.
-const skeleton = `{"process": {"uptime": 11.98, "meminfo": {"rss_bytes": 31653888, "vsz_bytes": 328933376},
-	"cpu": {"user_time": 0.37, "num_threads": 2, "system_time": 0.08}, "num_fds": 13},
-	"counters": {"requests": 3}, "gauges": {"queue": 3}, "max_gauges": {"queue": 5}, "min_gauges": {"queue": 1}}`
 
 // paths returns the paths of all values in JSON.
 func paths(v any, prefix string) (all []string) {
@@ -40,38 +34,59 @@ func paths(v any, prefix string) (all []string) {
 	return all
 }
 
-// The skeleton and the seven values of the process are those of mutornadomon.
-func TestSkeleton(t *testing.T) {
+// TestPageOfMutornadomon compares the page with recorded calls and answers of mutornadomon,
+// which testdata/mutornadomon.py computes by its rules: the skeleton, the seven values of the
+// process, and the numbers of the program are the same.
+func TestPageOfMutornadomon(t *testing.T) {
 	t.Parallel()
 	if runtime.GOOS != "linux" {
 		t.Skip("other systems have fewer values of the process")
 	}
+	b, err := os.ReadFile("testdata/mutornadomon.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var periods []struct {
+		Calls [][3]any
+		Page  map[string]any
+	}
+	if err := json.Unmarshal(b, &periods); err != nil || len(periods) != 3 {
+		t.Fatal(len(periods), err)
+	}
 	reg := metrics.New()
 	p := New(reg, Options{})
-	reg.Counter("requests").Add(3)
-	for _, v := range []float64{1, 5, 3} {
-		reg.Gauge("queue").Set(v)
-	}
-	var want, got map[string]any
-	if err := json.Unmarshal([]byte(skeleton), &want); err != nil {
-		t.Fatal(err)
-	}
-	if err := json.Unmarshal([]byte(get(t, p, "/status")), &got); err != nil {
-		t.Fatal(err)
-	}
-	have := paths(got, "")
-	for _, path := range paths(want, "") {
-		if !slices.Contains(have, path) {
-			t.Errorf("no %s in %q", path, have)
+	for i, period := range periods {
+		for _, c := range period.Calls {
+			name, v := c[1].(string), c[2].(float64)
+			switch {
+			case c[0] == "kv":
+				reg.Gauge(name).Set(v)
+			case name == "requests":
+				reg.Counter(name).Add(int64(v))
+			default:
+				reg.Sum(name).Add(v)
+			}
 		}
-	}
-	for _, name := range []string{"counters", "max_gauges", "min_gauges"} {
-		if fmt.Sprint(got[name]) != fmt.Sprint(want[name]) {
-			t.Errorf("%s: %v, want %v", name, got[name], want[name])
+		var got map[string]any
+		if err := json.Unmarshal([]byte(get(t, p, "/status")), &got); err != nil {
+			t.Fatal(err)
 		}
-	}
-	if g := got["gauges"].(map[string]any); g["queue"] != 3. {
-		t.Error(g)
+		have := paths(got["process"], "")
+		if want := paths(period.Page["process"], ""); !slices.Equal(have, want) || len(want) != 7 {
+			t.Errorf("process: %q, want %q", have, want)
+		}
+		for _, part := range []string{"counters", "gauges", "max_gauges", "min_gauges"} {
+			have := got[part].(map[string]any)
+			want := period.Page[part].(map[string]any)
+			for name, v := range want {
+				if have[name] != v {
+					t.Errorf("period %d: %s of %s: %v, want %v", i, name, part, have[name], v)
+				}
+			}
+			if part == "counters" && len(have) != len(want) {
+				t.Errorf("period %d: %v", i, have)
+			}
+		}
 	}
 }
 
