@@ -1,10 +1,6 @@
 package main
 
 import (
-	"context"
-	"io"
-	"net/http"
-	"regexp"
 	"testing"
 
 	"github.com/apmon-go/apmon/apmon/apmontest"
@@ -16,34 +12,7 @@ import (
 func TestPage(t *testing.T) {
 	t.Parallel()
 	b := browser.Start(t)
-	recv := apmontest.New(t)
-	ctx, stop := context.WithCancel(t.Context())
-	r, stderr := io.Pipe()
-	ended := make(chan error, 1)
-	go func() {
-		ended <- run(ctx, []string{"-d", recv.Addr(), "-interval", "1s"}, io.Discard, stderr)
-		stderr.Close()
-	}()
-	defer func() {
-		stop()
-		if err := <-ended; err != nil {
-			t.Error(err)
-		}
-	}()
-	line := make([]byte, 4096)
-	n, err := r.Read(line)
-	if err != nil {
-		t.Fatal(err)
-	}
-	go io.Copy(io.Discard, r)
-	url := regexp.MustCompile(`http://[^/]+`).FindString(string(line[:n]))
-	for range 20 {
-		resp, err := http.Get(url + "/hello")
-		if err != nil {
-			t.Fatal(err)
-		}
-		resp.Body.Close()
-	}
+	url := start(t, apmontest.New(t), "-load", "50")
 	for name, view := range browser.Views {
 		tab := b.Open(t, url+"/status", view)
 		const kpi = `(label) => [...document.querySelectorAll(".kpi")].find((k) => k.querySelector(".label").textContent === label)?.querySelector(".value").textContent ?? ""`

@@ -46,6 +46,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	listen := flags.String("listen", "127.0.0.1:0", "serve HTTP at this `address`")
 	dest := flags.String("d", "", "report to this `destination`, host:port (default: receive and print the reports here)")
 	interval := flags.Duration("interval", 5*time.Second, "report this often")
+	load := flags.Float64("load", 10, "request the greeting about so many `times` per second; 0 for never")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -96,7 +97,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	go func() { served <- server.Serve(listener) }()
 	url := "http://" + listener.Addr().String()
 	fmt.Fprintf(stderr, "serving %s/hello; its state: %s/status and %s/metrics; reports go to %s; end with Ctrl-C\n", url, url, url, *dest)
-	go visit(ctx, url+"/hello")
+	if *load > 0 {
+		go visit(ctx, url+"/hello", time.Duration(float64(time.Second) / *load))
+	}
 
 	select {
 	case err = <-served:
@@ -126,8 +129,8 @@ func pages(reg *metrics.Registry, client *apmon.Client, stats *httpstats.Stats) 
 	return mux
 }
 
-// visit requests a page several times a second.
-func visit(ctx context.Context, url string) {
+// visit requests a page, with pauses of this mean.
+func visit(ctx context.Context, url string, pause time.Duration) {
 	for ctx.Err() == nil {
 		if req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil); err == nil {
 			if resp, err := http.DefaultClient.Do(req); err == nil {
@@ -136,7 +139,7 @@ func visit(ctx context.Context, url string) {
 			}
 		}
 		select {
-		case <-time.After(rand.N(200 * time.Millisecond)):
+		case <-time.After(rand.N(2*pause + 1)):
 		case <-ctx.Done():
 		}
 	}
