@@ -37,7 +37,8 @@ type Value struct {
 	apmon.Param        // as sent
 	Metric      string // the name of the metric; for functions and the process that of the parameter
 	Kind        Kind
-	Row
+	Row                // with the unit of the measured values, if it is known
+	Help        string // of the metric, see [Registry.Describe]
 }
 
 // NewReader returns a reader whose first period begins now.
@@ -156,10 +157,14 @@ func (rd *Reader) read(values []Value) []Value {
 			p.add(cut)
 			p.percentiles = s.percentiles(m, &p.span, &r.window)
 		}
+		about := r.description(e)
 		rows := tables[e.kind]
 		for j := range rows {
 			if v := rows[j].get(&p); v-v == 0 {
-				values = append(values, Value{xdr.Float(e.params[j], v), e.name, e.kind, rows[j].Row})
+				values = append(values, Value{xdr.Float(e.params[j], v), e.name, e.kind, rows[j].Row, about.help})
+				if values[len(values)-1].Unit == "" {
+					values[len(values)-1].Unit = about.unit
+				}
 			}
 		}
 	}
@@ -230,7 +235,8 @@ func (r *Registry) take(params []apmon.Param, values []Value, added map[string]b
 			continue
 		}
 		added[p.Name] = true
-		values = append(values, Value{Param: p, Metric: p.Name, Row: Row{Meaning: "added by a function"}})
+		about := r.described(p.Name)
+		values = append(values, Value{Param: p, Metric: p.Name, Row: Row{Unit: about.unit, Meaning: "added by a function"}, Help: about.help})
 	}
 	return values, err
 }

@@ -66,6 +66,22 @@ func (r *Registry) Describe(name, unit, help string) {
 	r.about[name] = description{unit, help}
 }
 
+// described returns what [Registry.Describe] has said of a name.
+func (r *Registry) described(name string) description {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.about[name]
+}
+
+// description returns the description of a metric. A measure of timers is in ms.
+func (r *Registry) description(e *entry) description {
+	d := r.described(e.name)
+	if m, ok := e.metric.(*Measure); ok && d.unit == "" && m.timed.Load() {
+		d.unit = "ms"
+	}
+	return d
+}
+
 // Sum returns the sum of this name; see [Registry.Err] for bad names.
 func (r *Registry) Sum(name string) *Sum {
 	return lookup(r, name, KindSum, func() *Sum { return &Sum{ignored: &r.ignored} })

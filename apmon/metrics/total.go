@@ -32,7 +32,8 @@ func (r *Registry) Totals() ([]Total, error) {
 	r.reading.Lock()
 	others := r.others(nil)
 	for i, e := range entries {
-		t := Total{Name: e.name, Kind: e.kind}
+		about := r.description(e)
+		t := Total{Name: e.name, Kind: e.kind, Unit: about.unit, Help: about.help}
 		switch m := e.metric.(type) {
 		case *Counter:
 			t.Value = float64(m.Total())
@@ -50,9 +51,6 @@ func (r *Registry) Totals() ([]Total, error) {
 				o.at(i).add(cut)
 			}
 			t.Value, t.Buckets = m.all.sum, m.values.All()
-			if m.timed.Load() {
-				t.Unit = "ms"
-			}
 		}
 		totals = append(totals, t)
 	}
@@ -60,14 +58,7 @@ func (r *Registry) Totals() ([]Total, error) {
 	values, err := r.callFuncs(context.Background(), funcs, nil)
 	for i := range values {
 		if v := &values[i]; v.Type() != xdr.TypeString {
-			totals = append(totals, Total{Name: v.Name, Kind: KindFunc, Value: v.Float()})
-		}
-	}
-	r.mu.RLock()
-	defer r.mu.RUnlock()
-	for i := range totals {
-		if d, ok := r.about[totals[i].Name]; ok {
-			totals[i].Unit, totals[i].Help = d.unit, d.help
+			totals = append(totals, Total{Name: v.Name, Kind: KindFunc, Unit: v.Unit, Help: v.Help, Value: v.Float()})
 		}
 	}
 	return totals, err

@@ -9,11 +9,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/apmon-go/apmon/apmon/httpstats"
 	"github.com/apmon-go/apmon/apmon/metrics"
-	"github.com/apmon-go/apmon/internal/testkit"
 )
 
 // paths returns the paths of all values in JSON.
@@ -110,43 +108,4 @@ func TestNamesInJSON(t *testing.T) {
 			t.Errorf("no %s in\n%s", want, strings.Join(all, "\n"))
 		}
 	}
-}
-
-// BenchmarkPages renders the pages of 1000 metrics.
-func BenchmarkPages(b *testing.B) {
-	reg := metrics.New()
-	p := New(reg, Options{HTTP: httpstats.New(httpstats.Options{})})
-	for i := range 250 {
-		reg.Counter(fmt.Sprint("counter", i)).Add(1)
-		reg.Gauge(fmt.Sprint("gauge", i)).Set(1)
-		m := reg.Measure(fmt.Sprint("measure", i))
-		for v := range 100 {
-			m.Observe(float64(v))
-		}
-		reg.Cache(fmt.Sprint("cache", i)).Hit()
-	}
-	for name, write := range map[string]func(){"html": func() { p.render() }, "json": func() { p.writeJSON() }, "prometheus": func() { p.writePrometheus() }} {
-		b.Run(name, func(b *testing.B) {
-			for b.Loop() {
-				write()
-			}
-		})
-	}
-}
-
-// A page of 1000 metrics takes at most 20 ms.
-func TestLargePage(t *testing.T) {
-	if testkit.Race {
-		t.Skip("the race detector costs more than the page")
-	}
-	reg := metrics.New()
-	p := New(reg, Options{})
-	for i := range 1000 {
-		reg.Measure(fmt.Sprint("measure", i)).Observe(float64(i))
-	}
-	testkit.Eventually(t, "a page in 20 ms", func() bool { // while others use the processor, it takes longer
-		start := time.Now()
-		p.render()
-		return time.Since(start) <= 20*time.Millisecond
-	})
 }

@@ -1,6 +1,9 @@
 package main
 
 import (
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/apmon-go/apmon/apmon/apmontest"
@@ -24,6 +27,9 @@ func TestPage(t *testing.T) {
 		}
 		tab.Eventually(`document.querySelectorAll("svg.graph path").length > 0 && (window.before = document.querySelector("svg.graph").innerHTML).length > 0`)
 		tab.Eventually(`document.querySelector("svg.graph").innerHTML !== before`)
+		if dir := os.Getenv("APMON_SHOTS"); dir != "" {
+			tab.Screenshot(filepath.Join(dir, "status-"+strings.ReplaceAll(name, " ", "-")+".png"))
+		}
 		if tab.Check(); t.Failed() {
 			t.Fatal(name)
 		}
