@@ -25,9 +25,6 @@ var pageText string
 
 var pageTemplate = sync.OnceValue(func() *template.Template { return template.Must(template.New("page").Parse(pageText)) })
 
-// contentPolicy permits what the page consists of.
-const contentPolicy = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; frame-ancestors 'none'; base-uri 'none'"
-
 // html is the page for people.
 type html struct {
 	site    *page.Site
@@ -90,8 +87,6 @@ func (p *Page) newHTML() {
 
 // serveHTML answers with the page or, with the parameter "file", with a file that it needs.
 func (p *Page) serveHTML(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("Content-Security-Policy", contentPolicy)
-	w.Header().Set("Referrer-Policy", "no-referrer")
 	if file := r.URL.Query().Get("file"); file != "" {
 		p.html.site.Static(w, r, file)
 		return

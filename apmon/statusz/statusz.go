@@ -70,9 +70,10 @@ func local(r *http.Request) bool {
 }
 
 // ServeHTTP answers GET and HEAD: in Prometheus's text format if the last element of the
-// path is "metrics", in HTML if Accept asks for text/html, as browsers do, else in JSON. Other methods get 405; requests that the filter
-// refuses get 403.
+// path is "metrics", in HTML if Accept asks for text/html, as browsers do, else in JSON.
+// Other methods get 405; requests that the filter refuses get 403.
 func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	guard.Protect(w.Header(), r)
 	if !p.opt.Filter(r) {
 		http.Error(w, "not from here", http.StatusForbidden)
 		return
@@ -83,14 +84,11 @@ func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Vary", "Accept")
-	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
-	w.Header().Set("Cross-Origin-Resource-Policy", "same-origin")
 	write, contentType := p.writeJSON, "application/json"
-	if path.Base(r.URL.Path) == "metrics" {
+	switch {
+	case path.Base(r.URL.Path) == "metrics":
 		write, contentType = p.writePrometheus, "text/plain; version=0.0.4; charset=utf-8"
-	}
-	if contentType == "application/json" && (wantsHTML(r) || r.URL.Query().Has("file")) {
+	case wantsHTML(r) || r.URL.Query().Has("file"):
 		p.serveHTML(w, r)
 		return
 	}
