@@ -43,14 +43,16 @@
 // The formats do not affect each other, nor the published reports. Two clients that request the
 // same format share its periods.
 //
-// The page for people is rendered once a second at most, while one is open. Its graphs begin
-// when it is first opened, and have a gap while it was closed. Its style sheet and script are
+// The page for people shows what fails, the requests of the server, the metrics in their units
+// ([metrics.Registry.Describe]), the process and the destinations of the reports. It is rendered
+// once a second at most, while one is open. Its graphs show ten minutes; they begin when the
+// page is first opened, and have a gap while it was closed. Its style sheet and script are
 // answered at its own address, with the parameter "file".
 //
 // # Access
 //
 // By default [Loopback] filters the requests: the peer must be on this machine, and so
 // must every hop that a proxy names. Requests of pages of other sites in a browser are
-// refused too. Other requests get 403. [Options].Filter replaces
-// the filter.
+// refused too. Other requests get 403. [Options].Filter replaces the filter, for example to
+// admit a Prometheus on another host.
 package statusz

@@ -213,6 +213,9 @@ func TestMethodsAndFilter(t *testing.T) {
 		if w.Code != tt.code || tt.contentType != "" && w.Header().Get("Content-Type") != tt.contentType || !strings.Contains(w.Body.String(), tt.inBody) {
 			t.Errorf("%+v: %d %v %s", tt, w.Code, w.Header(), w.Body)
 		}
+		if w.Header().Get("Cross-Origin-Resource-Policy") != "same-origin" || w.Header().Get("X-Content-Type-Options") != "nosniff" {
+			t.Errorf("%+v: %v", tt, w.Header())
+		}
 		if tt.code == 405 && w.Header().Get("Allow") != "GET, HEAD" || tt.method == "HEAD" && w.Body.Len() > 0 {
 			t.Errorf("%+v: %v %s", tt, w.Header(), w.Body)
 		}

@@ -1,12 +1,17 @@
 package main
 
 import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/apmon-go/apmon/apmon/apmontest"
+	"github.com/apmon-go/apmon/apmon/profiler"
 	"github.com/apmon-go/apmon/internal/testkit/browser"
 )
 
@@ -32,6 +37,44 @@ func TestPage(t *testing.T) {
 		}
 		if tab.Check(); t.Failed() {
 			t.Fatal(name)
+		}
+	}
+}
+
+// A page of another site, in a browser on this machine, neither reads nor starts anything.
+func TestOtherSites(t *testing.T) {
+	t.Parallel()
+	b := browser.Start(t)
+	url := start(t, apmontest.New(t), "-load", "0")
+	p, err := profiler.Listen("127.0.0.1:0", profiler.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	profiles := "http://" + p.Addr().String()
+	evil := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintf(w, `<!doctype html><title>Evil</title><script>
+const read = [];
+let left = 0;
+for (const [method, url] of [["GET", %q], ["GET", %q], ["POST", %q], ["GET", %q]]) for (const mode of ["cors", "no-cors"]) {
+  left++;
+  fetch(url, {method, mode}).then((r) => r.text()).then((s) => read.push(s)).catch(() => {}).finally(() => left--);
+}
+</script>`, url+"/status", url+"/metrics", profiles+"/start?seconds=600", profiles+"/heap")
+	}))
+	defer evil.Close()
+	tab := b.Open(t, strings.Replace(evil.URL, "127.0.0.1", "evil.test", 1), browser.View{})
+	tab.Eventually(`left === 0`)
+	if browser.Eval[bool](tab, `read.some((s) => s !== "")`) {
+		t.Errorf("read %s", browser.Eval[string](tab, `JSON.stringify(read)`))
+	}
+	if err := p.StartLogging(time.Millisecond, 0); err != nil {
+		t.Errorf("the page has started a profile: %v", err)
+	}
+	page := get(t, url+"/metrics")
+	for _, path := range []string{"/status", "/metrics"} {
+		if refused := `http_requests_total{code="403",method="GET",route="` + path + `"}`; !strings.Contains(page, refused) || strings.Contains(page, strings.Replace(refused, "403", "200", 1)) {
+			t.Errorf("%s was answered:\n%s", path, page)
 		}
 	}
 }
