@@ -114,6 +114,9 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 // the state of the service.
 func pages(reg *metrics.Registry, client *apmon.Client, stats *httpstats.Stats) http.Handler {
 	greetings, waiting, answer := reg.Counter("greetings"), reg.Gauge("waiting"), reg.Measure("answer")
+	reg.Describe("greetings", "", "Greetings given.")
+	reg.Describe("waiting", "", "Requests that wait for a greeting.")
+	reg.Describe("answer", "ms", "Time until a greeting is given.")
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /hello", func(w http.ResponseWriter, r *http.Request) {
 		waiting.Add(1)
