@@ -50,18 +50,21 @@ func (s *Stats) Collect(ctx context.Context, params []xdr.Param) ([]xdr.Param, e
 	return s.own.Collect(ctx, params)
 }
 
-// Known returns the rows of [Metrics] of parameters that were collected, in their order.
-func (s *Stats) Known(params []xdr.Param) (known []Metric) {
-	i := 0
-	for _, p := range params {
-		for i < len(rows) && s.names[i] != p.Name {
-			i++
-		}
-		if i < len(rows) {
-			known = append(known, rows[i].Metric)
+// Value is a parameter and its value.
+type Value struct {
+	Metric
+	Value float64
+}
+
+// Read returns the known parameters of [Metrics].
+func (rd *Reader) Read() (values []Value) {
+	v := rd.sample()
+	for i := range rows {
+		if n, ok := rows[i].get(&v); ok {
+			values = append(values, Value{rows[i].Metric, n})
 		}
 	}
-	return known
+	return values
 }
 
 // sample holds all values at one time, and those of a period.

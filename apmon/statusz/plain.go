@@ -48,9 +48,8 @@ var unitSuffixes = map[string]string{"ms": "_ms", "s": "_seconds", "1/s": "_per_
 // httpJSON returns the requests of a server, and begins a new period.
 func (p *Page) httpJSON() map[string]any {
 	m := map[string]any{}
-	params, _ := p.http.Collect(nil, nil) // its error is nil
-	for i, row := range p.opt.HTTP.Known(params) {
-		m[row.Name+unitSuffixes[row.Unit]] = params[i].Float()
+	for _, v := range p.http.Read() {
+		m[v.Name+unitSuffixes[v.Unit]] = v.Value
 	}
 	s := p.opt.HTTP.Snapshot()
 	routes, active := []any{}, []any{}

@@ -28,10 +28,9 @@ const (
 // requests adds the numbers, graphs and tables of a server.
 func (h *html) requests(v *view, stats *httpstats.Stats, now time.Time) {
 	s := stats.Snapshot()
-	params, _ := h.http.Collect(nil, nil) // its error is nil
 	values := map[string]float64{}
-	for i, m := range stats.Known(params) {
-		values[m.Name] = params[i].Float()
+	for _, v := range h.http.Read() {
+		values[v.Name] = v.Value
 	}
 	rates := h.point(s, values, now)
 	clients := map[string]bool{}
