@@ -110,7 +110,8 @@ func (w *response) log(r *http.Request, now time.Time, took time.Duration, cause
 //
 // Package accesslog reads client, url, status, time, ua and bytes-sent. Duration is in
 // seconds, time is RFC 3339 in UTC with milliseconds. Unknown and empty fields are left
-// out, except client, url and ua; accesslog skips a line without a status. Control characters are escaped, and invalid UTF-8 becomes U+FFFD.
+// out, except client, url and ua; accesslog skips a line without a status. Control characters
+// are escaped, and invalid UTF-8 becomes U+FFFD.
 func AppendJSON(b []byte, r *Record) []byte {
 	b = append(b, '{')
 	b = appendText(b, "client", r.Client)

@@ -8,12 +8,13 @@
 //	defer p.Close()
 //
 // Then "go tool pprof http://127.0.0.1:6060/profile?seconds=10" shows where the
-// program spends its CPU time.
+// program spends its CPU time, and, without tools, so does
+// "curl 'http://127.0.0.1:6060/profile?format=text&sort=cum&seconds=2'".
 //
 // # How it works
 //
 // The profiles are those of package runtime/pprof. Nothing is registered on
-// http.DefaultServeMux. For the log, the package decodes the CPU profile itself and
+// http.DefaultServeMux. For the log and as text, the package decodes the CPU profile itself and
 // adds up the time of each function. Until a profile is requested it costs one
 // goroutine that waits for connections.
 package profiler
@@ -76,10 +77,12 @@ type Profiler struct {
 // [Profiler.Close]:
 //
 //	GET  /profile?seconds=10         a CPU profile, for go tool pprof
-//	GET  /profile?format=text&sort=cum&seconds=2  the same as a table of functions, sorted by
-//	                                 their own time (sort=flat) or with that of their callees (cum)
-//	GET  /last?sort=flat             the last profile for the log or in text as a table, or "No profiling data"
-//	GET  /heap (allocs, block, goroutine, mutex, threadcreate)  the profile of that name in runtime/pprof
+//	GET  /profile?format=text        the same as a table of functions, sorted by their own time
+//	                                 (sort=flat) or by that with their callees (sort=cum)
+//	GET  /last?sort=flat             the last profile in text or for the log as such a table, or
+//	                                 "No profiling data"
+//	GET  /heap                       the profile of that name in runtime/pprof; also allocs,
+//	                                 block, goroutine, mutex and threadcreate
 //	POST /start?seconds=10&every=60  see [Profiler.StartLogging]; without every, once
 //	POST /stop                       see [Profiler.StopLogging]
 //
