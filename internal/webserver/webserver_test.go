@@ -5,13 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"os"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -62,46 +60,7 @@ func start(t *testing.T, o Options, h http.Handler) (addr string, end func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- s.Serve(ctx) }()
-	var ended atomic.Bool
-	end = func() {
-		if ended.Swap(true) {
-			return
-		}
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	}
-	t.Cleanup(end)
-	return s.Addr().String(), end
-}
-
-func get(t *testing.T, c *http.Client, method, url string) (status int, body string) {
-	t.Helper()
-	req, err := http.NewRequest(method, url, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp, err := c.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	b, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return resp.StatusCode, string(b)
-}
-
-// client returns a client with its own connections, closed at the end.
-func client(t *testing.T) *http.Client {
-	tr := new(http.Transport)
-	t.Cleanup(tr.CloseIdleConnections)
-	return &http.Client{Transport: tr, Timeout: testkit.Patience}
+	return testkit.Serve(t, s)
 }
 
 // Other names of this host are answered if they are given.
@@ -112,22 +71,14 @@ func TestHosts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- s.Serve(ctx) }()
-	defer func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	}()
+	testkit.Serve(t, s)
 	for host, want := range map[string]int{"page.example": 200, "localhost:1": 200, "evil.example": 421} {
 		req, err := http.NewRequest("GET", s.URL(), nil)
 		if err != nil {
 			t.Fatal(err)
 		}
 		req.Host = host
-		resp, err := client(t).Do(req)
+		resp, err := testkit.Client(t, nil).Do(req)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -145,8 +96,8 @@ func TestMethods(t *testing.T) {
 	t.Parallel()
 	addr, _ := start(t, Options{}, hello)
 	for method, want := range map[string]string{"GET": "200 hello\n", "HEAD": "200 ", "POST": "405 GET and HEAD only\n", "DELETE": "405 GET and HEAD only\n"} {
-		if status, body := get(t, client(t), method, "http://"+addr); fmt.Sprint(status, " ", body) != want {
-			t.Errorf("%s: %d %q, want %q", method, status, body, want)
+		if r, body := testkit.HTTP(t, testkit.Client(t, nil), method, "http://"+addr); fmt.Sprint(r.StatusCode, " ", body) != want {
+			t.Errorf("%s: %d %q, want %q", method, r.StatusCode, body, want)
 		}
 	}
 }
@@ -200,9 +151,9 @@ func TestGracefulEnd(t *testing.T) {
 		fmt.Fprintln(w, "whole")
 	}))
 	answer := make(chan string)
-	c := client(t)
+	c := testkit.Client(t, nil)
 	go func() {
-		_, body := get(t, c, "GET", "http://"+addr+"/")
+		_, body := testkit.HTTP(t, c, "GET", "http://"+addr+"/")
 		answer <- body
 	}()
 	<-began
@@ -231,7 +182,7 @@ func TestEndOfHangingRequests(t *testing.T) {
 		<-req.Context().Done()
 	}))
 	failed := make(chan error, 1)
-	c := client(t)
+	c := testkit.Client(t, nil)
 	go func() {
 		_, err := c.Get("http://" + addr)
 		failed <- err
@@ -262,7 +213,7 @@ func TestStream(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	resp, err := client(t).Get(s.URL() + page.LivePath[1:])
+	resp, err := testkit.Client(t, nil).Get(s.URL() + page.LivePath[1:])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -284,8 +235,8 @@ func TestServe(t *testing.T) {
 		called = true
 		return s.Serve(l)
 	}}, hello)
-	if status, _ := get(t, client(t), "GET", "http://"+addr); status != 200 {
-		t.Errorf("status %d", status)
+	if r, _ := testkit.HTTP(t, testkit.Client(t, nil), "GET", "http://"+addr); r.StatusCode != 200 {
+		t.Errorf("status %d", r.StatusCode)
 	}
 	end()
 	if !called {
@@ -325,8 +276,8 @@ func TestConnectionsAreLimited(t *testing.T) {
 		defer c.Close()
 		held = append(held, c)
 	}
-	if s, _ := get(t, client(t), "GET", "http://"+addr+"/"); s != 200 {
-		t.Errorf("status %d", s)
+	if r, _ := testkit.HTTP(t, testkit.Client(t, nil), "GET", "http://"+addr+"/"); r.StatusCode != 200 {
+		t.Errorf("status %d", r.StatusCode)
 	}
 	_ = held[0].SetReadDeadline(time.Now().Add(testkit.Patience))
 	if _, err := held[0].Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {

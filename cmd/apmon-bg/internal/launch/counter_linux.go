@@ -28,7 +28,7 @@ type counter struct {
 	mu       sync.Mutex
 	events   []*os.File
 	before   time.Duration // the time used before the events were attached
-	late     time.Duration // when they were attached, after the start
+	late     time.Duration // when all were attached, after the start
 	attached bool
 	closed   bool
 	total    time.Duration // set by close
@@ -123,14 +123,16 @@ func (c *counter) add(pid int) bool {
 	return len(c.events) > 0
 }
 
-// read returns the count, 0 if no event is attached, or not yet. It returns false if the count
-// may lack more than a little: the time of descendants that had ended before the events were
-// attached, which may be late on a busy machine.
+// read returns the count, 0 if no event is attached, or not yet. It returns false if more than a
+// hundredth may be missing: descendants that had ended before the events were attached, and what
+// a process used while they were. That is at most the time of all CPUs until then, less what is
+// known of it.
 func (c *counter) read() (time.Duration, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	sum, ok := c.sum()
-	return sum, ok && (c.late <= 2*short || c.late*time.Duration(runtime.NumCPU()) <= sum/100)
+	missing := c.late*time.Duration(runtime.NumCPU()) - c.before
+	return sum, ok && missing <= sum/100
 }
 
 func (c *counter) sum() (time.Duration, bool) {

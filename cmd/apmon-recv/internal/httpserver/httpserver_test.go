@@ -1,7 +1,6 @@
 package httpserver
 
 import (
-	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -10,7 +9,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"math/big"
 	"net"
@@ -60,49 +58,16 @@ func start(t *testing.T, o Options, h Handlers, log *slog.Logger) (addr string, 
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- s.Serve(ctx) }()
-	var ended atomic.Bool
-	end = func() {
-		if ended.Swap(true) {
-			return
-		}
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	}
-	t.Cleanup(end)
-	return s.Addr().String(), end
+	return testkit.Serve(t, s)
 }
 
 func get(t *testing.T, c *http.Client, method, url string) (status int, body string) {
 	t.Helper()
-	req, err := http.NewRequest(method, url, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	resp, err := c.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	b, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
+	resp, body := testkit.HTTP(t, c, method, url)
 	if resp.StatusCode != 200 && resp.StatusCode != 400 && !strings.HasPrefix(resp.Header.Get("Content-Type"), "text/plain") {
 		t.Errorf("%s: type %q", url, resp.Header.Get("Content-Type"))
 	}
-	return resp.StatusCode, string(b)
-}
-
-// client returns a client with its own connections, closed at the end.
-func client(t *testing.T, config *tls.Config) *http.Client {
-	tr := &http.Transport{TLSClientConfig: config}
-	t.Cleanup(tr.CloseIdleConnections)
-	return &http.Client{Transport: tr, Timeout: testkit.Patience}
+	return resp.StatusCode, body
 }
 
 func TestPaths(t *testing.T) {
@@ -117,7 +82,7 @@ func TestPaths(t *testing.T) {
 	if !strings.HasPrefix(addr, "127.0.0.1:") {
 		t.Errorf("a port alone is %s", addr)
 	}
-	c := client(t, nil)
+	c := testkit.Client(t, nil)
 	check := func(method, path string, status int, body string) {
 		t.Helper()
 		if s, b := get(t, c, method, "http://"+addr+path); s != status || b != body {
@@ -189,7 +154,7 @@ func TestTLSAndAuthentication(t *testing.T) {
 	}
 	var log testkit.Log
 	addr, _ := start(t, Options{Listen: "0", Config: config}, Handlers{}, slog.New(slog.NewTextHandler(&log, nil)))
-	c := client(t, &tls.Config{RootCAs: pool})
+	c := testkit.Client(t, &tls.Config{RootCAs: pool})
 	for _, p := range []struct {
 		auth   string
 		status int
@@ -219,7 +184,7 @@ func TestTLSAndAuthentication(t *testing.T) {
 		}
 		_ = s.Close()
 	}
-	if s, _ := get(t, client(t, nil), "GET", "http://"+addr+"/metrics"); s != 400 {
+	if s, _ := get(t, testkit.Client(t, nil), "GET", "http://"+addr+"/metrics"); s != 400 {
 		t.Errorf("without TLS: %d", s)
 	}
 	if strings.Contains(log.String(), "secret") {
