@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/apmon-go/apmon/apmon/apmontest"
+	"github.com/apmon-go/apmon/internal/testkit"
 	"github.com/apmon-go/apmon/xdr"
 )
 
@@ -87,16 +88,11 @@ func start(t *testing.T, recv *apmontest.Receiver, args ...string) (url string) 
 // get requests a page.
 func get(t *testing.T, url string) string {
 	t.Helper()
-	resp, err := http.Get(url)
-	if err != nil {
-		t.Fatal(err)
+	resp, body := testkit.HTTP(t, http.DefaultClient, "GET", url)
+	if resp.StatusCode != http.StatusOK {
+		t.Fatalf("%s: %s", url, resp.Status)
 	}
-	defer resp.Body.Close()
-	b, err := io.ReadAll(resp.Body)
-	if err != nil || resp.StatusCode != http.StatusOK {
-		t.Fatalf("%s: %s, %v", url, resp.Status, err)
-	}
-	return string(b)
+	return body
 }
 
 // TestService runs the example and requests its pages.
