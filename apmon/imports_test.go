@@ -43,18 +43,19 @@ func TestImportsPointOneWay(t *testing.T) {
 		"xdr":      {"internal/safetext"},
 		"conf":     {"internal/backoff", "internal/safetext"},
 		"procinfo": {"xdr", "internal/causes", "internal/kernel", "internal/process"},
-		"apmon":    {"xdr", "conf", "procinfo", "procinfo/jobrecord", "procinfo/jobtree", "procinfo/workdir", "apmon/internal/schedule", "internal/backoff", "internal/safetext"},
+		"apmon":    {"xdr", "conf", "procinfo", "procinfo/jobrecord", "procinfo/jobtree", "procinfo/workdir", "apmon/internal/changes", "apmon/internal/schedule", "internal/backoff", "internal/safetext"},
 
 		"procinfo/jobrecord": {"procinfo"},
 
 		"procinfo/jobtree": {"procinfo", "internal/causes", "internal/kernel", "internal/process"},
 		"procinfo/workdir": {"procinfo", "internal/causes", "internal/kernel", "internal/process"},
 
+		"apmon/internal/changes":  {"xdr"},
 		"apmon/internal/schedule": {},
 
-		"apmon/httpstats": {"xdr", "internal/safetext"},
-		"apmon/metrics":   {"apmon", "xdr", "procinfo", "internal/safetext"},
-		"apmon/statusz":   {"apmon", "apmon/metrics", "apmon/internal/loopback", "xdr", "procinfo"},
+		"apmon/httpstats": {"xdr", "internal/histogram", "internal/safetext"},
+		"apmon/metrics":   {"apmon", "apmon/internal/changes", "xdr", "procinfo", "internal/histogram", "internal/safetext"},
+		"apmon/statusz":   {"apmon", "apmon/metrics", "apmon/httpstats", "apmon/internal/loopback", "internal/graph", "internal/page", "internal/page/guard", "internal/quantity", "xdr", "procinfo"},
 		"apmon/profiler":  {"apmon/internal/loopback", "internal/backoff"},
 		"apmon/accesslog": {"apmon", "xdr", "procinfo", "internal/backoff", "internal/histogram", "internal/safetext"},
 		"apmon/receiver":  {"xdr", "internal/queue", "internal/safetext"},

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/apmon-go/apmon/apmon/internal/changes"
 	"github.com/apmon-go/apmon/apmon/internal/schedule"
 	"github.com/apmon-go/apmon/conf"
 )
@@ -37,6 +38,13 @@ type ReportOptions struct {
 	Cluster  string        // the client's default if empty
 	Node     string        // the client's default if empty
 	Interval time.Duration // between two reports, at least 1 s; 0 for 120 s
+	// ChangesOnly omits parameters of a [Source] that have not changed since the previous
+	// report.
+	ChangesOnly bool
+	// With ChangesOnly, every RefreshEvery-th report holds all parameters; 0 for one each
+	// 300 s. It must be more often than every 900 s, after which MonALISA drops a parameter
+	// that is not sent.
+	RefreshEvery int
 }
 
 // ReportStats holds the state and the counters of the reports of one source.
@@ -61,16 +69,27 @@ func (c *Client) AddSource(s Source, o ReportOptions) (*MonitoredSource, error) 
 	if o.Name == "" {
 		o.Name = fmt.Sprintf("%T", s)
 	}
-	return c.AddMessenger(&collected{source: s}, o)
+	m := &collected{source: s}
+	if o.ChangesOnly {
+		var err error
+		if m.filter, err = changes.New(o.RefreshEvery, orDefault(o.Interval)); err != nil {
+			return nil, fmt.Errorf("apmon: source %s: %w", o.Name, err)
+		}
+		o.ChangesOnly = false
+	}
+	return c.AddMessenger(m, o)
 }
 
-// AddMessenger is [Client.AddSource] for a [Messenger].
+// AddMessenger is [Client.AddSource] for a [Messenger], which sends what has changed itself.
 func (c *Client) AddMessenger(m Messenger, o ReportOptions) (*MonitoredSource, error) {
 	if m == nil {
 		return nil, errors.New("apmon: nil source")
 	}
 	if o.Name == "" {
 		o.Name = fmt.Sprintf("%T", m)
+	}
+	if o.ChangesOnly {
+		return nil, fmt.Errorf("apmon: source %s: ChangesOnly of a messenger", o.Name)
 	}
 	t, err := c.reporter.add(m, o)
 	if err != nil {
@@ -169,13 +188,21 @@ func logRun(logger *slog.Logger, e schedule.Event) {
 // collected makes a [Messenger] of a [Source].
 type collected struct {
 	source Source
+	filter *changes.Filter // nil without ChangesOnly
 	params []Param
 }
 
 func (c *collected) Messages(ctx context.Context, send func(Message) error) error {
 	var err error
 	c.params, err = c.source.Collect(ctx, c.params[:0])
-	return errors.Join(err, send(Message{Params: c.params}))
+	if c.filter != nil {
+		c.params = c.filter.Keep(c.params, false)
+	}
+	e := send(Message{Params: c.params})
+	if e != nil && c.filter != nil {
+		c.filter.Forget() // an unknown part of it was sent
+	}
+	return errors.Join(err, e)
 }
 
 // MonitoredSource is a source that is reported in the background.

@@ -30,11 +30,14 @@
 // # How it works
 //
 // [Stats.Wrap] wraps the ResponseWriter of each request: one allocation, and a short lock
-// when the request begins, writes and ends. Counts are kept in slots of one second of
-// the monotonic clock, the last ten of which are the window; nothing runs in the
-// background. A rate is that of a complete second and unknown in the first second. A
-// mean is the sum over the complete seconds of the window divided by their number.
-// Totals and peaks are since [New], so that a report every two minutes misses none.
+// when the request begins, writes and ends. Nothing runs in the background. A current rate is
+// that of the last complete second of the monotonic clock, and unknown in the first second.
+// Means, extremes and percentiles are since the last report to the same [Reader], so that
+// reports every two minutes cover all requests; percentiles come from a histogram of 8 KB.
+// Totals and peaks are since [New].
+//
+// [Stats.Snapshot] has the totals as Go values, the requests by status, method and route, and
+// those in progress, each of which [Stats.End] can end.
 //
 // The handler gets a writer that implements http.Flusher, http.Hijacker, io.ReaderFrom
 // and http.Pusher exactly if the original writer does. http.ResponseController reaches

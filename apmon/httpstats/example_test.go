@@ -113,3 +113,51 @@ func ExampleAppendJSON() {
 	fmt.Println(string(httpstats.AppendJSON(nil, r)))
 	// Output: {"client":"192.0.2.1","method":"GET","url":"/live/hls/film-720p/1.ts","protocol":"HTTP/1.1","status":200,"bytes-sent":1234,"ua":"vlc \"3\"","duration":0.250000,"size":1234,"time":"2026-11-21T03:27:57.000Z"}
 }
+
+// Further fields in the records of the access log.
+func ExampleOptions_appendFields() {
+	show := func(r *httpstats.Record) {
+		fmt.Println(r.Path, r.Fields)
+	}
+	stats := httpstats.New(httpstats.Options{
+		Log: []func(*httpstats.Record){show},
+		AppendFields: func(fields []httpstats.Field, r *http.Request) []httpstats.Field {
+			return append(fields, httpstats.Field{Name: "session", Value: r.Header.Get("Session")})
+		},
+	})
+	r := httptest.NewRequest("GET", "/film.mp4", nil)
+	r.Header.Set("Session", "4711")
+	stats.Wrap(http.NotFoundHandler()).ServeHTTP(httptest.NewRecorder(), r)
+	// Output: /film.mp4 [{session 4711}]
+}
+
+// The requests by route, and those in progress.
+func ExampleStats_Snapshot() {
+	stats := httpstats.New(httpstats.Options{})
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /users/{id}", func(w http.ResponseWriter, r *http.Request) {
+		for _, active := range stats.Snapshot().Active {
+			fmt.Println("in progress:", active.Method, active.Path)
+		}
+	})
+	h := stats.Wrap(mux)
+	h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/users/7", nil))
+	h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/none", nil))
+	for _, r := range stats.Snapshot().Routes {
+		fmt.Printf("%q %s %d: %d\n", r.Pattern, r.Method, r.Status, r.Count)
+	}
+	// Output:
+	// in progress: GET /users/7
+	// "" GET 404: 1
+	// "/users/{id}" GET 200: 1
+}
+
+// A program ends the requests that take longer than an hour.
+func ExampleStats_End() {
+	stats := httpstats.New(httpstats.Options{})
+	for _, r := range stats.Snapshot().Active {
+		if time.Since(r.Began) > time.Hour {
+			stats.End(r.ID)
+		}
+	}
+}

@@ -45,10 +45,7 @@ func (w *response) watch(r *http.Request) *http.Request {
 		}
 		i.ended = true
 		cancel(ErrIdle)
-		// For a ResponseWriter without deadlines only the context ends.
-		c, past := http.NewResponseController(w.rw), time.Unix(1, 0)
-		_ = c.SetWriteDeadline(past)
-		_ = c.SetReadDeadline(past)
+		breakOff(w.rw)
 	})
 	return r.WithContext(ctx)
 }

@@ -11,6 +11,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"strconv"
 	"strings"
@@ -152,7 +153,7 @@ func TestRecord(t *testing.T) {
 	}
 	want := Record{Client: "192.0.2.7", Method: "POST", Path: "/a%20b/c", Query: "token=secret?", Protocol: "HTTP/1.1", Status: 201, Bytes: 5,
 		Referer: "ref", UserAgent: "ua", Duration: first.Duration, Size: -1, First: -1, Last: -1, Time: first.Time, User: "bob"}
-	if *first != want {
+	if !reflect.DeepEqual(*first, want) {
 		t.Errorf("got  %+v\nwant %+v", *first, want)
 	}
 	if second.Query != "" {

@@ -18,7 +18,7 @@ var _ apmon.Source = (*Stats)(nil)
 
 func TestNames(t *testing.T) {
 	t.Parallel()
-	const all = `current_request_count total_request_count request_count_peak request_count_peak_time mean_request_count current_request_rate mean_request_rate request_rate_peak request_rate_peak_time total_bytes_sent current_bitrate mean_bitrate bitrate_peak bitrate_peak_time mean_read_ratio resp_2xx resp_3xx resp_4xx resp_5xx duration_min duration_avg duration_max localhost_requests private_requests server_uptime`
+	const all = `current_request_count total_request_count request_count_peak request_count_peak_time mean_request_count current_request_rate mean_request_rate request_rate_peak request_rate_peak_time total_bytes_sent current_bitrate mean_bitrate bitrate_peak bitrate_peak_time mean_read_ratio resp_2xx resp_3xx resp_4xx resp_5xx duration_min duration_avg duration_max duration_p50 duration_p90 duration_p99 localhost_requests private_requests server_uptime`
 	var names []string
 	for _, m := range Metrics() {
 		names = append(names, m.Name)

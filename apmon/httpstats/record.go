@@ -3,6 +3,7 @@ package httpstats
 import (
 	"cmp"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -30,6 +31,31 @@ type Record struct {
 	Last      int64     // last byte of it
 	Time      time.Time // when it ended, UTC
 	User      string    // see [Options]
+	Cause     string    // why it did not end well, such as [CauseAborted]; empty if it did
+	Fields    []Field   // see [Options].AppendFields
+}
+
+// Field is a further field of a record.
+type Field struct{ Name, Value string }
+
+// maxFields is the number of bytes of all further fields together, see maxText.
+const maxFields = 1 << 10
+
+// fieldNames are the names of the fields of a record in JSON.
+var fieldNames = []string{"client", "method", "url", "query", "protocol", "status", "bytes-sent", "referer", "ua", "duration", "size", "range-first", "range-last", "time", "user", "cause"}
+
+// usable returns the fields that fit into a record and have names of their own.
+func usable(fields []Field) (kept []Field) {
+	left := maxFields
+	for _, f := range fields {
+		if f.Name == "" || slices.Contains(fieldNames, f.Name) || slices.ContainsFunc(kept, func(k Field) bool { return k.Name == f.Name }) {
+			continue
+		}
+		if left -= len(f.Name) + len(f.Value); left >= 0 {
+			kept = append(kept, f)
+		}
+	}
+	return kept
 }
 
 // maxText is how many bytes of a text of a request are logged. A client can send up to
@@ -38,7 +64,7 @@ type Record struct {
 const maxText = 2 << 10
 
 // log calls the loggers with the record of a request. Texts are cut at maxText.
-func (w *response) log(r *http.Request, now time.Time, took time.Duration) {
+func (w *response) log(r *http.Request, now time.Time, took time.Duration, cause string) {
 	client := cmp.Or(r.RemoteAddr, "-")
 	if w.client.IsValid() {
 		bare := w.client.WithZone("") // networks have none
@@ -54,7 +80,7 @@ func (w *response) log(r *http.Request, now time.Time, took time.Duration) {
 	rec := &Record{
 		Client: client, Method: cmp.Or(r.Method, http.MethodGet), Protocol: r.Proto,
 		Status: w.status, Bytes: w.bytes, Referer: r.Referer(), UserAgent: r.UserAgent(),
-		Duration: took, Size: w.size, First: w.first, Last: w.last, Time: now.UTC(),
+		Duration: took, Size: w.size, First: w.first, Last: w.last, Time: now.UTC(), Cause: cause,
 	}
 	uri, query, _ := strings.Cut(r.RequestURI, "?")
 	if !strings.HasPrefix(uri, "/") && uri != "*" && r.Method != http.MethodConnect {
@@ -64,6 +90,9 @@ func (w *response) log(r *http.Request, now time.Time, took time.Duration) {
 	rec.Path, rec.Query = uri, query
 	if w.s.user != nil {
 		rec.User = w.s.user(r)
+	}
+	if w.s.fields != nil {
+		rec.Fields = usable(w.s.fields(nil, r))
 	}
 	for _, text := range []*string{&rec.Method, &rec.Path, &rec.Query, &rec.Protocol, &rec.Referer, &rec.UserAgent, &rec.User} {
 		*text = (*text)[:min(len(*text), maxText)]
@@ -75,11 +104,14 @@ func (w *response) log(r *http.Request, now time.Time, took time.Duration) {
 
 // AppendJSON appends a record as one JSON object, without a line end:
 //
-//	client method url query protocol status bytes-sent referer ua duration size range-first range-last time user
+//	client method url query protocol status bytes-sent referer ua duration size range-first range-last time user cause
+//
+// and the fields of [Options].AppendFields, as texts.
 //
 // Package accesslog reads client, url, status, time, ua and bytes-sent. Duration is in
 // seconds, time is RFC 3339 in UTC with milliseconds. Unknown and empty fields are left
-// out, except client, url and ua; accesslog skips a line without a status. Control characters are escaped, and invalid UTF-8 becomes U+FFFD.
+// out, except client, url and ua; accesslog skips a line without a status. Control characters
+// are escaped, and invalid UTF-8 becomes U+FFFD.
 func AppendJSON(b []byte, r *Record) []byte {
 	b = append(b, '{')
 	b = appendText(b, "client", r.Client)
@@ -105,6 +137,11 @@ func AppendJSON(b []byte, r *Record) []byte {
 	b = appendKey(b, "time")
 	b = append(r.Time.UTC().AppendFormat(append(b, '"'), "2006-01-02T15:04:05.000Z07:00"), '"')
 	b = appendOptional(b, "user", r.User)
+	b = appendOptional(b, "cause", r.Cause)
+	for _, f := range r.Fields {
+		b = append(safetext.AppendJSON(append(b, ','), f.Name), ':')
+		b = safetext.AppendJSON(b, f.Value)
+	}
 	return append(b, '}')
 }
 

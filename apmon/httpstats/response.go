@@ -2,6 +2,7 @@ package httpstats
 
 import (
 	"bufio"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -20,19 +21,16 @@ const piece = 64 << 10
 // documentation.
 func (s *Stats) Wrap(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		w := &response{rw: rw, s: s, head: r.Method == http.MethodHead, began: time.Now(), size: -1, first: -1, last: -1}
+		w := &response{rw: rw, s: s, method: r.Method, uri: r.RequestURI, began: time.Now(), size: -1, first: -1, last: -1}
 		var local, private bool
 		w.client, local, private = origin(r)
-		s.begun(w.began, local, private)
 		if s.idleLimit > 0 {
 			r = w.watch(r)
 		}
+		s.begun(w, local, private)
 		defer w.finish(r)
 		h.ServeHTTP(w.offer(), r)
 		w.returned = true
-		if w.idle.stop() {
-			panic(http.ErrAbortHandler) // the connection can no longer be used
-		}
 	})
 }
 
@@ -44,9 +42,14 @@ type response struct {
 	client netip.Addr
 	began  time.Time
 
-	head     bool
-	hijacked bool
+	method, uri  string
+	id           uint64
+	next, before *response // in the ring of requests in progress
+
+	hijacked bool // changes with Stats.mu, like bytes, ended and the ring
+	ended    bool // by Stats.End
 	returned bool // the handler has returned: it did not panic
+	broken   bool // a write failed
 	status   int  // 0 before there is one
 	bytes    int64
 
@@ -122,7 +125,7 @@ func (w *response) Write(p []byte) (int, error) {
 	w.implicit()
 	for n := 0; ; {
 		m, err := w.rw.Write(p[n:min(len(p), n+piece)])
-		w.sent(int64(m))
+		w.sent(int64(m), err)
 		if n += m; n >= len(p) || err != nil || m <= 0 {
 			return n, err
 		}
@@ -133,24 +136,27 @@ func (w *response) WriteString(s string) (int, error) {
 	w.implicit()
 	for n := 0; ; {
 		m, err := io.WriteString(w.rw, s[n:min(len(s), n+piece)])
-		w.sent(int64(m))
+		w.sent(int64(m), err)
 		if n += m; n >= len(s) || err != nil || m <= 0 {
 			return n, err
 		}
 	}
 }
 
-// sent counts bytes that were written.
-func (w *response) sent(n int64) {
-	if n <= 0 || w.head { // net/http accepts the body of a response to HEAD, and does not send it
+// sent counts bytes that were written, with the error of the write.
+func (w *response) sent(n int64, err error) {
+	if err != nil {
+		var op *net.OpError
+		w.broken = w.broken || errors.As(err, &op) && op.Op != "read" // of the source of a copy
+	}
+	if n <= 0 || w.method == http.MethodHead { // net/http accepts the body of a response to HEAD, and does not send it
 		return
 	}
-	w.bytes += n
 	now := time.Now()
 	if w.idle != nil {
 		w.idle.wrote.Store(int64(now.Sub(w.began)))
 	}
-	w.s.sent(now, n)
+	w.s.sent(w, now, n)
 }
 
 // readFrom implements ReadFrom for an original that has it.
@@ -170,7 +176,7 @@ func (w *response) readFrom(src io.Reader) (n int64, err error) {
 		if w.source = nil; n > 0 {
 			w.implicit()
 		}
-		w.sent(n - w.counted)
+		w.sent(n-w.counted, err)
 		return n, err
 	}
 	// The kernel can copy from a file or a connection, also through one
@@ -189,7 +195,7 @@ func (w *response) readFrom(src io.Reader) (n int64, err error) {
 		if n += m; n > 0 {
 			w.implicit()
 		}
-		w.sent(m)
+		w.sent(m, err)
 		if err != nil || m < asked || left == 0 {
 			w.limited.R = nil
 			return n, err
@@ -205,7 +211,7 @@ func (s *source) Read(p []byte) (n int, err error) {
 	w := (*response)(s)
 	if w.read > 0 {
 		w.implicit()
-		w.sent(w.read)
+		w.sent(w.read, nil)
 		w.counted += w.read
 	}
 	n, err = w.source.Read(p)
@@ -220,7 +226,9 @@ func (w *response) hijack() (net.Conn, *bufio.ReadWriter, error) {
 	}
 	conn, buf, err := w.rw.(http.Hijacker).Hijack()
 	if err == nil {
+		w.s.mu.Lock()
 		w.hijacked = true
+		w.s.mu.Unlock()
 		if w.idle != nil {
 			w.idle.done = true
 		}
@@ -237,10 +245,12 @@ func (w *response) flush() error {
 	return nil
 }
 
-// finish counts the request as ended, and logs it. The handler may have panicked.
+// finish counts the request as ended, and logs it. The handler may have panicked. If the
+// request was ended before the handler returned, finish panics: the connection can no longer
+// be used.
 func (w *response) finish(r *http.Request) {
 	now := time.Now()
-	w.idle.stop()
+	idle := w.idle.stop()
 	switch {
 	case w.status > 0 || w.hijacked:
 	case !w.returned:
@@ -250,14 +260,21 @@ func (w *response) finish(r *http.Request) {
 	}
 	took := now.Sub(w.began)
 	share := -1.0
-	if w.size > largeResource && !w.head {
+	if w.size > largeResource && w.method != http.MethodHead {
 		share = min(1, float64(w.bytes)/float64(w.size))
 	}
-	w.s.finished(now, w.status, took, share)
+	ended := w.s.finished(w, now, routeOf(r, w.status), took, share)
+	cause := ""
+	if len(w.s.loggers) > 0 {
+		cause = w.cause(r, idle, ended)
+	}
 	if w.idle != nil {
 		w.idle.cancel(nil)
 	}
 	if len(w.s.loggers) > 0 {
-		w.log(r, now, took)
+		w.log(r, now, took, cause)
+	}
+	if (idle || ended) && w.returned {
+		panic(http.ErrAbortHandler)
 	}
 }

@@ -2,15 +2,15 @@ package httpstats
 
 import (
 	"cmp"
-	"context"
 	"net"
 	"net/http"
 	"net/netip"
 	"slices"
 	"sync"
 	"time"
+	"weak"
 
-	"github.com/apmon-go/apmon/xdr"
+	"github.com/apmon-go/apmon/internal/histogram"
 )
 
 // DefaultPrefix begins the names of all parameters.
@@ -24,12 +24,21 @@ type Stats struct {
 	loggers   []func(*Record)
 	noLog     []netip.Prefix
 	user      func(*http.Request) string
+	fields    func([]Field, *http.Request) []Field
 
 	start time.Time
+
+	durations histogram.Histogram // ms
+	own       *Reader             // of Collect
 
 	mu sync.Mutex
 	window
 	totals
+	routes  routes
+	active  active
+	cut     extremes // since a reader last read
+	readers []weak.Pointer[Reader]
+	counts  histogram.Window // of the reader that reads
 }
 
 // totals are counts since New.
@@ -37,6 +46,7 @@ type totals struct {
 	requests           uint64
 	bytes              int64
 	classes            [6]uint64 // by the first digit of the status
+	ended              ending
 	localhost, private uint64
 
 	peakCount, peakRate, peakBitrate peak
@@ -74,11 +84,16 @@ type Options struct {
 	// got. By default no user is known: the Authorization header is never read,
 	// since the name in it may be a secret.
 	User func(*http.Request) string
+	// AppendFields appends fields of a request for the log, such as an id that the program
+	// gives it. It is called like User. Together they may have 1 KiB; further ones are left
+	// out, and so are those with the name of another field.
+	AppendFields func(fields []Field, r *http.Request) []Field
 }
 
 // New returns a Stats that counts from now on.
 func New(o Options) *Stats {
-	s := &Stats{idleLimit: o.IdleLimit, loggers: slices.Clone(o.Log), user: o.User, start: time.Now()}
+	s := &Stats{idleLimit: o.IdleLimit, loggers: slices.Clone(o.Log), user: o.User, fields: o.AppendFields, start: time.Now(), cut: noExtremes}
+	s.active.first.next, s.active.first.before = &s.active.first, &s.active.first
 	for _, p := range o.NoLog {
 		if a := p.Addr(); a.Is4In6() && p.Bits() >= 96 {
 			p = netip.PrefixFrom(a.Unmap(), p.Bits()-96)
@@ -92,91 +107,61 @@ func New(o Options) *Stats {
 	for i := range rows {
 		s.names = append(s.names, prefix+rows[i].Name)
 	}
+	s.own = s.NewReader()
 	return s
 }
 
-// Collect appends the known parameters of [Metrics]. The error is nil.
-func (s *Stats) Collect(_ context.Context, params []xdr.Param) ([]xdr.Param, error) {
-	v := s.sample()
-	for i := range rows {
-		if n, ok := rows[i].get(&v); ok {
-			params = append(params, xdr.Float(s.names[i], n))
-		}
-	}
-	return params, nil
-}
-
-// sample holds all values at one time.
-type sample struct {
-	totals
-	uptime     time.Duration
-	inProgress int64
-	seconds    int    // complete seconds in the window
-	last       slot   // the last complete second
-	sum        slot   // of the complete seconds
-	ended      ending // in the complete seconds and in the current one
-}
-
-func (s *Stats) sample() sample {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.advance(time.Now())
-	v := sample{totals: s.totals, uptime: s.at, inProgress: s.inProgress, seconds: int(min(s.second, windowSeconds))}
-	v.ended = s.slot(s.second).ended
-	for back := range v.seconds {
-		one := s.slot(s.second - 1 - int64(back))
-		if back == 0 {
-			v.last = *one
-		}
-		v.sum.begun += one.begun
-		v.sum.bytes += one.bytes
-		v.sum.busy += one.busy
-		v.ended.add(&one.ended)
-	}
-	return v
-}
-
 // begun counts a request that begins now.
-func (s *Stats) begun(now time.Time, local, private bool) {
+func (s *Stats) begun(w *response, local, private bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.advance(now)
+	s.advance(w.began)
 	s.slot(s.second).begun++
 	s.requests++
 	s.inProgress++
-	s.peakCount.raise(s.inProgress, now)
+	s.peakCount.raise(s.inProgress, w.began)
 	if local {
 		s.localhost++
 	}
 	if private {
 		s.private++
 	}
+	w.id = s.requests
+	s.active.add(w)
 }
 
-// sent counts bytes that were written now.
-func (s *Stats) sent(now time.Time, n int64) {
+// sent counts bytes of a request that were written now.
+func (s *Stats) sent(w *response, now time.Time, n int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.advance(now)
 	s.slot(s.second).bytes += n
 	s.bytes += n
+	w.bytes += n
 }
 
-// finished counts a request that ends now. Status 0 means none; share is the share of the
-// resource that was sent, negative if it does not count.
-func (s *Stats) finished(now time.Time, status int, took time.Duration, share float64) {
+// finished counts a request that ends now, and reports whether [Stats.End] has ended it.
+// Status 0 means none; share is the share of the resource that was sent, negative if it does
+// not count.
+func (s *Stats) finished(w *response, now time.Time, route route, took time.Duration, share float64) (ended bool) {
+	s.durations.Observe(ms(took))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.advance(now)
 	s.inProgress--
-	if class := status / 100; class < len(s.classes) {
+	if class := w.status / 100; class < len(s.classes) {
 		s.classes[class]++
 	}
-	one := ending{count: 1, took: took, least: took, most: took}
+	s.ended.count++
+	s.ended.took += took
 	if share >= 0 {
-		one.large, one.shares = 1, share
+		s.ended.large++
+		s.ended.shares += share
 	}
-	s.slot(s.second).ended.add(&one)
+	s.cut.add(extremes{took, took})
+	s.routes.count(route)
+	s.active.remove(w)
+	return w.ended
 }
 
 // advance moves the window to now, and updates the peaks for the complete seconds. A time

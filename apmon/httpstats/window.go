@@ -1,15 +1,16 @@
 package httpstats
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
-// windowSeconds is the number of complete seconds in the window.
-const windowSeconds = 10
-
-// window holds the counts of each second of the window and of the current second.
+// window holds the counts of the last complete second and of the current one.
 type window struct {
-	slots      [windowSeconds + 1]slot
+	slots      [2]slot
 	second     int64         // the current one
 	at         time.Duration // since the start; busy is counted up to it
+	busy       time.Duration // sum of the time in progress of all requests
 	inProgress int64
 }
 
@@ -17,31 +18,24 @@ type window struct {
 type slot struct {
 	begun int64 // requests
 	bytes int64
-	busy  time.Duration // sum of the time in progress of all requests
-	ended ending
 }
 
 // ending sums up requests that have ended.
 type ending struct {
-	count       int64
-	took        time.Duration // sum
-	least, most time.Duration
-	large       int64   // requests for resources over largeResource
-	shares      float64 // sum of the shares of these resources that were sent
+	count  int64
+	took   time.Duration // sum
+	large  int64         // requests for resources over largeResource
+	shares float64       // sum of the shares of these resources that were sent
 }
 
-func (e *ending) add(o *ending) {
-	if o.count == 0 {
-		return
-	}
-	if e.count == 0 || o.least < e.least {
-		e.least = o.least
-	}
-	e.most = max(e.most, o.most)
-	e.count += o.count
-	e.took += o.took
-	e.large += o.large
-	e.shares += o.shares
+// extremes are the durations of the shortest and the longest request of a period.
+type extremes struct{ least, most time.Duration }
+
+// noExtremes are those of a period without requests.
+var noExtremes = extremes{least: math.MaxInt64}
+
+func (e *extremes) add(o extremes) {
+	e.least, e.most = min(e.least, o.least), max(e.most, o.most)
 }
 
 func (w *window) slot(second int64) *slot { return &w.slots[second%int64(len(w.slots))] }
@@ -57,17 +51,16 @@ func (w *window) advance(at time.Duration, whole func(second int64, s *slot)) {
 		w.second++
 		if skip := now - int64(len(w.slots)); w.second < skip {
 			w.second = skip
-			w.at = time.Duration(skip) * time.Second
 		}
 		*w.slot(w.second) = slot{}
 	}
 	w.spend(at)
 }
 
-// spend counts the time until then, in the same second.
+// spend counts the time until then.
 func (w *window) spend(until time.Duration) {
 	if until > w.at {
-		w.slot(w.second).busy += time.Duration(w.inProgress) * (until - w.at)
+		w.busy += time.Duration(w.inProgress) * (until - w.at)
 		w.at = until
 	}
 }

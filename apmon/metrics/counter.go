@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"math"
 	"sync/atomic"
 	"unsafe"
 )
@@ -51,6 +52,39 @@ func (s *sharded) add(n int64) { s[shard()].n.Add(n) }
 func (s *sharded) total() (sum int64) {
 	for i := range s {
 		sum += s[i].n.Load()
+	}
+	return sum
+}
+
+// Sum is a total of any numbers: fractions and negative ones too. Make one with
+// [Registry.Sum]. To Prometheus it is a gauge, since it may go down.
+type Sum struct {
+	cells [shards]struct {
+		bits atomic.Uint64 // of a float64
+		_    [cacheLine - 8]byte
+	}
+	ignored *atomic.Uint64
+}
+
+// Add adds v. NaN and infinities are ignored and counted, see [Stats].
+func (s *Sum) Add(v float64) {
+	if v-v != 0 { // NaN for NaN and infinities alike
+		s.ignored.Add(1)
+		return
+	}
+	c := &s.cells[shard()].bits
+	for {
+		old := c.Load()
+		if c.CompareAndSwap(old, math.Float64bits(math.Float64frombits(old)+v)) {
+			return
+		}
+	}
+}
+
+// Total returns the sum of all additions.
+func (s *Sum) Total() (sum float64) {
+	for i := range s.cells {
+		sum += math.Float64frombits(s.cells[i].bits.Load())
 	}
 	return sum
 }

@@ -99,3 +99,58 @@ func ExampleCache() {
 	// names_hits 3 count
 	// names_hit_percent 75 %
 }
+
+// Another way to send reports: to a function.
+func ExamplePublishFunc() {
+	reg := metrics.New()
+	reg.Counter("requests").Add(3)
+	pub, err := metrics.PublishFunc(reg, metrics.PublishOptions{ChangesOnly: true}, func(_ context.Context, params []apmon.Param) error {
+		for _, p := range params {
+			if p.Name == "requests" {
+				fmt.Println(p.Name, p.Float())
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	if err := pub.Stop(context.Background()); err != nil { // sends a last report
+		fmt.Println(err)
+	}
+	// Output: requests 3
+}
+
+// Fractions and negative numbers.
+func ExampleSum() {
+	reg := metrics.New()
+	balance := reg.Sum("balance")
+	reg.Describe("balance", "EUR", "Money in the till.")
+	balance.Add(12.5)
+	balance.Add(-2.25)
+	fmt.Println(balance.Total())
+	// Output: 10.25
+}
+
+// Percentiles of the observations since a reader last read, within 2 %.
+func ExampleMeasure() {
+	reg := metrics.New()
+	lookup := reg.Measure("lookup")
+	reg.Describe("lookup", "ms", "Time of a look-up.")
+	rd := reg.NewReader()
+	for ms := range 100 {
+		lookup.Observe(float64(ms + 1)) // or: timer := lookup.Start(); …; timer.Stop()
+	}
+	values, _ := rd.Read()
+	for _, v := range values {
+		switch v.Suffix {
+		case "_p50", "_p90", "_p99":
+			fmt.Printf("%s %.0f %s\n", v.Name, v.Float(), v.Unit)
+		}
+	}
+	// Output:
+	// lookup_p50 51 ms
+	// lookup_p90 91 ms
+	// lookup_p99 99 ms
+}

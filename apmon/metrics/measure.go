@@ -5,6 +5,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/apmon-go/apmon/internal/histogram"
 )
 
 // Measure collects single values, such as durations or sizes. Make one with
@@ -15,6 +17,9 @@ type Measure struct {
 		span
 		_ [cacheLine - 40]byte
 	}
+	values  histogram.Histogram // since the start
+	all     span                // what was cut since the start; guarded by the registry's reading
+	timed   atomic.Bool         // a timer was started: the values are in ms
 	ignored *atomic.Uint64
 }
 
@@ -35,7 +40,7 @@ func (s *span) add(o span) {
 }
 
 func newMeasure(ignored *atomic.Uint64) *Measure {
-	m := &Measure{ignored: ignored}
+	m := &Measure{all: empty, ignored: ignored}
 	m.cut()
 	return m
 }
@@ -47,6 +52,7 @@ func (m *Measure) Observe(v float64) {
 		m.ignored.Add(1)
 		return
 	}
+	m.values.Observe(v)
 	c := &m.cells[shard()]
 	c.mu.Lock()
 	c.sum += v
@@ -61,7 +67,12 @@ func (m *Measure) Observe(v float64) {
 }
 
 // Start starts a timer. To measure a function: defer m.Start().Stop().
-func (m *Measure) Start() Timer { return Timer{m, time.Now()} }
+func (m *Measure) Start() Timer {
+	if !m.timed.Load() {
+		m.timed.Store(true)
+	}
+	return Timer{m, time.Now()}
+}
 
 // Timer measures a duration.
 type Timer struct {
@@ -76,7 +87,8 @@ func (t Timer) Stop() time.Duration {
 	return took
 }
 
-// cut returns the sums since the last cut, and resets them.
+// cut returns the sums since the last cut, and resets them. The caller holds the
+// registry's reading.
 func (m *Measure) cut() span {
 	s := empty
 	for i := range m.cells {
@@ -86,5 +98,6 @@ func (m *Measure) cut() span {
 		c.span = empty
 		c.mu.Unlock()
 	}
+	m.all.add(s)
 	return s
 }

@@ -80,7 +80,7 @@ func (p *Process) append(values []Value, sends func(param string) string) []Valu
 	for i := range processRows {
 		r := &processRows[i]
 		if v := r.get(p); v.OK && sends(r.name) == processOwner {
-			values = append(values, Value{xdr.Float(r.name, v.V*r.scale), r.name, KindProcess, r.Row})
+			values = append(values, Value{Param: xdr.Float(r.name, v.V*r.scale), Metric: r.name, Kind: KindProcess, Row: r.Row})
 		}
 	}
 	return values

@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"time"
 
 	"github.com/apmon-go/apmon/apmon"
+	"github.com/apmon-go/apmon/apmon/internal/changes"
 )
 
 // Limits and defaults of a publisher.
@@ -16,9 +18,7 @@ const (
 	MinInterval     = time.Second
 	// ParamLifetime is the time after which MonALISA drops a parameter that is not
 	// sent.
-	ParamLifetime = 900 * time.Second
-	// refreshInterval is about the time between two reports of an unchanged parameter.
-	refreshInterval = ParamLifetime / 3
+	ParamLifetime = changes.ParamLifetime
 )
 
 // ErrPublished is the error of [Publish] for a registry that has a publisher.
@@ -34,6 +34,22 @@ type PublishOptions struct {
 	// With ChangesOnly, every RefreshEvery-th report holds all parameters; 0 for
 	// one each 300 s. It must be more often than every 900 s, see [ParamLifetime].
 	RefreshEvery int
+}
+
+// publication returns the messenger of a registry. It sets the default interval.
+func (o *PublishOptions) publication(reg *Registry) (*publication, error) {
+	o.Interval = cmp.Or(o.Interval, DefaultInterval)
+	filter, err := changes.New(o.RefreshEvery, o.Interval)
+	if err != nil {
+		return nil, fmt.Errorf("metrics: %w", err)
+	}
+	if !o.ChangesOnly {
+		filter = nil
+	}
+	if !reg.published.CompareAndSwap(false, true) {
+		return nil, ErrPublished
+	}
+	return &publication{reader: reg.NewReader(), filter: filter}, nil
 }
 
 // Publisher reports a registry. Make one with [Publish].
@@ -56,20 +72,11 @@ type Publisher struct {
 //
 // The error names the invalid option, or is [ErrPublished].
 func Publish(c *apmon.Client, reg *Registry, o PublishOptions) (*Publisher, error) {
-	if o.Interval == 0 {
-		o.Interval = DefaultInterval
+	work, err := o.publication(reg)
+	if err != nil {
+		return nil, err
 	}
-	if o.RefreshEvery == 0 {
-		o.RefreshEvery = int(max(1, refreshInterval/o.Interval))
-	}
-	if o.RefreshEvery < 0 || o.RefreshEvery > 1 && time.Duration(o.RefreshEvery) >= (ParamLifetime+o.Interval-1)/o.Interval {
-		return nil, fmt.Errorf("metrics: a refresh every %d reports of %v, at least one in less than %v", o.RefreshEvery, o.Interval, ParamLifetime)
-	}
-	if !reg.published.CompareAndSwap(false, true) {
-		return nil, ErrPublished
-	}
-	p := &Publisher{reg: reg, work: &publication{reader: reg.NewReader(), opt: o}}
-	var err error
+	p := &Publisher{reg: reg, work: work}
 	p.source, err = c.AddMessenger(p.work, apmon.ReportOptions{Name: "metrics", Cluster: o.Cluster, Node: o.Node, Interval: o.Interval})
 	if err != nil {
 		reg.published.Store(false)
@@ -95,15 +102,13 @@ func (p *Publisher) Stop(ctx context.Context) error {
 // publication is the [apmon.Messenger] of a publisher.
 type publication struct {
 	reader *Reader
-	opt    PublishOptions
+	filter *changes.Filter // nil without ChangesOnly
 
 	mu       sync.Mutex
 	stopping bool // the next report is the last
 
 	// The fields below are used only by reports, which are never concurrent.
 	ended  bool
-	since  int // reports since the last of all parameters
-	last   map[string]apmon.Param
 	params []apmon.Param
 }
 
@@ -123,30 +128,20 @@ func (p *publication) Messages(ctx context.Context, send func(apmon.Message) err
 	p.mu.Unlock()
 	var err error
 	p.params, err = p.reader.Collect(ctx, p.params[:0])
-	if p.opt.ChangesOnly {
-		p.keepChanges(stopping)
+	if p.filter != nil {
+		p.params = p.filter.Keep(p.params, stopping)
 	}
 	e := send(apmon.Message{Params: p.params})
 	if e != nil {
-		p.last = nil // an unknown part of it was sent
+		p.forget()
 	}
 	p.ended = stopping && e == nil
 	return errors.Join(err, e)
 }
 
-// keepChanges removes unchanged parameters, unless all is set or a report of all
-// parameters is due.
-func (p *publication) keepChanges(all bool) {
-	if p.since++; all || p.last == nil || p.since >= p.opt.RefreshEvery {
-		p.since = 0
-		p.last = make(map[string]apmon.Param, len(p.params))
+// forget makes the next report one of all parameters.
+func (p *publication) forget() {
+	if p.filter != nil {
+		p.filter.Forget()
 	}
-	kept := p.params[:0]
-	for _, param := range p.params {
-		if p.last[param.Name] != param {
-			p.last[param.Name] = param
-			kept = append(kept, param)
-		}
-	}
-	p.params = kept
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/apmon-go/apmon/apmon"
+	"github.com/apmon-go/apmon/apmon/internal/changes"
 	"github.com/apmon-go/apmon/conf"
 	"github.com/apmon-go/apmon/xdr"
 )
@@ -190,7 +191,7 @@ func TestPublishChangesOnly(t *testing.T) {
 
 func TestPublishAllAfterAReportThatWasNotSent(t *testing.T) {
 	t.Parallel()
-	w := &publication{reader: nil, opt: PublishOptions{ChangesOnly: true, RefreshEvery: 100}}
+	w := &publication{filter: &changes.Filter{Every: 100}}
 	reg := New()
 	reg.Gauge("g").Set(1)
 	w.reader = reg.NewReader()

@@ -9,6 +9,7 @@ import (
 	"weak"
 
 	"github.com/apmon-go/apmon/apmon"
+	"github.com/apmon-go/apmon/internal/histogram"
 	"github.com/apmon-go/apmon/internal/safetext"
 	"github.com/apmon-go/apmon/xdr"
 )
@@ -27,6 +28,8 @@ type Reader struct {
 type seen struct {
 	span         // cut by other readers since
 	total, other int64
+	sum          float64           // of a Sum
+	values       *histogram.Reader // of a measure
 }
 
 // Value is one parameter of a reading.
@@ -34,7 +37,8 @@ type Value struct {
 	apmon.Param        // as sent
 	Metric      string // the name of the metric; for functions and the process that of the parameter
 	Kind        Kind
-	Row
+	Row                // with the unit of the measured values, if it is known
+	Help        string // of the metric, see [Registry.Describe]
 }
 
 // NewReader returns a reader whose first period begins now.
@@ -66,6 +70,11 @@ func (rd *Reader) readAll(ctx context.Context) ([]Value, error) {
 		p := ReadProcess()
 		values = p.append(values, r.sends)
 	}
+	return r.callFuncs(ctx, funcs, values)
+}
+
+// callFuncs appends the parameters of the functions.
+func (r *Registry) callFuncs(ctx context.Context, funcs []*function, values []Value) ([]Value, error) {
 	if len(funcs) == 0 {
 		return values, r.Err()
 	}
@@ -116,6 +125,12 @@ func (rd *Reader) read(values []Value) []Value {
 			if now != rd.last {
 				s.total = total
 			}
+		case *Sum:
+			p.total = m.Total()
+			p.delta = p.total - s.sum
+			if now != rd.last {
+				s.sum = p.total
+			}
 		case *Cache:
 			hits, misses := m.hits.total(), m.misses.total()
 			p.absHits, p.absMisses = float64(hits), float64(misses)
@@ -140,16 +155,40 @@ func (rd *Reader) read(values []Value) []Value {
 			}
 			p.span, s.span = s.span, empty
 			p.add(cut)
+			p.percentiles = s.percentiles(m, &p.span, &r.window)
 		}
+		about := r.description(e)
 		rows := tables[e.kind]
 		for j := range rows {
 			if v := rows[j].get(&p); v-v == 0 {
-				values = append(values, Value{xdr.Float(e.params[j], v), e.name, e.kind, rows[j].Row})
+				values = append(values, Value{xdr.Float(e.params[j], v), e.name, e.kind, rows[j].Row, about.help})
+				if values[len(values)-1].Unit == "" {
+					values[len(values)-1].Unit = about.unit
+				}
 			}
 		}
 	}
 	rd.last = now
 	return values
+}
+
+// percentiles are those that a measure reports.
+var percentiles = [3]float64{.5, .9, .99}
+
+// percentiles returns the percentiles of the values of a measure since the last call. Minimum
+// and maximum, which are exact, limit them.
+func (s *seen) percentiles(m *Measure, of *span, w *histogram.Window) (found [3]float64) {
+	if s.values == nil {
+		s.values = new(histogram.Reader) // a measure had no values when it was made
+	}
+	s.values.Next(&m.values, w)
+	for i, q := range percentiles {
+		found[i] = math.NaN()
+		if of.cnt > 0 {
+			found[i] = min(max(w.Quantile(q), of.min), of.max)
+		}
+	}
+	return found
 }
 
 // at returns the state of the i-th metric.
@@ -196,7 +235,8 @@ func (r *Registry) take(params []apmon.Param, values []Value, added map[string]b
 			continue
 		}
 		added[p.Name] = true
-		values = append(values, Value{Param: p, Metric: p.Name, Row: Row{Meaning: "added by a function"}})
+		about := r.described(p.Name)
+		values = append(values, Value{Param: p, Metric: p.Name, Row: Row{Unit: about.unit, Meaning: "added by a function"}, Help: about.help})
 	}
 	return values, err
 }

@@ -10,6 +10,7 @@ import (
 	"weak"
 
 	"github.com/apmon-go/apmon/apmon"
+	"github.com/apmon-go/apmon/internal/histogram"
 	"github.com/apmon-go/apmon/internal/safetext"
 	"github.com/apmon-go/apmon/xdr"
 )
@@ -27,9 +28,11 @@ type Registry struct {
 	funcs   []*function
 	errs    []error
 	probe   *probe // nil without AddRuntime
+	about   map[string]description
 
 	reading sync.Mutex // held by one reader at a time
 	readers []weak.Pointer[Reader]
+	window  histogram.Window // of the measure that is read; guarded by reading
 }
 
 // entry is a metric with its name.
@@ -38,17 +41,50 @@ type entry struct {
 	kind   Kind
 	params []string // the names it sends, one for each line of its table
 	made   time.Time
-	metric any // *Counter, *Gauge, *Measure or *Cache
+	metric any // *Counter, *Sum, *Gauge, *Measure or *Cache
 }
+
+// description is of a metric.
+type description struct{ unit, help string }
 
 // New returns an empty registry.
 func New() *Registry {
-	return &Registry{byName: map[string]*entry{}, sent: map[string]string{}}
+	return &Registry{byName: map[string]*entry{}, sent: map[string]string{}, about: map[string]description{}}
 }
 
 // Counter returns the counter of this name; see [Registry.Err] for bad names.
 func (r *Registry) Counter(name string) *Counter {
 	return lookup(r, name, KindCounter, func() *Counter { return &Counter{ignored: &r.ignored} })
+}
+
+// Describe states the unit and the meaning of the values of a metric, for pages and
+// Prometheus. Units are "ms", "s", "KB" (1024 bytes), "bytes" and "%"; others are shown as they
+// are. A measure whose timers are used is in ms without it.
+func (r *Registry) Describe(name, unit, help string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.about[name] = description{unit, help}
+}
+
+// described returns what [Registry.Describe] has said of a name.
+func (r *Registry) described(name string) description {
+	r.mu.RLock()
+	defer r.mu.RUnlock()
+	return r.about[name]
+}
+
+// description returns the description of a metric. A measure of timers is in ms.
+func (r *Registry) description(e *entry) description {
+	d := r.described(e.name)
+	if m, ok := e.metric.(*Measure); ok && d.unit == "" && m.timed.Load() {
+		d.unit = "ms"
+	}
+	return d
+}
+
+// Sum returns the sum of this name; see [Registry.Err] for bad names.
+func (r *Registry) Sum(name string) *Sum {
+	return lookup(r, name, KindSum, func() *Sum { return &Sum{ignored: &r.ignored} })
 }
 
 // Gauge returns the gauge of this name; see [Registry.Err] for bad names.

@@ -377,7 +377,7 @@ func TestMarkdown(t *testing.T) {
 }
 
 func TestKindNames(t *testing.T) {
-	if len(kindNames) != int(KindProcess)+1 || KindCache.String() != "cache" || Kind(99).String() != "kind 99" {
+	if len(kindNames) != int(KindSum)+1 || KindCache.String() != "cache" || Kind(99).String() != "kind 99" {
 		t.Error(kindNames)
 	}
 }

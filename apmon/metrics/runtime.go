@@ -39,6 +39,8 @@ func (r *Registry) AddRuntime() {
 		}
 		r.sent[name] = processOwner
 	}
+	r.about[latencyName] = description{"ms", "Delay of a goroutine that is due after " + probeInterval.String() + "."}
+	r.about[pauseName] = description{"ms", "Pauses of the garbage collector."}
 	r.mu.Unlock()
 	p.latency, p.pauses = r.Gauge(latencyName), r.Measure(pauseName)
 	go p.run()

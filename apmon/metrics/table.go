@@ -17,9 +17,10 @@ const (
 	KindMeasure
 	KindCache
 	KindProcess // a parameter of [Registry.AddRuntime]
+	KindSum
 )
 
-// String returns the name: func, counter, gauge, measure, cache or process.
+// String returns the name: func, counter, gauge, measure, cache, process or sum.
 func (k Kind) String() string {
 	if k < 0 || int(k) >= len(kindNames) {
 		return fmt.Sprintf("kind %d", int(k))
@@ -27,7 +28,7 @@ func (k Kind) String() string {
 	return kindNames[k]
 }
 
-var kindNames = [...]string{"func", "counter", "gauge", "measure", "cache", "process"}
+var kindNames = [...]string{"func", "counter", "gauge", "measure", "cache", "process", "sum"}
 
 // Row describes a parameter of a kind of metric.
 type Row struct {
@@ -53,7 +54,8 @@ type period struct {
 	absHits      float64
 	absMisses    float64
 	value        float64 // of a gauge
-	span                 // of a gauge or measure, since it last read
+	percentiles  [3]float64
+	span         // of a gauge or measure, since it last read
 }
 
 // tables are the parameters of each kind, in the order in which they are sent.
@@ -73,8 +75,15 @@ var tables = [...][]row{
 		{Row{"_avg", "", "mean since the last report; absent without observations", false}, func(p *period) float64 { return p.sum / p.cnt }},
 		{Row{"_min", "", "least since the last report; absent without observations", false}, func(p *period) float64 { return p.min }},
 		{Row{"_max", "", "greatest since the last report; absent without observations", false}, func(p *period) float64 { return p.max }},
+		{Row{"_p50", "", "median since the last report, within 2 %; absent without observations", false}, func(p *period) float64 { return p.percentiles[0] }},
+		{Row{"_p90", "", "90th percentile since the last report, within 2 %; absent without observations", false}, func(p *period) float64 { return p.percentiles[1] }},
+		{Row{"_p99", "", "99th percentile since the last report, within 2 %; absent without observations", false}, func(p *period) float64 { return p.percentiles[2] }},
 		{Row{"_R", "1/s", "rate of the sum since the last report", false}, func(p *period) float64 { return p.sum / p.seconds }},
 		{Row{"_cnt_R", "1/s", "rate of observations since the last report", false}, func(p *period) float64 { return p.cnt / p.seconds }},
+	},
+	KindSum: {
+		{Row{"", "", "sum since the start", false}, func(p *period) float64 { return p.total }},
+		{Row{"_R", "1/s", "rate since the last report", false}, func(p *period) float64 { return p.delta / p.seconds }},
 	},
 	KindCache: {
 		{Row{"_hits", "count", "hits since the last report", false}, func(p *period) float64 { return p.hits }},

@@ -20,8 +20,8 @@ type spent struct {
 var errProfile = errors.New("profiler: not a CPU profile")
 
 // busiest returns the CPU time in a profile of package runtime/pprof, and the n
-// functions that used most of it.
-func busiest(profile []byte, n int) (total time.Duration, top []spent, err error) {
+// functions that used most of it: by themselves, or (cum) with the functions they call.
+func busiest(profile []byte, n int, cum bool) (total time.Duration, top []spent, err error) {
 	p, err := decode(profile)
 	if err != nil {
 		return 0, nil, err
@@ -61,7 +61,11 @@ func busiest(profile []byte, n int) (total time.Duration, top []spent, err error
 		top = append(top, *f)
 	}
 	slices.SortFunc(top, func(a, b spent) int {
-		return cmp.Or(cmp.Compare(b.self, a.self), cmp.Compare(b.all, a.all), cmp.Compare(a.name, b.name))
+		self, all := cmp.Compare(b.self, a.self), cmp.Compare(b.all, a.all)
+		if cum {
+			self, all = all, self
+		}
+		return cmp.Or(self, all, cmp.Compare(a.name, b.name))
 	})
 	return total, top[:min(n, len(top))], nil
 }

@@ -2,6 +2,7 @@ package profiler_test
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 
 	"github.com/apmon-go/apmon/apmon/profiler"
@@ -22,9 +23,19 @@ func ExampleListen() {
 	defer resp.Body.Close()
 	fmt.Println(resp.Status)
 
+	resp, err = http.Get("http://" + p.Addr().String() + "/last") // the last profile as text
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer resp.Body.Close()
+	text, _ := io.ReadAll(resp.Body)
+	fmt.Print(string(text))
+
 	_, err = profiler.Listen("192.0.2.1:6060", profiler.Options{})
 	fmt.Println(err)
 	// Output:
 	// 200 OK
+	// No profiling data
 	// profiler: 192.0.2.1:6060 is not a loopback address
 }

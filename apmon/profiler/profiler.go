@@ -8,12 +8,13 @@
 //	defer p.Close()
 //
 // Then "go tool pprof http://127.0.0.1:6060/profile?seconds=10" shows where the
-// program spends its CPU time.
+// program spends its CPU time, and, without tools, so does
+// "curl 'http://127.0.0.1:6060/profile?format=text&sort=cum&seconds=2'".
 //
 // # How it works
 //
 // The profiles are those of package runtime/pprof. Nothing is registered on
-// http.DefaultServeMux. For the log, the package decodes the CPU profile itself and
+// http.DefaultServeMux. For the log and as text, the package decodes the CPU profile itself and
 // adds up the time of each function. Until a profile is requested it costs one
 // goroutine that waits for connections.
 package profiler
@@ -24,6 +25,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net"
 	"net/http"
 	"runtime/pprof"
@@ -66,6 +68,7 @@ type Profiler struct {
 	served   chan struct{}
 
 	mu   sync.Mutex
+	last []byte             // the last profile that was shown or logged
 	stop context.CancelFunc // ends the logging; nil when none runs
 	done chan struct{}      // closed when the logging has ended
 }
@@ -74,7 +77,12 @@ type Profiler struct {
 // [Profiler.Close]:
 //
 //	GET  /profile?seconds=10         a CPU profile, for go tool pprof
-//	GET  /heap (allocs, block, goroutine, mutex, threadcreate)  the profile of that name in runtime/pprof
+//	GET  /profile?format=text        the same as a table of functions, sorted by their own time
+//	                                 (sort=flat) or by that with their callees (sort=cum)
+//	GET  /last?sort=flat             the last profile in text or for the log as such a table, or
+//	                                 "No profiling data"
+//	GET  /heap                       the profile of that name in runtime/pprof; also allocs,
+//	                                 block, goroutine, mutex and threadcreate
 //	POST /start?seconds=10&every=60  see [Profiler.StartLogging]; without every, once
 //	POST /stop                       see [Profiler.StopLogging]
 //
@@ -117,6 +125,7 @@ func Listen(address string, options Options, opts ...Option) (*Profiler, error) 
 func (p *Profiler) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /profile", p.serveCPU)
+	mux.HandleFunc("GET /last", p.serveLast)
 	mux.HandleFunc("GET /{name}", serveNamed)
 	mux.HandleFunc("POST /start", p.serveStart)
 	mux.HandleFunc("POST /stop", func(http.ResponseWriter, *http.Request) { p.StopLogging() })
@@ -212,7 +221,8 @@ func (p *Profiler) logProfile(ctx context.Context, length time.Duration) {
 	var total time.Duration
 	var top []spent
 	if err == nil {
-		total, top, err = busiest(profile, logged)
+		p.keep(profile)
+		total, top, err = busiest(profile, logged, false)
 	}
 	if err != nil {
 		p.log.LogAttrs(context.Background(), slog.LevelWarn, "no CPU profile", slog.String("error", err.Error()))
@@ -262,7 +272,8 @@ func (p *Profiler) serveCPU(w http.ResponseWriter, r *http.Request) {
 	if err == nil {
 		err = checkLength(length)
 	}
-	if err != nil {
+	text, cum, e := shape(r)
+	if err = errors.Join(err, e); err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
@@ -271,7 +282,77 @@ func (p *Profiler) serveCPU(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusConflict)
 		return
 	}
+	if text {
+		p.keep(b)
+		serveText(w, b, cum)
+		return
+	}
 	serveProfile(w, b)
+}
+
+// shape returns whether a request asks for text, and to sort it by the time with callees.
+func shape(r *http.Request) (text, cum bool, err error) {
+	switch v := r.FormValue("format"); v {
+	case "", "pprof":
+	case "text":
+		text = true
+	default:
+		err = fmt.Errorf("profiler: format of %q, not text or pprof", v)
+	}
+	switch v := r.FormValue("sort"); v {
+	case "", "flat":
+	case "cum":
+		cum = true
+	default:
+		err = errors.Join(err, fmt.Errorf("profiler: sort of %q, not flat or cum", v))
+	}
+	return text, cum, err
+}
+
+// keep keeps a profile for /last.
+func (p *Profiler) keep(profile []byte) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.last = profile
+}
+
+func (p *Profiler) serveLast(w http.ResponseWriter, r *http.Request) {
+	_, cum, err := shape(r)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	p.mu.Lock()
+	last := p.last
+	p.mu.Unlock()
+	if last == nil {
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		fmt.Fprintln(w, noData)
+		return
+	}
+	serveText(w, last, cum)
+}
+
+// noData is the answer without a profile, or without a sample in it.
+const noData = "No profiling data"
+
+// serveText answers with the functions of a CPU profile.
+func serveText(w http.ResponseWriter, profile []byte, cum bool) {
+	total, top, err := busiest(profile, math.MaxInt, cum)
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	if total == 0 {
+		fmt.Fprintln(w, noData)
+		return
+	}
+	fmt.Fprintf(w, "CPU time: %.2f s\n%10s %7s %10s %7s  %s\n", total.Seconds(), "flat", "flat%", "cum", "cum%", "function")
+	for _, f := range top {
+		fmt.Fprintf(w, "%9.2fs %6.2f%% %9.2fs %6.2f%%  %s\n", f.self.Seconds(), 100*float64(f.self)/float64(total), f.all.Seconds(), 100*float64(f.all)/float64(total), f.name)
+	}
 }
 
 func serveNamed(w http.ResponseWriter, r *http.Request) {

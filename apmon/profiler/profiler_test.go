@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"runtime/pprof"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -113,7 +114,7 @@ func TestProfileOnRequest(t *testing.T) {
 		if code != 200 {
 			t.Fatalf("%d %s", code, b)
 		}
-		total, top, err := busiest(b, 3)
+		total, top, err := busiest(b, 3, false)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -259,14 +260,14 @@ func TestBusiest(t *testing.T) {
 		message(2, 1<<3, 2, 2<<3, 1, 2<<3, 50),                                       // outer, unpacked
 		[]byte{12 << 3, 1, 13<<3 | 1, 0, 0, 0, 0, 0, 0, 0, 0, 14<<3 | 5, 0, 0, 0, 0}, // unknown fields
 	)
-	total, top, err := busiest(zipped(profile...), 10)
+	total, top, err := busiest(zipped(profile...), 10, false)
 	if want := []spent{{"inner", 100, 100}, {"outer", 50, 150}}; err != nil || total != 150 || !slices.Equal(top, want) {
 		t.Errorf("%v %v %v", total, top, err)
 	}
-	if _, top, _ = busiest(zipped(profile...), 1); len(top) != 1 {
+	if _, top, _ = busiest(zipped(profile...), 1, false); len(top) != 1 {
 		t.Errorf("%v", top)
 	}
-	if total, top, err := busiest(zipped(), 1); total != 0 || len(top) != 0 || err != nil {
+	if total, top, err := busiest(zipped(), 1, false); total != 0 || len(top) != 0 || err != nil {
 		t.Errorf("nothing: %v %v %v", total, top, err)
 	}
 	for name, b := range map[string][]byte{
@@ -278,7 +279,7 @@ func TestBusiest(t *testing.T) {
 		"without values": zipped(message(2, 1<<3, 1)...),
 		"long length":    zipped(6<<3|2, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1),
 	} {
-		if _, _, err := busiest(b, 1); !errors.Is(err, errProfile) {
+		if _, _, err := busiest(b, 1, false); !errors.Is(err, errProfile) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -287,9 +288,50 @@ func TestBusiest(t *testing.T) {
 func FuzzBusiest(f *testing.F) {
 	f.Add([]byte{6<<3 | 2, 1, 'x', 5<<3 | 2, 4, 1 << 3, 1, 2 << 3, 0, 4<<3 | 2, 6, 1 << 3, 1, 4<<3 | 2, 2, 1 << 3, 1, 2<<3 | 2, 6, 1 << 3, 1, 2 << 3, 1, 2 << 3, 50})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		_, top, _ := busiest(zipped(b...), 3)
+		_, top, _ := busiest(zipped(b...), 3, false)
 		if len(top) > 3 {
 			t.Error(top)
 		}
 	})
+}
+
+// A profile is readable without tools, and the last one stays.
+func TestProfileAsText(t *testing.T) {
+	p, _ := listen(t)
+	if code, b := ask(t, p, "GET", "/last"); code != 200 || string(b) != noData+"\n" {
+		t.Errorf("%d %s", code, b)
+	}
+	for _, query := range []string{"format=html", "format=text&sort=name"} {
+		if code, b := ask(t, p, "GET", "/profile?"+query); code != 400 {
+			t.Errorf("%s: %d %s", query, code, b)
+		}
+	}
+	if code, _ := ask(t, p, "GET", "/last?sort=x"); code != 400 {
+		t.Error(code)
+	}
+	burn(t)
+	for _, sort := range []string{"cum", "flat"} {
+		var b []byte
+		testkit.Eventually(t, "samples", func() bool {
+			var code int
+			code, b = ask(t, p, "GET", "/profile?format=text&seconds=0.3&sort="+sort)
+			return code == 200 && strings.Contains(string(b), "profiler.spin\n")
+		})
+		_, last := ask(t, p, "GET", "/last?sort="+sort)
+		if string(last) != string(b) || !strings.HasPrefix(string(b), "CPU time: ") {
+			t.Errorf("%s\n%s", b, last)
+		}
+		previous := 1e9
+		for i, line := range strings.Split(strings.TrimSpace(string(b)), "\n") {
+			columns := strings.Fields(line)
+			if i < 2 || len(columns) < 5 {
+				continue
+			}
+			v, err := strconv.ParseFloat(strings.TrimSuffix(columns[map[string]int{"flat": 0, "cum": 2}[sort]], "s"), 64)
+			if err != nil || v > previous {
+				t.Errorf("%s: %q, %v", sort, line, err)
+			}
+			previous = v
+		}
+	}
 }

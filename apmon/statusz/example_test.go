@@ -56,7 +56,7 @@ func ExamplePage_ServeHTTP() {
 	reg := metrics.New()
 	reg.Counter("requests").Add(3)
 	r := httptest.NewRequest("GET", "/metrics", nil)
-	r.RemoteAddr = "127.0.0.1:4711"
+	r.RemoteAddr, r.Host = "127.0.0.1:4711", "localhost"
 	w := httptest.NewRecorder()
 	statusz.New(reg, statusz.Options{}).ServeHTTP(w, r)
 	for line := range strings.Lines(w.Body.String()) {
@@ -65,7 +65,7 @@ func ExamplePage_ServeHTTP() {
 		}
 	}
 	// Output:
-	// # HELP requests_total requests: total since the start (count)
+	// # HELP requests_total The counter requests of the program.
 	// # TYPE requests_total counter
 	// requests_total 3
 }

@@ -4,10 +4,13 @@ import (
 	"encoding/json"
 	"net/http"
 	"path"
+	"reflect"
 
 	"github.com/apmon-go/apmon/apmon"
+	"github.com/apmon-go/apmon/apmon/httpstats"
 	"github.com/apmon-go/apmon/apmon/internal/loopback"
 	"github.com/apmon-go/apmon/apmon/metrics"
+	"github.com/apmon-go/apmon/internal/page/guard"
 	"github.com/apmon-go/apmon/procinfo"
 	"github.com/apmon-go/apmon/xdr"
 )
@@ -16,7 +19,10 @@ import (
 type Options struct {
 	// Client is the client whose statistics are shown; nil for none.
 	Client *apmon.Client
-	// Filter reports whether a request is answered; nil for [Loopback].
+	// HTTP are the statistics of a server that are shown; nil for none.
+	HTTP *httpstats.Stats
+	// Filter reports whether a request is answered; nil for
+	// [Loopback] without requests of other sites.
 	Filter func(*http.Request) bool
 }
 
@@ -31,30 +37,43 @@ type Options struct {
 // addresses too. Another address of this machine is not loopback. A proxy on this
 // machine that adds no header cannot be distinguished from a local client.
 //
-// A browser on this machine is a local client too, for any page that it shows. A page
-// whose name resolves to a loopback address (DNS rebinding) can read the response. If
-// that is a risk, use a filter that also checks the Host.
+// A browser on this machine is a local client too, for any page that it shows. The default
+// of [Options].Filter therefore also refuses requests of pages of other sites, and those
+// whose Host is neither a loopback address nor localhost (DNS rebinding).
 func Loopback(r *http.Request) bool { return loopback.Request(r) }
 
 // Page is an [http.Handler]. Make one with [New].
 type Page struct {
-	reg              *metrics.Registry
-	opt              Options
-	json, prometheus *metrics.Reader
+	reg  *metrics.Registry
+	opt  Options
+	json *metrics.Reader
+	http *httpstats.Reader // of the JSON, nil without a server
+	html html
 }
 
 // New returns the status page of a registry.
 func New(reg *metrics.Registry, o Options) *Page {
 	if o.Filter == nil {
-		o.Filter = Loopback
+		o.Filter = local
 	}
-	return &Page{reg: reg, opt: o, json: reg.NewReader(), prometheus: reg.NewReader()}
+	p := &Page{reg: reg, opt: o, json: reg.NewReader()}
+	if o.HTTP != nil {
+		p.http = o.HTTP.NewReader()
+	}
+	p.newHTML()
+	return p
+}
+
+// local is [Loopback], without requests that a page of another site in a browser may make.
+func local(r *http.Request) bool {
+	return Loopback(r) && (loopback.SameSite(r) || guard.OnUnixSocket(r) && guard.Own(r))
 }
 
 // ServeHTTP answers GET and HEAD: in Prometheus's text format if the last element of the
-// path is "metrics", else in JSON. Other methods get 405; requests that the filter
-// refuses get 403.
+// path is "metrics", in HTML if Accept asks for text/html, as browsers do, else in JSON.
+// Other methods get 405; requests that the filter refuses get 403.
 func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	guard.Protect(w.Header(), r)
 	if !p.opt.Filter(r) {
 		http.Error(w, "not from here", http.StatusForbidden)
 		return
@@ -64,13 +83,16 @@ func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "GET and HEAD only", http.StatusMethodNotAllowed)
 		return
 	}
+	w.Header().Set("Vary", "Accept")
 	write, contentType := p.writeJSON, "application/json"
-	if path.Base(r.URL.Path) == "metrics" {
+	switch {
+	case path.Base(r.URL.Path) == "metrics":
 		write, contentType = p.writePrometheus, "text/plain; version=0.0.4; charset=utf-8"
+	case wantsHTML(r) || r.URL.Query().Has("file"):
+		p.serveHTML(w, r)
+		return
 	}
 	w.Header().Set("Content-Type", contentType)
-	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("X-Content-Type-Options", "nosniff")
 	if r.Method == http.MethodHead {
 		return // without a read, so that no period ends
 	}
@@ -86,7 +108,8 @@ type status struct {
 	MinGauges map[string]float64 `json:"min_gauges"`
 	Texts     map[string]string  `json:"texts,omitempty"`
 	Registry  registry           `json:"registry"`
-	Sender    *apmon.Stats       `json:"sender,omitempty"`
+	HTTP      map[string]any     `json:"http,omitempty"`
+	Sender    any                `json:"sender,omitempty"`
 }
 
 type process struct {
@@ -132,7 +155,7 @@ func (p *Page) writeJSON() []byte {
 				s.Texts = map[string]string{}
 			}
 			s.Texts[v.Name] = v.Text()
-		case v.Total:
+		case v.Total || v.Kind == metrics.KindSum && v.Suffix == "":
 			s.Counters[v.Name] = v.Float()
 		case v.Kind == metrics.KindGauge && v.Suffix == "_max":
 			s.MaxGauges[v.Metric] = v.Float()
@@ -148,8 +171,10 @@ func (p *Page) writeJSON() []byte {
 		s.Registry.Error = err.Error()
 	}
 	if p.opt.Client != nil {
-		stats := p.opt.Client.Stats()
-		s.Sender = &stats
+		s.Sender = plain(reflect.ValueOf(p.opt.Client.Stats()))
+	}
+	if p.opt.HTTP != nil {
+		s.HTTP = p.httpJSON()
 	}
 	b, err := json.MarshalIndent(&s, "", "  ")
 	if err != nil {

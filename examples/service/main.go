@@ -46,6 +46,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	listen := flags.String("listen", "127.0.0.1:0", "serve HTTP at this `address`")
 	dest := flags.String("d", "", "report to this `destination`, host:port (default: receive and print the reports here)")
 	interval := flags.Duration("interval", 5*time.Second, "report this often")
+	load := flags.Float64("load", 10, "request the greeting about so many `times` per second; 0 for never")
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
@@ -91,12 +92,14 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 	if err != nil {
 		return err
 	}
-	server := &http.Server{Handler: stats.Wrap(pages(reg, client)), ReadHeaderTimeout: 10 * time.Second}
+	server := &http.Server{Handler: stats.Wrap(pages(reg, client, stats)), ReadHeaderTimeout: 10 * time.Second}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(listener) }()
 	url := "http://" + listener.Addr().String()
 	fmt.Fprintf(stderr, "serving %s/hello; its state: %s/status and %s/metrics; reports go to %s; end with Ctrl-C\n", url, url, url, *dest)
-	go visit(ctx, url+"/hello")
+	if *load > 0 {
+		go visit(ctx, url+"/hello", time.Duration(float64(time.Second) / *load))
+	}
 
 	select {
 	case err = <-served:
@@ -109,8 +112,11 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 
 // pages returns the handler of all pages: a greeting, which is counted and measured, and
 // the state of the service.
-func pages(reg *metrics.Registry, client *apmon.Client) http.Handler {
+func pages(reg *metrics.Registry, client *apmon.Client, stats *httpstats.Stats) http.Handler {
 	greetings, waiting, answer := reg.Counter("greetings"), reg.Gauge("waiting"), reg.Measure("answer")
+	reg.Describe("greetings", "", "Greetings given.")
+	reg.Describe("waiting", "", "Requests that wait for a greeting.")
+	reg.Describe("answer", "ms", "Time until a greeting is given.")
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /hello", func(w http.ResponseWriter, r *http.Request) {
 		waiting.Add(1)
@@ -120,14 +126,14 @@ func pages(reg *metrics.Registry, client *apmon.Client) http.Handler {
 		greetings.Add(1)
 		fmt.Fprintln(w, "Hello!")
 	})
-	page := statusz.New(reg, statusz.Options{Client: client})
-	mux.Handle("GET /status", page)  // JSON
+	page := statusz.New(reg, statusz.Options{Client: client, HTTP: stats})
+	mux.Handle("GET /status", page)  // for people, or JSON
 	mux.Handle("GET /metrics", page) // Prometheus's text format
 	return mux
 }
 
-// visit requests a page several times a second.
-func visit(ctx context.Context, url string) {
+// visit requests a page, with pauses of this mean.
+func visit(ctx context.Context, url string, pause time.Duration) {
 	for ctx.Err() == nil {
 		if req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil); err == nil {
 			if resp, err := http.DefaultClient.Do(req); err == nil {
@@ -136,7 +142,7 @@ func visit(ctx context.Context, url string) {
 			}
 		}
 		select {
-		case <-time.After(rand.N(200 * time.Millisecond)):
+		case <-time.After(rand.N(2*pause + 1)):
 		case <-ctx.Done():
 		}
 	}

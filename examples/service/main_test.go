@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/apmon-go/apmon/apmon/apmontest"
+	"github.com/apmon-go/apmon/internal/testkit"
 	"github.com/apmon-go/apmon/xdr"
 )
 
@@ -59,47 +60,55 @@ func TestReceivesInProcess(t *testing.T) {
 	}
 }
 
-// TestService runs the example and requests its pages.
-func TestService(t *testing.T) {
-	t.Parallel()
-	recv := apmontest.New(t)
-	ctx, stop := context.WithCancel(t.Context())
-	defer stop()
+// start runs the example until the end of the test, and returns its address.
+func start(t *testing.T, recv *apmontest.Receiver, args ...string) (url string) {
+	t.Helper()
+	ctx, stop := context.WithCancel(context.Background())
 	r, stderr := io.Pipe()
 	ended := make(chan error, 1)
 	go func() {
-		ended <- run(ctx, []string{"-d", recv.Addr(), "-interval", "1s"}, io.Discard, stderr)
+		ended <- run(ctx, append([]string{"-d", recv.Addr(), "-interval", "1s"}, args...), io.Discard, stderr)
 		stderr.Close()
 	}()
+	t.Cleanup(func() {
+		stop()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
+	})
 	line := make([]byte, 4096)
 	n, err := r.Read(line)
 	if err != nil {
 		t.Fatal(err)
 	}
 	go io.Copy(io.Discard, r)
-	url := regexp.MustCompile(`http://[^/]+`).FindString(string(line[:n]))
-	get := func(path string) string {
-		t.Helper()
-		resp, err := http.Get(url + path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer resp.Body.Close()
-		b, err := io.ReadAll(resp.Body)
-		if err != nil || resp.StatusCode != http.StatusOK {
-			t.Fatalf("%s: %s, %v", path, resp.Status, err)
-		}
-		return string(b)
+	return regexp.MustCompile(`http://[^/]+`).FindString(string(line[:n]))
+}
+
+// get requests a page.
+func get(t *testing.T, url string) string {
+	t.Helper()
+	resp, body := testkit.HTTP(t, http.DefaultClient, "GET", url)
+	if resp.StatusCode != http.StatusOK {
+		t.Fatalf("%s: %s", url, resp.Status)
 	}
-	get("/hello")
+	return body
+}
+
+// TestService runs the example and requests its pages.
+func TestService(t *testing.T) {
+	t.Parallel()
+	recv := apmontest.New(t)
+	url := start(t, recv)
+	get(t, url+"/hello")
 	var status struct {
 		Process  map[string]any
 		Counters map[string]float64
 	}
-	if err := json.Unmarshal([]byte(get("/status")), &status); err != nil || status.Counters["greetings"] < 1 || status.Process["uptime"] == nil {
+	if err := json.Unmarshal([]byte(get(t, url+"/status")), &status); err != nil || status.Counters["greetings"] < 1 || status.Process["uptime"] == nil {
 		t.Errorf("status: %+v, %v", status, err)
 	}
-	if page := get("/metrics"); !strings.Contains(page, "greetings") {
+	if page := get(t, url+"/metrics"); !strings.Contains(page, "greetings") {
 		t.Errorf("metrics: %.500s", page)
 	}
 	for _, name := range []string{"greetings", "waiting_max", "answer_avg", "http_total_request_count", "go_goroutines"} {
@@ -112,8 +121,21 @@ func TestService(t *testing.T) {
 			return false
 		})
 	}
-	stop()
-	if err := <-ended; err != nil {
-		t.Error(err)
+}
+
+// promtool has nothing to say about the metrics of the example.
+func TestPromtool(t *testing.T) {
+	t.Parallel()
+	promtool, err := exec.LookPath("promtool")
+	if err != nil {
+		t.Skip("promtool is not installed: ", err)
+	}
+	url := start(t, apmontest.New(t))
+	get(t, url+"/hello")
+	get(t, url+"/status")
+	cmd := exec.Command(promtool, "check", "metrics")
+	cmd.Stdin = strings.NewReader(get(t, url+"/metrics"))
+	if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
+		t.Errorf("%v: %s", err, out)
 	}
 }

@@ -61,6 +61,7 @@ type Options struct {
 	Gap           time.Duration
 	Width, Height int  // of the picture, in CSS pixels; 860 × 230 if not positive
 	Standalone    bool // a file of its own: with a namespace, the rules and a background
+	Fixed         bool // the reader cannot choose a range of time by dragging
 }
 
 // Defaults of [Options].

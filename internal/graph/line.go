@@ -231,15 +231,19 @@ func (p *plot) open() {
 	if p.Standalone {
 		p.b = append(p.b, ` xmlns="http://www.w3.org/2000/svg" width="`+strconv.Itoa(p.Width)+`" height="`+strconv.Itoa(p.Height)+`"`...)
 	}
-	p.b = append(p.b, ` role="img" aria-label="`+escape(p.describe(p.series), 4000)+`" data-from="`...)
-	p.b = strconv.AppendFloat(p.b, unixSeconds(p.From), 'f', -1, 64)
-	p.b = append(p.b, `" data-to="`...)
-	p.b = strconv.AppendFloat(p.b, unixSeconds(p.To), 'f', -1, 64)
-	p.b = append(p.b, `" data-plot="`...)
-	p.point(p.left, p.top)
-	p.b = append(p.b, ' ')
-	p.point(p.width, p.height)
-	p.b = append(p.b, `">`...)
+	p.b = append(p.b, ` role="img" aria-label="`+escape(p.describe(p.series), 4000)+`"`...)
+	if !p.Fixed {
+		p.b = append(p.b, ` data-from="`...)
+		p.b = strconv.AppendFloat(p.b, unixSeconds(p.From), 'f', -1, 64)
+		p.b = append(p.b, `" data-to="`...)
+		p.b = strconv.AppendFloat(p.b, unixSeconds(p.To), 'f', -1, 64)
+		p.b = append(p.b, `" data-plot="`...)
+		p.point(p.left, p.top)
+		p.b = append(p.b, ' ')
+		p.point(p.width, p.height)
+		p.b = append(p.b, '"')
+	}
+	p.b = append(p.b, '>')
 	if p.Standalone {
 		p.b = append(p.b, `<style>`+standaloneCSS()+`</style><rect class="paper" width="100%" height="100%"/>`...)
 	}

@@ -45,6 +45,11 @@ type Options struct {
 	// Search is the path that gets the text of the search field in the parameter "q"; empty for
 	// no search. SearchHint says what is searched.
 	Search, SearchHint string
+	// Single is for one page in the server of another program, whose other paths are not ours.
+	// The page is its own home, and static files are answered at its address too: the handler
+	// calls [Site.Static] for requests with the parameter "file". The page asks for updates by
+	// itself: a stream would keep the server from ending.
+	Single bool
 	// Every is the time between two updates of an open page, DefaultEvery if not positive.
 	Every time.Duration
 }
@@ -92,8 +97,11 @@ func (s *Site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.serveStream(w, r)
 		return
 	}
-	serveStatic(w, r)
+	serveStatic(w, r, r.URL.Path)
 }
+
+// Static answers with a static file of a path below [StaticPath].
+func (s *Site) Static(w http.ResponseWriter, r *http.Request, path string) { serveStatic(w, r, path) }
 
 //go:embed layout.html
 var layoutText string
@@ -105,17 +113,23 @@ type view struct {
 	Options
 	Page
 	Style, Script, Icon string // addresses
-	Live                string // that of the stream; empty for a page that stays as it is
-	EveryMS             int64
+	Home                string
+	Live                string // address of the stream; empty for none
+	EveryMS             int64  // 0 for a page that stays as it is
 	Time                time.Time
 }
 
 // html returns a page as HTML.
 func (s *Site) html(r *http.Request, p Page, live bool) []byte {
 	f := statics()
-	v := view{Options: s.options, Page: p, Style: f.style.path, Script: f.script.path, Icon: f.icon.path, EveryMS: s.options.Every.Milliseconds(), Time: time.Now()}
+	v := view{Options: s.options, Page: p, Home: "/", Style: f.style.path, Script: f.script.path, Icon: f.icon.path, Time: time.Now()}
 	if live {
+		v.EveryMS = s.options.Every.Milliseconds()
 		v.Live = LivePath
+	}
+	if s.options.Single {
+		const file = "?file="
+		v.Home, v.Live, v.Style, v.Script, v.Icon = "?", "", file+v.Style, file+v.Script, file+v.Icon
 	}
 	if v.Page.Path == "" {
 		v.Page.Path = r.URL.Path

@@ -109,7 +109,9 @@ func TestJSON(t *testing.T) {
 	if got := w.Body.String(); w.Code != 200 || w.Header().Get("Content-Type") != "application/json" || got != "{\"a\":\"\\u003c/script\\u003e\",\"n\":1.1787352530480775}\n" {
 		t.Errorf("%d %v %s", w.Code, w.Header(), got)
 	}
-	w = get(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { JSONError(w, r, 404, map[string]string{"error": `no node "x"`}) }), "GET", "/")
+	w = get(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		JSONError(w, r, 404, map[string]string{"error": `no node "x"`})
+	}), "GET", "/")
 	if got := w.Body.String(); w.Code != 404 || got != `{"error":"no node \"x\""}`+"\n" {
 		t.Errorf("%d %s", w.Code, got)
 	}

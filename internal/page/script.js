@@ -102,7 +102,7 @@ function live(body) {
     if (paused || asking || dragging() || document.hidden || performance.now() < next) return;
     asking = true;
     try {
-      const headers = etag ? { "If-None-Match": etag } : {};
+      const headers = { Accept: "text/html", ...(etag && { "If-None-Match": etag }) };
       const answer = await fetch(location.href, { headers, cache: "no-store", signal: AbortSignal.timeout(30000) });
       if (answer.status !== 304) {
         const text = await answer.text();
@@ -134,7 +134,7 @@ function live(body) {
     clearInterval(timer);
     timer = on ? setInterval(ask, every) : 0;
   };
-  if (typeof SharedWorker === "undefined") {
+  if (typeof SharedWorker === "undefined" || !body.dataset.live) {
     poll(true);
   } else {
     const shared = new SharedWorker(script);
@@ -228,5 +228,5 @@ if (typeof SharedWorkerGlobalScope !== "undefined") {
   var script = document.currentScript.src;
   ranges();
   shortcuts();
-  if (document.body.dataset.live) live(document.body);
+  if (document.body.dataset.every) live(document.body);
 }

@@ -56,8 +56,8 @@ func newStatic(name, contentType, text string) *static {
 	return &static{StaticPath + base + "." + hex.EncodeToString(sum[:6]) + "." + ext, newBody(contentType, []byte(text))}
 }
 
-func serveStatic(w http.ResponseWriter, r *http.Request) {
-	f := statics().byPath[r.URL.Path]
+func serveStatic(w http.ResponseWriter, r *http.Request, path string) {
+	f := statics().byPath[path]
 	if f == nil {
 		http.Error(w, "not found", http.StatusNotFound)
 		return

@@ -159,27 +159,31 @@ func OnUnixSocket(r *http.Request) bool {
 	return ok && local.Network() == "unix"
 }
 
+// Protect sets the headers that protect the answer to a request, which is not stored.
+func Protect(h http.Header, r *http.Request) {
+	h.Set("Content-Security-Policy", contentPolicy)
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	h.Set("Cache-Control", "no-store")
+	if r.Header.Get("Sec-Fetch-Site") != "" { // Chromium logs an error where it ignores this, as by plain HTTP
+		h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	}
+}
+
 // Handler returns a handler that passes on the requests that are answered. Other names get
 // 421, requests of other sites 403, and other methods than GET and HEAD 405. All answers have
 // the headers that protect them, and are not stored unless next replaces Cache-Control.
 func (g *Guard) Handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		h := w.Header()
-		h.Set("Content-Security-Policy", contentPolicy)
-		h.Set("X-Content-Type-Options", "nosniff")
-		h.Set("Referrer-Policy", "no-referrer")
-		h.Set("Cross-Origin-Resource-Policy", "same-origin")
-		h.Set("Cache-Control", "no-store")
-		if r.Header.Get("Sec-Fetch-Site") != "" { // Chromium logs an error where it ignores this, as by plain HTTP
-			h.Set("Cross-Origin-Opener-Policy", "same-origin")
-		}
+		Protect(w.Header(), r)
 		switch {
 		case !OnUnixSocket(r) && !g.Allowed(r.Host):
 			http.Error(w, g.refuse(r.Host), http.StatusMisdirectedRequest)
 		case !Own(r) && !followed(r):
 			http.Error(w, "not for pages of other sites", http.StatusForbidden)
 		case r.Method != http.MethodGet && r.Method != http.MethodHead:
-			h.Set("Allow", "GET, HEAD")
+			w.Header().Set("Allow", "GET, HEAD")
 			http.Error(w, "GET and HEAD only", http.StatusMethodNotAllowed)
 		default:
 			next.ServeHTTP(w, r)

@@ -4,119 +4,16 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
-	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/url"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/apmon-go/apmon/internal/testkit"
+	"github.com/apmon-go/apmon/internal/testkit/prometheus"
 	"github.com/apmon-go/apmon/xdr"
 )
-
-// startPrometheus runs the real one, which scrapes /metrics (in OpenMetrics) and /plain of an
-// address each second, and returns a function that answers PromQL: a line for each series.
-func startPrometheus(t *testing.T, target string) (query func(promql string) string) {
-	t.Helper()
-	path, err := exec.LookPath("prometheus")
-	if err != nil {
-		t.Skip("no prometheus here: install Debian's package prometheus")
-	}
-	dir := t.TempDir()
-	config := filepath.Join(dir, "prometheus.yml")
-	text := fmt.Sprintf(`
-global: {scrape_interval: 1s}
-scrape_configs:
-- job_name: openmetrics
-  static_configs: [{targets: [%q]}]
-- job_name: plain
-  metrics_path: /plain
-  static_configs: [{targets: [%[1]q]}]
-`, target)
-	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	for range 5 { // another process may take the port meanwhile
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		addr := l.Addr().String()
-		l.Close()
-		var log testkit.Log
-		cmd := exec.Command(path, "--config.file", config, "--storage.tsdb.path", filepath.Join(dir, "data"), "--web.listen-address", addr)
-		cmd.Stdout, cmd.Stderr = &log, &log
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		ended := make(chan struct{})
-		go func() { defer close(ended); _ = cmd.Wait() }()
-		t.Cleanup(func() {
-			_ = cmd.Process.Kill()
-			<-ended
-			if t.Failed() {
-				t.Logf("prometheus: %.5000s", log.String())
-			}
-		})
-		if ready(t, addr, ended) {
-			return func(promql string) string { return ask(t, addr, promql) }
-		}
-	}
-	t.Fatal("prometheus does not start")
-	return nil
-}
-
-// ready waits until Prometheus answers, or has ended.
-func ready(t *testing.T, addr string, ended chan struct{}) (ok bool) {
-	t.Helper()
-	testkit.Eventually(t, "prometheus to start", func() bool {
-		select {
-		case <-ended:
-			return true
-		default:
-		}
-		resp, err := http.Get("http://" + addr + "/-/ready")
-		if err != nil {
-			return false
-		}
-		resp.Body.Close()
-		ok = resp.StatusCode == http.StatusOK
-		return ok
-	})
-	return ok
-}
-
-func ask(t *testing.T, addr, promql string) string {
-	t.Helper()
-	resp, err := http.Get("http://" + addr + "/api/v1/query?query=" + url.QueryEscape(promql))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	var answer struct {
-		Error string
-		Data  struct {
-			Result []struct {
-				Metric map[string]string
-				Value  [2]any
-			}
-		}
-	}
-	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil || answer.Error != "" {
-		t.Fatalf("%s: %v %s", promql, err, answer.Error)
-	}
-	var lines []string
-	for _, r := range answer.Data.Result {
-		line, _ := json.Marshal(r.Metric)
-		lines = append(lines, fmt.Sprintf("%s %v", line, r.Value[1]))
-	}
-	return strings.Join(lines, "\n")
-}
 
 func TestPrometheusScrapes(t *testing.T) {
 	t.Parallel()
@@ -140,12 +37,12 @@ func TestPrometheusScrapes(t *testing.T) {
 	})
 	server := httptest.NewServer(handler)
 	t.Cleanup(server.Close)
-	query := startPrometheus(t, strings.TrimPrefix(server.URL, "http://"))
+	query := prometheus.Start(t, strings.TrimPrefix(server.URL, "http://"), "/metrics", "/plain")
 
 	node, _ := json.Marshal(Label(hostile))
 	compare := func(promql, want string) {
 		t.Helper()
-		for _, job := range []string{"openmetrics", "plain"} {
+		for _, job := range []string{"/metrics", "/plain"} {
 			promql := strings.ReplaceAll(promql, "JOB", `job="`+job+`"`)
 			var got string
 			testkit.Eventually(t, promql+" to be "+want, func() bool {

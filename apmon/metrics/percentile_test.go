@@ -1,0 +1,86 @@
+package metrics
+
+import (
+	"math"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// Each reader has percentiles of its own period, whatever its length.
+func TestPercentilesOfEachReader(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		reg := New()
+		m := reg.Measure("m")
+		m.Observe(1e6) // before the readers
+		often, seldom := reg.NewReader(), reg.NewReader()
+		near := func(got map[string]float64, name string, want float64) {
+			t.Helper()
+			if g, ok := got[name]; !ok || math.Abs(g-want) > .02*want {
+				t.Errorf("%s: %v (%v), want %v", name, g, ok, want)
+			}
+		}
+		for i := range 12 { // 120 s
+			for v := range 1000 {
+				m.Observe(float64(1000*i + v + 1))
+			}
+			time.Sleep(10 * time.Second)
+			got := read(t, often)
+			near(got, "m_p50", float64(1000*i+500))
+			near(got, "m_p90", float64(1000*i+900))
+			near(got, "m_p99", float64(1000*i+990))
+			if _, err := reg.Totals(); err != nil {
+				t.Error(err)
+			}
+		}
+		got := read(t, seldom)
+		near(got, "m_p50", 6000)
+		near(got, "m_p90", 10800)
+		near(got, "m_p99", 11880)
+		want(t, got, map[string]float64{"m_cnt": 12000, "m_min": 1, "m_max": 12000})
+		absent(t, read(t, seldom), "m_p50", "m_p90", "m_p99")
+		m.Observe(-3) // the extremes are exact
+		want(t, read(t, often), map[string]float64{"m_p50": -3, "m_p99": -3})
+	})
+}
+
+// Totals only grow, and take nothing from readers.
+func TestTotals(t *testing.T) {
+	t.Parallel()
+	reg := New()
+	rd := reg.NewReader()
+	reg.Counter("c").Add(3)
+	reg.Sum("s").Add(-2.5)
+	reg.Sum("s").Add(math.NaN())
+	reg.Gauge("unset")
+	reg.Gauge("g").Set(7)
+	reg.Cache("h").Hit()
+	reg.Cache("h").Miss()
+	reg.Measure("m").Observe(4)
+	reg.Measure("timed").Start().Stop()
+	reg.Describe("m", "KB", "size of things")
+	for range 3 {
+		totals, err := reg.Totals()
+		if err != nil || len(totals) != 6 {
+			t.Fatal(totals, err)
+		}
+		for _, total := range totals {
+			var n uint64
+			if total.Buckets != nil {
+				for _, more := range total.Buckets {
+					n += more
+				}
+			}
+			wanted := map[string]float64{"c": 3, "s": -2.5, "g": 7, "h": 1, "m": 4, "timed": total.Value}[total.Name]
+			unit := map[string]string{"m": "KB", "timed": "ms"}[total.Name]
+			if total.Value != wanted || total.Unit != unit || (n == 1) != (total.Kind == KindMeasure) || total.Name == "h" && total.Misses != 1 {
+				t.Errorf("%+v, %d values", total, n)
+			}
+		}
+	}
+	if reg.Stats().Ignored != 1 {
+		t.Error(reg.Stats())
+	}
+	want(t, read(t, rd), map[string]float64{"m_sum": 4, "m_cnt": 1, "m_max": 4, "s": -2.5})
+}
