@@ -64,6 +64,8 @@ func (j *Job) sample(want func(option string) bool, network bool) (procinfo.JobS
 	case s.generation > 0 && (j.hasEnd && s.scanned.After(notBefore) || s.scanned.After(s.clock().Add(-startAge))):
 		// Processes that began since are counted when this process reaps them.
 		s.refresh()
+	case s.walks():
+		j.fail("", s.walk())
 	default:
 		j.fail("", s.scan(s.clock())) // what it has reaped must be seen
 	}
