@@ -35,6 +35,9 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 1 && os.Args[1] == startedArg {
 		os.Exit(startedMain(os.Args[2:]))
 	}
+	if len(os.Args) > 2 && os.Args[1] == costArg {
+		os.Exit(costMain(os.Args[2]))
+	}
 	var err error
 	if burnerDir, err = os.MkdirTemp("", "burner"); err != nil {
 		fmt.Fprintln(os.Stderr, err)

@@ -1,12 +1,22 @@
 package jobtree
 
 import (
+	"bufio"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
 	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
+	"golang.org/x/sys/unix"
+
+	"github.com/apmon-go/apmon/internal/burner"
 	"github.com/apmon-go/apmon/internal/testkit"
+	"github.com/apmon-go/apmon/procinfo"
 )
 
 const fakeSelf = 5 // this process in a fakeProc
@@ -161,4 +171,99 @@ func TestWalkLongList(t *testing.T) {
 	if errno != 0 || next != 1_000_000+n {
 		t.Errorf("read up to %d, error %v", next, errno)
 	}
+}
+
+// costArg makes the test binary a process that starts a job of 10 processes, and prints the CPU
+// time of 200 samples, in ns, for each line of its standard input.
+const costArg = "cost"
+
+func costMain(program string) int {
+	fail := func(err error) int {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	if err := unix.Prctl(unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0); err != nil {
+		return fail(err)
+	}
+	c := exec.Command(program, "held", "9", "0")
+	in, err := c.StdinPipe()
+	if err != nil {
+		return fail(err)
+	}
+	defer in.Close()
+	out, err := c.StdoutPipe()
+	if err != nil {
+		return fail(err)
+	}
+	if err := c.Start(); err != nil {
+		return fail(err)
+	}
+	for range 10 {
+		if _, err := burner.Read(out); err != nil {
+			return fail(err)
+		}
+	}
+	s := New(liveFS, procinfo.NewProcesses(liveFS))
+	defer s.Close()
+	j, err := s.Add(Options{PIDs: []int{c.Process.Pid}, ChildOfThisProcess: true})
+	if err != nil {
+		return fail(err)
+	}
+	for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
+		begin := testkit.CPU()
+		for range 200 {
+			s.mu.Lock()
+			s.scanned = time.Time{}
+			s.mu.Unlock()
+			if now, err := j.Sample(nil); err != nil || now.Processes.V != 10 {
+				return fail(fmt.Errorf("%v processes: %w", now.Processes, err))
+			}
+		}
+		fmt.Println((testkit.CPU() - begin).Nanoseconds())
+	}
+	return 0
+}
+
+// A sample of a job that this process started costs the same beside few and beside many
+// processes.
+func TestLongWalkCost(t *testing.T) {
+	testkit.SkipLong(t)
+	c := exec.Command(os.Args[0], costArg, burnerProgram(t))
+	c.Stderr = os.Stderr
+	in, err := c.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := c.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer c.Wait()
+	defer in.Close()
+	lines := bufio.NewScanner(out)
+	cost := func(t testing.TB, others int) (least float64) {
+		end := testkit.Crowd(t, others)
+		defer end()
+		for range 5 {
+			io.WriteString(in, "\n")
+			if !lines.Scan() {
+				t.Fatal("no measurement")
+			}
+			ns, _ := strconv.ParseFloat(lines.Text(), 64)
+			if least == 0 || ns < least {
+				least = ns
+			}
+		}
+		return least
+	}
+	testkit.Retry(t, func(t testing.TB) {
+		few, many := cost(t, 100), cost(t, 3000)
+		t.Logf("beside 3000 processes %.2f times the CPU time of beside 100 (%.0f µs a sample)", many/few, few/200e3)
+		if many > 1.2*few || few > 1.2*many {
+			t.Errorf("%.2f times", many/few)
+		}
+	})
 }
