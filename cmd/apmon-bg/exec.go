@@ -64,7 +64,8 @@ GRID_GLOBAL_JOBID. The cluster is -c, APMON_CLUSTER, MonitorID, else
 
 Cgroups:
 If exec may create a cgroup (version 2) below its own, CMD runs in it, and its CPU
-time is exact. Otherwise see docs/jobs.md.
+time is exact. The peak of its memory and the OOM kills are exact, too, if the own
+cgroup has the memory controller and no other process. Otherwise see docs/jobs.md.
 
 Environment:
    APMON_INTERVAL       interval, if --interval is not given
