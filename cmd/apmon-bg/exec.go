@@ -343,10 +343,14 @@ func (r *runner) follow(job *apmon.MonitoredJob) {
 		s := r.sample(job)
 		r.recording.add(&s, job.Record)
 	}
-	for {
+	for trimmed := false; ; {
 		elapsed := time.Since(began)
 		select {
 		case <-time.After(r.recording.next(elapsed) - elapsed):
+			if !trimmed {
+				launch.Trim() // not earlier: a short job needs the memory anyway
+				trimmed = true
+			}
 			s := r.sample(job)
 			r.recording.add(&s, job.Record)
 		case <-r.ctx.Done():
