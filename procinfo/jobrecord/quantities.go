@@ -79,5 +79,21 @@ func total(name string, decimals int, means, why string, get func(*sample) value
 // IsTotal reports whether the quantity only grows.
 func (q *Quantity) IsTotal() bool { return q.total != nil }
 
+// LevelOf returns the level of the quantity in a record, nil if it is a total.
+func (q *Quantity) LevelOf(r *Record) *Level {
+	if q.level == nil {
+		return nil
+	}
+	return q.level(r)
+}
+
+// TotalOf returns the total of the quantity in a record, nil if it is a level.
+func (q *Quantity) TotalOf(r *Record) *Total {
+	if q.total == nil {
+		return nil
+	}
+	return q.total(r)
+}
+
 // marshalText returns a JSON string. HTML is not escaped: commands contain & and >.
 func marshalText(s string) ([]byte, error) { return json.Marshal(s) }
