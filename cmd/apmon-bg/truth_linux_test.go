@@ -234,7 +234,7 @@ func TestLongOverhead(t *testing.T) {
 			_, rss, _ := strings.Cut(string(status), "VmRSS:")
 			kb, _ := strconv.ParseFloat(strings.Fields(rss)[0], 64)
 			t.Logf("| %s | %.2f | %.1f |", interval, perHour, kb/1024)
-			if perHour > 20 || kb > 24<<10 && !testkit.Race {
+			if perHour > 180 || kb > 24<<10 && !testkit.Race {
 				t.Errorf("%v CPU seconds per hour, %v KiB", perHour, kb)
 			}
 			w.Close()
