@@ -25,10 +25,10 @@ Output:
 Without -o, a short text with a line for each quantity, and at most one sentence
 of advice. With -o, a page or a graph; the name of the file determines which:
 
-   .html  a page that needs no other file: CPU time (user and system, against
-          the CPUs requested and given), memory, processes and threads, I/O,
-          network and GPU over the run time, and a summary. With several jobs
-          there is one graph for each quantity, with a line for each job.
+   .html  a page that needs no other file: CPU time (user and system,
+          against the CPUs requested and given), memory, processes and
+          threads, I/O, network and GPU over the run time, and a summary.
+          Several jobs are lines of the same graphs.
    .svg   one graph, which --plot selects
 
 A file is replaced in one step. There is no PNG: a library that draws it would
