@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"path/filepath"
 	"strings"
 	"sync"
 	"time"
@@ -154,7 +155,8 @@ func (r *recording) create() {
 		}
 	}
 	if r.prmonText != "" {
-		if r.prmon, err = series.CreatePrmonText(r.prmonText, r.maxLines, r.switches["pss"]); err != nil {
+		gpus, _ := filepath.Glob("/dev/dri/renderD*")
+		if r.prmon, err = series.CreatePrmonText(r.prmonText, r.maxLines, r.switches["pss"], len(gpus) > 0); err != nil {
 			r.failed("prmon's file not written", err)
 			r.prmon = nil
 		}

@@ -13,8 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/apmon-go/apmon/internal/burner"
 	"github.com/apmon-go/apmon/internal/testkit"
 	"github.com/apmon-go/apmon/procinfo/jobrecord"
@@ -197,48 +195,4 @@ func lastPSS(table string) float64 {
 func threadsOf(pid int) int {
 	list, _ := os.ReadDir("/proc/" + strconv.Itoa(pid) + "/task")
 	return len(list)
-}
-
-// TestLongOverhead measures what exec itself uses beside a job that sleeps. Its log has the
-// rows of the table in docs/jobs.md.
-func TestLongOverhead(t *testing.T) {
-	testkit.SkipLong(t)
-	for _, interval := range []string{"1s", "30s"} {
-		t.Run(interval, func(t *testing.T) {
-			t.Parallel()
-			r, w, err := os.Pipe()
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer r.Close()
-			defer w.Close()
-			dir := t.TempDir()
-			table := filepath.Join(dir, "series.tsv")
-			p := startWith(t, r, nil, "exec", "--no-send", "--series", table, "--series-interval", interval, "--summary", filepath.Join(dir, "summary"), "--", "cat")
-			testkit.Eventually(t, "lines", func() bool { return lines(table) > 3 })
-			used := func() time.Duration {
-				var ts unix.Timespec
-				if err := unix.ClockGettime(int32(^p.Process.Pid<<3|2), &ts); err != nil {
-					t.Fatal(err)
-				}
-				return time.Duration(ts.Nano())
-			}
-			const span = time.Minute
-			before, began := used(), time.Now()
-			time.Sleep(span) // what is measured
-			perHour := (used() - before).Seconds() * float64(time.Hour) / float64(time.Since(began))
-			status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.Process.Pid))
-			if err != nil {
-				t.Fatal(err)
-			}
-			_, rss, _ := strings.Cut(string(status), "VmRSS:")
-			kb, _ := strconv.ParseFloat(strings.Fields(rss)[0], 64)
-			t.Logf("| %s | %.2f | %.1f |", interval, perHour, kb/1024)
-			if perHour > 180 || kb > 24<<10 && !testkit.Race {
-				t.Errorf("%v CPU seconds per hour, %v KiB", perHour, kb)
-			}
-			w.Close()
-			p.exits(0)
-		})
-	}
 }

@@ -33,7 +33,7 @@ func files(t *testing.T, id string, began time.Time) (record, table, prmonText, 
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := series.CreatePrmonText(path(".txt"), 0, false)
+	p, err := series.CreatePrmonText(path(".txt"), 0, false, false)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -39,7 +39,7 @@ type table struct {
 var prmonColumns = map[string]string{
 	"Time": "time_s", "wtime": "run_time_s", "utime": "cpu_user_s", "stime": "cpu_system_s",
 	"pss": "pss_kb", "rss": "rss_kb", "swap": "swap_kb", "vmem": "vmem_kb", "nprocs": "processes", "nthreads": "threads",
-	"rchar": "rchar_bytes", "wchar": "wchar_bytes",
+	"rchar": "rchar_bytes", "wchar": "wchar_bytes", "ngpus": "gpus", "gpufbmem": "gpu_memory_kb",
 }
 
 // columnName returns our name of a column.

@@ -224,7 +224,7 @@ func TestFailure(t *testing.T) {
 func TestPrmonText(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "prmon.txt")
-	p, err := CreatePrmonText(path, 0, true)
+	p, err := CreatePrmonText(path, 0, true, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -248,6 +248,49 @@ func TestPrmonText(t *testing.T) {
 	}
 }
 
+// On a host with a GPU, the table has prmon's columns for it. The engines are busy for a
+// part of the time between two lines.
+func TestPrmonGPU(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "prmon.txt")
+	p, err := CreatePrmonText(path, 0, false, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	for i, busy := range []float64{0, .5, 3} {
+		s := at(float64(2*i), 1000)
+		if i > 0 {
+			s.GPUs, s.GPUMem, s.GPUTime = procinfo.Known(2), procinfo.Known(5000), procinfo.Known(busy)
+		}
+		if s.Ended = i == 2; s.Ended {
+			s.GPUMem = procinfo.Value{}
+		}
+		if err := p.Write(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := table(t, read(t, path))
+	for name, want := range map[string][]string{"ngpus": {"0", "2", "2"}, "gpufbmem": {"0", "5000", "5000"}, "gpusmpct": {"0", "0", "125"}} {
+		if !slices.Equal(c[name], want) {
+			t.Errorf("%s: %q, want %q", name, c[name], want)
+		}
+	}
+	var r jobrecord.Recorder
+	first, last := at(0, 1000), at(10, 1000)
+	last.GPUs, last.GPUMem, last.GPUTime = procinfo.Known(1), procinfo.Known(5000), procinfo.Known(4)
+	r.Add(*first, nil)
+	r.Add(*last, nil)
+	b, err := PrmonJSON(r.Record())
+	var got struct {
+		Max, Avg map[string]float64
+		Units    map[string]map[string]string
+	}
+	if err = errors.Join(err, json.Unmarshal(b, &got)); err != nil || got.Max["ngpus"] != 1 || got.Max["gpufbmem"] != 5000 || got.Avg["gpusmpct"] != 40 || got.Units["Avg"]["gpusmpct"] != "%" {
+		t.Errorf("%v\n%s", err, b)
+	}
+}
+
 func TestPrmonJSON(t *testing.T) {
 	t.Parallel()
 	var r jobrecord.Recorder
@@ -263,6 +306,8 @@ func TestPrmonJSON(t *testing.T) {
 	const file = `{"Avg": {"nprocs": 2, "nthreads": 3, "rss": 1500, "rchar": 1000},
 		"Max": {"nprocs": 2, "nthreads": 3, "rss": 2000, "rchar": 3000, "utime": 2.25, "stime": 0.75, "wtime": 3},
 		"HW": {"cpu": {"CPUs": 64, "CoresPerSocket": 16, "ModelName": "A CPU", "Sockets": 2, "ThreadsPerCore": 2}, "mem": {"MemTotal": 1048576}},
+		"Units": {"Avg": {"nprocs": "1", "nthreads": "1", "rss": "kB", "rchar": "B/s"},
+			"Max": {"nprocs": "1", "nthreads": "1", "rss": "kB", "rchar": "B", "utime": "s", "stime": "s", "wtime": "s"}},
 		"prmon": {"Version": "3.3.0"}}`
 	if err := errors.Join(json.Unmarshal(b, &got), json.Unmarshal([]byte(file), &want)); err != nil {
 		t.Fatal(err)
