@@ -306,6 +306,7 @@ func (r *runner) open(cc *cli.Context) {
 func (r *runner) begin(c launch.Command, dir *ownCgroup, j apmon.Job) {
 	j.PID = c.PID
 	j.Launcher = apmon.JobLauncher{ChildOfThisProcess: true, Exclude: c.Exclude, Counter: c.CPUTime}
+	j.Launcher.Children = r.children
 	if c.Cgroup {
 		j.Cgroup = dir.path()
 	}

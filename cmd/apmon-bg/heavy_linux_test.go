@@ -14,8 +14,9 @@ import (
 	"github.com/apmon-go/apmon/internal/testkit"
 )
 
-// The CPU time of a tree of 2000 processes, and of a job that forks 5000 times as fast as it
-// can, is what the kernel counts for them: the shell's keyword "time" prints it.
+// The CPU time of a tree of 2000 processes, of 2000 processes at once, and of a job that forks
+// 5000 times as fast as it can, is what the kernel counts for them: the shell's keyword "time"
+// prints it.
 func TestLongExecHeavyJobs(t *testing.T) {
 	testkit.SkipLong(t)
 	program, err := burner.Build(t.TempDir())
@@ -25,15 +26,31 @@ func TestLongExecHeavyJobs(t *testing.T) {
 	if _, err := exec.LookPath("bash"); err != nil {
 		t.Skip(err)
 	}
-	for _, args := range []string{"tree 2000 2", "seq 5000 0"} {
+	for _, args := range []string{"tree 2000 2", "held 2000 1", "seq 5000 0"} {
 		t.Run(args, func(t *testing.T) {
 			dir := t.TempDir()
 			file, table := filepath.Join(dir, "summary"), filepath.Join(dir, "series.tsv")
 			cmd := bg(t, append([]string{"exec", "--no-send", "--series", table, "--series-interval", "100ms", "--summary", file, "--",
 				"bash", "-c", `TIMEFORMAT="%U %S"; time "$@"`, "bash", program}, strings.Fields(args)...)...)
 			var said strings.Builder
-			cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader(""), io.Discard, &said
-			if err := cmd.Run(); err != nil {
+			cmd.Stdout, cmd.Stderr = io.Discard, &said
+			in, err := cmd.StdinPipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			defer cmd.Process.Kill()
+			if strings.HasPrefix(args, "held") {
+				const all = "2002" // with the shell and the first process of the burner
+				testkit.Eventually(t, "all processes in a line", func() bool {
+					b, _ := os.ReadFile(table)
+					return strings.Contains(string(b), "\t"+all+"\t")
+				})
+			}
+			in.Close()
+			if err := cmd.Wait(); err != nil {
 				t.Fatalf("%v\n%s", err, said.String())
 			}
 			var user, system float64
@@ -44,6 +61,9 @@ func TestLongExecHeavyJobs(t *testing.T) {
 			c := readTable(t, table)
 			t.Logf("the kernel says %.3f s, the record %.3f s; %v processes at once, %v seen, in %v s and %d lines",
 				user+system, s.CPU.Total.V, s.Levels.Processes.Max.V, s.Measured.ProcessesTotal.V, s.Job.RunTime.V, len(c["time_s"]))
+			if max := s.Levels.Processes.Max.V; max > 2002 || strings.HasPrefix(args, "held") && max != 2002 {
+				t.Errorf("%v processes at once", max)
+			}
 			// The shell uses some ms before and after.
 			if diff := s.CPU.Total.V - user - system; math.Abs(diff) > .01*(user+system)+.03 || s.CPU.LowerBound {
 				t.Errorf("%+v, the kernel says %v and %v", s.CPU, user, system)

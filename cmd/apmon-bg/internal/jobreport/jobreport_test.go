@@ -29,7 +29,7 @@ func files(t *testing.T, id string, began time.Time) (record, table, prmonText, 
 	t.Helper()
 	dir := t.TempDir()
 	path := func(name string) string { return filepath.Join(dir, id+name) }
-	f, err := series.Create(path(".tsv.gz"), 0)
+	f, err := series.Create(path(".tsv.gz"), 0, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,6 +75,39 @@ func read(t *testing.T, paths ...string) []*Job {
 		t.Fatal(err, warnings)
 	}
 	return jobs
+}
+
+// A series that has direct children is split by them.
+func TestChildren(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "series.tsv")
+	var b strings.Builder
+	b.WriteString("time_s\trun_time_s\tcpu_user_s\tcpu_system_s\tchild1_pid\tchild1_cpu_s\tchild1_rss_kb\tchild2_pid\tchild2_cpu_s\tchild2_rss_kb\n")
+	for i := range 20 {
+		first, second := fmt.Sprintf("71\t%v\t100", .25*float64(i)), fmt.Sprintf("%d\t%v\t200", 80+i/2, i%2)
+		if i == 19 {
+			first = "\t\t"
+		}
+		fmt.Fprintf(&b, "%d\t%d\t%d\t0\t%s\t%s\n", 1000+i, i, i, first, second)
+	}
+	if err := os.WriteFile(path, []byte(b.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	jobs := read(t, path)
+	if v := values(t, jobs, "children", "pid 71"); len(v) != 19 || v[0] != .25 || v[18] != .25 {
+		t.Errorf("CPU of a child %v", v)
+	}
+	if v := values(t, jobs, "children-memory", "pid 80"); len(v) != 2 || v[1] != 200 {
+		t.Errorf("memory of a child %v", v)
+	}
+	for _, p := range plots(jobs) {
+		if p.name == "children" && (len(p.series) != maxChildren || !strings.Contains(p.note, "3 more")) {
+			t.Errorf("%d lines, %q", len(p.series), p.note)
+		}
+	}
+	if svg, err := SVG(jobs, "children-memory"); err != nil || !strings.Contains(string(svg), "pid 71") {
+		t.Errorf("%v", err)
+	}
 }
 
 // values returns the values of a line of a graph.

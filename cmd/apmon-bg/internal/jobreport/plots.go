@@ -1,6 +1,7 @@
 package jobreport
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"html/template"
@@ -15,7 +16,7 @@ import (
 )
 
 // Plots are the names of the graphs that [SVG] draws.
-var Plots = []string{"cpu", "memory", "processes", "io", "network", "gpu"}
+var Plots = []string{"cpu", "memory", "processes", "io", "network", "gpu", "children", "children-memory"}
 
 // A plot is a graph of a report.
 type plot struct {
@@ -78,33 +79,38 @@ func (j *Job) values(name string) (points []graph.Point) {
 	return points
 }
 
-// rates returns the increase of the sum of columns per second, between two lines that are
-// at least half a second apart: counters have steps of up to 20 ms. A rate is that of the
-// time before it.
+// rates returns the increase of the sum of columns per second.
 func (j *Job) rates(names ...string) (points []graph.Point) {
 	if j.table == nil {
 		return nil
 	}
 	times := j.table.columns["run_time_s"]
-	total := times[len(times)-1] - times[0]
-	least := min(.5, total/10)
-	sum := func(i int) (v float64) {
+	sums := make([]float64, len(times))
+	for i := range sums {
 		for _, name := range names {
 			if c := j.table.columns[name]; i < len(c) {
-				v += c[i]
+				sums[i] += c[i]
 			} else {
-				return math.NaN()
+				sums[i] = math.NaN()
 			}
 		}
-		return v
 	}
+	return increase(times, sums)
+}
+
+// increase returns the increase of a counter per second, between two lines that are at least
+// half a second apart: counters have steps of up to 20 ms. A rate is that of the time before
+// it.
+func increase(times, sums []float64) (points []graph.Point) {
+	total := times[len(times)-1] - times[0]
+	least := min(.5, total/10)
 	before := 0
 	for i := 1; i < len(times); i++ {
 		d := times[i] - times[before]
 		if d < least || d <= 0 || i+1 < len(times) && times[len(times)-1]-times[i] < least {
 			continue // the last interval is not short either
 		}
-		rate := (sum(i) - sum(before)) / d
+		rate := (sums[i] - sums[before]) / d
 		if rate < 0 {
 			rate = math.NaN()
 		}
@@ -173,7 +179,71 @@ func single(j *Job) []plot {
 	gpu.add("", j.rates("gpu_s"))
 	gpuMemory := plot{name: "gpu", title: "GPU memory", unit: "KB"}
 	gpuMemory.add("", j.values("gpu_memory_kb"))
-	return []plot{cpu, memory, processes, io, network, gpu, gpuMemory}
+	children, childrenMemory := split(j)
+	return []plot{cpu, memory, processes, io, network, gpu, gpuMemory, children, childrenMemory}
+}
+
+// maxChildren is how many direct children a graph shows.
+const maxChildren = 8
+
+// split returns the CPU time and the memory of the direct children of the job's first
+// process, of those with the most CPU time.
+func split(j *Job) (cpu, memory plot) {
+	cpu = plot{name: "children", title: "CPU of direct children", unit: "CPUs"}
+	memory = plot{name: "children-memory", title: "Memory (rss) of direct children", unit: "KB"}
+	if j.table == nil {
+		return cpu, memory
+	}
+	all := j.table.children()
+	slices.SortStableFunc(all, func(a, b child) int { return cmp.Compare(b.used(), a.used()) })
+	if more := len(all) - maxChildren; more > 0 {
+		all = all[:maxChildren]
+		cpu.note = fmt.Sprintf("The %d children with the most CPU time; %d more are not shown.", maxChildren, more)
+		memory.note = cpu.note
+	}
+	slices.SortStableFunc(all, func(a, b child) int { return cmp.Compare(a.times[0], b.times[0]) })
+	for _, c := range all {
+		label := fmt.Sprintf("pid %d", c.pid)
+		cpu.add(label, increase(c.times, c.cpu))
+		var points []graph.Point
+		for i, v := range c.rss {
+			points = append(points, at(c.times[i], v))
+		}
+		memory.add(label, points)
+	}
+	return cpu, memory
+}
+
+// child is a direct child of the job's first process, in the lines in which it lived.
+type child struct {
+	pid             int
+	times, cpu, rss []float64
+}
+
+// used returns the CPU time of the child in these lines.
+func (c *child) used() float64 { return c.cpu[len(c.cpu)-1] - c.cpu[0] }
+
+// children returns the direct children that have columns in some lines.
+func (t *table) children() (all []child) {
+	for number := 1; ; number++ {
+		name := fmt.Sprintf("child%d_", number)
+		pids, cpu, rss := t.columns[name+"pid"], t.columns[name+"cpu_s"], t.columns[name+"rss_kb"]
+		if pids == nil || cpu == nil || rss == nil {
+			return all
+		}
+		last := -1 // the child of the line before
+		for i, pid := range pids {
+			if math.IsNaN(pid) || math.IsNaN(cpu[i]) {
+				last = -1
+				continue
+			}
+			if last < 0 || all[last].pid != int(pid) {
+				last, all = len(all), append(all, child{pid: int(pid)})
+			}
+			c := &all[last]
+			c.times, c.cpu, c.rss = append(c.times, t.columns["run_time_s"][i]), append(c.cpu, cpu[i]), append(c.rss, rss[i])
+		}
+	}
 }
 
 // compared returns one graph for each quantity, with a line for each job.

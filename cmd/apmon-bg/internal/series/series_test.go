@@ -59,7 +59,7 @@ func table(t *testing.T, content string) map[string][]string {
 func TestTSV(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "series.tsv")
-	f, err := Create(path, 0)
+	f, err := Create(path, 0, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,11 +83,44 @@ func TestTSV(t *testing.T) {
 	}
 }
 
+// A direct child keeps its columns while it lives, and another one gets them after it.
+func TestChildren(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "series.tsv")
+	f, err := Create(path, 0, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	child := func(pid int, cpu, rss float64) procinfo.JobChild {
+		return procinfo.JobChild{PID: pid, CPUTime: procinfo.Known(cpu), RSS: procinfo.Known(rss)}
+	}
+	for i, children := range [][]procinfo.JobChild{{child(7, 1, 100), child(8, 2, 200), child(9, 3, 300)}, {child(8, 2.5, 210)}, {child(8, 2.6, 220), child(9, 4, 310)}, nil} {
+		s := at(float64(i), 1000)
+		s.Children = children
+		if err := f.Write(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := table(t, read(t, path))
+	for name, want := range map[string][]string{
+		"child1_pid": {"7", "", "9", ""}, "child1_cpu_s": {"1", "", "4", ""}, "child1_rss_kb": {"100", "", "310", ""},
+		"child2_pid": {"8", "8", "8", ""}, "child2_cpu_s": {"2", "2.5", "2.6", ""},
+	} {
+		if !slices.Equal(c[name], want) {
+			t.Errorf("%s: %q, want %q", name, c[name], want)
+		}
+	}
+	if c["child3_pid"] != nil {
+		t.Error("columns of a third child")
+	}
+}
+
 // A compressed file that was never closed has all lines so far.
 func TestCompressedJSONLines(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "series.jsonl.gz")
-	f, err := Create(path, 0)
+	f, err := Create(path, 0, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,7 +155,7 @@ func TestThinning(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "series.tsv")
 	const limit, samples = 200, 20000
-	f, err := Create(path, limit)
+	f, err := Create(path, limit, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -182,7 +215,7 @@ func TestFailure(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	path := filepath.Join(dir, "series.tsv")
-	f, err := Create(path, 0)
+	f, err := Create(path, 0, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -203,7 +236,7 @@ func TestFailure(t *testing.T) {
 	if err := os.Symlink(path, link); err != nil {
 		t.Fatal(err)
 	}
-	other, err := Create(link, 0)
+	other, err := Create(link, 0, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -211,10 +244,10 @@ func TestFailure(t *testing.T) {
 	if n := strings.Count(read(t, path), "\n"); n != 2 || !strings.HasPrefix(read(t, link), "time_s") {
 		t.Errorf("a link was followed: %d lines", n)
 	}
-	if _, err := Create(dir, 0); err == nil {
+	if _, err := Create(dir, 0, 0); err == nil {
 		t.Error("created a directory")
 	}
-	if _, err := Create(filepath.Join(dir, "none", "x"), 0); !errors.Is(err, os.ErrNotExist) {
+	if _, err := Create(filepath.Join(dir, "none", "x"), 0, 0); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("%v", err)
 	}
 }
@@ -327,7 +360,7 @@ func TestThinningInPlace(t *testing.T) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	f, err := Create(filepath.Join(dir, "series.tsv.gz"), 20)
+	f, err := Create(filepath.Join(dir, "series.tsv.gz"), 20, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
