@@ -33,6 +33,7 @@ of advice. With -o, a page or a graph; the name of the file determines which:
 
 A file is replaced in one step. There is no PNG: a library that draws it would
 delay the start of exec; a browser or a converter makes one of an SVG file.
+The graph "children" needs a series of --series-children.
 
 Errors:
 A file that is empty, incomplete, or of another kind is an error, which names the

@@ -123,6 +123,47 @@ func TestWalk(t *testing.T) {
 	}
 }
 
+// The direct children of the root have the processes below them, also those that outlive
+// their parent, and their CPU time never decreases. If there are too many, the oldest count.
+func TestChildren(t *testing.T) {
+	t.Parallel()
+	f := newFakeProc(t)
+	f.write("proc/5/task/5/comm", "a\n")
+	s := f.jobs()
+	s.self = fakeSelf
+	f.put(fake{pid: fakeSelf, ppid: 1, start: 500}, fake{pid: 10, ppid: fakeSelf, start: 1000, utime: 10},
+		fake{pid: 20, ppid: 10, start: 2000, utime: 150}, fake{pid: 21, ppid: 20, start: 2500, utime: 5}, fake{pid: 22, ppid: 21, start: 2600, utime: 3},
+		fake{pid: 30, ppid: 10, start: 3000, utime: 7}, fake{pid: 40, ppid: 10, start: 4000, utime: 1})
+	f.children(map[string]string{"5/5": "10 ", "10/10": "20 30 40 ", "20/20": "21 ", "21/21": "22 "})
+	j := addJob(t, s, Options{PIDs: []int{10}, ChildOfThisProcess: true, Children: 2})
+	check := func(when string, want ...procinfo.JobChild) {
+		t.Helper()
+		s.mu.Lock()
+		err := s.walk()
+		got := j.children(2)
+		s.mu.Unlock()
+		if err != nil || !slices.Equal(got, want) {
+			t.Errorf("%s: %+v, want %+v; %v", when, got, want, err)
+		}
+	}
+	child := func(pid int, ticks, rss float64) procinfo.JobChild {
+		return procinfo.JobChild{PID: pid, CPUTime: procinfo.Known(time.Duration(ticks * 1e7).Seconds()), RSS: procinfo.Known(rss)}
+	}
+	page := float64(os.Getpagesize()) / 1024 * 100 // the rss of each in its stat file
+	check("at first", child(20, 158, 3*page), child(30, 7, page))
+	f.kill(21)
+	f.put(fake{pid: 22, ppid: fakeSelf, start: 2600, utime: 4})
+	f.children(map[string]string{"5/5": "10 22 ", "20/20": ""})
+	check("with an orphan", child(20, 159, 2*page), child(30, 7, page))
+	f.kill(30)
+	f.put(fake{pid: 10, ppid: fakeSelf, start: 1000, utime: 10, cutime: 7})
+	f.children(map[string]string{"10/10": "20 40 "})
+	check("after the end of a child", child(20, 159, 2*page), child(40, 1, page))
+	if s := sampleNow(t, j, nil); len(s.Children) != 2 {
+		t.Errorf("a sample has %v", s.Children)
+	}
+}
+
 // The host's numbers and other jobs need all processes, so a walk does not serve them.
 func TestWalkServesOnlyItsJob(t *testing.T) {
 	t.Parallel()

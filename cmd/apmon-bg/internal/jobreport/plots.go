@@ -16,7 +16,7 @@ import (
 )
 
 // Plots are the names of the graphs that [SVG] draws.
-var Plots = []string{"cpu", "memory", "processes", "io", "network", "gpu", "children", "children-memory"}
+var Plots = []string{"cpu", "memory", "processes", "io", "network", "gpu", "children"}
 
 // A plot is a graph of a report.
 type plot struct {
@@ -190,7 +190,7 @@ const maxChildren = 8
 // process, of those with the most CPU time.
 func split(j *Job) (cpu, memory plot) {
 	cpu = plot{name: "children", title: "CPU of direct children", unit: "CPUs"}
-	memory = plot{name: "children-memory", title: "Memory (rss) of direct children", unit: "KB"}
+	memory = plot{name: "children", title: "Memory (rss) of direct children", unit: "KB"}
 	if j.table == nil {
 		return cpu, memory
 	}
