@@ -36,9 +36,9 @@ delay the start of exec; a browser or a converter makes one of an SVG file.
 The graph "children" needs a series of --series-children.
 
 Errors:
-A file that is empty, incomplete, or of another kind is an error, which names the
-file and the line. A compressed series without its end, as a killed node leaves it,
-is used as far as it goes.
+A file that is empty or of another kind, and an incomplete record, is an error,
+which names the file and the line. A series without its end, as a killed node
+leaves it, is used as far as it goes.
 
 Exit status:
    0   done                           64  usage
@@ -78,6 +78,8 @@ func report(cc *cli.Context, stdout, stderr io.Writer) error {
 		return errors.New("no file to report on")
 	case cc.IsSet("output") && ext != ".html" && ext != ".htm" && ext != ".svg":
 		return fmt.Errorf("-o %q ends with neither .html nor .svg", output)
+	case cc.IsSet("plot") && ext != ".svg":
+		return errors.New("--plot selects the graph of an .svg file: it needs -o FILE.svg")
 	case !slices.Contains(jobreport.Plots, plot):
 		return fmt.Errorf("--plot %q is not one of %s", plot, strings.Join(jobreport.Plots, ", "))
 	}

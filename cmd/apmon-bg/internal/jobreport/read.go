@@ -32,6 +32,7 @@ type file struct {
 // A table is a time series: columns under the names of our own files, NaN for unknown.
 type table struct {
 	rows    int
+	cut     bool // the last line was incomplete and is left out
 	columns map[string][]float64
 }
 
@@ -72,6 +73,8 @@ func readFile(path string) (f *file, warning string, err error) {
 	}
 	if err == nil && cut {
 		warning = path + ": the compressed file has no end: the lines so far are used"
+	} else if err == nil && f.table != nil && f.table.cut {
+		warning = path + ": the last line is incomplete: the lines before it are used"
 	}
 	return f, warning, err
 }
@@ -183,8 +186,8 @@ func readTSV(path string, b []byte) (*table, error) {
 			}
 			continue
 		}
-		if !ok {
-			return nil, fail("the line is incomplete: the file was cut here. Without this line it can be used")
+		if t.cut = !ok; t.cut {
+			break
 		}
 		if len(fields) != len(names) {
 			return nil, fail("%d fields, but the header has %d", len(fields), len(names))
@@ -259,6 +262,9 @@ func readLines(path string, b []byte) (*table, error) {
 		fail := func(err error) error { return fmt.Errorf("%s:%d: %w", path, n, err) }
 		var row map[string]*float64
 		if err := json.Unmarshal(line, &row); err != nil {
+			if t.cut = n > 1 && line[len(line)-1] != '\n'; t.cut {
+				break
+			}
 			return nil, fail(err)
 		}
 		if n == 1 {
