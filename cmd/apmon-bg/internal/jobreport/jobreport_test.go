@@ -77,6 +77,18 @@ func read(t *testing.T, paths ...string) []*Job {
 	return jobs
 }
 
+// A graph of several jobs names the job of its only line.
+func TestOnlyLine(t *testing.T) {
+	t.Parallel()
+	record, table, _, _ := files(t, "4711", start)
+	other, _, _, _ := files(t, "4712", start.Add(time.Hour))
+	for _, p := range plots(read(t, record, table, other)) {
+		if !strings.HasSuffix(p.title, ", 4711") {
+			t.Errorf("%q", p.title)
+		}
+	}
+}
+
 // A series that has direct children is split by them.
 func TestChildren(t *testing.T) {
 	t.Parallel()

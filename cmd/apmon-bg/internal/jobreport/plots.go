@@ -272,6 +272,9 @@ func compared(jobs []*Job) (all []plot) {
 				p.add(j.Label, j.values(g.columns[0]))
 			}
 		}
+		if len(p.series) == 1 { // a graph of one line has no legend
+			p.title += ", " + p.series[0].Label
+		}
 		all = append(all, p)
 	}
 	return all
