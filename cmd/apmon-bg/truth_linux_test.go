@@ -175,13 +175,10 @@ func burned(t *testing.T, path string, tt truth, seconds int) (*said, jobrecord.
 	}
 	if tt.holds {
 		reported := lines(table)
-		testkit.Eventually(t, "lines of the series", func() bool { return lines(table) >= reported+5*seconds })
-		// The cost budget of PSS may delay its next value by a thousand times the last reading.
-		if strings.HasPrefix(tt.args, "mem") {
-			for end := time.Now().Add(5 * testkit.Patience); lastPSS(table) < 198<<10; time.Sleep(100 * time.Millisecond) {
-				if time.Now().After(end) {
-					t.Fatal("no value of pss after the work")
-				}
+		// The cost budget of PSS may delay its next value.
+		for end := time.Now().Add(testkit.Patience + 5*time.Duration(seconds)*time.Second); lines(table) < reported+5*seconds || strings.HasPrefix(tt.args, "mem") && lastPSS(table) < 198<<10; time.Sleep(20 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatal("too few lines of the series, or none with the pss after the work")
 			}
 		}
 	}
