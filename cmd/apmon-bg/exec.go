@@ -64,7 +64,8 @@ GRID_GLOBAL_JOBID. The cluster is -c, APMON_CLUSTER, MonitorID, else
 
 Cgroups:
 If exec may create a cgroup (version 2) below its own, CMD runs in it, and its CPU
-time is exact. Otherwise see docs/jobs.md.
+time is exact. The peak of its memory and the OOM kills are exact, too, if the own
+cgroup has the memory controller and no other process. Otherwise see docs/jobs.md.
 
 Environment:
    APMON_INTERVAL       interval, if --interval is not given
@@ -306,6 +307,7 @@ func (r *runner) open(cc *cli.Context) {
 func (r *runner) begin(c launch.Command, dir *ownCgroup, j apmon.Job) {
 	j.PID = c.PID
 	j.Launcher = apmon.JobLauncher{ChildOfThisProcess: true, Exclude: c.Exclude, Counter: c.CPUTime}
+	j.Launcher.Children = r.children
 	if c.Cgroup {
 		j.Cgroup = dir.path()
 	}
@@ -343,10 +345,14 @@ func (r *runner) follow(job *apmon.MonitoredJob) {
 		s := r.sample(job)
 		r.recording.add(&s, job.Record)
 	}
-	for {
+	for trimmed := false; ; {
 		elapsed := time.Since(began)
 		select {
 		case <-time.After(r.recording.next(elapsed) - elapsed):
+			if !trimmed {
+				launch.Trim() // not earlier: a short job needs the memory anyway
+				trimmed = true
+			}
 			s := r.sample(job)
 			r.recording.add(&s, job.Record)
 		case <-r.ctx.Done():
