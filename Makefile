@@ -1,0 +1,15 @@
+# For people without packages: "make install PREFIX=$HOME/.local", or as root with
+# PREFIX=/usr/local. DESTDIR goes before all paths. Development needs go alone: CONTRIBUTING.md.
+PREFIX = /usr/local
+DESTDIR =
+VERSION = $(shell git describe --tags --always --dirty 2>/dev/null || echo 0.0.0)
+
+.PHONY: build install packages
+build:
+	packaging/compile.sh "$(VERSION)" build/bin
+
+install: build
+	packaging/install.sh build/bin "$(PREFIX)" "$(DESTDIR)"
+
+packages:
+	packaging/build.sh "$(VERSION)" build/dist
