@@ -36,7 +36,6 @@ var debian = sync.OnceValues(func() (string, error) {
 // this host, on a file system of its own.
 type machine struct {
 	t    *testing.T
-	root string // its root directory, seen from outside
 	pid1 int
 }
 
@@ -77,11 +76,11 @@ func boot(t *testing.T) *machine {
 			t.Fatal(err)
 		}
 	}
-	m.root = filepath.Join(dir, "root")
-	mount("overlay", m.root, "overlay", fmt.Sprintf("lowerdir=%s,upperdir=%s/data,workdir=%[2]s/work", lower, upper))
+	root := filepath.Join(dir, "root")
+	mount("overlay", root, "overlay", fmt.Sprintf("lowerdir=%s,upperdir=%s/data,workdir=%[2]s/work", lower, upper))
 
 	var log testkit.Log
-	cmd := exec.Command("systemd-nspawn", "--quiet", "--directory="+m.root, "--machine=apmon-test-"+strconv.Itoa(os.Getpid()),
+	cmd := exec.Command("systemd-nspawn", "--quiet", "--directory="+root, "--machine=apmon-test-"+strconv.Itoa(os.Getpid()),
 		"--register=no", "--keep-unit", "--boot", "--console=pipe", "--link-journal=no", "--timezone=off", "--resolv-conf=off")
 	cmd.Stdout, cmd.Stderr = &log, &log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -135,10 +134,13 @@ func (m *machine) run(line string) string {
 	return strings.TrimSuffix(out, "\n")
 }
 
+// path returns the path outside of a file in the machine.
+func (m *machine) path(name string) string { return fmt.Sprintf("/proc/%d/root%s", m.pid1, name) }
+
 // write writes a file in the machine. An existing file keeps owner and mode.
 func (m *machine) write(name, content string) {
 	m.t.Helper()
-	name = filepath.Join(m.root, name)
+	name = m.path(name)
 	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
 		m.t.Fatal(err)
 	}
@@ -181,7 +183,7 @@ func (m *machine) eventually(unit, what string, ok func() bool) {
 func (m *machine) install(deb string) {
 	m.t.Helper()
 	name := "/root/" + filepath.Base(deb)
-	if err := os.WriteFile(filepath.Join(m.root, name), read(m.t, deb), 0o644); err != nil {
+	if err := os.WriteFile(m.path(name), read(m.t, deb), 0o644); err != nil {
 		m.t.Fatal(err)
 	}
 	m.run("dpkg -i " + name + "; rm " + name)
