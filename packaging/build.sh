@@ -58,7 +58,7 @@ for arch in ${ARCHES:-amd64 arm64}; do
 	name=apmon-$version-linux-$arch
 	"$here/install.sh" "$work/bin/$arch" "/$name" "$work/tar"
 	cp "$doc/copyright" "$doc/apmon.spdx.json" "$work/tar/$name/share/doc/apmon/"
-	sed -i "s|/$name/|/usr/local/|" "$work/tar/$name"/lib/systemd/system/*
+	sed -i "s|/$name/|/usr/local/|g" "$work/tar/$name"/lib/systemd/system/*
 	pack "$out/$name.tar.gz" "$work/tar" "$name"
 
 	mkdir -p "$image/$arch/usr/share/doc" "$image/$arch/etc/ssl/certs" "$image/$arch/etc/apmon"
