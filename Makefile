@@ -2,14 +2,15 @@
 # PREFIX=/usr/local. DESTDIR goes before all paths. Development needs go alone: CONTRIBUTING.md.
 PREFIX = /usr/local
 DESTDIR =
-VERSION = $(shell git describe --tags --always --dirty 2>/dev/null || echo 0.0.0)
+BUILD = build
+VERSION = $(shell git describe --tags 2>/dev/null || echo 0.0.0)
 
 .PHONY: build install packages
 build:
-	packaging/compile.sh "$(VERSION)" build/bin
+	packaging/compile.sh "$(VERSION)" "$(BUILD)/bin"
 
 install: build
-	packaging/install.sh build/bin "$(PREFIX)" "$(DESTDIR)"
+	packaging/install.sh "$(BUILD)/bin" "$(PREFIX)" "$(DESTDIR)"
 
 packages:
-	packaging/build.sh "$(VERSION)" build/dist
+	packaging/build.sh "$(VERSION)" "$(BUILD)/dist"

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"maps"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"reflect"
 	"runtime"
@@ -280,6 +281,25 @@ func TestInstall(t *testing.T) {
 		if !strings.Contains(unit, "\nExecStart="+prefix+"/bin/apmon-recv --config "+etc+"/receiver.yaml\n") {
 			t.Errorf("%s: %s", prefix, unit)
 		}
+	}
+}
+
+// make install builds the commands and installs them, without root.
+func TestLongMakeInstall(t *testing.T) {
+	testkit.SkipLong(t)
+	needs(t, "make", "git", "install", "gzip")
+	if out, err := exec.Command("git", "rev-parse", "HEAD").CombinedOutput(); err != nil {
+		t.Skipf("the commit comes from git, and this is no checkout: %s", out)
+	}
+	prefix := filepath.Join(t.TempDir(), "local")
+	run(t, "make", "-C", "../..", "install", "PREFIX="+prefix, "BUILD="+t.TempDir(), "VERSION=1.2.3")
+	for _, c := range commands {
+		if out := run(t, filepath.Join(prefix, "bin", c), "--version"); !strings.HasPrefix(out, c+" version v1.2.3 (commit ") {
+			t.Error(out)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(prefix, "etc/apmon/destinations.conf")); err != nil {
+		t.Error(err)
 	}
 }
 
