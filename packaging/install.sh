@@ -25,10 +25,14 @@ for command in apmon-send apmon-bg apmon-recv; do
 done
 install -D -m 644 completions/_apmon "$share/zsh/site-functions/_apmon"
 
+units=$dest$prefix/lib/systemd/system
 for unit in apmon-bg apmon-recv; do
-	install -D -m 644 "systemd/$unit.service" "$dest$prefix/lib/systemd/system/$unit.service"
-	sed -i "/^Exec/s|/usr/bin/apmon|$prefix/bin/apmon|; /^[A-Z]/s|/etc/apmon|$etc|" "$dest$prefix/lib/systemd/system/$unit.service"
+	install -D -m 644 "systemd/$unit.service" "$units/$unit.service"
+	sed -i "/^Exec/s|/usr/bin/apmon|$prefix/bin/apmon|; /^[A-Z]/s|/etc/apmon|$etc|" "$units/$unit.service"
 done
+if [ "$etc" != /etc/apmon ]; then # the commands look there
+	sed -i "s|^ExecStart=.*|& -f $etc/destinations.conf|" "$units/apmon-bg.service"
+fi
 install -D -m 644 sysusers.d/apmon.conf "$dest$prefix/lib/sysusers.d/apmon.conf"
 
 # The destinations may have passwords, and the outputs tokens.

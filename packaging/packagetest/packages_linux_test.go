@@ -116,6 +116,7 @@ func compareTar(t *testing.T, deb map[string][]byte, name, folder string) {
 		theirs := folder + strings.Replace(strings.TrimPrefix(name, "/usr"), "/zsh/vendor-completions/", "/zsh/site-functions/", 1)
 		if strings.HasSuffix(name, ".service") {
 			b = bytes.ReplaceAll(b, []byte("=/usr/bin/"), []byte("=/usr/local/bin/"))
+			b = bytes.ReplaceAll(b, []byte("/bin/apmon-bg\n"), []byte("/bin/apmon-bg -f /usr/local/etc/apmon/destinations.conf\n"))
 			b = bytes.ReplaceAll(b, []byte("config /etc/apmon"), []byte("config /usr/local/etc/apmon"))
 			b = bytes.ReplaceAll(b, []byte("=-/etc/apmon"), []byte("=-/usr/local/etc/apmon"))
 		}
@@ -254,7 +255,11 @@ func TestInstall(t *testing.T) {
 	t.Parallel()
 	needs(t, "bash", "install", "gzip")
 	bin, dest := fakeCommands(t), t.TempDir()
-	for prefix, etc := range map[string]string{"/usr/local": "/etc/apmon", "/opt/apmon": "/opt/apmon/etc/apmon"} {
+	for _, c := range []struct{ prefix, etc, agent string }{
+		{"/usr/local", "/etc/apmon", "/usr/local/bin/apmon-bg"},
+		{"/opt/apmon", "/opt/apmon/etc/apmon", "/opt/apmon/bin/apmon-bg -f /opt/apmon/etc/apmon/destinations.conf"},
+	} {
+		prefix, etc := c.prefix, c.etc
 		run(t, "../install.sh", bin, prefix, dest)
 		config := filepath.Join(dest, etc, "destinations.conf")
 		if err := os.WriteFile(config, []byte("ml.example.org secret\n"), 0o600); err != nil {
@@ -277,9 +282,11 @@ func TestInstall(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		unit := string(read(t, filepath.Join(dest, prefix, "lib/systemd/system/apmon-recv.service")))
-		if !strings.Contains(unit, "\nExecStart="+prefix+"/bin/apmon-recv --config "+etc+"/receiver.yaml\n") {
-			t.Errorf("%s: %s", prefix, unit)
+		for name, start := range map[string]string{"apmon-bg": c.agent, "apmon-recv": prefix + "/bin/apmon-recv --config " + etc + "/receiver.yaml"} {
+			unit := string(read(t, filepath.Join(dest, prefix, "lib/systemd/system", name+".service")))
+			if !strings.Contains(unit, "\nExecStart="+start+"\n") {
+				t.Errorf("%s: %s", prefix, unit)
+			}
 		}
 	}
 }
