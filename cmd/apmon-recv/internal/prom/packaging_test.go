@@ -24,7 +24,8 @@ func packaged(t testing.TB) Options {
 		t.Fatal(err)
 	}
 	var config struct {
-		Options `yaml:",inline"`
+		Options      `yaml:",inline"`
+		Listen, HTTP string // settings of others
 	}
 	d := yaml.NewDecoder(bytes.NewReader(b))
 	d.KnownFields(true)
