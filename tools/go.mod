@@ -2,7 +2,7 @@ module github.com/apmon-go/apmon/tools
 
 go 1.26.0
 
-tool honnef.co/go/tools/cmd/staticcheck
+tool honnef.co/go/tools/cmd/staticcheck // finds mistakes and dead code
 
 require (
 	github.com/BurntSushi/toml v1.4.1-0.20240526193622-a339e1f7089c // indirect
