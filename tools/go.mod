@@ -3,8 +3,9 @@ module github.com/apmon-go/apmon/tools
 go 1.26.0
 
 tool (
-	github.com/goreleaser/nfpm/v2/cmd/nfpm
-	honnef.co/go/tools/cmd/staticcheck
+	github.com/goreleaser/nfpm/v2/cmd/nfpm // makes packages
+	golang.org/x/vuln/cmd/govulncheck // finds known vulnerabilities
+	honnef.co/go/tools/cmd/staticcheck // finds mistakes and dead code
 )
 
 require (
@@ -68,8 +69,10 @@ require (
 	golang.org/x/net v0.59.0 // indirect
 	golang.org/x/sync v0.23.0 // indirect
 	golang.org/x/sys v0.48.0 // indirect
+	golang.org/x/telemetry v0.0.0-20260924152758-ed294f943157 // indirect
 	golang.org/x/tools v0.51.0 // indirect
+	golang.org/x/vuln v1.8.0 // indirect
 	gopkg.in/warnings.v0 v0.1.2 // indirect
-	gopkg.in/yaml.v3 v3.0.1 // indirect
+	gopkg.in/yaml.v3 v3.0.1 // indirect; indirect	honnef.co/go/tools v0.8.2 // indirect
 	honnef.co/go/tools v0.8.2 // indirect
 )
