@@ -22,6 +22,7 @@ import (
 	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/output"
 	"github.com/apmon-go/apmon/internal/history"
 	"github.com/apmon-go/apmon/internal/testkit"
+	"github.com/apmon-go/apmon/internal/testkit/prometheus"
 	"github.com/apmon-go/apmon/xdr"
 )
 
@@ -311,7 +312,7 @@ func TestDashboardsAnswer(t *testing.T) {
 	s := everything(t)
 	server := httptest.NewServer(s)
 	t.Cleanup(server.Close)
-	query := startPrometheus(t, strings.TrimPrefix(server.URL, "http://"))
+	query := prometheus.Start(t, strings.TrimPrefix(server.URL, "http://"), "/metrics")
 	variables := strings.NewReplacer("$cluster", ".*", "$node", ".*", "$instance", ".*", "$stream", ".*", "$__rate_interval", "1h", "$__range", "1h")
 	for name, d := range readDashboards(t) {
 		for _, p := range d.Panels {
