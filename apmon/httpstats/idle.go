@@ -38,7 +38,7 @@ func (w *response) watch(r *http.Request) *http.Request {
 		if i.done {
 			return
 		}
-		idle := time.Since(w.began) - time.Duration(i.wrote.Load())
+		idle := w.s.now() - w.began - time.Duration(i.wrote.Load())
 		if left := w.s.idleLimit - idle; left > 0 {
 			i.timer.Reset(left)
 			return

@@ -92,7 +92,7 @@ func (rd *Reader) sample() sample {
 	s := rd.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.advance(time.Now())
+	s.advance(s.now())
 	v := sample{totals: s.totals, uptime: s.at, inProgress: s.inProgress, whole: s.second > 0}
 	if v.whole {
 		v.last = *s.slot(s.second - 1)

@@ -64,7 +64,7 @@ func usable(fields []Field) (kept []Field) {
 const maxText = 2 << 10
 
 // log calls the loggers with the record of a request. Texts are cut at maxText.
-func (w *response) log(r *http.Request, now time.Time, took time.Duration, cause string) {
+func (w *response) log(r *http.Request, took time.Duration, cause string) {
 	client := cmp.Or(r.RemoteAddr, "-")
 	if w.client.IsValid() {
 		bare := w.client.WithZone("") // networks have none
@@ -79,8 +79,8 @@ func (w *response) log(r *http.Request, now time.Time, took time.Duration, cause
 	}
 	rec := &Record{
 		Client: client, Method: cmp.Or(r.Method, http.MethodGet), Protocol: r.Proto,
-		Status: w.status, Bytes: w.bytes, Referer: r.Referer(), UserAgent: r.UserAgent(),
-		Duration: took, Size: w.size, First: w.first, Last: w.last, Time: now.UTC(), Cause: cause,
+		Status: int(w.status), Bytes: w.bytes, Referer: r.Referer(), UserAgent: r.UserAgent(),
+		Duration: took, Size: w.size, First: w.first, Last: w.last, Time: time.Now().UTC(), Cause: cause,
 	}
 	uri, query, _ := strings.Cut(r.RequestURI, "?")
 	if !strings.HasPrefix(uri, "/") && uri != "*" && r.Method != http.MethodConnect {

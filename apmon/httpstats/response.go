@@ -21,7 +21,7 @@ const piece = 64 << 10
 // documentation.
 func (s *Stats) Wrap(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		w := &response{rw: rw, s: s, method: r.Method, uri: r.RequestURI, began: time.Now(), size: -1, first: -1, last: -1}
+		w := &response{rw: rw, s: s, method: r.Method, uri: r.RequestURI, began: s.now(), size: -1, first: -1, last: -1}
 		var local, private bool
 		w.client, local, private = origin(r)
 		if s.idleLimit > 0 {
@@ -40,27 +40,25 @@ type response struct {
 	s      *Stats
 	idle   *idle // nil without a limit
 	client netip.Addr
-	began  time.Time
+	began  time.Duration // since the start of s
 
 	method, uri  string
 	id           uint64
 	next, before *response // in the ring of requests in progress
 
-	hijacked bool // changes with Stats.mu, like bytes, ended and the ring
-	ended    bool // by Stats.End
-	returned bool // the handler has returned: it did not panic
-	broken   bool // a write failed
-	status   int  // 0 before there is one
+	hijacked bool  // changes with Stats.mu, like bytes, ended and the ring
+	ended    bool  // by Stats.End
+	returned bool  // the handler has returned: it did not panic
+	broken   bool  // a write failed
+	status   int32 // 0 before there is one
 	bytes    int64
 
 	// The size and range of the resource from the header, -1 for unknown.
 	size, first, last int64
 
 	// The fields of a ReadFrom under way.
-	limited io.LimitedReader
-	source  io.Reader
-	read    int64 // by the last Read of source
-	counted int64 // of all bytes read
+	limited io.LimitedReader // its source; N is what remains, or what its last Read has read
+	counted int64            // of all bytes read
 }
 
 func (w *response) Header() http.Header         { return w.rw.Header() }
@@ -73,7 +71,7 @@ func (w *response) WriteHeader(status int) {
 	}
 	w.rw.WriteHeader(status) // panics for an invalid status
 	if final {
-		w.status = status
+		w.status = int32(status)
 	}
 }
 
@@ -152,11 +150,11 @@ func (w *response) sent(n int64, err error) {
 	if n <= 0 || w.method == http.MethodHead { // net/http accepts the body of a response to HEAD, and does not send it
 		return
 	}
-	now := time.Now()
+	at := w.s.now()
 	if w.idle != nil {
-		w.idle.wrote.Store(int64(now.Sub(w.began)))
+		w.idle.wrote.Store(int64(at - w.began))
 	}
-	w.s.sent(w, now, n)
+	w.s.sent(w, at, n)
 }
 
 // readFrom implements ReadFrom for an original that has it.
@@ -171,9 +169,9 @@ func (w *response) readFrom(src io.Reader) (n int64, err error) {
 		w.readHeader(http.StatusOK) // in case there is a body
 	}
 	if _, ok := from.(syscall.Conn); !ok {
-		w.source, w.read, w.counted = src, 0, 0
+		w.limited, w.counted = io.LimitedReader{R: src}, 0
 		n, err = to.ReadFrom((*source)(w))
-		if w.source = nil; n > 0 {
+		if w.limited.R = nil; n > 0 {
 			w.implicit()
 		}
 		w.sent(n-w.counted, err)
@@ -209,13 +207,13 @@ type source response
 
 func (s *source) Read(p []byte) (n int, err error) {
 	w := (*response)(s)
-	if w.read > 0 {
+	if w.limited.N > 0 {
 		w.implicit()
-		w.sent(w.read, nil)
-		w.counted += w.read
+		w.sent(w.limited.N, nil)
+		w.counted += w.limited.N
 	}
-	n, err = w.source.Read(p)
-	w.read = int64(n)
+	n, err = w.limited.R.Read(p)
+	w.limited.N = int64(n)
 	return n, err
 }
 
@@ -249,7 +247,7 @@ func (w *response) flush() error {
 // request was ended before the handler returned, finish panics: the connection can no longer
 // be used.
 func (w *response) finish(r *http.Request) {
-	now := time.Now()
+	at := w.s.now()
 	idle := w.idle.stop()
 	switch {
 	case w.status > 0 || w.hijacked:
@@ -258,12 +256,12 @@ func (w *response) finish(r *http.Request) {
 	case r.Context().Err() == nil:
 		w.implicit()
 	}
-	took := now.Sub(w.began)
+	took := at - w.began
 	share := -1.0
 	if w.size > largeResource && w.method != http.MethodHead {
 		share = min(1, float64(w.bytes)/float64(w.size))
 	}
-	ended := w.s.finished(w, now, routeOf(r, w.status), took, share)
+	ended := w.s.finished(w, at, routeOf(r, int(w.status)), share)
 	cause := ""
 	if len(w.s.loggers) > 0 {
 		cause = w.cause(r, idle, ended)
@@ -272,7 +270,7 @@ func (w *response) finish(r *http.Request) {
 		w.idle.cancel(nil)
 	}
 	if len(w.s.loggers) > 0 {
-		w.log(r, now, took, cause)
+		w.log(r, took, cause)
 	}
 	if (idle || ended) && w.returned {
 		panic(http.ErrAbortHandler)

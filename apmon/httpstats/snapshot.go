@@ -60,7 +60,8 @@ type Request struct {
 func (s *Stats) Snapshot() Snapshot {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.advance(time.Now())
+	at := s.now()
+	s.advance(at)
 	v := Snapshot{
 		Uptime: s.at, Requests: s.requests, InProgress: s.inProgress, Peak: s.peakCount.value, PeakTime: s.peakCount.at, Bytes: s.bytes,
 		Classes: s.classes, Localhost: s.localhost, Private: s.private, Duration: s.totals.ended.took, Buckets: s.durations.All(),
@@ -73,7 +74,7 @@ func (s *Stats) Snapshot() Snapshot {
 	})
 	for w := s.active.first.next; w != &s.active.first; w = w.next {
 		path, _, _ := strings.Cut(w.uri, "?")
-		r := Request{ID: w.id, Method: w.method, Path: path[:min(len(path), maxText)], Began: w.began, Bytes: w.bytes}
+		r := Request{ID: w.id, Method: w.method, Path: path[:min(len(path), maxText)], Began: time.Now().Add(w.began - at), Bytes: w.bytes}
 		if w.client != (netip.Addr{}) {
 			r.Client = w.client.String()
 		}

@@ -71,8 +71,9 @@ type peak struct {
 	at    time.Time
 }
 
-func (p *peak) raise(value int64, at time.Time) {
+// raise takes a value that was reached some time ago.
+func (p *peak) raise(value int64, ago time.Duration) {
 	if value > p.value {
-		p.value, p.at = value, at
+		p.value, p.at = value, time.Now().Add(-ago)
 	}
 }

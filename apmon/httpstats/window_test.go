@@ -153,8 +153,8 @@ func TestTimeGoesBack(t *testing.T) {
 	t.Parallel()
 	s := New(Options{})
 	// The goroutine that read the clock first takes the lock second.
-	s.begun(&response{began: s.start.Add(3*time.Second + 500*time.Millisecond)}, false, false)
-	s.begun(&response{began: s.start.Add(2*time.Second + 900*time.Millisecond)}, false, false)
+	s.begun(&response{began: 3*time.Second + 500*time.Millisecond}, false, false)
+	s.begun(&response{began: 2*time.Second + 900*time.Millisecond}, false, false)
 	if one := s.slot(3); one.begun != 2 || s.at != 3500*time.Millisecond {
 		t.Errorf("%+v at %v", one, s.at)
 	}
