@@ -65,7 +65,10 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", stream, err)
 		}
-		defer reading.Stop()
+		defer func() {
+			reading.Drain() // what has arrived is printed and acknowledged
+			<-reading.Closed()
+		}()
 		n++
 	}
 	if err := streams.Err(); err != nil {

@@ -30,8 +30,8 @@ func Example() {
 		fmt.Println(u.Err)
 	}
 	fmt.Println("size is known:", u.SizeMB.OK)
-	fmt.Println("used and free are at most total:", u.Used.V+u.Free.V <= u.Total.V)
+	fmt.Println("free space is known:", u.Free.OK)
 	// Output:
 	// size is known: true
-	// used and free are at most total: true
+	// free space is known: true
 }
