@@ -89,7 +89,8 @@ func TestLongOverhead(t *testing.T) {
 
 // TestLongExecStart measures how much longer a command takes under exec. The floors are the
 // command alone and a Go program that does nothing. All run in turn, and the least time of
-// each counts, so that the figures hold on a busy machine.
+// each counts. The bar is 5 ms on an idle machine, where the latter takes 1.2 ms. On a busy
+// one, exec waits for a CPU more often than the floors, which have fewer threads.
 func TestLongExecStart(t *testing.T) {
 	testkit.SkipLong(t)
 	exe, dir := released(t), t.TempDir()
@@ -114,8 +115,8 @@ func TestLongExecStart(t *testing.T) {
 		}
 		bare, nothing, wrapped := slices.Min(took[0]), slices.Min(took[1]), slices.Min(took[2])
 		t.Logf("true %v, a Go program that does nothing %v, exec true %v: %v more, %.1f times true", bare, nothing, wrapped, wrapped-bare, float64(wrapped-bare)/float64(bare))
-		if wrapped-bare > max(5*time.Millisecond, 8*bare) {
-			t.Errorf("exec adds %v to %v", wrapped-bare, bare)
+		if wrapped-bare > max(5*time.Millisecond, 8*nothing) {
+			t.Errorf("exec adds %v, a Go program that does nothing takes %v", wrapped-bare, nothing)
 		}
 	})
 }
