@@ -17,8 +17,6 @@ import (
 // data of this program, and free memory of the heap. The kernel maps again, from its cache,
 // what is used later. The heap grows less before it is collected from now on.
 func Trim() {
-	debug.SetGCPercent(gcPercent)
-	debug.FreeOSMemory()
 	pc, _, _, _ := runtime.Caller(0)
 	smaps, _ := process.ReadFile("/proc/self/smaps")
 	for _, m := range unchanged(smaps) {
@@ -28,6 +26,8 @@ func Trim() {
 			}
 		}
 	}
+	debug.SetGCPercent(gcPercent)
+	debug.FreeOSMemory()
 }
 
 // gcPercent makes the least heap that is collected 1 MiB instead of 4 MiB. A sample
