@@ -3,30 +3,30 @@ module github.com/apmon-go/apmon
 go 1.26.0
 
 require (
-	charm.land/bubbletea/v2 v2.0.10
-	github.com/chromedp/cdproto v0.159.0
-	github.com/chromedp/chromedp v0.23.0
-	github.com/davecgh/go-xdr v0.0.0-20161123171359-e6a2ba005892
-	github.com/google/go-cmp v0.7.0
-	github.com/gopacket/gopacket v1.7.7
-	github.com/klauspost/compress v1.20.3
-	github.com/nats-io/jwt/v2 v2.8.2
-	github.com/nats-io/nats-server/v2 v2.15.2
-	github.com/nats-io/nats.go v1.55.0
-	github.com/nats-io/nkeys v0.4.16
-	github.com/prometheus/client_golang v1.25.0
-	github.com/prometheus/common v0.72.0
-	github.com/prometheus/exporter-toolkit v0.20.0
-	github.com/rogpeppe/go-internal v1.16.0
-	github.com/shirou/gopsutil/v3 v3.24.5
-	github.com/urfave/cli/v2 v2.27.7
-	go.uber.org/goleak v1.3.0
-	go.yaml.in/yaml/v3 v3.0.6
-	golang.org/x/sys v0.49.0
+	charm.land/bubbletea/v2 v2.0.10 // the terminal view of apmon-recv
+	github.com/chromedp/cdproto v0.159.2 // tests of the pages in Chromium: its protocol
+	github.com/chromedp/chromedp v0.23.0 // tests of the pages in Chromium
+	github.com/davecgh/go-xdr v0.0.0-20161123171359-e6a2ba005892 // tests: another XDR codec, to compare with
+	github.com/google/go-cmp v0.7.0 // tests: shows how values differ
+	github.com/gopacket/gopacket v1.7.7 // apmon-recv reads captures of the network
+	github.com/klauspost/compress v1.20.3 // apmon-recv compresses records (zstd, gzip) and answers
+	github.com/nats-io/jwt/v2 v2.8.2 // tests: users of a NATS server
+	github.com/nats-io/nats-server/v2 v2.15.2 // tests: a real NATS server
+	github.com/nats-io/nats.go v1.55.0 // apmon-recv stores datagrams in NATS JetStream, and reads them
+	github.com/nats-io/nkeys v0.4.17 // tests: keys of users of a NATS server
+	github.com/prometheus/client_golang v1.25.0 // the own metrics of apmon-recv
+	github.com/prometheus/common v0.72.0 // formats of metrics, and which one a client accepts
+	github.com/prometheus/exporter-toolkit v0.20.0 // TLS and authentication of web servers
+	github.com/rogpeppe/go-internal v1.16.0 // tests: scripts that run the commands
+	github.com/shirou/gopsutil/v3 v3.24.5 // values of hosts on other systems than Linux
+	github.com/urfave/cli/v2 v2.27.7 // flags of the commands
+	go.uber.org/goleak v1.3.0 // tests: no goroutine stays behind
+	go.yaml.in/yaml/v3 v3.0.6 // the configuration of apmon-recv
+	golang.org/x/sys v0.49.0 // system calls
 )
 
 require (
-	golang.org/x/crypto v0.58.0
+	golang.org/x/crypto v0.58.0 // tests: hashes of passwords for web servers
 	golang.org/x/net v0.60.0 // indirect
 )
 

@@ -2,6 +2,7 @@ package apmon_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -9,6 +10,37 @@ import (
 	"github.com/apmon-go/apmon/conf"
 	"github.com/apmon-go/apmon/xdr"
 )
+
+func Example() {
+	c, err := apmon.New(conf.Config{Destinations: []conf.Destination{{Host: "127.0.0.1"}}})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer c.Close()
+	err = c.Send("MySite_Jobs", "123456",
+		apmon.Int("events", 1200),
+		apmon.Float("cpu_eff", 0.93),
+		apmon.String("status", "RUNNING"))
+	if err != nil { // of this message: nothing that the network did
+		fmt.Println(err)
+	}
+	fmt.Println(c.Stats().Messages, "message")
+	// Output: 1 message
+}
+
+// The destinations come from files, folders and URLs, whose changes the client follows. The
+// sample file has none, and sources without any are an error.
+func ExampleOpen() {
+	c, err := apmon.Open(context.Background(), "../conf/destinations.conf")
+	if err != nil {
+		fmt.Println("no destination:", errors.Is(err, conf.ErrNoDestination))
+		return
+	}
+	defer c.Close()
+	_ = c.Send("MySite_Jobs", "123456", apmon.Int("events", 1200))
+	// Output: no destination: true
+}
 
 // queue is a source of reports.
 type queue struct{ waiting int }

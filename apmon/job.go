@@ -70,6 +70,8 @@ type JobLauncher struct {
 	ChildOfThisProcess bool
 	// Exclude are other children of this process, which do not belong to the job.
 	Exclude []int
+	// Children is how many direct children of the root process a sample lists at most.
+	Children int
 	// Counter, if not nil, returns the CPU time of the whole job from another
 	// source, such as an inherited perf counter: 0 if it is unknown, and whether it
 	// is complete. It is called for each sample.
@@ -180,7 +182,7 @@ func (js *jobs) add(j Job) (*MonitoredJob, error) {
 	mj := &MonitoredJob{jobs: js, job: j, finished: make(chan struct{})}
 	mj.proc, err = js.procs.Add(jobtree.Options{
 		PIDs: j.PIDs, Service: j.Service, Cgroup: j.Cgroup, NumCPUs: j.NumCPUs, Start: j.Start,
-		ChildOfThisProcess: j.Launcher.ChildOfThisProcess, Exclude: j.Launcher.Exclude, Counter: j.Launcher.Counter,
+		ChildOfThisProcess: j.Launcher.ChildOfThisProcess, Exclude: j.Launcher.Exclude, Counter: j.Launcher.Counter, Children: j.Launcher.Children,
 		Exited: func() { go mj.ended() },
 	})
 	if err != nil {

@@ -87,6 +87,10 @@ type JobSample struct {
 	GPUMem  Value `json:"gpu_memory_kb"` // KiB, resident
 	GPUs    Value `json:"gpus"`          // devices that the job has used
 
+	// Children are the direct children of the roots, the oldest first, if the job was added
+	// with a number of them.
+	Children []JobChild `json:"children,omitempty"`
+
 	// The job's own cgroup, including those below it.
 	CgroupMem       Value `json:"cgroup_memory_kb"`
 	CgroupMemPeak   Value `json:"cgroup_memory_peak_kb"`
@@ -116,6 +120,13 @@ type JobSample struct {
 
 	// Factors are results of CPU benchmarks. The caller sets them.
 	Factors Factors `json:"benchmarks"`
+}
+
+// JobChild is a direct child of a root, with all processes below it.
+type JobChild struct {
+	PID     int   `json:"pid"`
+	CPUTime Value `json:"cpu_s"`  // s, of those that live and of those that they waited for; it never decreases
+	RSS     Value `json:"rss_kb"` // KiB
 }
 
 // Rates sets the rates of s since prev, the sample of the previous report. They are unknown

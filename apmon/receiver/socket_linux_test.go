@@ -57,6 +57,9 @@ func TestNothingIsQueuedAfterClose(t *testing.T) {
 func TestKernelDropsAreReported(t *testing.T) {
 	t.Parallel()
 	r := listen(t, "127.0.0.1:0", Options{ReadBuffer: 1})
+	if !r.Stats().KernelKnown {
+		t.Skip("the kernel does not report its drops")
+	}
 	report := r.NewReport("N")
 	conn := dial(t, r)
 	ctx, cancel := context.WithCancel(t.Context())
@@ -68,7 +71,7 @@ func TestKernelDropsAreReported(t *testing.T) {
 	go func() { served <- r.Serve(ctx, func(*Packet) {}) }()
 	testkit.Eventually(t, "an empty buffer", func() bool {
 		s := r.Stats()
-		return !s.KernelKnown || s.Received+s.KernelDropped == n
+		return s.Received+s.KernelDropped == n
 	})
 	send(t, conn, datagram("", n)) // ends the gap
 	testkit.Eventually(t, "a gap", func() bool { return r.Stats().Lost > 0 })
@@ -77,7 +80,7 @@ func TestKernelDropsAreReported(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := r.Stats()
-	if s.KernelKnown && s.Lost != s.KernelDropped || s.Lost == 0 {
+	if s.Lost != s.KernelDropped || s.Lost == 0 {
 		t.Errorf("%+v", s)
 	}
 	if p := report.Packet(time.Now(), s).Datagram.Params[0]; p.Int() != int64(s.Lost) || !strings.HasSuffix(p.Name, "_lostDatagrams") {

@@ -100,8 +100,13 @@ func (c *counting) handle(p *Packet) {
 	}
 }
 
-// spread returns the number of sockets that datagrams wait in.
-func spread(r *Receiver) int {
+// spread returns the number of sockets that datagrams wait in. It skips the test if that cannot
+// be known, as in an emulator.
+func spread(t *testing.T, r *Receiver) int {
+	t.Helper()
+	if !r.Stats().KernelKnown {
+		t.Skip("the kernel does not report how much waits in a socket")
+	}
 	used := 0
 	for _, s := range r.sockets {
 		if s.memory().held > 0 {
@@ -140,7 +145,7 @@ func TestSeveralSockets(t *testing.T) {
 			send(t, c, from(i, seq))
 		}
 	}
-	if n := spread(r); n != 3 {
+	if n := spread(t, r); n != 3 {
 		t.Errorf("%d of 3 sockets are used", n)
 	}
 	before := r.Stats()
@@ -167,7 +172,7 @@ func TestSocketsAreHandledConcurrently(t *testing.T) {
 	for _, c := range ports(t, r, 40) {
 		send(t, c, datagram("", 1))
 	}
-	if spread(r) != 2 {
+	if spread(t, r) != 2 {
 		t.Fatal("one socket is not used")
 	}
 	var both sync.WaitGroup

@@ -17,6 +17,7 @@ import (
 
 	"github.com/apmon-go/apmon/apmon/accesslog"
 	"github.com/apmon-go/apmon/apmon/apmontest"
+	"github.com/apmon-go/apmon/cmd/internal/commandtest"
 	"github.com/apmon-go/apmon/conf"
 	"github.com/apmon-go/apmon/internal/testkit"
 	"github.com/apmon-go/apmon/xdr"
@@ -435,7 +436,7 @@ func TestAccessLogEndsInTime(t *testing.T) {
 		took := time.Hour
 		for turn := 0; turn < 5 && took > 2*time.Second; turn++ {
 			recv := apmontest.New(t)
-			socket, told := manager(t)
+			socket, told := commandtest.Manager(t)
 			p := startWith(t, read, []string{"NOTIFY_SOCKET=" + socket}, "-d", recv.Addr(), "--accesslog", input)
 			told("READY=1")
 			p.signal(syscall.SIGTERM)

@@ -344,8 +344,8 @@ func (a *agent) once(ctx context.Context, sig *signals) error {
 
 // follow sends reports until a signal stops it.
 func (a *agent) follow(ctx context.Context, sig *signals, hup, usr1 <-chan os.Signal) error {
-	manager := newNotifier(a.Getenv)
-	defer manager.close()
+	manager := command.NewManager(a.Getenv)
+	defer manager.Close()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var helpers sync.WaitGroup
@@ -361,14 +361,14 @@ func (a *agent) follow(ctx context.Context, sig *signals, hup, usr1 <-chan os.Si
 		helpers.Go(func() { a.page.serve(serving, a.Logger()) })
 	}
 	a.logStart()
-	manager.notify("READY=1", a.status())
-	tick := time.NewTicker(manager.interval())
+	manager.Notify("READY=1", a.status())
+	tick := time.NewTicker(manager.Interval())
 	defer tick.Stop()
 	reloaded := make(chan error, 1)
 	reloading, again := false, false
 	reload := func() {
 		reloading, again = true, false
-		manager.notify("RELOADING=1", "STATUS=reloading the configurations")
+		manager.Notify("RELOADING=1", "STATUS=reloading the configurations")
 		helpers.Go(func() { reloaded <- a.client.Reload(ctx) })
 	}
 	for {
@@ -387,19 +387,19 @@ func (a *agent) follow(ctx context.Context, sig *signals, hup, usr1 <-chan os.Si
 				reload()
 				break
 			}
-			manager.notify("READY=1", a.status())
+			manager.Notify("READY=1", a.status())
 		case <-usr1:
 			a.logStatistics()
 		case <-tick.C:
 			// status locks the client, so after a deadlock the watchdog is no longer notified.
-			manager.notify("WATCHDOG=1", a.status())
+			manager.Notify("WATCHDOG=1", a.status())
 		case <-ctx.Done():
 			if a.print != nil {
 				return a.print.failure()
 			}
 			return nil
 		case <-sig.stop:
-			manager.notify("STOPPING=1", "STATUS=sending a last report")
+			manager.Notify("STOPPING=1", "STATUS=sending a last report")
 			endPage()
 			a.reportLast(ctx)
 			if a.print != nil {

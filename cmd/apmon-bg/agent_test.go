@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/apmon-go/apmon/apmon/apmontest"
+	"github.com/apmon-go/apmon/cmd/internal/commandtest"
 	"github.com/apmon-go/apmon/internal/testkit"
 	"github.com/apmon-go/apmon/xdr"
 )
@@ -276,42 +277,10 @@ func TestAgentLogsStatistics(t *testing.T) {
 	}
 }
 
-// manager makes the socket of a service manager.
-func manager(t *testing.T) (path string, says func(text string)) {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "apmon") // t.TempDir may be too long for a socket
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { os.RemoveAll(dir) })
-	path = filepath.Join(dir, "notify")
-	conn, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
-	return path, func(text string) {
-		t.Helper()
-		conn.SetReadDeadline(time.Now().Add(testkit.Patience))
-		b := make([]byte, 4096)
-		for {
-			n, err := conn.Read(b)
-			if err != nil {
-				t.Fatalf("%s was not notified: %v", text, err)
-			}
-			for line := range strings.Lines(string(b[:n])) {
-				if strings.TrimSpace(line) == text {
-					return
-				}
-			}
-		}
-	}
-}
-
 func TestAgentIsAService(t *testing.T) {
 	t.Parallel()
 	recv := apmontest.New(t)
-	socket, notified := manager(t)
+	socket, notified := commandtest.Manager(t)
 	p := start(t, []string{"NOTIFY_SOCKET=" + socket, "WATCHDOG_USEC=200000"}, "-d", recv.Addr())
 	notified("READY=1")
 	notified("WATCHDOG=1")
@@ -521,7 +490,7 @@ func TestPidfile(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "pid")
 	up := func(args ...string) *running {
 		t.Helper()
-		socket, notified := manager(t)
+		socket, notified := commandtest.Manager(t)
 		p := start(t, []string{"NOTIFY_SOCKET=" + socket}, append([]string{"-d", recv.Addr(), "--pidfile", file}, args...)...)
 		notified("READY=1")
 		return p
@@ -622,7 +591,7 @@ func TestPidfileIsReadable(t *testing.T) {
 	}
 	file, old := filepath.Join(dir, "pid"), filepath.Join(dir, "old")
 	lock(file, syscall.F_RDLCK)
-	socket, notified := manager(t)
+	socket, notified := commandtest.Manager(t)
 	p := start(t, []string{"NOTIFY_SOCKET=" + socket}, "-d", recv.Addr(), "--pidfile", file)
 	notified("READY=1")
 	for name, want := range map[string]os.FileMode{file: 0o644, file + ".lock": 0o600} {
@@ -646,7 +615,7 @@ func TestPidfileIsReadable(t *testing.T) {
 func TestSecondInterrupt(t *testing.T) {
 	t.Parallel()
 	recv := apmontest.New(t)
-	socket, notified := manager(t)
+	socket, notified := commandtest.Manager(t)
 	// On a busy machine the last report may take longer than the agent waits for it.
 	for range 10 {
 		p := start(t, []string{"NOTIFY_SOCKET=" + socket}, "-d", recv.Addr(), "--interval", "24h")

@@ -42,6 +42,7 @@ func recordFlags() []cli.Flag {
 		&cli.StringFlag{Name: "series", Usage: "write the samples to `FILE` while the job runs: JSON lines if the name ends in .json, .jsonl or .ndjson, else TSV; compressed if it ends in .gz"},
 		&cli.StringFlag{Name: "series-interval", Usage: "write a line every `TIME`, and sooner in the beginning", DefaultText: "10s"},
 		&cli.StringFlag{Name: "series-max", Usage: "thin a series to half of `N` lines when it has more; 0 for never", DefaultText: "4000"},
+		&cli.StringFlag{Name: "series-children", Usage: "add columns for `N` direct children of CMD at a time, each with all processes below it", DefaultText: "0"},
 		&cli.StringFlag{Name: "prmon-txt", Usage: "write the samples to `FILE` as prmon 3 does; implies --pss"},
 		&cli.StringFlag{Name: "prmon-json", Usage: "write the summary so far to `FILE` as prmon 3 does, with each line; implies --pss"},
 		&cli.BoolFlag{Name: "pss", DisableDefaultText: true, Usage: "measure the proportional set size: shared memory is divided among the processes"},

@@ -81,7 +81,7 @@ func newApp(getenv func(string) string, stdout io.Writer, stderr *command.LossyW
 	return command.New(&cli.App{
 		Name:        name,
 		Usage:       "monitor a host and its jobs",
-		UsageText:   name + " [-d DEST]... [-f FILE|URL]... [-c CLUSTER] [-n NODE]\n         [--interval 120s] [options]\n" + name + " exec [options] -- CMD ARG...\n" + name + " check [--strict] [--no-resolve] [SOURCE]...\n" + name + " params [--format text|markdown|json]",
+		UsageText:   name + " [-d DEST]... [-f FILE|URL]... [-c CLUSTER] [-n NODE]\n         [--interval 120s] [options]\n" + name + " exec [options] -- CMD ARG...\n" + name + " report [-o FILE] FILE...\n" + name + " check [--strict] [--no-resolve] [SOURCE]...\n" + name + " params [--format text|markdown|json]",
 		Description: description,
 		Flags: slices.Concat(a.Flags(), command.Group("Reports",
 			&cli.StringFlag{Name: "cluster", Aliases: []string{"c"}, Usage: "`CLUSTER` of the host's reports (default: " + apmon.DefaultHostCluster + ")"},
@@ -97,6 +97,6 @@ func newApp(getenv func(string) string, stdout io.Writer, stderr *command.LossyW
 			&cli.BoolFlag{Name: "stop", DisableDefaultText: true, Usage: "stop the process that holds --pidfile, and exit"},
 		)),
 		Action:   a.run,
-		Commands: []*cli.Command{execCommand(getenv, stderr), checkCommand(getenv, stdout), paramsCommand(stdout)},
+		Commands: []*cli.Command{execCommand(getenv, stderr), reportCommand(stdout, stderr), checkCommand(getenv, stdout), paramsCommand(stdout)},
 	}, stdout, stderr, accessLogTopic)
 }

@@ -34,7 +34,7 @@ func TestManPageKeepsBlocks(t *testing.T) {
 		"\n.SH EXIT STATUS\n.PP\n.nf\n0   stopped by a signal; \\-\\-once: sent, and not all destinations refused\n64  usage                          65  bad name\n",
 		"\nAPMON_INTERVAL       interval, if \\-\\-interval is not given\n",
 		"\n.TP\n\\fB\\-d\\fR, \\fB\\-\\-dest\\fR \\fIDEST\\fR\nsend to this destination (repeatable)\n",
-		"\nwait TIME for processes that outlive CMD; a number is seconds (default: 1.5s)\n",
+		"\nwait TIME for processes that outlive CMD; a number is seconds (default: 1.4s)\n",
 		"\n.SH ACCESS LOG\n",
 	} {
 		if !strings.Contains(page, want) {

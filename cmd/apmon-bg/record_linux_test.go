@@ -96,6 +96,45 @@ func TestExecSeries(t *testing.T) {
 	}
 }
 
+// The series is split by the direct children of the command, and a report draws them.
+func TestExecChildren(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	file, svg := filepath.Join(dir, "series.tsv"), filepath.Join(dir, "children.svg")
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	defer w.Close()
+	p := startWith(t, r, nil, "exec", "--no-send", "--series", file, "--series-interval", "100ms", "--series-children", "2", "--", "sh", "-c", "exec 3<&0; cat <&3 & cat <&3 & cat <&3 & wait")
+	split := func() bool {
+		b, _ := os.ReadFile(file)
+		all := strings.Split(string(b), "\n")
+		return len(all) > 4 && strings.Count(all[len(all)-2], "\t\t") < strings.Count(all[1], "\t\t") || len(all) > 20
+	}
+	testkit.Eventually(t, "lines with children", split)
+	w.Close()
+	p.exits(0)
+	c := readTable(t, file)
+	pids := map[string]bool{}
+	for i, pid := range c["child2_pid"] {
+		if pid != "" {
+			pids[pid] = true
+			if c["child2_cpu_s"][i] == "" || c["child2_rss_kb"][i] == "" || c["child2_rss_kb"][i] == "0" || c["child1_pid"][i] == pid {
+				t.Errorf("line %d: %q", i, c["child2_rss_kb"][i])
+			}
+		}
+	}
+	if len(pids) == 0 || c["child3_pid"] != nil {
+		t.Errorf("children %v", c["child2_pid"])
+	}
+	run := start(t, nil, "report", "--plot", "children", "-o", svg, file)
+	run.wait()
+	run.exits(0)
+	wrapped(t, nil, "--series-children", "65", "--", "true").exits(64)
+}
+
 // If exec is killed, the series has all lines so far, and the job lives.
 func TestExecKilled(t *testing.T) {
 	t.Parallel()

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -26,6 +28,7 @@ type recording struct {
 
 	interval time.Duration // between the lines of a series
 	maxLines int
+	children int               // that a series has at a time
 	given    jobrecord.Amounts // by flags
 	batch    jobrecord.Batch
 	switches map[string]bool // of the job
@@ -62,6 +65,12 @@ func (r *recording) read(cc *cli.Context) error {
 	if s := cc.String("series-max"); s != "" {
 		if _, err := fmt.Sscanf(s+"\n", "%d\n", &r.maxLines); err != nil || r.maxLines != 0 && r.maxLines < series.MinLines {
 			return fmt.Errorf("--series-max %q is neither 0 nor a number of at least %d", s, series.MinLines)
+		}
+	}
+	if s := cc.String("series-children"); s != "" {
+		n, err := strconv.Atoi(s)
+		if r.children = n; err != nil || n < 0 || n > series.MaxChildren {
+			return fmt.Errorf("--series-children %q is not a number up to %d", s, series.MaxChildren)
 		}
 	}
 	if n := cc.Float64("cpus"); n > 0 {
@@ -148,13 +157,14 @@ func (r *recording) create() {
 	r.created = true
 	var err error
 	if r.series != "" {
-		if r.table, err = series.Create(r.series, r.maxLines); err != nil {
+		if r.table, err = series.Create(r.series, r.maxLines, r.children); err != nil {
 			r.failed("time series not written", err)
 			r.table = nil
 		}
 	}
 	if r.prmonText != "" {
-		if r.prmon, err = series.CreatePrmonText(r.prmonText, r.maxLines, r.switches["pss"]); err != nil {
+		gpus, _ := filepath.Glob("/dev/dri/renderD*")
+		if r.prmon, err = series.CreatePrmonText(r.prmonText, r.maxLines, r.switches["pss"], len(gpus) > 0); err != nil {
 			r.failed("prmon's file not written", err)
 			r.prmon = nil
 		}

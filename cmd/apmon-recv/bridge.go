@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -159,8 +160,9 @@ func (b *bridge) close() ([]output.Stats, error) {
 }
 
 // onSignals reloads the settings on SIGHUP, if load is not nil, and logs the state of the
-// outputs on SIGUSR1, until the returned function is called.
-func (b *bridge) onSignals(ctx context.Context, r *receiver.Receiver, load func() (settings, error)) (stop func()) {
+// outputs on SIGUSR1, until the returned function is called. It notifies the service manager;
+// not while a reload hangs, so that its watchdog acts.
+func (b *bridge) onSignals(ctx context.Context, r *receiver.Receiver, manager *command.Manager, load func() (settings, error)) (stop func()) {
 	// One of each kind may wait while a reload takes its time.
 	reloads, states := make(chan os.Signal, 1), make(chan os.Signal, 1)
 	for _, s := range reloadSignals {
@@ -173,11 +175,19 @@ func (b *bridge) onSignals(ctx context.Context, r *receiver.Receiver, load func(
 	}
 	done := make(chan struct{})
 	var wg sync.WaitGroup
+	manager.Notify("READY=1", status(r))
 	wg.Go(func() {
+		tick := time.NewTicker(manager.Interval())
+		defer tick.Stop()
 		for {
 			select {
 			case <-reloads:
+				manager.Notify("RELOADING=1", "STATUS=reloading the settings")
 				b.reload(ctx, r, load)
+				manager.Notify("READY=1", status(r))
+			case <-tick.C:
+				// status locks the receiver, so after a deadlock the watchdog is no longer notified.
+				manager.Notify("WATCHDOG=1", status(r))
 			case <-done:
 				return
 			}
@@ -199,6 +209,15 @@ func (b *bridge) onSignals(ctx context.Context, r *receiver.Receiver, load func(
 		close(done)
 		wg.Wait()
 	}
+}
+
+// status returns the status line for systemctl.
+func status(r *receiver.Receiver) string {
+	if r == nil {
+		return "STATUS=handing on streams"
+	}
+	s := r.Stats()
+	return fmt.Sprintf("STATUS=%d datagrams received, %d refused, %d lost", s.Received, s.Refused, s.Lost)
 }
 
 // reload reads the settings once more and puts them in force, if they can be used.

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/apmon-go/apmon/cmd/internal/commandtest"
 	"github.com/apmon-go/apmon/internal/testkit"
 )
 
@@ -26,13 +27,19 @@ type process struct {
 // startProcess starts apmon-recv.
 func startProcess(t testing.TB, args ...string) *process {
 	t.Helper()
+	return startProcessIn(t, nil, args...)
+}
+
+// startProcessIn starts apmon-recv with more variables in its environment.
+func startProcessIn(t testing.TB, env []string, args ...string) *process {
+	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	p := &process{t: t}
 	// The test program is apmon-recv under this name.
-	p.cmd = &exec.Cmd{Path: exe, Args: append([]string{"apmon-recv", "--listen", "127.0.0.1:0", "--sockets", "1"}, args...), Stderr: &p.log}
+	p.cmd = &exec.Cmd{Path: exe, Args: append([]string{"apmon-recv", "--listen", "127.0.0.1:0", "--sockets", "1"}, args...), Env: append(os.Environ(), env...), Stderr: &p.log}
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -88,5 +95,26 @@ func (p *process) end() {
 	}
 	if err := p.cmd.Wait(); err != nil {
 		p.t.Errorf("%v: %s", err, &p.log)
+	}
+}
+
+func TestReceiverIsAService(t *testing.T) {
+	t.Parallel()
+	socket, notified := commandtest.Manager(t)
+	p := startProcessIn(t, []string{"NOTIFY_SOCKET=" + socket, "WATCHDOG_USEC=200000"}, "--config", write(t, t.TempDir(), "c.yaml", "format: json\n"))
+	notified("READY=1")
+	notified("WATCHDOG=1")
+	notified("STATUS=0 datagrams received, 0 refused, 0 lost")
+	if err := p.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	notified("RELOADING=1")
+	notified("READY=1")
+	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	notified("STOPPING=1")
+	if err := p.cmd.Wait(); err != nil {
+		t.Error(err)
 	}
 }

@@ -83,9 +83,14 @@ func listen(ctx context.Context, o listenOptions, stdout, stderr io.Writer) erro
 	}
 	ctx, stop := signal.NotifyContext(ctx, signals...)
 	defer stop()
+	manager := command.NewManager(os.Getenv)
+	defer manager.Close()
 	// After the first signal the outputs end, which may block. The second signal then
 	// ends the process.
-	defer context.AfterFunc(ctx, stop)()
+	defer context.AfterFunc(ctx, func() {
+		stop()
+		manager.Notify("STOPPING=1", "STATUS=handing on what the outputs hold")
+	})()
 	if err := br.apply(ctx, s); err != nil {
 		return err
 	}
@@ -100,7 +105,7 @@ func listen(ctx context.Context, o listenOptions, stdout, stderr io.Writer) erro
 		}
 		defer stop()
 	}
-	defer br.onSignals(ctx, r, load)()
+	defer br.onSignals(ctx, r, manager, load)()
 	return receive(ctx, r, o, br, stderr)
 }
 

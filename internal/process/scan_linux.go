@@ -1,6 +1,7 @@
 package process
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -88,6 +89,30 @@ func (s *Scanner) Each(visit func(pid int)) error {
 func (s *Scanner) ReadThread(pid, tid int, name string) ([]byte, syscall.Errno) {
 	s.setThreadPath(pid, tid, name)
 	return s.readPath()
+}
+
+// Children calls visit with each child of a thread, which must not use the Scanner. A list
+// that is read while children are reaped may lack others: if one of the listed ones is not
+// a child any more afterwards, the list may be incomplete. The error is ENOENT if the kernel
+// was built without CONFIG_PROC_CHILDREN. The directory must be open.
+func (s *Scanner) Children(pid, tid int, visit func(pid int)) syscall.Errno {
+	s.setThreadPath(pid, tid, "children")
+	fd, errno := s.openPath(syscall.O_RDONLY)
+	if errno != 0 {
+		return errno
+	}
+	defer syscall.RawSyscall(syscall.SYS_CLOSE, fd, 0, 0)
+	rest := 0 // the bytes of a number that is not complete
+	for {
+		n, _, errno := syscall.Syscall(syscall.SYS_READ, fd, uintptr(unsafe.Pointer(&s.buf[rest])), uintptr(len(s.buf)-rest))
+		if errno != 0 || n == 0 {
+			return errno
+		}
+		text := s.buf[:rest+int(n)]
+		whole := bytes.LastIndexByte(text, ' ') + 1
+		kernel.ParseChildren(text[:whole], visit)
+		rest = copy(s.buf[:], text[whole:])
+	}
 }
 
 // Entries returns how many entries of a directory of a process are numbers, and calls visit

@@ -16,8 +16,34 @@ func Stat(pid int) (st kernel.PIDStat, ok bool) {
 	return kernel.ParsePIDStat(b)
 }
 
-// Children returns the children of a process. It finds none without /proc.
-func Children(pid int) []int { return childrenOfAll()[pid] }
+// Children returns the children of a process. It finds none without /proc. If children are
+// reaped meanwhile, others may be missing.
+func Children(pid int) []int {
+	if pids, ok := listedChildren(pid); ok {
+		return pids
+	}
+	return childrenOfAll()[pid]
+}
+
+// listedChildren returns the children of all threads of a process. It returns false if the
+// kernel does not list them, or if a thread ends meanwhile.
+func listedChildren(pid int) (pids []int, ok bool) {
+	s := NewScanner("/proc")
+	if s.Open() != nil {
+		return nil, false
+	}
+	defer s.Close()
+	var threads []int
+	if _, errno := s.Entries(pid, "task", func(tid int) { threads = append(threads, tid) }); errno != 0 {
+		return nil, false
+	}
+	for _, tid := range threads {
+		if errno := s.Children(pid, tid, func(child int) { pids = append(pids, child) }); errno != 0 {
+			return nil, false
+		}
+	}
+	return pids, len(threads) > 0
+}
 
 // Descendants returns the children of a process and all their descendants, parents
 // before their children. It finds none without /proc.

@@ -45,6 +45,12 @@ func TestDescendants(t *testing.T) {
 	if got := Children(os.Getpid()); !slices.Contains(got, root) || slices.Contains(got, want[1]) {
 		t.Errorf("children of the test %v, want %d among them and not %d", got, root, want[1])
 	}
+	if got, ok := listedChildren(root); ok && !slices.Equal(got, want[:1]) {
+		t.Errorf("listed children %v, want %v", got, want[:1])
+	}
+	if got := childrenOfAll()[root]; !slices.Equal(got, want[:1]) {
+		t.Errorf("children in a scan %v, want %v", got, want[:1])
+	}
 	if st, ok := Stat(want[1]); !ok || st.PPID != want[0] || st.Start == 0 {
 		t.Errorf("%+v, %v", st, ok)
 	}

@@ -3,7 +3,9 @@
 package testkit
 
 import (
+	"io"
 	"os/exec"
+	"strconv"
 	"sync"
 	"testing"
 )
@@ -24,4 +26,31 @@ func Sleeper(t testing.TB, args ...string) (pid int, end func()) {
 	end = sync.OnceFunc(func() { in.Close(); _ = cmd.Wait() })
 	t.Cleanup(end)
 	return cmd.Process.Pid, end
+}
+
+// Crowd starts n processes that sleep, cheaply: copies of one shell that wait for the end of
+// its standard input. The function end ends them; so does the end of the test.
+func Crowd(t testing.TB, n int) (end func()) {
+	t.Helper()
+	c := exec.Command("/bin/sh", "-c", "exec 3<&0; i=0; while [ $i -lt "+strconv.Itoa(n)+" ]; do { read x; } <&3 & i=$((i+1)); done; exec 3<&-; echo ready; wait")
+	in, err := c.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := c.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	end = sync.OnceFunc(func() {
+		in.Close()
+		_ = c.Wait()
+	})
+	t.Cleanup(end)
+	if _, err := io.ReadFull(out, make([]byte, len("ready\n"))); err != nil {
+		t.Fatalf("%d processes cannot be started: %v", n, err)
+	}
+	return end
 }

@@ -90,7 +90,7 @@ func TestRecordFollowsSchema(t *testing.T) {
 	var empty, full Recorder
 	s := at(1, 1000)
 	for _, v := range []*procinfo.Value{&s.PSS, &s.SwapPSS, &s.Swap, &s.VirtualMem, &s.Threads, &s.OpenFiles, &s.CgroupMem, &s.CgroupMemPeak, &s.WChar, &s.ReadBytes, &s.WriteBytes,
-		&s.PageFaultsMin, &s.PageFaultsMaj, &s.CSVoluntary, &s.CSNonvoluntary, &s.NetRxBytes, &s.NetTxBytes, &s.NetRxPackets, &s.NetTxPackets, &s.NetShared, &s.GPUTime, &s.GPUMem} {
+		&s.PageFaultsMin, &s.PageFaultsMaj, &s.CSVoluntary, &s.CSNonvoluntary, &s.NetRxBytes, &s.NetTxBytes, &s.NetRxPackets, &s.NetTxPackets, &s.NetShared, &s.GPUTime, &s.GPUMem, &s.GPUs, &s.CgroupOOMKills} {
 		*v = procinfo.Known(1)
 	}
 	full.Add(s, nil)

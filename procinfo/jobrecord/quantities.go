@@ -52,6 +52,7 @@ var Quantities = []Quantity{
 	level("open_files", 0, "/proc/PID/fd", unread, func(s *sample) value { return s.OpenFiles }, func(s *sample) value { return s.MaxOpenFiles }, func(r *Record) *Level { return &r.Levels.OpenFiles }),
 	level("cgroup_memory_kb", 0, "memory.current of the job's cgroup, page cache included", noCgroup, func(s *sample) value { return s.CgroupMem }, nil, func(r *Record) *Level { return &r.Levels.CgroupMemory }),
 	level("gpu_memory_kb", 0, fdinfo, noGPU, func(s *sample) value { return s.GPUMem }, nil, func(r *Record) *Level { return &r.Levels.GPUMemory }),
+	level("gpus", 0, fdinfo, noGPU, func(s *sample) value { return s.GPUs }, nil, func(r *Record) *Level { return &r.Levels.GPUs }),
 
 	total("rchar_bytes", 0, pidIO, unread, func(s *sample) value { return s.RChar }, func(r *Record) *Total { return &r.Totals.RChar }),
 	total("wchar_bytes", 0, pidIO, unread, func(s *sample) value { return s.WChar }, func(r *Record) *Total { return &r.Totals.WChar }),
@@ -65,6 +66,7 @@ var Quantities = []Quantity{
 	total("tx_bytes", 0, pidNet, noNetwork, func(s *sample) value { return s.NetTxBytes }, func(r *Record) *Total { return &r.Totals.Tx }),
 	total("rx_packets", 0, pidNet, noNetwork, func(s *sample) value { return s.NetRxPackets }, func(r *Record) *Total { return &r.Totals.RxPackets }),
 	total("tx_packets", 0, pidNet, noNetwork, func(s *sample) value { return s.NetTxPackets }, func(r *Record) *Total { return &r.Totals.TxPackets }),
+	total("oom_kills", 0, "memory.events or memory.oom_control of the job's cgroup", noCgroup, func(s *sample) value { return s.CgroupOOMKills }, func(r *Record) *Total { return &r.Totals.OOMKills }),
 	total("gpu_s", 3, fdinfo, noGPU, func(s *sample) value { return s.GPUTime }, func(r *Record) *Total { return &r.Totals.GPU }),
 }
 
@@ -78,6 +80,22 @@ func total(name string, decimals int, means, why string, get func(*sample) value
 
 // IsTotal reports whether the quantity only grows.
 func (q *Quantity) IsTotal() bool { return q.total != nil }
+
+// LevelOf returns the level of the quantity in a record, nil if it is a total.
+func (q *Quantity) LevelOf(r *Record) *Level {
+	if q.level == nil {
+		return nil
+	}
+	return q.level(r)
+}
+
+// TotalOf returns the total of the quantity in a record, nil if it is a level.
+func (q *Quantity) TotalOf(r *Record) *Total {
+	if q.total == nil {
+		return nil
+	}
+	return q.total(r)
+}
 
 // marshalText returns a JSON string. HTML is not escaped: commands contain & and >.
 func marshalText(s string) ([]byte, error) { return json.Marshal(s) }

@@ -80,6 +80,7 @@ type Levels struct {
 	OpenFiles    Level `json:"open_files"`
 	CgroupMemory Level `json:"cgroup_memory_kb"` // page cache included; of samples
 	GPUMemory    Level `json:"gpu_memory_kb"`
+	GPUs         Level `json:"gpus"` // that the job has used so far
 
 	// CgroupMemoryPeak is the kernel's own peak of cgroup_memory_kb. It includes page
 	// cache, so it may be far above the peak of rss_kb.
@@ -106,6 +107,7 @@ type Totals struct {
 	Tx             Total `json:"tx_bytes"`
 	RxPackets      Total `json:"rx_packets"`
 	TxPackets      Total `json:"tx_packets"`
+	OOMKills       Total `json:"oom_kills"` // processes of the job's cgroup
 	GPU            Total `json:"gpu_s"`
 
 	// NetShared is true if the network totals may include traffic of other jobs, null if

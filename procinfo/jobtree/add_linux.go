@@ -98,6 +98,7 @@ func (s *Set) findRoots(o *Options) ([]foundRoot, error) {
 // counters of the children of this process so far, if it started the job.
 func (s *Set) begin(j *Job, roots []foundRoot, boot time.Duration, usage counters) {
 	o := &j.options
+	s.jobs++
 	j.start = boot
 	if len(roots) > 0 {
 		oldest := slices.MinFunc(roots, func(a, b foundRoot) int { return cmp.Compare(a.stat.Start, b.stat.Start) })

@@ -14,7 +14,8 @@
 //	now.Rates(previous)
 //	params = now.Append(params[:0], nil)
 //
-// A scan finds the processes. Each sample reads the files of the job's processes and of its
+// A scan of /proc finds the processes, or, for a job that this process started, a walk down
+// from this process. Each sample reads the files of the job's processes and of its
 // cgroup. See docs/jobs.md for how CPU time is counted and when some is lost.
 //
 // Inside, a tree is the accounting of one job, and a forest holds the processes of all

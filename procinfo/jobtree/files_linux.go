@@ -3,12 +3,16 @@ package jobtree
 import (
 	"cmp"
 	"errors"
+	"math"
 	"os"
+	"runtime"
 	"slices"
 	"strconv"
 	"sync"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/apmon-go/apmon/internal/kernel"
 	"github.com/apmon-go/apmon/internal/process"
@@ -133,8 +137,8 @@ func (s *forest) threads(p *proc) {
 // jobMemory sums up the smaps_rollup files of a job's processes. For each the kernel
 // walks the process's page tables (9 µs for each MiB of small pages). So a round
 // through all of them is spread over samples, and the next begins only after a thousand
-// times the cost of the last: reading takes at most a thousandth of one CPU, and small
-// jobs are measured in each sample.
+// times the CPU time of the last, or a hundred times while the memory of the job changes:
+// reading takes at most a thousandth of one CPU, and small jobs are measured in each sample.
 type jobMemory struct {
 	mu       sync.Mutex
 	todo     []int  // pids left to read in this round
@@ -142,8 +146,9 @@ type jobMemory struct {
 	swapPSS  uint64 // KiB
 	bad      bool   // a file of this round could not be read
 	running  bool
-	cost     time.Duration // of this round so far
-	next     time.Time     // when the next may begin
+	cost     time.Duration // CPU time of this round so far
+	rss      float64       // KiB, at its begin
+	ended    time.Time     // the last round
 	complete struct {
 		pss, swapPSS, max procinfo.Value // of the last complete round
 	}
@@ -152,7 +157,25 @@ type jobMemory struct {
 const (
 	memoryBudget = 250 * time.Millisecond // of one sample
 	memoryShare  = 1000
+	memoryChange = 100 // the share while the memory changes
+	memorySame   = .02 // changes of rss that do not count
 )
+
+// due reports whether the next round may begin.
+func (m *jobMemory) due(now time.Time, rss float64) bool {
+	share := time.Duration(memoryShare)
+	if math.Abs(rss-m.rss) > memorySame*m.rss {
+		share = memoryChange
+	}
+	return !now.Before(m.ended.Add(share * m.cost))
+}
+
+// threadTime returns the CPU time of this thread.
+func threadTime() time.Duration {
+	var ts unix.Timespec
+	_ = unix.ClockGettime(unix.CLOCK_THREAD_CPUTIME_ID, &ts)
+	return time.Duration(ts.Nano())
+}
 
 // sample continues the round, and fills in the values of the last complete one.
 func (m *jobMemory) sample(s *forest, t *tree, to *procinfo.JobSample) (err error) {
@@ -160,8 +183,11 @@ func (m *jobMemory) sample(s *forest, t *tree, to *procinfo.JobSample) (err erro
 		to.MaxPSS = m.complete.max
 		return nil
 	}
-	begin := time.Now()
-	if !m.running && !begin.Before(m.next) {
+	// On a busy machine most of the time between two clock readings is that of others.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	begin, used := time.Now(), threadTime()
+	if !m.running && m.due(begin, to.RSS.V) {
 		m.todo = m.todo[:0]
 		s.mu.Lock()
 		for _, p := range t.members {
@@ -170,7 +196,7 @@ func (m *jobMemory) sample(s *forest, t *tree, to *procinfo.JobSample) (err erro
 			}
 		}
 		s.mu.Unlock()
-		m.pss, m.swapPSS, m.bad, m.running, m.cost = 0, 0, false, true, 0
+		m.pss, m.swapPSS, m.bad, m.running, m.cost, m.rss = 0, 0, false, true, 0, to.RSS.V
 	}
 	spent := time.Duration(0)
 	for m.running && len(m.todo) > 0 && spent < memoryBudget {
@@ -192,10 +218,10 @@ func (m *jobMemory) sample(s *forest, t *tree, to *procinfo.JobSample) (err erro
 		}
 		spent = time.Since(begin)
 	}
-	m.cost += spent
+	m.cost += threadTime() - used
 	if m.running && len(m.todo) == 0 {
 		m.running = false
-		m.next = time.Now().Add(memoryShare * m.cost)
+		m.ended = time.Now()
 		c := &m.complete
 		c.pss, c.swapPSS = procinfo.Value{}, procinfo.Value{}
 		if !m.bad {

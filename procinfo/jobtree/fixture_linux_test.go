@@ -829,14 +829,24 @@ func TestMemoryRounds(t *testing.T) {
 		testkit.Near(t, "highest PSS", v.MaxPSS, highest, 0)
 	}
 	m := &j.memory
-	begin := time.Now()
 	check(200, 14, 28, 200)
-	if m.cost <= 0 || m.next.Before(begin.Add(memoryShare*m.cost)) {
-		t.Errorf("a round that took %v is repeated after %v", m.cost, m.next.Sub(begin))
+	if m.cost <= 0 || m.rss != 920 {
+		t.Errorf("the round took %v, with an rss of %v", m.cost, m.rss)
 	}
 	write(50, 1)
-	m.next = time.Now().Add(time.Hour) // a large job
+	m.cost = time.Hour // a large job
 	check(200, 14, 4, 200)
-	m.next = time.Time{}
+	now := time.Now()
+	for _, c := range []struct {
+		after time.Duration
+		rss   float64
+		due   bool
+	}{{999 * time.Hour, 920, false}, {1001 * time.Hour, 920, true}, {999 * time.Hour, 930, false}, {101 * time.Hour, 950, true}, {101 * time.Hour, 890, true}, {99 * time.Hour, 1900, false}} {
+		m.ended = now.Add(-c.after)
+		if m.due(now, c.rss) != c.due {
+			t.Errorf("%v after the last round, with an rss of %v: %v", c.after, c.rss, !c.due)
+		}
+	}
+	m.ended = time.Time{}
 	check(100, 2, 4, 200)
 }

@@ -33,6 +33,7 @@ type forest struct {
 	ioFiles    int // files that are open
 	generation uint64
 	scanned    time.Time // when the last scan began
+	whole      bool      // it read all processes of the host
 	scanTick   uint64    // the same in clock ticks since boot
 	scanErr    error
 	strangers  []stranger // processes of this scan that belong to no job so far
@@ -40,9 +41,14 @@ type forest struct {
 	oldest     uint64     // no process of a job started before
 	grown      bool       // a job was added since the last scan
 
-	pids     []int            // of refresh
+	jobs       int     // that are followed
+	round      uint64  // of walks
+	queue      []*proc // of a walk: processes whose children are to be read
+	noChildren bool    // the kernel has no list of the children of a thread
+
+	pids     []int            // of ask and list
 	switches []threadSwitches // of readStatus
-	tids     []int            // of threads
+	tids     []int            // of threads and list
 	sessions map[int][]*tree  // by the roots that lead one
 	started  *tree            // the one that this process started
 	reaper   *proc            // this process, while there is such a tree

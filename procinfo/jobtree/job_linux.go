@@ -133,6 +133,7 @@ func (j *Job) Remove() {
 		return
 	}
 	j.removed = true
+	s.jobs--
 	for _, p := range j.members {
 		s.leave(p, &j.tree)
 	}

@@ -27,6 +27,9 @@ type Options struct {
 	// Exclude are other children of this process, which do not belong to the job although
 	// this process reaps them, too. Used with ChildOfThisProcess.
 	Exclude []int
+	// Children is how many direct children of the roots a sample lists at most, the oldest
+	// first: see [procinfo.JobSample]. Used with ChildOfThisProcess.
+	Children int
 	// Counter, if not nil, returns the CPU time of the whole job from another source, such
 	// as an inherited perf counter: 0 if it is unknown, and whether it is complete. Sample
 	// calls it. It must not call methods of the Set or its jobs.

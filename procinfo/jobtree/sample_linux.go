@@ -3,6 +3,7 @@ package jobtree
 import (
 	"errors"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/apmon-go/apmon/internal/kernel"
@@ -64,6 +65,8 @@ func (j *Job) sample(want func(option string) bool, network bool) (procinfo.JobS
 	case s.generation > 0 && (j.hasEnd && s.scanned.After(notBefore) || s.scanned.After(s.clock().Add(-startAge))):
 		// Processes that began since are counted when this process reaps them.
 		s.refresh()
+	case s.walks():
+		j.fail("", s.walk())
 	default:
 		j.fail("", s.scan(s.clock())) // what it has reaped must be seen
 	}
@@ -151,6 +154,9 @@ func (j *Job) sum(to *procinfo.JobSample, d details) {
 	j.fillCounters(to, &all)
 	j.fillCurrent(to, &all)
 	j.cgroup.fill(to)
+	if j.options.ChildOfThisProcess && !to.Ended {
+		to.Children = j.children(j.options.Children)
+	}
 	if to.Ended {
 		// No process is left that could have any: a zero would look like a measurement.
 		for _, v := range []*procinfo.Value{&to.VirtualMem, &to.RSS, &to.Swap, &to.MemUsage, &to.OpenFiles, &to.Processes, &to.Threads,
@@ -199,6 +205,44 @@ const (
 	cpuOfCgroup    = "the job's own cgroup"
 	cpuOfCounter   = "an inherited perf counter"
 )
+
+// children returns the direct children of the roots, the oldest first, at most n. A process
+// stays with the child that it was below when it was first seen.
+func (j *Job) children(n int) (list []procinfo.JobChild) {
+	type sum struct {
+		top *proc
+		cpu int64
+		rss uint64
+	}
+	var all []sum
+	for _, p := range j.members { // parents before children
+		switch {
+		case n == 0:
+			return nil
+		case p.branch != nil || p.parent == nil:
+		case slices.Contains(j.roots, p.parent):
+			p.branch = p
+		default:
+			p.branch = p.parent.branch
+		}
+		i := slices.IndexFunc(all, func(s sum) bool { return s.top == p.branch })
+		if p.branch == nil || i < 0 && len(all) == n {
+			continue
+		}
+		if i < 0 {
+			i, all = len(all), append(all, sum{top: p.branch})
+		}
+		all[i].cpu += p.own[cntCPU] + p.taken[cntCPU]
+		all[i].rss += p.rss
+	}
+	for _, s := range all {
+		s.top.branchCPU = max(s.top.branchCPU, s.cpu)
+		list = append(list, procinfo.JobChild{
+			PID: s.top.pid, CPUTime: procinfo.Known(time.Duration(s.top.branchCPU).Seconds()), RSS: procinfo.Known(float64(s.rss)),
+		})
+	}
+	return list
+}
 
 // correct replaces sums over the processes by better sources, and keeps counters from
 // decreasing. It reports whether the CPU time is only a lower bound, and its source.

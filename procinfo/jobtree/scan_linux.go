@@ -25,31 +25,41 @@ func (s *forest) recent() error {
 	return s.scan(s.clock().Add(-scanAge))
 }
 
-// scan reads all processes of the host, unless the last scan began after notBefore.
+// scan reads all processes of the host, unless the last pass did and began after
+// notBefore.
 func (s *forest) scan(notBefore time.Time) error {
-	if s.generation > 0 && s.scanned.After(notBefore) {
+	if s.whole && s.scanned.After(notBefore) {
 		return s.scanErr
 	}
-	s.scanned = s.clock()
+	s.scanned, s.whole = s.clock(), true
 	return s.pass(func() error { return s.host.Scan(s.visit) })
 }
 
 // refresh reads the processes that are known. Others may wait for the next scan.
 func (s *forest) refresh() {
 	err := s.scanErr
-	s.pass(func() error {
-		s.pids = s.pids[:0]
-		for pid := range s.procs {
+	s.pass(s.ask)
+	s.scanErr = err
+}
+
+// ask reads the known processes that this pass has not seen. It returns the first error
+// other than that a process has ended.
+func (s *forest) ask() (err error) {
+	s.pids = s.pids[:0]
+	for pid, p := range s.procs {
+		if p.generation != s.generation {
 			s.pids = append(s.pids, pid)
 		}
-		for _, pid := range s.pids {
-			if b, errno := s.scanner.Read(pid, "stat"); errno == 0 {
-				s.visit(pid, b)
-			}
+	}
+	for _, pid := range s.pids {
+		b, errno := s.scanner.Read(pid, "stat")
+		if errno == 0 {
+			s.visit(pid, b)
+		} else if !process.Gone(errno) && err == nil {
+			err = s.pathError(pid, "stat", errno)
 		}
-		return nil
-	})
-	s.scanErr = err
+	}
+	return err
 }
 
 // pass brings the forest up to date. show calls visit with each process.
@@ -107,7 +117,7 @@ func (s *forest) pass(show func() error) error {
 
 // visit takes in a process of a scan.
 func (s *forest) visit(pid int, stat []byte) {
-	if len(s.procs) == 0 && s.reaper == nil || s.started != nil && slices.Contains(s.started.exclude, pid) {
+	if len(s.procs) == 0 && s.reaper == nil || s.started != nil && s.started.excludes(pid) {
 		return
 	}
 	p := s.procs[pid]
@@ -138,7 +148,7 @@ func (s *forest) adopt() {
 		again = false
 		for i := range s.strangers {
 			x := &s.strangers[i]
-			if x.pid == 0 {
+			if p := s.procs[x.pid]; x.pid == 0 || p != nil && p.start == x.start {
 				continue
 			}
 			from := s.current(x.ppid, x.start)
@@ -161,6 +171,7 @@ func (s *forest) adopt() {
 			}
 		}
 	}
+	s.strangers = slices.DeleteFunc(s.strangers, func(x stranger) bool { return x.pid == 0 })
 }
 
 // leads reports whether a root of the tree leads the stranger's session. The kernel does

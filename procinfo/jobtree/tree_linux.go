@@ -64,7 +64,10 @@ type proc struct {
 	start              uint64  // ticks since boot
 	parent             *proc   // nil if it belongs to no job
 	trees              []*tree // those it is a member of
-	generation         uint64  // of the scan that saw it last
+	branch             *proc   // the child of a root that it is or was below; nil for none
+	branchCPU          int64   // ns, of the branch that it is the top of, at the last sample
+	generation         uint64  // of the pass that saw it last
+	round              uint64  // of walks: the last one that saw it
 	dead               bool    // it was reaped
 	dying              bool    // this scan has just noticed
 	inside             uint64  // the scan in which it was seen in the job's cgroup

@@ -50,7 +50,7 @@ func New(app *cli.App, stdout, stderr io.Writer, topics ...Topic) *App {
 	app.HideHelp, app.HideVersion = true, true // the library's own
 	app.DisableSliceFlagSeparator = true
 	app.ExitErrHandler = func(*cli.Context, error) {} // Run returns errors
-	app.Flags = slices.Concat(app.Flags, a.helpFlag(), Group(lastGroup, askFlag{[]string{"version", "v"}, "show the version", &a.askedVersion}))
+	app.Flags = slices.Concat(app.Flags, a.helpFlag(), Group(lastGroup, askFlag{[]string{"version", "v"}, "show version, commit, date and Go version", &a.askedVersion}))
 	app.OnUsageError = flagError
 	app.Before = a.printAsked
 	app.Action = action(app.Action, app.ArgsUsage)
@@ -113,7 +113,7 @@ func (a *App) words() []*cli.Command {
 		Action:    a.help,
 	}, {
 		Name:   "version",
-		Usage:  "show the version",
+		Usage:  "show version, commit, date and Go version",
 		Action: a.version,
 	}, {
 		Name:        "completion",
@@ -141,7 +141,7 @@ func (a *App) printAsked(cc *cli.Context) error {
 
 // version is the action of the subcommand version.
 func (a *App) version(*cli.Context) error {
-	return a.write(a.cli.Name + " version " + Version() + "\n")
+	return a.write(a.cli.Name + " version " + readBuild(debug.ReadBuildInfo()).String() + "\n")
 }
 
 // help is the action of the subcommand help.
@@ -228,12 +228,4 @@ func usageError(cc *cli.Context, err error) error {
 		return err
 	}
 	return &Error{Code: Usage, Err: err, help: cc.Command.HelpName}
-}
-
-// Version returns the version of this module from the build information.
-func Version() string {
-	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
-		return info.Main.Version
-	}
-	return "(devel)"
 }

@@ -19,6 +19,7 @@
 //	burn files N          opens N more files
 //	burn io BYTES FILE    a child that writes and reads a file
 //	burn switch N         a child that waits N times
+//	burn net N            sends N datagrams of 1000 bytes to 192.0.2.2
 //	burn exit CODE        exits with the code
 //
 // All but exit and rootdies report their own time and hold in the end; held
@@ -97,6 +98,8 @@ func main() {
 		pid := switches(arg(1))
 		holdRoot()
 		wait(pid)
+	case "net":
+		datagrams(arg(1))
 	case "exit":
 		os.Exit(arg(1))
 	default:
@@ -159,6 +162,20 @@ func allocate(mib int) {
 func openFiles(n int) {
 	for range n {
 		if _, err := syscall.Open("/dev/null", syscall.O_RDONLY, 0); err != nil {
+			fail(err.Error())
+		}
+	}
+}
+
+// datagrams sends n datagrams of 1000 bytes, each a frame of 1042 bytes on Ethernet.
+func datagrams(n int) {
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_DGRAM, 0)
+	if err != nil {
+		fail(err.Error())
+	}
+	b := make([]byte, 1000)
+	for range n {
+		if err := syscall.Sendto(fd, b, 0, &syscall.SockaddrInet4{Port: 9, Addr: [4]byte{192, 0, 2, 2}}); err != nil {
 			fail(err.Error())
 		}
 	}

@@ -22,6 +22,9 @@ var ErrNoRoom = errors.New("no room")
 // Prepare needs Linux.
 func Prepare() error { return nil }
 
+// Trim does nothing.
+func Trim() {}
+
 // Exec needs Linux.
 func Exec(string, string, []string) { os.Exit(126) }
 

@@ -1,6 +1,8 @@
 package series
 
 import (
+	"fmt"
+
 	"github.com/apmon-go/apmon/procinfo"
 	"github.com/apmon-go/apmon/procinfo/jobrecord"
 )
@@ -20,6 +22,16 @@ func columns() []column {
 		all = append(all, column{name: q.Name, decimals: q.Decimals, value: q.Value})
 	}
 	return all
+}
+
+// childColumns returns the columns of the direct child that is at c now.
+func childColumns(number int, c *procinfo.JobChild) []column {
+	name := fmt.Sprintf("child%d_", number)
+	return []column{
+		{name: name + "pid", value: func(*procinfo.JobSample) procinfo.Value { return procinfo.KnownIf(float64(c.PID), c.PID != 0) }},
+		{name: name + "cpu_s", decimals: 3, value: func(*procinfo.JobSample) procinfo.Value { return c.CPUTime }},
+		{name: name + "rss_kb", value: func(*procinfo.JobSample) procinfo.Value { return c.RSS }},
+	}
 }
 
 // unixTime is the time of a sample in Unix seconds.

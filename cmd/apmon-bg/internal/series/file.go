@@ -14,6 +14,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -24,6 +25,9 @@ import (
 // MinLines is the least maximum number of lines.
 const MinLines = 10
 
+// MaxChildren is the largest number of children that have columns.
+const MaxChildren = 64
+
 // A File is a table that grows by one line with each sample.
 type File struct {
 	path    string
@@ -31,6 +35,8 @@ type File struct {
 	json    bool
 	gzip    bool
 	max     int
+
+	children []procinfo.JobChild // those that have columns now; pid 0 for none
 
 	f    *os.File
 	gz   *gzip.Writer
@@ -51,10 +57,13 @@ type column struct {
 // Create creates the time series of a job, or replaces that of an earlier run. The format
 // follows from the name: JSON lines for .json, .jsonl and .ndjson, otherwise TSV with a
 // header; with .gz after that, it is compressed. The file has at most maxLines lines, 0 for
-// any number.
-func Create(path string, maxLines int) (*File, error) {
+// any number, and columns for so many direct children of the job's first process at a time.
+func Create(path string, maxLines, children int) (*File, error) {
 	plain, compressed := strings.CutSuffix(path, ".gz")
-	f := &File{path: path, columns: columns(), gzip: compressed, max: maxLines}
+	f := &File{path: path, columns: columns(), gzip: compressed, max: maxLines, children: make([]procinfo.JobChild, min(children, MaxChildren))}
+	for i := range f.children {
+		f.columns = append(f.columns, childColumns(i+1, &f.children[i])...)
+	}
 	switch filepath.Ext(plain) {
 	case ".json", ".jsonl", ".ndjson":
 		f.json = true
@@ -115,6 +124,7 @@ func (f *File) Write(s *procinfo.JobSample) error {
 	if f.err != nil {
 		return nil
 	}
+	f.place(s.Children)
 	row := make([]float64, len(f.columns))
 	for i := range f.columns {
 		row[i] = math.NaN()
@@ -134,6 +144,25 @@ func (f *File) Write(s *procinfo.JobSample) error {
 		_ = f.f.Truncate(f.size) // no half line
 	}
 	return f.err
+}
+
+// place gives each child its columns, which it keeps while it lives.
+func (f *File) place(children []procinfo.JobChild) {
+	for i := range f.children {
+		c := &f.children[i]
+		k := slices.IndexFunc(children, func(x procinfo.JobChild) bool { return x.PID == c.PID })
+		if *c = (procinfo.JobChild{}); k >= 0 {
+			*c = children[k]
+		}
+	}
+	for _, x := range children {
+		if slices.ContainsFunc(f.children, func(c procinfo.JobChild) bool { return c.PID == x.PID }) {
+			continue
+		}
+		if i := slices.IndexFunc(f.children, func(c procinfo.JobChild) bool { return c.PID == 0 }); i >= 0 {
+			f.children[i] = x
+		}
+	}
 }
 
 // format appends a line.

@@ -17,16 +17,31 @@ type PrmonText struct {
 	File
 	last   int64              // second of the last line
 	levels procinfo.JobSample // the last sample of the living job
+	gpu    procinfo.JobSample // the sample of the last line
 }
 
 // CreatePrmonText creates a table as prmon 3 writes it, or replaces one. See Create for
-// maxLines. Without pss, that column is missing.
-func CreatePrmonText(path string, maxLines int, pss bool) (*PrmonText, error) {
+// maxLines. Without pss, that column is missing. On a host with a GPU, gpu adds the columns
+// of GPUs that are known.
+func CreatePrmonText(path string, maxLines int, pss, gpu bool) (*PrmonText, error) {
 	p := &PrmonText{File: File{path: path, columns: prmonColumns(), max: maxLines}}
 	if !pss {
 		p.columns = slices.DeleteFunc(p.columns, func(c column) bool { return c.name == "pss" })
 	}
+	if gpu {
+		p.columns = append(p.columns,
+			column{name: "ngpus", whole: true, value: func(s *procinfo.JobSample) procinfo.Value { return s.GPUs }},
+			column{name: "gpufbmem", whole: true, value: func(s *procinfo.JobSample) procinfo.Value { return s.GPUMem }},
+			column{name: "gpusmpct", whole: true, value: p.busy})
+	}
 	return p, p.create()
+}
+
+// busy returns the percentage of the time since the last line in which the engines of GPUs
+// were busy.
+func (p *PrmonText) busy(s *procinfo.JobSample) procinfo.Value {
+	d := s.At.Sub(p.gpu.At).Seconds()
+	return procinfo.KnownIf(100*max(0, s.GPUTime.V-p.gpu.GPUTime.V)/d, s.GPUTime.OK && p.gpu.GPUTime.OK && d > 0)
 }
 
 // prmonColumns returns prmon's columns in its order. All are whole numbers except the
@@ -70,6 +85,7 @@ func (p *PrmonText) Write(s *procinfo.JobSample) error {
 	} else {
 		merged, l := *s, &p.levels
 		merged.PSS, merged.RSS, merged.Swap, merged.VirtualMem, merged.Processes, merged.Threads = l.PSS, l.RSS, l.Swap, l.VirtualMem, l.Processes, l.Threads
+		merged.GPUMem = l.GPUMem
 		s = &merged
 	}
 	second := int64(math.Round(unixTime(s).V))
@@ -77,34 +93,51 @@ func (p *PrmonText) Write(s *procinfo.JobSample) error {
 		return nil
 	}
 	p.last = second
-	return p.File.Write(s)
+	err := p.File.Write(s)
+	p.gpu = *s
+	return err
 }
 
-// PrmonJSON returns the summary of a job as prmon 3 writes it: prmon.json. Unknown values
-// are missing, as those of monitors that are switched off are in prmon.
+// PrmonJSON returns the summary of a job as prmon 3 writes it with --units: prmon.json.
+// Unknown values are missing, as those of monitors that are switched off are in prmon.
 func PrmonJSON(r *jobrecord.Record) ([]byte, error) {
-	highest, mean, cpu, memory := map[string]procinfo.Value{}, map[string]procinfo.Value{}, map[string]any{}, map[string]any{}
-	set := func(in map[string]procinfo.Value, name string, v procinfo.Value, decimals int) {
+	type values map[string]procinfo.Value
+	highest, mean, units := values{}, values{}, map[string]map[string]string{"Max": {}, "Avg": {}}
+	set := func(part string, in values, name string, v procinfo.Value, decimals int, unit string) {
 		if v.OK {
-			in[name] = v.Rounded(decimals)
+			in[name], units[part][name] = v.Rounded(decimals), unit
 		}
 	}
-	for name, l := range map[string]*jobrecord.Level{
-		"nprocs": &r.Levels.Processes, "nthreads": &r.Levels.Threads, "pss": &r.Levels.PSS, "rss": &r.Levels.RSS, "swap": &r.Levels.Swap, "vmem": &r.Levels.VMem,
-	} {
-		set(highest, name, l.Max, 0)
-		set(mean, name, l.Avg, 0)
+	level := func(name, unit string, l *jobrecord.Level) {
+		set("Max", highest, name, l.Max, 0, unit)
+		set("Avg", mean, name, l.Avg, 0, unit)
 	}
-	for name, t := range map[string]*jobrecord.Total{
-		"rchar": &r.Totals.RChar, "wchar": &r.Totals.WChar, "read_bytes": &r.Totals.Read, "write_bytes": &r.Totals.Written,
-		"rx_bytes": &r.Totals.Rx, "rx_packets": &r.Totals.RxPackets, "tx_bytes": &r.Totals.Tx, "tx_packets": &r.Totals.TxPackets,
-	} {
-		set(highest, name, t.Total, 0)
-		set(mean, name, t.Rate, 0)
+	total := func(name, unit, rate string, t *jobrecord.Total) {
+		set("Max", highest, name, t.Total, 0, unit)
+		set("Avg", mean, name, t.Rate, 0, rate)
 	}
-	set(highest, "utime", r.CPU.User, 2)
-	set(highest, "stime", r.CPU.System, 2)
-	set(highest, "wtime", r.Job.RunTime, 2)
+	l, t := &r.Levels, &r.Totals
+	level("nprocs", "1", &l.Processes)
+	level("nthreads", "1", &l.Threads)
+	level("pss", "kB", &l.PSS)
+	level("rss", "kB", &l.RSS)
+	level("swap", "kB", &l.Swap)
+	level("vmem", "kB", &l.VMem)
+	level("ngpus", "1", &l.GPUs)
+	level("gpufbmem", "kB", &l.GPUMemory)
+	total("rchar", "B", "B/s", &t.RChar)
+	total("wchar", "B", "B/s", &t.WChar)
+	total("read_bytes", "B", "B/s", &t.Read)
+	total("write_bytes", "B", "B/s", &t.Written)
+	total("rx_bytes", "B", "B/s", &t.Rx)
+	total("tx_bytes", "B", "B/s", &t.Tx)
+	total("rx_packets", "1", "1/s", &t.RxPackets)
+	total("tx_packets", "1", "1/s", &t.TxPackets)
+	set("Avg", mean, "gpusmpct", t.GPU.Rate.Scaled(100), 0, "%")
+	set("Max", highest, "utime", r.CPU.User, 2, "s")
+	set("Max", highest, "stime", r.CPU.System, 2, "s")
+	set("Max", highest, "wtime", r.Job.RunTime, 2, "s")
+	cpu, memory := map[string]any{}, map[string]any{}
 	h := &r.Hardware
 	one := procinfo.Known(1)
 	for _, x := range []struct {
@@ -122,6 +155,7 @@ func PrmonJSON(r *jobrecord.Record) ([]byte, error) {
 	b, err := json.MarshalIndent(map[string]any{
 		"Avg": mean, "Max": highest,
 		"HW":    map[string]any{"cpu": cpu, "mem": memory},
+		"Units": units,
 		"prmon": map[string]any{"Version": prmonVersion},
 	}, "", "    ")
 	return append(b, '\n'), err

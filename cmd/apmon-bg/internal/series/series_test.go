@@ -59,7 +59,7 @@ func table(t *testing.T, content string) map[string][]string {
 func TestTSV(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "series.tsv")
-	f, err := Create(path, 0)
+	f, err := Create(path, 0, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,11 +83,44 @@ func TestTSV(t *testing.T) {
 	}
 }
 
+// A direct child keeps its columns while it lives, and another one gets them after it.
+func TestChildren(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "series.tsv")
+	f, err := Create(path, 0, 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	child := func(pid int, cpu, rss float64) procinfo.JobChild {
+		return procinfo.JobChild{PID: pid, CPUTime: procinfo.Known(cpu), RSS: procinfo.Known(rss)}
+	}
+	for i, children := range [][]procinfo.JobChild{{child(7, 1, 100), child(8, 2, 200), child(9, 3, 300)}, {child(8, 2.5, 210)}, {child(8, 2.6, 220), child(9, 4, 310)}, nil} {
+		s := at(float64(i), 1000)
+		s.Children = children
+		if err := f.Write(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := table(t, read(t, path))
+	for name, want := range map[string][]string{
+		"child1_pid": {"7", "", "9", ""}, "child1_cpu_s": {"1", "", "4", ""}, "child1_rss_kb": {"100", "", "310", ""},
+		"child2_pid": {"8", "8", "8", ""}, "child2_cpu_s": {"2", "2.5", "2.6", ""},
+	} {
+		if !slices.Equal(c[name], want) {
+			t.Errorf("%s: %q, want %q", name, c[name], want)
+		}
+	}
+	if c["child3_pid"] != nil {
+		t.Error("columns of a third child")
+	}
+}
+
 // A compressed file that was never closed has all lines so far.
 func TestCompressedJSONLines(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "series.jsonl.gz")
-	f, err := Create(path, 0)
+	f, err := Create(path, 0, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,7 +155,7 @@ func TestThinning(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "series.tsv")
 	const limit, samples = 200, 20000
-	f, err := Create(path, limit)
+	f, err := Create(path, limit, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -182,7 +215,7 @@ func TestFailure(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
 	path := filepath.Join(dir, "series.tsv")
-	f, err := Create(path, 0)
+	f, err := Create(path, 0, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -203,7 +236,7 @@ func TestFailure(t *testing.T) {
 	if err := os.Symlink(path, link); err != nil {
 		t.Fatal(err)
 	}
-	other, err := Create(link, 0)
+	other, err := Create(link, 0, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -211,10 +244,10 @@ func TestFailure(t *testing.T) {
 	if n := strings.Count(read(t, path), "\n"); n != 2 || !strings.HasPrefix(read(t, link), "time_s") {
 		t.Errorf("a link was followed: %d lines", n)
 	}
-	if _, err := Create(dir, 0); err == nil {
+	if _, err := Create(dir, 0, 0); err == nil {
 		t.Error("created a directory")
 	}
-	if _, err := Create(filepath.Join(dir, "none", "x"), 0); !errors.Is(err, os.ErrNotExist) {
+	if _, err := Create(filepath.Join(dir, "none", "x"), 0, 0); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("%v", err)
 	}
 }
@@ -224,7 +257,7 @@ func TestFailure(t *testing.T) {
 func TestPrmonText(t *testing.T) {
 	t.Parallel()
 	path := filepath.Join(t.TempDir(), "prmon.txt")
-	p, err := CreatePrmonText(path, 0, true)
+	p, err := CreatePrmonText(path, 0, true, false)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -248,6 +281,49 @@ func TestPrmonText(t *testing.T) {
 	}
 }
 
+// On a host with a GPU, the table has prmon's columns for it. The engines are busy for a
+// part of the time between two lines.
+func TestPrmonGPU(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "prmon.txt")
+	p, err := CreatePrmonText(path, 0, false, true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	for i, busy := range []float64{0, .5, 3} {
+		s := at(float64(2*i), 1000)
+		if i > 0 {
+			s.GPUs, s.GPUMem, s.GPUTime = procinfo.Known(2), procinfo.Known(5000), procinfo.Known(busy)
+		}
+		if s.Ended = i == 2; s.Ended {
+			s.GPUMem = procinfo.Value{}
+		}
+		if err := p.Write(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := table(t, read(t, path))
+	for name, want := range map[string][]string{"ngpus": {"0", "2", "2"}, "gpufbmem": {"0", "5000", "5000"}, "gpusmpct": {"0", "0", "125"}} {
+		if !slices.Equal(c[name], want) {
+			t.Errorf("%s: %q, want %q", name, c[name], want)
+		}
+	}
+	var r jobrecord.Recorder
+	first, last := at(0, 1000), at(10, 1000)
+	last.GPUs, last.GPUMem, last.GPUTime = procinfo.Known(1), procinfo.Known(5000), procinfo.Known(4)
+	r.Add(*first, nil)
+	r.Add(*last, nil)
+	b, err := PrmonJSON(r.Record())
+	var got struct {
+		Max, Avg map[string]float64
+		Units    map[string]map[string]string
+	}
+	if err = errors.Join(err, json.Unmarshal(b, &got)); err != nil || got.Max["ngpus"] != 1 || got.Max["gpufbmem"] != 5000 || got.Avg["gpusmpct"] != 40 || got.Units["Avg"]["gpusmpct"] != "%" {
+		t.Errorf("%v\n%s", err, b)
+	}
+}
+
 func TestPrmonJSON(t *testing.T) {
 	t.Parallel()
 	var r jobrecord.Recorder
@@ -263,6 +339,8 @@ func TestPrmonJSON(t *testing.T) {
 	const file = `{"Avg": {"nprocs": 2, "nthreads": 3, "rss": 1500, "rchar": 1000},
 		"Max": {"nprocs": 2, "nthreads": 3, "rss": 2000, "rchar": 3000, "utime": 2.25, "stime": 0.75, "wtime": 3},
 		"HW": {"cpu": {"CPUs": 64, "CoresPerSocket": 16, "ModelName": "A CPU", "Sockets": 2, "ThreadsPerCore": 2}, "mem": {"MemTotal": 1048576}},
+		"Units": {"Avg": {"nprocs": "1", "nthreads": "1", "rss": "kB", "rchar": "B/s"},
+			"Max": {"nprocs": "1", "nthreads": "1", "rss": "kB", "rchar": "B", "utime": "s", "stime": "s", "wtime": "s"}},
 		"prmon": {"Version": "3.3.0"}}`
 	if err := errors.Join(json.Unmarshal(b, &got), json.Unmarshal([]byte(file), &want)); err != nil {
 		t.Fatal(err)
@@ -282,7 +360,7 @@ func TestThinningInPlace(t *testing.T) {
 	if err := os.Mkdir(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	f, err := Create(filepath.Join(dir, "series.tsv.gz"), 20)
+	f, err := Create(filepath.Join(dir, "series.tsv.gz"), 20, 0)
 	if err != nil {
 		t.Fatal(err)
 	}

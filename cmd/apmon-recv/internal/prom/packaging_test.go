@@ -24,7 +24,8 @@ func packaged(t testing.TB) Options {
 		t.Fatal(err)
 	}
 	var config struct {
-		Options `yaml:",inline"`
+		Options      `yaml:",inline"`
+		Listen, HTTP string // settings of others
 	}
 	d := yaml.NewDecoder(bytes.NewReader(b))
 	d.KnownFields(true)
@@ -83,24 +84,13 @@ func checkUnit(t *testing.T, rs *rules, cluster, param, of string) {
 	}
 }
 
-// Each parameter in the tables of the packages has a rule, and a base unit.
-func TestPackagedRulesAreComplete(t *testing.T) {
-	t.Parallel()
-	o := packaged(t)
-	if err := o.Check(); err != nil {
-		t.Fatal(err)
-	}
-	rs, _ := newRules(o)
-	s := newTestStore(t, o)
-	add := func(cluster, node, name, unit string) {
-		name = strings.Replace(name, "IF_", "eth0.1_", 1)
-		s.offer(cluster, node, number(name, 1))
-		checkUnit(t, rs, cluster, name, unit)
+// eachParameter visits the parameters in the tables of the packages, under clusters and nodes
+// that send them, with their unit.
+func eachParameter(visit func(cluster, node, name, unit string, text bool)) {
+	add := func(cluster, node, name, unit string, text bool) {
+		visit(cluster, node, strings.Replace(name, "IF_", "eth0.1_", 1), unit, text)
 	}
 	for _, m := range procinfo.Metrics() {
-		if m.Text {
-			continue
-		}
 		names := []string{m.Name}
 		for _, a := range m.Aliases {
 			if !slices.Contains(names, a.Name) {
@@ -111,28 +101,45 @@ func TestPackagedRulesAreComplete(t *testing.T) {
 			// The other spelling of a parameter is sent by other nodes.
 			node := fmt.Sprint("N", slices.Index(names, name))
 			if m.Category == "job" {
-				add("Site_Services", node, name, m.Unit)
+				add("Site_Services", node, name, m.Unit, m.Text)
 				if m.Name != "up" && m.Name != "restarts" {
-					add(apmon.DefaultJobCluster, node, name, m.Unit)
-					add("Site_Jobs", node, name, m.Unit)
+					add(apmon.DefaultJobCluster, node, name, m.Unit, m.Text)
+					add("Site_Jobs", node, name, m.Unit, m.Text)
 				}
 			} else {
-				add(apmon.DefaultHostCluster, node, name, m.Unit)
-				add("Site_Nodes", node, name, m.Unit)
+				add(apmon.DefaultHostCluster, node, name, m.Unit, m.Text)
+				add("Site_Nodes", node, name, m.Unit, m.Text)
 			}
 		}
 	}
 	for _, m := range httpstats.Metrics() {
-		add("Site_Services", "web", httpstats.DefaultPrefix+m.Name, m.Unit)
+		add("Site_Services", "web", httpstats.DefaultPrefix+m.Name, m.Unit, false)
 	}
 	for _, name := range []string{"client_count", "requests", "requests_R", "unmatched", "late", "bad_lines", "windows_lost", "truncated"} {
-		add("Site_Streams", "N", name, "")
+		add("Site_Streams", "N", name, "", false)
 	}
-	add("Site_Streams", "N", "bytes_sent", "bytes")
-	add("Site_Streams", "N", "bytes_sent_R", "bytes")
+	add("Site_Streams", "N", "bytes_sent", "bytes", false)
+	add("Site_Streams", "N", "bytes_sent_R", "bytes", false)
 	for _, name := range []string{"lostDatagrams", "lostDatagrams_R", "receivedDatagrams", "receivedDatagrams_R", "activeSenders"} {
-		add("ApMon_Receiver", "N", "ApMon_8884_"+name, "")
+		add("ApMon_Receiver", "N", "ApMon_8884_"+name, "", false)
 	}
+}
+
+// Each parameter in the tables of the packages has a rule, and a base unit.
+func TestPackagedRulesAreComplete(t *testing.T) {
+	t.Parallel()
+	o := packaged(t)
+	if err := o.Check(); err != nil {
+		t.Fatal(err)
+	}
+	rs, _ := newRules(o)
+	s := newTestStore(t, o)
+	eachParameter(func(cluster, node, name, unit string, text bool) {
+		if !text {
+			s.offer(cluster, node, number(name, 1))
+			checkUnit(t, rs, cluster, name, unit)
+		}
+	})
 	text := s.scrape(t, plainText)
 	if lines := unmapped(s, text); len(lines) > 0 {
 		t.Errorf("without a rule:\n%s", strings.Join(lines, ""))

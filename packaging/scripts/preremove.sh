@@ -1,0 +1,10 @@
+#!/bin/sh
+# deb calls it with "remove" or "upgrade", rpm with the number of versions that remain.
+set -e
+case $1 in
+remove | 0)
+	if command -v systemctl >/dev/null; then
+		systemctl disable --now apmon-bg.service apmon-recv.service || true
+	fi
+	;;
+esac
