@@ -304,7 +304,7 @@ func TestPrometheus(t *testing.T) {
 	for series, want := range map[string]float64{
 		"requests_total": 3, "ab_total": 3, "ab_2_total": 3, "ab_3_total": 3, "ab_2_2_total": 3, "_1st_total": 3, "gr_e_total": 3, "x_y_total": 3,
 		"bad_utf8_total": 3, "with_colon_total": 3, "quoted_total": 3, "sum_total": 3, "process_open_fds_total": 3, "requests": -1.5e300,
-		"ab": 0.1, "ab_2": 1, "lookup_sum": 2, "lookup_count": 1, `lookup_bucket{le="2"}`: 0, `lookup_bucket{le="4"}`: 1, `lookup_bucket{le="+Inf"}`: 1,
+		"ab": 0.1, "ab_2": 1, "lookup_sum": 2, "lookup_count": 1, `lookup_bucket{le="1"}`: 0, `lookup_bucket{le="2"}`: 1, `lookup_bucket{le="+Inf"}`: 1,
 		"names_hits_total": 1, "names_misses_total": 0, "queue_wait_seconds": 0.25, "memory_bytes": 4096, "max_temperature": 3,
 		`answer_seconds_bucket{le="0.001"}`: 0, `answer_seconds_bucket{le="0.002"}`: 1, "answer_seconds_sum": 0.0015, "answer_seconds_count": 1,
 		`http_requests_total{code="200",method="GET",route="/users/{id}"}`: 1, "http_request_duration_seconds_count": 1, "http_response_bytes_total": 2,
