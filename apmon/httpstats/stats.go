@@ -28,10 +28,10 @@ type Stats struct {
 
 	start time.Time
 
-	durations histogram.Histogram // ms
-	own       *Reader             // of Collect
+	own *Reader // of Collect
 
-	mu sync.Mutex
+	mu        sync.Mutex          // guards the fields below
+	durations histogram.Histogram // ms; its count is that of the requests that ended
 	window
 	totals
 	routes  routes
@@ -145,10 +145,10 @@ func (s *Stats) sent(w *response, at time.Duration, n int64) {
 // not count.
 func (s *Stats) finished(w *response, at time.Duration, route route, share float64) (ended bool) {
 	took := at - w.began
-	s.durations.Observe(ms(took))
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.advance(at)
+	s.durations.Observe(ms(took))
 	s.inProgress--
 	if class := int(w.status / 100); class < len(s.classes) {
 		s.classes[class]++
