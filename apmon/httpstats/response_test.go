@@ -573,6 +573,7 @@ func TestReadFromLeavesTheFileToTheKernel(t *testing.T) {
 		{"limited to pieces", func(f *os.File) io.Reader { return &io.LimitedReader{R: f, N: 2 * piece} }, 2, 2 * piece},
 		{"limited beyond the end", func(f *os.File) io.Reader { return &io.LimitedReader{R: f, N: 9 * piece} }, 4, 3*piece + 1},
 		{"limited to nothing", func(f *os.File) io.Reader { return &io.LimitedReader{R: f, N: 0} }, 1, 0},
+		{"limited to less than nothing", func(f *os.File) io.Reader { return io.LimitReader(f, -1) }, 1, 0},
 	} {
 		for _, copied := range []bool{false, true} {
 			f, err := os.Open(path)
@@ -599,7 +600,7 @@ func TestReadFromLeavesTheFileToTheKernel(t *testing.T) {
 					t.Errorf("%s: calls %q", c.name, w.calls)
 				}
 			}
-			if l, ok := src.(*io.LimitedReader); ok && c.n <= 2*piece && l.N != 0 {
+			if l, ok := src.(*io.LimitedReader); ok && c.n <= 2*piece && l.N > 0 {
 				t.Errorf("%s: %d left", c.name, l.N)
 			}
 			expect(t, s, map[string]float64{"total_bytes_sent": float64(c.n)})
