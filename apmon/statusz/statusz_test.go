@@ -196,6 +196,9 @@ func TestMethodsAndFilter(t *testing.T) {
 		{local, "GET", "/", "127.0.0.1:1", "Accept", "text/html,application/xhtml+xml,*/*;q=0.8", 200, "text/html; charset=utf-8", "<h2>Process</h2>"},
 		{local, "GET", "/", "127.0.0.1:1", "Accept", "application/json, text/html", 200, "application/json", ""},
 		{local, "GET", "/", "127.0.0.1:1", "Accept", "text/html;q=0", 200, "application/json", ""},
+		{local, "GET", "/", "127.0.0.1:1", "Accept", "application/json;q=0.5, text/html", 200, "text/html; charset=utf-8", ""},
+		{local, "GET", "/", "127.0.0.1:1", "Accept", "text/html; level=1; q=0.1, application/json", 200, "application/json", ""},
+		{local, "GET", "/", "127.0.0.1:1", "Accept", "Text/HTML;charset=utf-8;Q=0.9, */*;q=0.8", 200, "text/html; charset=utf-8", ""},
 		{local, "GET", "/metrics", "127.0.0.1:1", "Accept", "text/html", 200, "text/plain; version=0.0.4; charset=utf-8", ""},
 		{local, "GET", "/?file=/static/none.js", "127.0.0.1:1", "", "", 404, "", ""},
 		{open, "GET", "/", "192.0.2.1:1", "Token", "x", 200, "application/json", ""},
@@ -321,6 +324,20 @@ func TestPrometheus(t *testing.T) {
 	for _, w := range []string{`# HELP x_y_total The counter x\ny\\ of the program.`, "# TYPE requests_total counter\n", "# TYPE lookup histogram\n", "# HELP memory_bytes Of all.\n"} {
 		if !strings.Contains(body, w) {
 			t.Errorf("no %q in\n%s", w, body)
+		}
+	}
+}
+
+// Restarts are seen by a change of the start time: it is the same in all scrapes.
+func TestStartTime(t *testing.T) {
+	t.Parallel()
+	starts := map[float64]bool{}
+	for range 20 {
+		starts[parseExposition(t, get(t, New(metrics.New(), Options{}), "/metrics"))["process_start_time_seconds"]] = true
+	}
+	for start := range starts {
+		if len(starts) > 1 || math.Abs(float64(time.Now().Unix())-start) > 3600 {
+			t.Errorf("start times %v", starts)
 		}
 	}
 }
