@@ -19,15 +19,15 @@ var ErrEnded = errors.New("httpstats: request ended by the program")
 // Snapshot has the counts of a server since the start. Reading it affects no [Reader].
 type Snapshot struct {
 	Uptime     time.Duration
-	Requests   uint64        // begun
-	InProgress int64         // requests
-	Peak       int64         // most requests in progress at once
-	PeakTime   time.Time     // of Peak; zero before the first request
-	Bytes      int64         // of bodies sent, including requests in progress
-	Classes    [6]uint64     // requests that ended, by the first digit of the status; 0 without one
-	Localhost  uint64        // requests begun from this machine
-	Private    uint64        // requests begun from private networks and from this machine
-	Duration   time.Duration // sum of the requests that ended
+	Requests   uint64    // begun
+	InProgress int64     // requests
+	Peak       int64     // most requests in progress at once
+	PeakTime   time.Time // of Peak; zero before the first request
+	Bytes      int64     // of bodies sent, including requests in progress
+	Classes    [6]uint64 // requests that ended, by the first digit of the status; 0 without one
+	Localhost  uint64    // requests begun from this machine
+	Private    uint64    // requests begun from private networks and from this machine
+	Seconds    float64   // sum of the durations of the requests that ended
 	// Buckets yields the numbers of requests that ended by their duration in ms, in ascending
 	// order: the duration that none of a bucket exceeds, and their number.
 	Buckets iter.Seq2[float64, uint64]
@@ -83,7 +83,7 @@ func (s *Stats) cutOut() (v Snapshot, active []*response, at time.Duration) {
 	s.advance(at)
 	v = Snapshot{
 		Uptime: s.at, Requests: s.requests, InProgress: s.inProgress, Peak: s.peakCount.value, PeakTime: s.peakCount.at, Bytes: s.bytes,
-		Classes: s.classes, Localhost: s.localhost, Private: s.private, Duration: s.totals.ended.took, Buckets: s.durations.All(),
+		Classes: s.classes, Localhost: s.localhost, Private: s.private, Seconds: s.took, Buckets: s.durations.All(),
 	}
 	for r, n := range s.routes.counts {
 		v.Routes = append(v.Routes, Route{r.pattern, r.method, r.status, *n})

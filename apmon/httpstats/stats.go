@@ -47,6 +47,7 @@ type totals struct {
 	bytes              int64
 	classes            [6]uint64 // by the first digit of the status
 	ended              ending
+	took               float64 // s; ended.took wraps after ten days of 10 000 requests at once
 	localhost, private uint64
 
 	peakCount, peakRate, peakBitrate peak
@@ -155,6 +156,7 @@ func (s *Stats) finished(w *response, at time.Duration, route route, share float
 	}
 	s.ended.count++
 	s.ended.took += took
+	s.took += took.Seconds()
 	if share >= 0 {
 		s.ended.large++
 		s.ended.shares += share

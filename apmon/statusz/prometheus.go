@@ -161,7 +161,7 @@ func (e *exposition) http(s httpstats.Snapshot) {
 	for _, r := range s.Routes {
 		e.sample(family, float64(r.Count), "code", strconv.Itoa(r.Status), "method", r.Method, "route", r.Pattern)
 	}
-	e.buckets("http_request_duration_seconds", "Time from the beginning of a request to its end.", s.Buckets, s.Duration.Seconds()*1e3, 1e-3)
+	e.buckets("http_request_duration_seconds", "Time from the beginning of a request to its end.", s.Buckets, s.Seconds*1e3, 1e-3)
 	e.one("http_requests_in_flight", gauge, "Requests in progress.", float64(s.InProgress))
 	e.one("http_requests_in_flight_peak", gauge, "Most requests in progress at once.", float64(s.Peak))
 	e.one("http_response_bytes", counter, "Bytes of bodies sent.", float64(s.Bytes))
