@@ -68,6 +68,7 @@ func TestTotals(t *testing.T) {
 	reg.Measure("m").Observe(4)
 	reg.Measure("timed").Start().Stop()
 	reg.Describe("m", "KB", "size of things")
+	reg.Describe("timed", "s", "timers count in ms all the same")
 	for range 3 {
 		totals, err := reg.Totals()
 		if err != nil || len(totals) != 6 {

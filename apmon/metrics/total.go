@@ -13,7 +13,7 @@ import (
 type Total struct {
 	Name string
 	Kind Kind
-	// Unit and Help are those of [Registry.Describe]; a measure of timers has the unit "ms".
+	// Unit and Help are those of [Registry.Describe]; a measure of timers has the unit "ms" always.
 	Unit, Help string
 	Value      float64 // of a counter, sum, gauge or function; the hits of a cache; the sum of a measure
 	Misses     float64 // of a cache
