@@ -146,17 +146,18 @@ func (s *Stats) sent(w *response, at time.Duration, n int64) {
 // not count.
 func (s *Stats) finished(w *response, at time.Duration, route route, share float64) (ended bool) {
 	took := at - w.began
+	seconds := took.Seconds()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.advance(at)
-	s.durations.Observe(ms(took))
+	s.durations.Observe(1000 * seconds)
 	s.inProgress--
 	if class := int(w.status / 100); class < len(s.classes) {
 		s.classes[class]++
 	}
 	s.ended.count++
 	s.ended.took += took
-	s.took += took.Seconds()
+	s.took += seconds
 	if share >= 0 {
 		s.ended.large++
 		s.ended.shares += share
