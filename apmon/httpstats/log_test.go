@@ -190,6 +190,10 @@ func TestURIOfOddRequests(t *testing.T) {
 	}
 	var got *Record
 	s := New(Options{Log: []func(*Record){func(r *Record) { got = r }}})
+	s.Wrap(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})).ServeHTTP(httptest.NewRecorder(), &http.Request{})
+	if got.Method != "GET" || got.Path != "" {
+		t.Errorf("an empty request: %+v", got)
+	}
 	req, _ := http.NewRequest("", "http://h/made?by=hand", nil)
 	s.Wrap(http.NotFoundHandler()).ServeHTTP(httptest.NewRecorder(), req)
 	if got.Method != "GET" || got.Path != "/made" || got.Query != "by=hand" || got.Client != "-" {

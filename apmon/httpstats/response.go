@@ -38,7 +38,7 @@ func (s *Stats) Wrap(h http.Handler) http.Handler {
 // hold a password, and of a request made by a program, those of the URL.
 func requestURI(r *http.Request) string {
 	switch uri := r.RequestURI; {
-	case strings.HasPrefix(uri, "/") || uri == "*" || r.Method == http.MethodConnect:
+	case strings.HasPrefix(uri, "/") || uri == "*" || r.Method == http.MethodConnect || r.URL == nil:
 		return uri
 	case r.URL.RawQuery == "":
 		return r.URL.EscapedPath()
