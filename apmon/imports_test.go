@@ -56,7 +56,7 @@ func TestImportsPointOneWay(t *testing.T) {
 		"apmon/httpstats": {"xdr", "internal/histogram", "internal/safetext"},
 		"apmon/metrics":   {"apmon", "apmon/internal/changes", "xdr", "procinfo", "internal/histogram", "internal/safetext"},
 		"apmon/statusz":   {"apmon", "apmon/metrics", "apmon/httpstats", "apmon/internal/loopback", "internal/graph", "internal/page", "internal/page/guard", "internal/quantity", "xdr", "procinfo"},
-		"apmon/profiler":  {"apmon/internal/loopback", "internal/backoff"},
+		"apmon/profiler":  {"apmon/internal/loopback", "internal/backoff", "internal/page/guard"},
 		"apmon/accesslog": {"apmon", "xdr", "procinfo", "internal/backoff", "internal/histogram", "internal/safetext"},
 		"apmon/receiver":  {"xdr", "internal/queue", "internal/safetext"},
 		"apmon/apmontest": {"apmon/receiver", "xdr"},

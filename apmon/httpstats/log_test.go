@@ -182,9 +182,18 @@ func TestURIOfOddRequests(t *testing.T) {
 		if got.Path != want[0] || got.Query != want[1] {
 			t.Errorf("%s: %q %q", in, got.Path, got.Query)
 		}
+		s.Wrap(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+			if r := s.Snapshot().Active[0]; r.Path != want[0] {
+				t.Errorf("%s in progress: %q", in, r.Path)
+			}
+		})).ServeHTTP(httptest.NewRecorder(), req)
 	}
 	var got *Record
 	s := New(Options{Log: []func(*Record){func(r *Record) { got = r }}})
+	s.Wrap(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})).ServeHTTP(httptest.NewRecorder(), &http.Request{})
+	if got.Method != "GET" || got.Path != "" {
+		t.Errorf("an empty request: %+v", got)
+	}
 	req, _ := http.NewRequest("", "http://h/made?by=hand", nil)
 	s.Wrap(http.NotFoundHandler()).ServeHTTP(httptest.NewRecorder(), req)
 	if got.Method != "GET" || got.Path != "/made" || got.Query != "by=hand" || got.Client != "-" {

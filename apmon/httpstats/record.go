@@ -82,12 +82,7 @@ func (w *response) log(r *http.Request, took time.Duration, cause string) {
 		Status: int(w.status), Bytes: w.bytes, Referer: r.Referer(), UserAgent: r.UserAgent(),
 		Duration: took, Size: w.size, First: w.first, Last: w.last, Time: time.Now().UTC(), Cause: cause,
 	}
-	uri, query, _ := strings.Cut(r.RequestURI, "?")
-	if !strings.HasPrefix(uri, "/") && uri != "*" && r.Method != http.MethodConnect {
-		// A request made by a program, or an absolute URL, which may hold a password.
-		uri, query = r.URL.EscapedPath(), r.URL.RawQuery
-	}
-	rec.Path, rec.Query = uri, query
+	rec.Path, rec.Query, _ = strings.Cut(w.uri, "?")
 	if w.s.user != nil {
 		rec.User = w.s.user(r)
 	}

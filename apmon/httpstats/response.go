@@ -21,7 +21,7 @@ const piece = 64 << 10
 // documentation.
 func (s *Stats) Wrap(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		w := &response{rw: rw, s: s, method: r.Method, uri: r.RequestURI, began: s.now(), size: -1, first: -1, last: -1}
+		w := &response{rw: rw, s: s, method: r.Method, uri: requestURI(r), began: s.now(), size: -1, first: -1, last: -1}
 		var local, private bool
 		w.client, local, private = origin(r)
 		if s.idleLimit > 0 {
@@ -32,6 +32,18 @@ func (s *Stats) Wrap(h http.Handler) http.Handler {
 		h.ServeHTTP(w.offer(), r)
 		w.returned = true
 	})
+}
+
+// requestURI returns the path and the query that the client sent; of an absolute URL, which may
+// hold a password, and of a request made by a program, those of the URL.
+func requestURI(r *http.Request) string {
+	switch uri := r.RequestURI; {
+	case strings.HasPrefix(uri, "/") || uri == "*" || r.Method == http.MethodConnect || r.URL == nil:
+		return uri
+	case r.URL.RawQuery == "":
+		return r.URL.EscapedPath()
+	}
+	return r.URL.EscapedPath() + "?" + r.URL.RawQuery
 }
 
 // response wraps the ResponseWriter of a handler.
@@ -163,7 +175,7 @@ func (w *response) readFrom(src io.Reader) (n int64, err error) {
 	from, left := src, int64(-1)
 	limited, _ := src.(*io.LimitedReader)
 	if limited != nil {
-		from, left = limited.R, limited.N
+		from, left = limited.R, max(0, limited.N)
 	}
 	if w.status == 0 && !w.hijacked {
 		w.readHeader(http.StatusOK) // in case there is a body
@@ -188,7 +200,7 @@ func (w *response) readFrom(src io.Reader) (n int64, err error) {
 		m, err := to.ReadFrom(&w.limited)
 		if limited != nil {
 			limited.N -= asked - w.limited.N
-			left = limited.N
+			left = max(0, limited.N)
 		}
 		if n += m; n > 0 {
 			w.implicit()

@@ -573,6 +573,7 @@ func TestReadFromLeavesTheFileToTheKernel(t *testing.T) {
 		{"limited to pieces", func(f *os.File) io.Reader { return &io.LimitedReader{R: f, N: 2 * piece} }, 2, 2 * piece},
 		{"limited beyond the end", func(f *os.File) io.Reader { return &io.LimitedReader{R: f, N: 9 * piece} }, 4, 3*piece + 1},
 		{"limited to nothing", func(f *os.File) io.Reader { return &io.LimitedReader{R: f, N: 0} }, 1, 0},
+		{"limited to less than nothing", func(f *os.File) io.Reader { return io.LimitReader(f, -1) }, 1, 0},
 	} {
 		for _, copied := range []bool{false, true} {
 			f, err := os.Open(path)
@@ -599,7 +600,7 @@ func TestReadFromLeavesTheFileToTheKernel(t *testing.T) {
 					t.Errorf("%s: calls %q", c.name, w.calls)
 				}
 			}
-			if l, ok := src.(*io.LimitedReader); ok && c.n <= 2*piece && l.N != 0 {
+			if l, ok := src.(*io.LimitedReader); ok && c.n <= 2*piece && l.N > 0 {
 				t.Errorf("%s: %d left", c.name, l.N)
 			}
 			expect(t, s, map[string]float64{"total_bytes_sent": float64(c.n)})
@@ -636,6 +637,39 @@ func (c watchedConn) ReadFrom(src io.Reader) (int64, error) {
 	n, err := c.TCPConn.ReadFrom(src)
 	c.sent <- fmt.Sprint(kind, " ", n)
 	return n, err
+}
+
+// A client that expects 100 Continue gets it when the handler reads, and does not send its body to
+// a handler that refuses. Neither counts as a response of its own.
+func TestContinue(t *testing.T) {
+	t.Parallel()
+	s := New(Options{})
+	server := serve(t, s, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/refused" {
+			w.WriteHeader(http.StatusRequestEntityTooLarge)
+			return
+		}
+		io.Copy(w, r.Body)
+	})
+	for path, want := range map[string]string{"/taken": "HTTP/1.1 100 Continue", "/refused": "HTTP/1.1 413 Request Entity Too Large"} {
+		conn, err := net.Dial("tcp", server.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		fmt.Fprintf(conn, "POST %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 4\r\nExpect: 100-continue\r\n\r\n", path)
+		b := bufio.NewReader(conn)
+		if line, err := b.ReadString('\n'); strings.TrimSpace(line) != want {
+			t.Errorf("%s: %q, %v", path, line, err)
+		}
+		if path == "/taken" {
+			io.WriteString(conn, "body")
+		}
+		if rest, err := io.ReadAll(b); err != nil || strings.HasSuffix(string(rest), "body") != (path == "/taken") {
+			t.Errorf("%s: %q, %v", path, rest, err)
+		}
+	}
+	eventually(t, s, map[string]float64{"total_request_count": 2, "resp_2xx": 1, "resp_4xx": 1, "total_bytes_sent": 4})
 }
 
 // net/http passes a file to the connection as a file, so that the kernel sends it.

@@ -19,17 +19,17 @@ var ErrEnded = errors.New("httpstats: request ended by the program")
 // Snapshot has the counts of a server since the start. Reading it affects no [Reader].
 type Snapshot struct {
 	Uptime     time.Duration
-	Requests   uint64        // begun
-	InProgress int64         // requests
-	Peak       int64         // most requests in progress at once
-	PeakTime   time.Time     // of Peak; zero before the first request
-	Bytes      int64         // of bodies sent, including requests in progress
-	Classes    [6]uint64     // requests that ended, by the first digit of the status; 0 without one
-	Localhost  uint64        // requests begun from this machine
-	Private    uint64        // requests begun from private networks and from this machine
-	Duration   time.Duration // sum of the requests that ended
+	Requests   uint64    // begun
+	InProgress int64     // requests
+	Peak       int64     // most requests in progress at once
+	PeakTime   time.Time // of Peak; zero before the first request
+	Bytes      int64     // of bodies sent, including requests in progress
+	Classes    [6]uint64 // requests that ended, by the first digit of the status; 0 without one
+	Localhost  uint64    // requests begun from this machine
+	Private    uint64    // requests begun from private networks and from this machine
+	Seconds    float64   // sum of the durations of the requests that ended
 	// Buckets yields the numbers of requests that ended by their duration in ms, in ascending
-	// order: the duration that all of a bucket are below, and their number.
+	// order: the duration that none of a bucket exceeds, and their number.
 	Buckets iter.Seq2[float64, uint64]
 	Routes  []Route   // sorted
 	Active  []Request // in progress, the oldest first
@@ -58,29 +58,41 @@ type Request struct {
 
 // Snapshot returns the counts.
 func (s *Stats) Snapshot() Snapshot {
+	v, active, at := s.cutOut()
+	slices.SortFunc(v.Routes, func(a, b Route) int {
+		return cmp.Or(cmp.Compare(a.Pattern, b.Pattern), cmp.Compare(a.Method, b.Method), cmp.Compare(a.Status, b.Status))
+	})
+	now := time.Now()
+	for i, w := range active {
+		r := &v.Active[i]
+		path, _, _ := strings.Cut(w.uri, "?")
+		r.ID, r.Method, r.Path, r.Began = w.id, w.method, path[:min(len(path), maxText)], now.Add(w.began-at)
+		if w.client != (netip.Addr{}) {
+			r.Client = w.client.String()
+		}
+	}
+	return v
+}
+
+// cutOut returns the counts of a time, and the requests in progress, of which a snapshot has only
+// the bytes yet. Requests wait for it, so it formats nothing.
+func (s *Stats) cutOut() (v Snapshot, active []*response, at time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	at := s.now()
+	at = s.now()
 	s.advance(at)
-	v := Snapshot{
+	v = Snapshot{
 		Uptime: s.at, Requests: s.requests, InProgress: s.inProgress, Peak: s.peakCount.value, PeakTime: s.peakCount.at, Bytes: s.bytes,
-		Classes: s.classes, Localhost: s.localhost, Private: s.private, Duration: s.totals.ended.took, Buckets: s.durations.All(),
+		Classes: s.classes, Localhost: s.localhost, Private: s.private, Seconds: s.took, Buckets: s.durations.All(),
 	}
 	for r, n := range s.routes.counts {
 		v.Routes = append(v.Routes, Route{r.pattern, r.method, r.status, *n})
 	}
-	slices.SortFunc(v.Routes, func(a, b Route) int {
-		return cmp.Or(cmp.Compare(a.Pattern, b.Pattern), cmp.Compare(a.Method, b.Method), cmp.Compare(a.Status, b.Status))
-	})
 	for w := s.active.first.next; w != &s.active.first; w = w.next {
-		path, _, _ := strings.Cut(w.uri, "?")
-		r := Request{ID: w.id, Method: w.method, Path: path[:min(len(path), maxText)], Began: time.Now().Add(w.began - at), Bytes: w.bytes}
-		if w.client != (netip.Addr{}) {
-			r.Client = w.client.String()
-		}
-		v.Active = append(v.Active, r)
+		v.Active = append(v.Active, Request{Bytes: w.bytes})
+		active = append(active, w)
 	}
-	return v
+	return v, active, at
 }
 
 // End ends a request in progress, as [Options].IdleLimit does, and reports whether there is
@@ -162,9 +174,9 @@ func (r *routes) count(one route) {
 
 // routeOf returns the route of a request that has ended.
 func routeOf(r *http.Request, status int) route {
-	_, pattern, ok := strings.Cut(r.Pattern, " ")
-	if !ok {
-		pattern = r.Pattern
+	pattern := r.Pattern
+	if i := strings.IndexAny(pattern, " \t"); i >= 0 {
+		pattern = strings.TrimLeft(pattern[i:], " \t")
 	}
 	switch r.Method {
 	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete, http.MethodConnect, http.MethodOptions, http.MethodTrace, http.MethodPatch:

@@ -9,8 +9,10 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -57,13 +59,15 @@ func TestRoutes(t *testing.T) {
 	s := New(Options{IdleLimit: time.Hour}) // which gives the handler a copy of the request
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /users/{id}", func(w http.ResponseWriter, _ *http.Request) {})
+	mux.HandleFunc("PUT \t /spaced", func(w http.ResponseWriter, _ *http.Request) {})
+	mux.HandleFunc("POST\t/tab", func(w http.ResponseWriter, _ *http.Request) {})
 	mux.HandleFunc("/any", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(201) })
 	h := s.Wrap(mux)
-	for _, request := range []string{"GET /users/1", "GET /users/2", "HEAD /users/3", "GET /any", "BREW /any", "GET /none?x"} {
+	for _, request := range []string{"GET /users/1", "GET /users/2", "HEAD /users/3", "GET /any", "BREW /any", "GET /none?x", "PUT /spaced", "POST /tab"} {
 		method, path, _ := strings.Cut(request, " ")
 		h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(method, path, nil))
 	}
-	want := []Route{{"", "GET", 404, 1}, {"/any", "GET", 201, 1}, {"/any", "other", 201, 1}, {"/users/{id}", "GET", 200, 2}, {"/users/{id}", "HEAD", 200, 1}}
+	want := []Route{{"", "GET", 404, 1}, {"/any", "GET", 201, 1}, {"/any", "other", 201, 1}, {"/spaced", "PUT", 200, 1}, {"/tab", "POST", 200, 1}, {"/users/{id}", "GET", 200, 2}, {"/users/{id}", "HEAD", 200, 1}}
 	if d := cmp.Diff(want, s.Snapshot().Routes); d != "" {
 		t.Error(d)
 	}
@@ -72,6 +76,49 @@ func TestRoutes(t *testing.T) {
 	}
 	if n := len(s.Snapshot().Routes); n != maxRoutes+1 {
 		t.Errorf("%d routes", n)
+	}
+}
+
+// Readers and snapshots never see a part of the end of a request: the buckets have as many
+// requests as the routes and classes, and a period with requests has percentiles.
+func TestNothingIsHalfCounted(t *testing.T) {
+	t.Parallel()
+	s := New(Options{})
+	stop := make(chan struct{})
+	var busy sync.WaitGroup
+	for range 4 {
+		busy.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					do(s, func(http.ResponseWriter, *http.Request) { runtime.Gosched() })
+				}
+			}
+		})
+	}
+	defer busy.Wait()
+	defer close(stop)
+	rd := s.NewReader()
+	for range 5000 {
+		if v := rd.sample(); v.ended.count > 0 && math.IsNaN(v.percentiles[0]) {
+			t.Fatalf("%d requests without percentiles", v.ended.count)
+		}
+	}
+	for range 500 {
+		v := s.Snapshot()
+		runtime.Gosched()
+		var inBuckets, inRoutes uint64
+		for _, n := range v.Buckets {
+			inBuckets += n
+		}
+		for _, r := range v.Routes {
+			inRoutes += r.Count
+		}
+		if inBuckets != inRoutes || v.Requests-uint64(v.InProgress) != inRoutes || len(v.Active) != int(v.InProgress) {
+			t.Fatalf("%d in buckets, %d in routes, %+v", inBuckets, inRoutes, v)
+		}
 	}
 }
 

@@ -28,10 +28,10 @@ type Stats struct {
 
 	start time.Time
 
-	durations histogram.Histogram // ms
-	own       *Reader             // of Collect
+	own *Reader // of Collect
 
-	mu sync.Mutex
+	mu        sync.Mutex          // guards the fields below
+	durations histogram.Histogram // ms; its count is that of the requests that ended
 	window
 	totals
 	routes  routes
@@ -47,6 +47,7 @@ type totals struct {
 	bytes              int64
 	classes            [6]uint64 // by the first digit of the status
 	ended              ending
+	took               float64 // s; ended.took wraps after ten days of 10 000 requests at once
 	localhost, private uint64
 
 	peakCount, peakRate, peakBitrate peak
@@ -145,16 +146,18 @@ func (s *Stats) sent(w *response, at time.Duration, n int64) {
 // not count.
 func (s *Stats) finished(w *response, at time.Duration, route route, share float64) (ended bool) {
 	took := at - w.began
-	s.durations.Observe(ms(took))
+	seconds := took.Seconds()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.advance(at)
+	s.durations.Observe(1000 * seconds)
 	s.inProgress--
 	if class := int(w.status / 100); class < len(s.classes) {
 		s.classes[class]++
 	}
 	s.ended.count++
 	s.ended.took += took
+	s.took += seconds
 	if share >= 0 {
 		s.ended.large++
 		s.ended.shares += share

@@ -3,6 +3,7 @@ package httpstats
 import (
 	"io"
 	"log"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -157,6 +158,24 @@ func TestTimeGoesBack(t *testing.T) {
 	s.begun(&response{began: 2*time.Second + 900*time.Millisecond}, false, false)
 	if one := s.slot(3); one.begun != 2 || s.at != 3500*time.Millisecond {
 		t.Errorf("%+v at %v", one, s.at)
+	}
+}
+
+// The sum of all durations never goes down, however many requests last however long.
+func TestLongDurations(t *testing.T) {
+	t.Parallel()
+	s := New(Options{})
+	seconds := s.Snapshot().Seconds
+	for range 3 {
+		w := &response{s: s}
+		s.begun(w, false, false)
+		s.finished(w, 200*365*24*time.Hour, route{}, -1)
+		now := s.Snapshot().Seconds
+		if math.Abs(now-seconds-200*365*86400) > 1 {
+			t.Errorf("%v s after %v s", now, seconds)
+		}
+		seconds = now
+		expect(t, s, map[string]float64{"duration_avg": 200 * 365 * 86400e3})
 	}
 }
 

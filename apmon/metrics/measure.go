@@ -10,7 +10,9 @@ import (
 )
 
 // Measure collects single values, such as durations or sizes. Make one with
-// [Registry.Measure].
+// [Registry.Measure]. Percentiles are within 2 % of values between 2⁻¹⁰ (0.00098) and 2³⁰
+// (1.07e9), and 0 or 2³⁰ outside, limited by the minimum and the maximum: measure times in ms
+// rather than in s, and files in KB rather than in bytes.
 type Measure struct {
 	cells [shards]struct {
 		mu sync.Mutex

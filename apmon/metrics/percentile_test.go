@@ -45,6 +45,11 @@ func TestPercentilesOfEachReader(t *testing.T) {
 		absent(t, read(t, seldom), "m_p50", "m_p90", "m_p99")
 		m.Observe(-3) // the extremes are exact
 		want(t, read(t, often), map[string]float64{"m_p50": -3, "m_p99": -3})
+		// A reader may read between the two parts of Observe.
+		m.values.Observe(7)
+		absent(t, read(t, often), "m_p50")
+		m.cells[0].span.add(span{7, 1, 7, 7})
+		want(t, read(t, often), map[string]float64{"m_cnt": 1, "m_p50": 7, "m_p99": 7})
 	})
 }
 
@@ -63,6 +68,7 @@ func TestTotals(t *testing.T) {
 	reg.Measure("m").Observe(4)
 	reg.Measure("timed").Start().Stop()
 	reg.Describe("m", "KB", "size of things")
+	reg.Describe("timed", "s", "timers count in ms all the same")
 	for range 3 {
 		totals, err := reg.Totals()
 		if err != nil || len(totals) != 6 {

@@ -184,8 +184,11 @@ func (s *seen) percentiles(m *Measure, of *span, w *histogram.Window) (found [3]
 	s.values.Next(&m.values, w)
 	for i, q := range percentiles {
 		found[i] = math.NaN()
-		if of.cnt > 0 {
+		switch {
+		case of.cnt > 0 && w.Count() > 0:
 			found[i] = min(max(w.Quantile(q), of.min), of.max)
+		case of.cnt > 0: // the previous period has the histogram's part of an Observe under way
+			found[i] = of.sum / of.cnt
 		}
 	}
 	return found

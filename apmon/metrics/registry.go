@@ -59,7 +59,7 @@ func (r *Registry) Counter(name string) *Counter {
 
 // Describe states the unit and the meaning of the values of a metric, for pages and
 // Prometheus. Units are "ms", "s", "KB" (1024 bytes), "bytes" and "%"; others are shown as they
-// are. A measure whose timers are used is in ms without it.
+// are. A measure whose timers are used is in ms, whatever is stated.
 func (r *Registry) Describe(name, unit, help string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -76,7 +76,7 @@ func (r *Registry) described(name string) description {
 // description returns the description of a metric. A measure of timers is in ms.
 func (r *Registry) description(e *entry) description {
 	d := r.described(e.name)
-	if m, ok := e.metric.(*Measure); ok && d.unit == "" && m.timed.Load() {
+	if m, ok := e.metric.(*Measure); ok && m.timed.Load() {
 		d.unit = "ms"
 	}
 	return d

@@ -13,12 +13,12 @@ import (
 type Total struct {
 	Name string
 	Kind Kind
-	// Unit and Help are those of [Registry.Describe]; a measure of timers has the unit "ms".
+	// Unit and Help are those of [Registry.Describe]; a measure of timers has the unit "ms" always.
 	Unit, Help string
 	Value      float64 // of a counter, sum, gauge or function; the hits of a cache; the sum of a measure
 	Misses     float64 // of a cache
 	// Buckets yields the buckets of a measure that have values, in ascending order: the value
-	// that all of the bucket are below, and their number.
+	// that none of the bucket exceeds, and their number.
 	Buckets iter.Seq2[float64, uint64]
 }
 

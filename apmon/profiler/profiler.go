@@ -35,6 +35,7 @@ import (
 
 	"github.com/apmon-go/apmon/apmon/internal/loopback"
 	"github.com/apmon-go/apmon/internal/backoff"
+	"github.com/apmon-go/apmon/internal/page/guard"
 )
 
 // MaxProfile is the longest CPU profile.
@@ -45,8 +46,9 @@ var ErrRunning = errors.New("profiler: already logging")
 
 // Options are the settings of a profiler.
 type Options struct {
-	// Remote permits an address that is not loopback, and answers every client:
-	// profiles reveal the program's code and, in part, its data.
+	// Remote permits an address that is not loopback, and answers every client, except
+	// pages of other sites, as far as the browser names them: profiles reveal the
+	// program's code and, in part, its data.
 	Remote bool
 }
 
@@ -129,10 +131,10 @@ func (p *Profiler) handler() http.Handler {
 	mux.HandleFunc("GET /{name}", serveNamed)
 	mux.HandleFunc("POST /start", p.serveStart)
 	mux.HandleFunc("POST /stop", func(http.ResponseWriter, *http.Request) { p.StopLogging() })
-	// Without this check, a page in a browser could start profiling.
+	// Without the checks, a page of another site in a browser could start profiling.
 	guarded := http.NewCrossOriginProtection().Handler(mux)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !p.remote && !(loopback.Request(r) && loopback.SameSite(r)) {
+		if !guard.Own(r) || !p.remote && !(loopback.Request(r) && loopback.SameSite(r)) {
 			http.Error(w, "not from here", http.StatusForbidden)
 			return
 		}

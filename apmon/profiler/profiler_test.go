@@ -144,6 +144,25 @@ func TestProfileOnRequest(t *testing.T) {
 	}
 }
 
+// A profiler that answers every client refuses pages of other sites all the same.
+func TestRemoteRefusesOtherSites(t *testing.T) {
+	p, err := Listen("127.0.0.1:0", Options{Remote: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	for header, want := range map[string]int{
+		"X-Forwarded-For: 8.8.8.8": 200, "Host: www1.example": 200, "Sec-Fetch-Site: none": 200,
+		"Sec-Fetch-Site: cross-site": 403, "Origin: http://evil.example": 403,
+	} {
+		for _, path := range []string{"/heap", "/profile?seconds=0.01"} {
+			if code, b := ask(t, p, "GET", path, header); code != want {
+				t.Errorf("%s, %s: %d %s", path, header, code, b)
+			}
+		}
+	}
+}
+
 func TestProfileToTheLog(t *testing.T) {
 	p, j := listen(t)
 	burn(t)

@@ -31,7 +31,9 @@
 // are base units: the unit of [metrics.Registry.Describe], or else that at the end of a name
 // such as "queue_wait_ms", is converted and becomes the end of the name: "queue_wait_seconds".
 // Names become snake case; parts of a name that mean something else to Prometheus, such as "ms"
-// within it, lose the "_" before them.
+// within it, lose the "_" before them. Buckets go from 1/16 ms to 131 s for times in ms, and else
+// from 2⁻¹⁰ to 2³⁰ of the unit of the program. The sum of a measure that has negative values may go
+// down.
 //
 //	http_requests_total{code,method,route}, http_request_duration_seconds, http_requests_in_flight,
 //	http_requests_in_flight_peak, http_response_bytes_total, http_requests_local_total, http_requests_private_total

@@ -154,19 +154,30 @@ func (v *view) process(p metrics.Process) table {
 	return t
 }
 
-// wantsHTML reports whether a request prefers HTML to JSON, as browsers do.
-func wantsHTML(r *http.Request) bool {
+// wantsHTML reports whether a request prefers HTML to JSON, as browsers do. Of equal weights the
+// first counts.
+func wantsHTML(r *http.Request) (html bool) {
+	most := 0.0
 	for _, line := range r.Header["Accept"] {
 		for part := range strings.SplitSeq(line, ",") {
-			kind, weight, _ := strings.Cut(part, ";")
-			switch strings.TrimSpace(kind) {
-			case "text/html":
-				q, err := strconv.ParseFloat(strings.TrimPrefix(strings.TrimSpace(weight), "q="), 64)
-				return err != nil || q > 0
-			case "application/json":
-				return false
+			kind, parameters, _ := strings.Cut(strings.ToLower(part), ";")
+			kind = strings.TrimSpace(kind)
+			if q := weight(parameters); q > most && (kind == "text/html" || kind == "application/json") {
+				most, html = q, kind == "text/html"
 			}
 		}
 	}
-	return false
+	return html
+}
+
+// weight returns the weight of a media type from its parameters: 1 without one.
+func weight(parameters string) float64 {
+	for p := range strings.SplitSeq(parameters, ";") {
+		if text, ok := strings.CutPrefix(strings.TrimSpace(p), "q="); ok {
+			if q, err := strconv.ParseFloat(text, 64); err == nil {
+				return q
+			}
+		}
+	}
+	return 1
 }

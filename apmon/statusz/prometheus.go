@@ -7,6 +7,7 @@ import (
 	"math"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/apmon-go/apmon/apmon"
@@ -160,7 +161,7 @@ func (e *exposition) http(s httpstats.Snapshot) {
 	for _, r := range s.Routes {
 		e.sample(family, float64(r.Count), "code", strconv.Itoa(r.Status), "method", r.Method, "route", r.Pattern)
 	}
-	e.buckets("http_request_duration_seconds", "Time from the beginning of a request to its end.", s.Buckets, s.Duration.Seconds()*1e3, 1e-3)
+	e.buckets("http_request_duration_seconds", "Time from the beginning of a request to its end.", s.Buckets, s.Seconds*1e3, 1e-3)
 	e.one("http_requests_in_flight", gauge, "Requests in progress.", float64(s.InProgress))
 	e.one("http_requests_in_flight_peak", gauge, "Most requests in progress at once.", float64(s.Peak))
 	e.one("http_response_bytes", counter, "Bytes of bodies sent.", float64(s.Bytes))
@@ -168,15 +169,21 @@ func (e *exposition) http(s httpstats.Snapshot) {
 	e.one("http_requests_private", counter, "Requests begun from private networks and from this machine.", float64(s.Private))
 }
 
+// startTime is the start of the process in seconds since 1970. It is computed once, since a change
+// of it means a restart.
+var startTime = sync.OnceValue(func() procinfo.Value {
+	up := metrics.ReadProcess().Uptime
+	return procinfo.Value{OK: up.OK, V: math.Round(1e3*(float64(time.Now().UnixMilli())/1e3-up.V)) / 1e3}
+})
+
 // process writes the values of the process, under the names that the Prometheus libraries
 // use if they have one.
 func (e *exposition) process(p metrics.Process) {
-	start := procinfo.Value{OK: p.Uptime.OK, V: math.Round(1e3*(float64(time.Now().UnixMilli())/1e3-p.Uptime.V)) / 1e3}
 	for _, m := range []struct {
 		name, typ, help string
 		value           procinfo.Value
 	}{
-		{"process_start_time_seconds", gauge, "Start of the process in seconds since 1970.", start},
+		{"process_start_time_seconds", gauge, "Start of the process in seconds since 1970.", startTime()},
 		{"process_resident_memory_bytes", gauge, "Resident memory.", p.RSS},
 		{"process_virtual_memory_bytes", gauge, "Virtual memory.", p.VSZ},
 		{"process_open_fds", gauge, "Open file descriptors.", p.OpenFiles},

@@ -196,6 +196,9 @@ func TestMethodsAndFilter(t *testing.T) {
 		{local, "GET", "/", "127.0.0.1:1", "Accept", "text/html,application/xhtml+xml,*/*;q=0.8", 200, "text/html; charset=utf-8", "<h2>Process</h2>"},
 		{local, "GET", "/", "127.0.0.1:1", "Accept", "application/json, text/html", 200, "application/json", ""},
 		{local, "GET", "/", "127.0.0.1:1", "Accept", "text/html;q=0", 200, "application/json", ""},
+		{local, "GET", "/", "127.0.0.1:1", "Accept", "application/json;q=0.5, text/html", 200, "text/html; charset=utf-8", ""},
+		{local, "GET", "/", "127.0.0.1:1", "Accept", "text/html; level=1; q=0.1, application/json", 200, "application/json", ""},
+		{local, "GET", "/", "127.0.0.1:1", "Accept", "Text/HTML;charset=utf-8;Q=0.9, */*;q=0.8", 200, "text/html; charset=utf-8", ""},
 		{local, "GET", "/metrics", "127.0.0.1:1", "Accept", "text/html", 200, "text/plain; version=0.0.4; charset=utf-8", ""},
 		{local, "GET", "/?file=/static/none.js", "127.0.0.1:1", "", "", 404, "", ""},
 		{open, "GET", "/", "192.0.2.1:1", "Token", "x", 200, "application/json", ""},
@@ -304,7 +307,7 @@ func TestPrometheus(t *testing.T) {
 	for series, want := range map[string]float64{
 		"requests_total": 3, "ab_total": 3, "ab_2_total": 3, "ab_3_total": 3, "ab_2_2_total": 3, "_1st_total": 3, "gr_e_total": 3, "x_y_total": 3,
 		"bad_utf8_total": 3, "with_colon_total": 3, "quoted_total": 3, "sum_total": 3, "process_open_fds_total": 3, "requests": -1.5e300,
-		"ab": 0.1, "ab_2": 1, "lookup_sum": 2, "lookup_count": 1, `lookup_bucket{le="2"}`: 0, `lookup_bucket{le="4"}`: 1, `lookup_bucket{le="+Inf"}`: 1,
+		"ab": 0.1, "ab_2": 1, "lookup_sum": 2, "lookup_count": 1, `lookup_bucket{le="1"}`: 0, `lookup_bucket{le="2"}`: 1, `lookup_bucket{le="+Inf"}`: 1,
 		"names_hits_total": 1, "names_misses_total": 0, "queue_wait_seconds": 0.25, "memory_bytes": 4096, "max_temperature": 3,
 		`answer_seconds_bucket{le="0.001"}`: 0, `answer_seconds_bucket{le="0.002"}`: 1, "answer_seconds_sum": 0.0015, "answer_seconds_count": 1,
 		`http_requests_total{code="200",method="GET",route="/users/{id}"}`: 1, "http_request_duration_seconds_count": 1, "http_response_bytes_total": 2,
@@ -321,6 +324,20 @@ func TestPrometheus(t *testing.T) {
 	for _, w := range []string{`# HELP x_y_total The counter x\ny\\ of the program.`, "# TYPE requests_total counter\n", "# TYPE lookup histogram\n", "# HELP memory_bytes Of all.\n"} {
 		if !strings.Contains(body, w) {
 			t.Errorf("no %q in\n%s", w, body)
+		}
+	}
+}
+
+// Restarts are seen by a change of the start time: it is the same in all scrapes.
+func TestStartTime(t *testing.T) {
+	t.Parallel()
+	starts := map[float64]bool{}
+	for range 20 {
+		starts[parseExposition(t, get(t, New(metrics.New(), Options{}), "/metrics"))["process_start_time_seconds"]] = true
+	}
+	for start := range starts {
+		if len(starts) > 1 || math.Abs(float64(time.Now().Unix())-start) > 3600 {
+			t.Errorf("start times %v", starts)
 		}
 	}
 }

@@ -1,9 +1,10 @@
 // Package histogram counts values in fixed memory, for percentiles within 2 %.
 //
 // The buckets are log-linear: 40 octaves from 2⁻¹⁰ (0.00098) to 2³⁰ (1.07e9), each with 25
-// buckets of equal width. A percentile is within 2 % of a value of that range. A value
-// below the range, such as zero or a negative value, is reported as 0, and one above it
-// as 2³⁰; a caller that knows the minimum and maximum limits percentiles to them.
+// buckets of equal width. A bucket holds its upper bound, but not its lower one, as the
+// buckets of Prometheus do. A percentile is within 2 % of a value of that range. A value of
+// 2⁻¹⁰ or less, such as zero or a negative value, is reported as 0, and one above 2³⁰ as 2³⁰; a
+// caller that knows the minimum and maximum limits percentiles to them.
 package histogram
 
 import (
@@ -26,16 +27,16 @@ const (
 // index returns the bucket of a value; NaN counts as 0.
 func index(v float64) int {
 	switch {
-	case !(v >= lowest):
+	case !(v > lowest):
 		return 0
-	case v >= highest:
+	case v > highest:
 		return buckets - 1
 	}
-	b := math.Float64bits(v)
+	b := math.Float64bits(v) - 1 // the value before, since a bucket holds its upper bound
 	return 1 + int(b>>mantissa-exponent)*linear + int((b&(1<<mantissa-1))*linear>>mantissa)
 }
 
-// lower returns the least value of a bucket within the range.
+// lower returns the bound that all values of a bucket within the range are above.
 func lower(i int) float64 {
 	octave, nth := uint64(i-1)/linear, uint64(i-1)%linear
 	return math.Float64frombits((octave+exponent)<<mantissa + (nth<<mantissa+linear-1)/linear)
@@ -110,17 +111,27 @@ type Histogram struct{ counts [buckets]atomic.Uint64 }
 // Observe counts a value.
 func (h *Histogram) Observe(v float64) { h.counts[index(v)].Add(1) }
 
-// All yields the buckets that have values, in ascending order: the value that all of the
-// bucket are below (+Inf for the last bucket), and their number, which never decreases.
+// All yields the buckets that have values at the time of the call, in ascending order: the
+// value that none of the bucket exceeds (+Inf for the last bucket), and their number, which
+// never decreases.
 func (h *Histogram) All() iter.Seq2[float64, uint64] {
-	return func(yield func(float64, uint64) bool) {
-		for i := range h.counts {
-			n := h.counts[i].Load()
+	type bucket struct {
+		upper float64
+		n     uint64
+	}
+	var all []bucket
+	for i := range h.counts {
+		if n := h.counts[i].Load(); n > 0 {
 			upper := math.Inf(1)
 			if i < buckets-1 {
 				upper = lower(i + 1)
 			}
-			if n > 0 && !yield(upper, n) {
+			all = append(all, bucket{upper, n})
+		}
+	}
+	return func(yield func(float64, uint64) bool) {
+		for _, b := range all {
+			if !yield(b.upper, b.n) {
 				return
 			}
 		}

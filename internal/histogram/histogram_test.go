@@ -9,17 +9,17 @@ import (
 	"unsafe"
 )
 
-// Every bucket begins where the previous one ends, and its middle is within 2 % of each of
-// its values.
+// Every bucket begins after the end of the previous one, holds its end, and its middle is within
+// 2 % of each of its values.
 func TestBuckets(t *testing.T) {
 	t.Parallel()
 	for i := 1; i < buckets-1; i++ {
 		low, high := lower(i), lower(i+1)
-		least := math.Nextafter(high, 0)
-		if index(low) != i || index(least) != i {
-			t.Errorf("bucket %d: %v is in %d, %v in %d", i, low, index(low), least, index(least))
+		least := math.Nextafter(low, high)
+		if index(low) != i-1 || index(least) != i || index(high) != i {
+			t.Errorf("bucket %d: %v is in %d, %v in %d, %v in %d", i, low, index(low), least, index(least), high, index(high))
 		}
-		for _, v := range []float64{low, least} {
+		for _, v := range []float64{least, high} {
 			if e := math.Abs(middle(i)/v - 1); e > 0.02 {
 				t.Errorf("bucket %d: %v for %v", i, middle(i), v)
 			}
@@ -34,7 +34,7 @@ func TestOutside(t *testing.T) {
 	t.Parallel()
 	for v, want := range map[float64]float64{
 		0: 0, -5: 0, math.Inf(-1): 0, math.NaN(): 0, 1e-4: 0, 5e-324: 0,
-		highest: highest, 1e300: highest, math.Inf(1): highest,
+		lowest: 0, 2 * highest: highest, 1e300: highest, math.Inf(1): highest,
 	} {
 		var w Window
 		if w.Observe(v); w.Quantile(0.5) != want || w.Count() != 1 {
@@ -57,7 +57,7 @@ func TestQuantile(t *testing.T) {
 			var w Window
 			values := make([]float64, n)
 			for i := range values {
-				values[i] = max(lowest, draw(r))
+				values[i] = max(2*lowest, draw(r))
 				w.Observe(values[i])
 			}
 			slices.Sort(values)
@@ -148,6 +148,18 @@ func TestReaders(t *testing.T) {
 	if sum != 40_001 {
 		t.Errorf("%d values in all buckets", sum)
 	}
+	// The buckets are those of the call, and a value that is a bound is below it.
+	all := h.All()
+	h.Observe(1)
+	sum = 0
+	for upper, n := range all {
+		if upper <= 1 {
+			sum += n
+		}
+	}
+	if sum != 9 {
+		t.Errorf("%d values of 0 and 1", sum)
+	}
 }
 
 // A count that passes 2³² is read as usual.
@@ -193,9 +205,9 @@ func FuzzQuantile(f *testing.F) {
 		got := w.Quantile(q)
 		near := func(v float64) bool {
 			switch {
-			case !(v >= lowest):
+			case !(v > lowest):
 				return got == 0
-			case v >= highest:
+			case v > highest:
 				return got == highest
 			}
 			return math.Abs(got/v-1) <= 0.02
