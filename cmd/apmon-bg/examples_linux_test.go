@@ -195,6 +195,10 @@ func TestExamplePilot(t *testing.T) {
 // As process 1 of a container, exec reaps orphans and forwards signals.
 func TestExampleContainer(t *testing.T) {
 	t.Parallel()
+	alone := example(t, "container/entrypoint", []string{"APMON_BG=/nonexistent"}, "sh", "-c", "exit 6")
+	if _ = alone.Run(); alone.ProcessState.ExitCode() != 6 {
+		t.Errorf("without apmon-bg: %v", alone.ProcessState)
+	}
 	namespace := []string{"--pid", "--fork", "--mount-proc"}
 	if os.Geteuid() != 0 {
 		namespace = append(namespace, "--user", "--map-root-user")
