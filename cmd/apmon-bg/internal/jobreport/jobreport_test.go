@@ -341,13 +341,19 @@ func TestAdvice(t *testing.T) {
 		r.SetResources(a, a)
 		return r
 	}
+	forked := make(100, 100, 0, 5000, 1000)
+	forked.Levels.Processes.Max = known(8)
+	killed := make(100, 100, 0, 5000, 1000)
+	killed.Levels.Processes.Max, killed.Totals.OOMKills.Total = known(8), known(1)
 	for want, r := range map[string]*jobrecord.Record{
-		"":              make(100, 390, 4, 900, 1000),
-		"request more.": make(10, 5, 1, 990, 1000),
-		"2 would be":    make(100, 150, 8, 0, 0),
-		"limit its":     make(100, 350, 1, 0, 0),
-		"waited for":    make(100, 3, 1, 0, 0),
-		"512 MiB would": make(100, 90, 1, 300<<10, 8<<20),
+		"":                     make(100, 390, 4, 900, 1000),
+		"--pss.":               forked,
+		"given: request more.": killed,
+		"request more.":        make(10, 5, 1, 990, 1000),
+		"2 would be":           make(100, 150, 8, 0, 0),
+		"limit its":            make(100, 350, 1, 0, 0),
+		"waited for":           make(100, 3, 1, 0, 0),
+		"512 MiB would":        make(100, 90, 1, 300<<10, 8<<20),
 	} {
 		if got := adviceFor(r); want == "" && got != "" || !strings.Contains(got, want) || strings.Count(got, ". ") > 0 {
 			t.Errorf("%q, want %q", got, want)
