@@ -44,7 +44,7 @@ type File struct {
 	size int64       // of the complete lines
 	over bool        // the next line replaces one, which may be longer
 	line []byte
-	last int   // length of the last line of a file that is not compressed
+	tail int   // length of the last line of a file that is not compressed
 	err  error // of the first failure; nothing is written after it
 }
 
@@ -142,7 +142,7 @@ func (f *File) Write(s *procinfo.JobSample) error {
 		}
 	}
 	f.line = f.format(f.line[:0], row)
-	f.last = len(f.line)
+	f.tail = len(f.line)
 	if f.err = f.flush(); f.err != nil || f.over {
 		_ = f.f.Truncate(f.size) // no half line
 		f.over = false
@@ -156,7 +156,7 @@ func (f *File) back() {
 		return
 	}
 	f.rows = f.rows[:max(0, len(f.rows)-1)]
-	f.size, f.err = f.f.Seek(-int64(f.last), io.SeekCurrent)
+	f.size, f.err = f.f.Seek(-int64(f.tail), io.SeekCurrent)
 	f.over = true
 }
 
@@ -260,7 +260,7 @@ func (f *File) writeRows() error {
 	for _, row := range f.rows {
 		before := len(f.line)
 		f.line = f.format(f.line, row)
-		f.last = len(f.line) - before
+		f.tail = len(f.line) - before
 		if len(f.line) > 1<<16 {
 			if err := f.flush(); err != nil {
 				return err
