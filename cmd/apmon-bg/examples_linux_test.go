@@ -63,6 +63,12 @@ func TestExampleHTCondorWrapper(t *testing.T) {
 	if _ = cmd.Run(); cmd.ProcessState.ExitCode() != 7 {
 		t.Errorf("without apmon-bg: %v", cmd.ProcessState)
 	}
+	// HTCondor distinguishes a signal from an exit code: ExitBySignal.
+	cmd = example(t, "htcondor/job-wrapper", env, "sh", "-c", "kill -USR1 $$")
+	_ = cmd.Run()
+	if status := cmd.ProcessState.Sys().(syscall.WaitStatus); status.Signal() != syscall.SIGUSR1 {
+		t.Errorf("ended by a signal: %v", cmd.ProcessState)
+	}
 }
 
 // The hook prints attributes and a line with a dash, also when nothing was sent.
@@ -122,6 +128,9 @@ func TestExampleSlurm(t *testing.T) {
 	if out, err := example(t, "slurm/task-epilog", env).CombinedOutput(); err != nil || len(out) > 0 {
 		t.Errorf("epilog: %v, %s", err, out)
 	}
+	if left, err := filepath.Glob(filepath.Join(tmp, "apmon-*")); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %q, %v", left, err)
+	}
 	testkit.Eventually(t, "the end of the agent", func() bool { return errors.Is(syscall.Kill(pid, 0), syscall.ESRCH) || zombie(pid) })
 	for _, script := range []string{"slurm/task-prolog", "slurm/task-epilog"} { // a failing prolog would cancel the task
 		if out, err := example(t, script, append(env, "APMON_BG=/nonexistent")).CombinedOutput(); err != nil || len(out) > 0 {
@@ -152,6 +161,15 @@ func TestExamplePBS(t *testing.T) {
 	if lines(filepath.Join(dir, "series.99.server.tsv")) < 2 {
 		t.Error("no series")
 	}
+	// Without apmon-bg the command runs; without a command the job fails.
+	env := []string{"PBS_JOBID=99.server", "PBS_O_WORKDIR=" + dir, "APMON_BG=/nonexistent"}
+	cmd = example(t, "pbs/job.sh", append(env, "COMMAND=exit 6"))
+	if _ = cmd.Run(); cmd.ProcessState.ExitCode() != 6 {
+		t.Errorf("without apmon-bg: %v", cmd.ProcessState)
+	}
+	if example(t, "pbs/job.sh", env).Run() == nil {
+		t.Error("a job without a command succeeds")
+	}
 }
 
 // A pilot's payload is a command line. Its orphans are ended.
@@ -169,11 +187,18 @@ func TestExamplePilot(t *testing.T) {
 			t.Errorf("no %s", file)
 		}
 	}
+	if example(t, "pilot/run-payload", nil, "815").Run() == nil {
+		t.Error("a payload without a command succeeds")
+	}
 }
 
 // As process 1 of a container, exec reaps orphans and forwards signals.
 func TestExampleContainer(t *testing.T) {
 	t.Parallel()
+	alone := example(t, "container/entrypoint", []string{"APMON_BG=/nonexistent"}, "sh", "-c", "exit 6")
+	if _ = alone.Run(); alone.ProcessState.ExitCode() != 6 {
+		t.Errorf("without apmon-bg: %v", alone.ProcessState)
+	}
 	namespace := []string{"--pid", "--fork", "--mount-proc"}
 	if os.Geteuid() != 0 {
 		namespace = append(namespace, "--user", "--map-root-user")

@@ -228,7 +228,7 @@ func TestExecUnwritableSeries(t *testing.T) {
 	run("ulimit -f 1; ", 1, "--series", series) // 512 or 1024 bytes
 	readTable(t, series)                        // no half line
 	none := filepath.Join(dir, "none", "x")
-	run("", 3, "--series", none, "--prmon-txt", none, "--prmon-json", none)
+	run("", 3, "--series", none+"1", "--prmon-txt", none+"2", "--prmon-json", none+"3")
 	run("", 2, "--series", fifo, "--prmon-txt", dir)
 }
 
@@ -279,9 +279,11 @@ func TestExecResources(t *testing.T) {
 	if x := readSummary(t, summary).Resources; x.CPUs.Requested.OK || x.CPUs.EfficiencyRequested.OK || x.Memory.Requested.OK || !x.CPUs.Used.OK {
 		t.Errorf("without a request: %+v", x)
 	}
-	for _, args := range [][]string{{"--memory", "lots"}, {"--time-limit", "-1"}, {"--series-interval", "1ms"}, {"--series-max", "3"}, {"--series-max", "3x"}} {
+	for _, args := range [][]string{{"--memory", "lots"}, {"--time-limit", "-1"}, {"--series-interval", "1ms"}, {"--series-max", "3"}, {"--series-max", "3x"},
+		{"--prmon-json", "-"}, {"--series", "-"}, {"--summary", summary, "--series", filepath.Join(dir, ".", "summary")}, {"--prmon-txt", "x", "--prmon-json", "./x"}} {
 		wrapped(t, nil, append(args, "--", "true")...).exits(64)
 	}
+	wrapped(t, nil, "--no-send", "--summary", "/dev/stderr", "--prmon-json", "/dev/stderr", "--", "true").exits(0)
 }
 
 // Samples are frequent in the beginning, then at multiples of the interval.

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -96,6 +98,9 @@ func (r *recording) read(cc *cli.Context) error {
 	if len(r.files()) > 0 {
 		r.switches["network"] = true
 	}
+	if err := r.checkFiles(); err != nil {
+		return err
+	}
 	if cc.Bool("progress") {
 		r.progress = newProgress()
 	}
@@ -110,6 +115,26 @@ func (r *recording) files() (files []string) {
 		}
 	}
 	return files
+}
+
+// checkFiles returns an error for files that are written while the job runs to standard
+// output, and for two that are the same.
+func (r *recording) checkFiles() error {
+	if slices.Contains([]string{r.series, r.prmonText, r.prmonJSON}, "-") {
+		return errors.New("only --summary may be -, standard output")
+	}
+	files := r.files()
+	for i, f := range files {
+		if st, err := os.Stat(f); err == nil && !st.Mode().IsRegular() {
+			continue
+		}
+		for _, g := range files[:i] {
+			if filepath.Clean(f) == filepath.Clean(g) {
+				return fmt.Errorf("two flags write to the file %q", f)
+			}
+		}
+	}
+	return nil
 }
 
 // whileRunning reports whether files are written while the job runs.

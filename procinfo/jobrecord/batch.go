@@ -139,6 +139,10 @@ func positive(s string) procinfo.Value {
 	return procinfo.KnownIf(f, err == nil && f > 0)
 }
 
+// slurmUnlimited is the time in seconds between the start and the end that Slurm announces for
+// a job without a time limit.
+const slurmUnlimited = 365 * 24 * 3600
+
 // slurm returns the amounts of a Slurm job on this node: of one task of a step (srun), or
 // of a batch script. See sbatch(1) and srun(1), output environment variables.
 func slurm(getenv func(string) string) (requested, allocated Amounts) {
@@ -146,7 +150,8 @@ func slurm(getenv func(string) string) (requested, allocated Amounts) {
 	perTask, tasks, source := num("SLURM_CPUS_PER_TASK"), procinfo.Known(1), "SLURM_CPUS_PER_TASK"
 	oneTask := true // on this node
 	if getenv("SLURM_STEP_ID") != "" {
-		oneTask = getenv("SLURM_STEP_TASKS_PER_NODE") == "1" || getenv("SLURM_STEP_NUM_TASKS") == "1"
+		tasks := getenv("SLURM_STEP_TASKS_PER_NODE") // such as 1(x4): one on each of four nodes
+		oneTask = tasks == "1" || strings.HasPrefix(tasks, "1(x") && !strings.Contains(tasks, ",") || getenv("SLURM_STEP_NUM_TASKS") == "1"
 	} else if nodes := num("SLURM_JOB_NUM_NODES"); nodes.OK && nodes.V == 1 {
 		if n := num("SLURM_NTASKS"); n.OK {
 			if tasks = n; !perTask.OK {
@@ -172,7 +177,7 @@ func slurm(getenv func(string) string) (requested, allocated Amounts) {
 	case oneTask: // otherwise it is shared with the other tasks
 		requested.Memory = Amount{slurmMemory(getenv("SLURM_MEM_PER_NODE")), "SLURM_MEM_PER_NODE"}
 	}
-	if start, end := num("SLURM_JOB_START_TIME"), num("SLURM_JOB_END_TIME"); start.OK && end.OK && end.V > start.V {
+	if start, end := num("SLURM_JOB_START_TIME"), num("SLURM_JOB_END_TIME"); start.OK && end.OK && end.V > start.V && end.V-start.V < slurmUnlimited {
 		requested.Time = Amount{procinfo.Known(end.V - start.V), "SLURM_JOB_END_TIME - SLURM_JOB_START_TIME"}
 	}
 	return requested, allocated

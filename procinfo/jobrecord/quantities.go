@@ -31,7 +31,7 @@ const (
 	pidIO     = "/proc/PID/io"
 	pidNet    = "/proc/PID/net/dev of the job's network namespace, without loopback; since the first sample"
 	fdinfo    = "/proc/PID/fdinfo: DRM usage statistics"
-	noPSS     = "not chosen: --pss or xApMon_job_pss chooses it"
+	noPSS     = "not chosen (--pss, xApMon_job_pss), or no round through the processes was completed while the job lived"
 	noCgroup  = "the job has no cgroup of its own with the memory controller"
 	noGPU     = "no process used a GPU whose driver reports DRM usage statistics; NVIDIA's own driver does not"
 	unread    = "a process could not be read, or the parameter was not chosen"

@@ -181,6 +181,10 @@ func (r *Record) SetEnd(end time.Time, code, signal int, failed error, maxRSS in
 	}
 	if v := float64(maxRSS); v > r.Levels.RSS.Max.V {
 		r.Levels.RSS.Max = procinfo.Known(v)
+		if r.Measured.Means == nil {
+			r.Measured.Means = map[string]string{}
+		}
+		r.Measured.Means["rss_kb"] = status
 		r.Resources.setMemoryUsed(r)
 	}
 }

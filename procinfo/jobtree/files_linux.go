@@ -98,6 +98,9 @@ func (s *forest) readStatus(t *tree, p *proc, switches bool) {
 		return
 	}
 	st := kernel.ParseStatus(b)
+	if !st.RSS.OK && p.threads > 1 {
+		s.readOtherThread(p, &st)
+	}
 	p.setStatus(&st)
 	if !switches {
 		return
@@ -109,6 +112,33 @@ func (s *forest) readStatus(t *tree, p *proc, switches bool) {
 	}
 	if p.csKnown {
 		p.setSwitches(s.switches)
+	}
+}
+
+// readOtherThread reads the memory of a process whose first thread has ended, and has given
+// up its share of it, while others live.
+func (s *forest) readOtherThread(p *proc, st *kernel.Status) {
+	s.tids = s.tids[:0]
+	_, _ = s.scanner.Entries(p.pid, "task", func(tid int) { s.tids = append(s.tids, tid) })
+	for _, tid := range s.tids {
+		if tid == p.pid {
+			continue
+		}
+		b, errno := s.scanner.ReadThread(p.pid, tid, "status")
+		if errno != 0 {
+			continue
+		}
+		other := kernel.ParseStatus(b)
+		if !other.RSS.OK {
+			continue
+		}
+		st.RSS, st.PeakRSS, st.Swap = other.RSS, other.PeakRSS, other.Swap
+		if b, errno := s.scanner.ReadThread(p.pid, tid, "stat"); errno == 0 {
+			if stat, ok := kernel.ParsePIDStat(b); ok {
+				p.vsize = stat.VSize
+			}
+		}
+		return
 	}
 }
 
@@ -202,7 +232,7 @@ func (m *jobMemory) sample(s *forest, t *tree, to *procinfo.JobSample) (err erro
 	for m.running && len(m.todo) > 0 && spent < memoryBudget {
 		pid := m.todo[len(m.todo)-1]
 		m.todo = m.todo[:len(m.todo)-1]
-		b, e := os.ReadFile(s.fs.ProcPath(strconv.Itoa(pid) + "/smaps_rollup"))
+		b, e := s.smapsRollup(pid)
 		switch pss, swap := kernel.ParseSmapsRollup(b); {
 		case e == nil && (pss.OK || len(b) == 0):
 			m.pss += pss.N
@@ -233,6 +263,23 @@ func (m *jobMemory) sample(s *forest, t *tree, to *procinfo.JobSample) (err erro
 	}
 	to.PSS, to.SwapPSS, to.MaxPSS = m.complete.pss, m.complete.swapPSS, m.complete.max
 	return err
+}
+
+// smapsRollup reads the smaps_rollup file of a process: of another thread if the first has
+// ended.
+func (s *forest) smapsRollup(pid int) ([]byte, error) {
+	dir := s.fs.ProcPath(strconv.Itoa(pid))
+	b, err := os.ReadFile(dir + "/smaps_rollup")
+	if err == nil || !process.Gone(err) {
+		return b, err
+	}
+	threads, _ := os.ReadDir(dir + "/task")
+	for _, t := range threads {
+		if b, e := os.ReadFile(dir + "/task/" + t.Name() + "/smaps_rollup"); e == nil && len(b) > 0 {
+			return b, nil
+		}
+	}
+	return nil, err
 }
 
 // memoryError returns an error of reading smaps_rollup if its cause is new.

@@ -292,6 +292,33 @@ func TestJobSampleValues(t *testing.T) {
 	}
 }
 
+// A process whose first thread has ended is a zombie with threads: its memory is with them.
+func TestJobFirstThreadEnded(t *testing.T) {
+	t.Parallel()
+	f := newFakeProc(t)
+	f.put(fake{pid: 10, ppid: 1, session: 5, start: 90000, utime: 300, state: "Z"})
+	const zombie, thread = "10 (a) Z 1 10 5 0 -1 4194560 10 0 2 0 300 0 0 0 20 0 3 0 90000 0 0 18446744073709551615 0 0 0 0 0 0 0 0\n",
+		"12 (a) R 1 10 5 0 -1 4194560 10 0 2 0 300 0 0 0 20 0 3 0 90001 2097152 100 18446744073709551615 0 0 0 0 0 0 0 0\n"
+	f.write("proc/10/stat", zombie)
+	f.write("proc/10/task/10/status", "Name:\ta\n")
+	f.write("proc/10/task/11/stat", zombie)
+	f.write("proc/10/task/11/status", "Name:\ta\n") // this one has ended, too
+	f.write("proc/10/task/12/stat", thread)
+	f.write("proc/10/task/12/status", "Name:\ta\nVmHWM:\t     900 kB\nVmRSS:\t     800 kB\nVmSwap:\t      70 kB\n")
+	f.write("proc/10/task/12/smaps_rollup", "Pss:                 600 kB\nSwapPss:              50 kB\n")
+	j := addJob(t, f.jobs(), Options{PIDs: []int{10}})
+	got, err := j.Sample(func(string) (bool, string) { return true, "" })
+	if err != nil || got.Ended {
+		t.Fatalf("ended: %v, %v", got.Ended, err)
+	}
+	testkit.Near(t, "rss", got.RSS, 800, 0)
+	testkit.Near(t, "max_rss", got.MaxRSS, 900, 0)
+	testkit.Near(t, "swap", got.Swap, 70, 0)
+	testkit.Near(t, "pss", got.PSS, 600, 0)
+	testkit.Near(t, "virtualmem", got.VirtualMem, 2048, 0)
+	testkit.Near(t, "threads", got.Threads, 3, 0)
+}
+
 // The last report of a job has no values that only living processes have, but their peaks.
 // While an orphan is alive, it has them.
 func TestJobThatHasEnded(t *testing.T) {

@@ -44,6 +44,7 @@ type forest struct {
 	jobs       int     // that are followed
 	round      uint64  // of walks
 	queue      []*proc // of a walk: processes whose children are to be read
+	walkErr    error   // of a walk: why a process could not be read
 	noChildren bool    // the kernel has no list of the children of a thread
 
 	pids     []int            // of ask and list

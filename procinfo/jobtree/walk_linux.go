@@ -37,43 +37,40 @@ func (s *forest) walks() bool {
 }
 
 // walk reads the processes below this one, or all processes of the host if the kernel does
-// not list the children of a thread.
+// not list the children of a thread. As a scan does, it passes over what it cannot read, and
+// returns the first error.
 func (s *forest) walk() error {
 	s.scanned, s.whole = s.clock(), false
 	return s.pass(func() error {
 		for range maxRounds {
-			steady, err := s.walkOnce()
+			steady := s.walkOnce()
 			if s.noChildren {
 				s.whole = true
 				return s.host.Scan(s.visit)
 			}
-			if steady || err != nil {
-				return err
+			if steady {
+				break
 			}
 		}
-		return nil
+		return s.walkErr
 	})
 }
 
 // walkOnce is one round of a walk. It reports whether no process ended or got another parent
 // meanwhile.
-func (s *forest) walkOnce() (steady bool, err error) {
+func (s *forest) walkOnce() (steady bool) {
 	s.round++
 	s.strangers = s.strangers[:0]
-	s.queue = s.queue[:0]
-	if steady, err = s.descend(s.self, 2); err != nil {
-		return false, err
-	}
+	s.queue, s.walkErr = s.queue[:0], nil
+	steady = s.descend(s.self, 2)
 	asked := false
 	for i := 0; ; i++ {
 		if i == len(s.queue) {
 			if asked {
-				return steady, nil
+				return steady
 			}
 			asked = true
-			if err := s.askUnlisted(); err != nil {
-				return false, err
-			}
+			s.askUnlisted()
 			i--
 			continue
 		}
@@ -81,24 +78,27 @@ func (s *forest) walkOnce() (steady bool, err error) {
 		if p.zombie && p.threads <= 1 {
 			continue // the kernel has given its children another parent
 		}
-		same, err := s.descend(p.pid, p.threads)
-		if err != nil {
-			return false, err
-		}
+		same := s.descend(p.pid, p.threads)
 		steady = steady && same
+	}
+}
+
+// unread keeps the first error of a round.
+func (s *forest) unread(err error) {
+	if s.walkErr == nil {
+		s.walkErr = err
 	}
 }
 
 // askUnlisted reads the known processes that no list of this round has, and appends them to
 // the queue: those that were moved into the cgroup of the job, and those that the lists lack.
-func (s *forest) askUnlisted() error {
-	err := s.ask()
+func (s *forest) askUnlisted() {
+	s.unread(s.ask())
 	for _, p := range s.procs {
 		if p.generation == s.generation && p.round != s.round {
 			s.enqueue(p)
 		}
 	}
-	return err
 }
 
 func (s *forest) enqueue(p *proc) {
@@ -108,11 +108,8 @@ func (s *forest) enqueue(p *proc) {
 
 // descend reads the children of a process, and appends those of the job to the queue. It
 // reports whether they still were its children then.
-func (s *forest) descend(pid int, threads uint64) (steady bool, err error) {
-	steady, err = s.list(pid, threads)
-	if err != nil {
-		return false, err
-	}
+func (s *forest) descend(pid int, threads uint64) (steady bool) {
+	steady = s.list(pid, threads)
 	for _, child := range s.pids {
 		if s.started.excludes(child) {
 			continue
@@ -123,10 +120,11 @@ func (s *forest) descend(pid int, threads uint64) (steady bool, err error) {
 		}
 		b, errno := s.scanner.Read(child, "stat")
 		if errno != 0 {
-			if !process.Gone(errno) {
-				return false, s.pathError(child, "stat", errno)
+			if process.Gone(errno) {
+				steady = false
+			} else {
+				s.unread(s.pathError(child, "stat", errno))
 			}
-			steady = false
 			continue
 		}
 		st, ok := kernel.ParsePIDStat(b)
@@ -141,20 +139,20 @@ func (s *forest) descend(pid int, threads uint64) (steady bool, err error) {
 		}
 		steady = steady && ok && st.PPID == pid
 	}
-	return steady, nil
+	return steady
 }
 
 // list reads the pids of the children of a process with so many threads into s.pids. It
 // reports whether no thread ended meanwhile.
-func (s *forest) list(pid int, threads uint64) (steady bool, err error) {
+func (s *forest) list(pid int, threads uint64) (steady bool) {
 	s.pids = s.pids[:0]
 	s.tids = append(s.tids[:0], pid)
 	if threads > 1 {
 		s.tids = s.tids[:0]
 		if _, errno := s.scanner.Entries(pid, "task", func(tid int) { s.tids = append(s.tids, tid) }); process.Gone(errno) {
-			return false, nil
+			return false
 		} else if errno != 0 {
-			return false, s.pathError(pid, "task", errno)
+			s.unread(s.pathError(pid, "task", errno))
 		}
 	}
 	steady = true
@@ -163,14 +161,14 @@ func (s *forest) list(pid int, threads uint64) (steady bool, err error) {
 		case errno == 0:
 		case errno == syscall.ENOENT && pid == s.self && tid == pid:
 			s.noChildren = true // this process exists
-			return false, nil
+			return false
 		case process.Gone(errno):
 			steady = false
 		default:
-			return false, s.pathError(pid, "children", errno)
+			s.unread(s.pathError(pid, "children", errno))
 		}
 	}
-	return steady, nil
+	return steady
 }
 
 // excludes reports whether a child of this process is not the tree's.

@@ -123,6 +123,28 @@ func TestWalk(t *testing.T) {
 	}
 }
 
+// A process that cannot be read, as one of another user if /proc hides its files (hidepid),
+// does not hide the processes beside it. The walk reports it.
+func TestWalkPassesOver(t *testing.T) {
+	t.Parallel()
+	f := newFakeProc(t)
+	s := f.jobs()
+	s.self = fakeSelf
+	f.write("proc/5/task/5/comm", "a\n")
+	f.put(fake{pid: fakeSelf, ppid: 1, start: 500}, fake{pid: 10, ppid: fakeSelf, start: 1000, utime: 10},
+		fake{pid: 20, ppid: 10, start: 2000, utime: 150}, fake{pid: 30, ppid: 20, start: 3000, utime: 7})
+	f.write("proc/15/stat/x", "") // EISDIR
+	f.write("proc/30/task/30/children/x", "")
+	f.children(map[string]string{"5/5": "10 ", "10/10": "15 20 ", "20/20": "30 "})
+	j := addJob(t, s, Options{PIDs: []int{10}, ChildOfThisProcess: true})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	err := s.walk()
+	if len(j.members) != 3 || err == nil || !strings.Contains(err.Error(), "15/stat") {
+		t.Errorf("%d processes, want 3; error %v", len(j.members), err)
+	}
+}
+
 // The direct children of the root have the processes below them, also those that outlive
 // their parent, and their CPU time never decreases. If there are too many, the oldest count.
 func TestChildren(t *testing.T) {

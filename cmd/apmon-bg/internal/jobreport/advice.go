@@ -35,6 +35,8 @@ func adviceFor(r *jobrecord.Record) string {
 	switch {
 	case r.Job.Error != "":
 		return "" // nothing ran
+	case of.OK && memory.Used.V > of.V && sharesPages(r):
+		return fmt.Sprintf("The sum of rss, which counts shared pages once for each process, reached %s of the %s %s: measure the memory with --pss.", quantity.String(memory.Used.V, "KB"), quantity.String(of.V, "KB"), what)
 	case of.OK && memory.Used.V >= .95*of.V:
 		return fmt.Sprintf("The memory reached %s of the %s %s: request more.", quantity.String(memory.Used.V, "KB"), quantity.String(of.V, "KB"), what)
 	case reserved(limit) && share(limit) >= .95:
@@ -49,6 +51,12 @@ func adviceFor(r *jobrecord.Record) string {
 		return fmt.Sprintf("The job used %s of the %s requested: %s would be enough.", quantity.String(memory.Used.V, "KB"), quantity.String(memory.Requested.V, "KB"), quantity.String(roundUp(1.2*memory.Used.V), "KB"))
 	}
 	return ""
+}
+
+// sharesPages reports whether the memory used may be far above the memory that the job had.
+// Processes that the kernel killed because memory was short prove that it is not.
+func sharesPages(r *jobrecord.Record) bool {
+	return !r.Levels.PSS.Max.OK && r.Levels.Processes.Max.V > 1 && r.Totals.OOMKills.Total.V == 0
 }
 
 // roundUp returns the next multiple of 256 MiB, in KiB.

@@ -341,13 +341,19 @@ func TestAdvice(t *testing.T) {
 		r.SetResources(a, a)
 		return r
 	}
+	forked := make(100, 100, 0, 5000, 1000)
+	forked.Levels.Processes.Max = known(8)
+	killed := make(100, 100, 0, 5000, 1000)
+	killed.Levels.Processes.Max, killed.Totals.OOMKills.Total = known(8), known(1)
 	for want, r := range map[string]*jobrecord.Record{
-		"":              make(100, 390, 4, 900, 1000),
-		"request more.": make(10, 5, 1, 990, 1000),
-		"2 would be":    make(100, 150, 8, 0, 0),
-		"limit its":     make(100, 350, 1, 0, 0),
-		"waited for":    make(100, 3, 1, 0, 0),
-		"512 MiB would": make(100, 90, 1, 300<<10, 8<<20),
+		"":                     make(100, 390, 4, 900, 1000),
+		"--pss.":               forked,
+		"given: request more.": killed,
+		"request more.":        make(10, 5, 1, 990, 1000),
+		"2 would be":           make(100, 150, 8, 0, 0),
+		"limit its":            make(100, 350, 1, 0, 0),
+		"waited for":           make(100, 3, 1, 0, 0),
+		"512 MiB would":        make(100, 90, 1, 300<<10, 8<<20),
 	} {
 		if got := adviceFor(r); want == "" && got != "" || !strings.Contains(got, want) || strings.Count(got, ". ") > 0 {
 			t.Errorf("%q, want %q", got, want)
@@ -397,6 +403,12 @@ func TestBadFiles(t *testing.T) {
 		{"{\"time_s\": 1, \"run_time_s\": 1}\n{\"time_s\": 2, \"x\": 3}\n", ":2: \"x\" is not in"},
 		{"{\"time_s\": 1, \"run_time_s\": 1}\n{\"time_s\": 2, \"run_t\n", ":2: invalid character"},
 		{"{\"time_s\": 1, \"run_time_s\": \"1\"}\n", ":1: json"},
+		{header + "1\t9e9\t1\n", ":2: column run_time_s is not a time"},
+		{"time_s\trun_time_s\t\x1b[31m\n1\t1\tx\n", ":2: column  [31m: \"x\""},
+		{"time_s\trun_time_s" + strings.Repeat("\tx", maxColumns) + "\n", ":1: more than 1000 columns"},
+		{header + strings.Repeat("1", maxLine) + "\n", ":2: a line of more than 1 MiB"},
+		{`{"time_s": 1, "run_time_s": 1, "` + strings.Repeat("x", maxLine) + `": 1}`, ":1: a line of more than 1 MiB"},
+		{`{"schema": "apmon-job-record", "version": -1}`, ":1: version -1"},
 		{"\x1f\x8bnonsense", ":1: "},
 		{strings.Repeat("[", 1<<16), ":1: not a time series"},
 		{strings.Repeat(`{"a":`, 1<<16), ":1: "},
@@ -443,10 +455,37 @@ func TestCompressed(t *testing.T) {
 	if err != nil || len(warnings) != 1 || jobs[0].table.rows != 2 {
 		t.Errorf("%v, %q", err, warnings)
 	}
+	b, err := os.ReadFile(path)
+	if err = errors.Join(err, os.WriteFile(path, append(b, make([]byte, 4096)...), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	jobs, warnings, err = Read([]string{path})
+	if err != nil || len(warnings) != 1 || jobs[0].table.rows != 2 {
+		t.Errorf("with zeros at the end: %v, %q", err, warnings)
+	}
 	write(text[:len(text)-2], false)
 	jobs, warnings, err = Read([]string{path})
 	if err != nil || len(warnings) != 1 || jobs[0].table.rows != 1 {
 		t.Errorf("%v, %q", err, warnings)
+	}
+}
+
+// An error is one short line, whatever the file says.
+func TestErrorIsShort(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "x")
+	for _, text := range []string{
+		`{"schema": "apmon-job-record", "version": 1, "job": {"run_time_s": ` + strings.Repeat("1", 5000) + `}}`,
+		`{"schema": "apmon-job-record", "version": 1, "job": {"start_time": "` + strings.Repeat("1", 5000) + `"}}`,
+		`{"time_s": 1, "run_time_s": ` + strings.Repeat("1", 5000) + `}`,
+		"time_s\trun_time_s\t" + strings.Repeat("x", 5000) + "\n1\t1\tz\n",
+	} {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, _, err := Read([]string{path}); err == nil || len(err.Error()) > len(path)+2*longest {
+			t.Errorf("%.60q: %.500v", text, err)
+		}
 	}
 }
 

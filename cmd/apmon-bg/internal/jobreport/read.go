@@ -3,6 +3,7 @@ package jobreport
 import (
 	"bufio"
 	"bytes"
+	"compress/flate"
 	"compress/gzip"
 	"encoding/json"
 	"errors"
@@ -18,8 +19,11 @@ import (
 
 // Limits of a file, after decompression.
 const (
-	maxBytes = 64 << 20
-	maxLines = 500_000
+	maxBytes   = 64 << 20
+	maxLines   = 500_000
+	maxColumns = 1000    // of a time series
+	maxSeconds = 9e9     // of a time: a time.Duration holds them
+	maxLine    = 1 << 20 // bytes of a time series
 )
 
 // A file is a record, or the time series of a job.
@@ -72,7 +76,7 @@ func readFile(path string) (f *file, warning string, err error) {
 		err = fmt.Errorf("%s:2: no line after the header", path)
 	}
 	if err == nil && cut {
-		warning = path + ": the compressed file has no end: the lines so far are used"
+		warning = path + ": the compressed file has no end, or a damaged one: the lines so far are used"
 	} else if err == nil && f.table != nil && f.table.cut {
 		warning = path + ": the last line is incomplete: the lines before it are used"
 	}
@@ -95,7 +99,9 @@ func content(path string) (b []byte, cut bool, err error) {
 		}
 	}
 	b, err = io.ReadAll(io.LimitReader(r, maxBytes+1))
-	if errors.Is(err, io.ErrUnexpectedEOF) {
+	// A disk that lost power may have zeros where the end was.
+	var corrupt flate.CorruptInputError
+	if errors.Is(err, io.ErrUnexpectedEOF) || errors.As(err, &corrupt) && bytes.IndexByte(b, '\n') >= 0 {
 		cut, err = true, nil
 	}
 	switch {
@@ -135,7 +141,7 @@ func (f *file) readJSON(b []byte) error {
 	}
 	f.record = &jobrecord.Record{}
 	switch {
-	case probe.Schema == jobrecord.Schema && probe.Version <= jobrecord.Version:
+	case probe.Schema == jobrecord.Schema && probe.Version > 0 && probe.Version <= jobrecord.Version:
 		return f.jsonError(b, json.Unmarshal(b, f.record))
 	case probe.Schema == jobrecord.Schema:
 		return fmt.Errorf("%s:1: version %d of the record is not known: only up to %d", f.path, probe.Version, jobrecord.Version)
@@ -162,8 +168,10 @@ func (f *file) jsonError(b []byte, err error) error {
 		at = len(bytes.TrimRight(b, "\n"))
 		err = errors.New("the file ends in the middle of the record")
 	}
-	return fmt.Errorf("%s:%d: %w", f.path, lineAt(b, at), err)
+	return fmt.Errorf("%s:%d: %s", f.path, lineAt(b, at), clean(err.Error(), longest))
 }
+
+var errLongLine = fmt.Errorf("a line of more than %d MiB", maxLine>>20)
 
 // readTSV reads a table with a header.
 func readTSV(path string, b []byte) (*table, error) {
@@ -174,6 +182,9 @@ func readTSV(path string, b []byte) (*table, error) {
 		n++
 		fail := func(format string, args ...any) error {
 			return fmt.Errorf("%s:%d: "+format, append([]any{path, n}, args...)...)
+		}
+		if len(line) > maxLine {
+			return nil, fail("%w", errLongLine)
 		}
 		whole, ok := strings.CutSuffix(line, "\n")
 		fields := strings.Split(strings.TrimSuffix(whole, "\r"), "\t")
@@ -195,7 +206,7 @@ func readTSV(path string, b []byte) (*table, error) {
 		for i, text := range fields {
 			v, err := number(text)
 			if err != nil {
-				return nil, fail("column %s: %w", names[i], err)
+				return nil, fail("column %s: %w", clean(names[i], 40), err)
 			}
 			t.columns[names[i]] = append(t.columns[names[i]], v)
 		}
@@ -208,6 +219,9 @@ func readTSV(path string, b []byte) (*table, error) {
 
 // header checks the names of the columns.
 func (t *table) header(names []string) error {
+	if len(names) > maxColumns {
+		return fmt.Errorf("more than %d columns", maxColumns)
+	}
 	for _, name := range names {
 		if _, ok := t.columns[name]; ok {
 			return fmt.Errorf("two columns %.40q", name)
@@ -231,7 +245,7 @@ func (t *table) added() error {
 	for _, name := range []string{"time_s", "run_time_s"} {
 		c := t.columns[name]
 		last := len(c) - 1
-		if v := c[last]; !(v >= 0 && v < 1e11) {
+		if v := c[last]; !(v >= 0 && v < maxSeconds) {
 			return fmt.Errorf("column %s is not a time", name)
 		} else if last > 0 && v < c[last-1] {
 			return fmt.Errorf("column %s decreases", name)
@@ -259,7 +273,10 @@ func readLines(path string, b []byte) (*table, error) {
 	n := 0
 	for line := range bytes.Lines(b) {
 		n++
-		fail := func(err error) error { return fmt.Errorf("%s:%d: %w", path, n, err) }
+		fail := func(err error) error { return fmt.Errorf("%s:%d: %s", path, n, clean(err.Error(), longest)) }
+		if len(line) > maxLine {
+			return nil, fail(errLongLine)
+		}
 		var row map[string]*float64
 		if err := json.Unmarshal(line, &row); err != nil {
 			if t.cut = n > 1 && line[len(line)-1] != '\n'; t.cut {

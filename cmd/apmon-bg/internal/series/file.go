@@ -42,7 +42,9 @@ type File struct {
 	gz   *gzip.Writer
 	rows [][]float64 // NaN for unknown
 	size int64       // of the complete lines
+	over bool        // the next line replaces one, which may be longer
 	line []byte
+	tail int   // length of the last line of a file that is not compressed
 	err  error // of the first failure; nothing is written after it
 }
 
@@ -140,10 +142,22 @@ func (f *File) Write(s *procinfo.JobSample) error {
 		}
 	}
 	f.line = f.format(f.line[:0], row)
-	if f.err = f.flush(); f.err != nil {
+	f.tail = len(f.line)
+	if f.err = f.flush(); f.err != nil || f.over {
 		_ = f.f.Truncate(f.size) // no half line
+		f.over = false
 	}
 	return f.err
+}
+
+// back makes the next line replace the last one of a file that is not compressed.
+func (f *File) back() {
+	if f.err != nil {
+		return
+	}
+	f.rows = f.rows[:max(0, len(f.rows)-1)]
+	f.size, f.err = f.f.Seek(-int64(f.tail), io.SeekCurrent)
+	f.over = true
 }
 
 // place gives each child its columns, which it keeps while it lives.
@@ -244,7 +258,10 @@ func (f *File) writeRows() error {
 	}
 	f.line = f.line[:0]
 	for _, row := range f.rows {
-		if f.line = f.format(f.line, row); len(f.line) > 1<<16 {
+		before := len(f.line)
+		f.line = f.format(f.line, row)
+		f.tail = len(f.line) - before
+		if len(f.line) > 1<<16 {
 			if err := f.flush(); err != nil {
 				return err
 			}

@@ -77,8 +77,9 @@ func prmonColumns() []column {
 }
 
 // Write writes a line. There is at most one for each second: readers divide by the
-// difference of two times. The line of a job that has ended has the levels of the last
-// sample before that, since prmon's format has no unknown values.
+// difference of two times. The line of a job that has ended replaces that of the same
+// second, and has the levels of the last sample before it, since prmon's format has no
+// unknown values.
 func (p *PrmonText) Write(s *procinfo.JobSample) error {
 	if !s.Ended {
 		p.levels = *s
@@ -90,7 +91,10 @@ func (p *PrmonText) Write(s *procinfo.JobSample) error {
 	}
 	second := int64(math.Round(unixTime(s).V))
 	if second <= p.last {
-		return nil
+		if !s.Ended {
+			return nil
+		}
+		p.File.back() // the totals of the job are in its last line
 	}
 	p.last = second
 	err := p.File.Write(s)

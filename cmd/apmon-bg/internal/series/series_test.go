@@ -281,6 +281,35 @@ func TestPrmonText(t *testing.T) {
 	}
 }
 
+// The totals of a job that ends in the second of the last line are in the table.
+func TestPrmonTextLastSecond(t *testing.T) {
+	t.Parallel()
+	for _, maxLines := range []int{0, MinLines} {
+		path := filepath.Join(t.TempDir(), "prmon.txt")
+		p, err := CreatePrmonText(path, maxLines, true, false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lines := MinLines + 1 // the last one has the file thinned
+		for i := range lines {
+			if err := p.Write(at(float64(i), 123456)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		before := strings.Count(read(t, path), "\n")
+		end := at(float64(lines)-.8, 0)
+		end.Ended, end.RSS = true, procinfo.Value{}
+		if err := errors.Join(p.Write(end), p.Close()); err != nil {
+			t.Fatal(err)
+		}
+		c := table(t, read(t, path))
+		n := len(c["wtime"])
+		if n != before-1 || c["wtime"][n-1] != "10.2" || c["rss"][n-1] != "123456" || c["rchar"][n-1] != "10200" || c["Time"][n-1] == c["Time"][n-2] {
+			t.Errorf("%d lines, %d before: %q", n, before-1, c)
+		}
+	}
+}
+
 // On a host with a GPU, the table has prmon's columns for it. The engines are busy for a
 // part of the time between two lines.
 func TestPrmonGPU(t *testing.T) {
