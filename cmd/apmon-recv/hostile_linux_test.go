@@ -25,10 +25,11 @@ import (
 	"github.com/apmon-go/apmon/xdr"
 )
 
-// caps is the sum of the caps, in bytes, of a receiver with a socket, two outputs and last
-// values: the queue of the socket, the accounts of senders, the queues of the outputs, the last
-// values, and three times as much for their text.
-const caps = receiver.DefaultQueueBytes + receiver.DefaultMaxSenders*550 + 2*(32<<20) + 4*history.DefaultMaxBytes
+// caps is the sum of the caps, in bytes, of a receiver with a socket, two outputs and a page, as in
+// docs/receiver.md: the queue of the socket, the accounts of senders, the queues of the outputs,
+// the last values, three times as much for their text, and the values of the last hour.
+const caps int = receiver.DefaultQueueBytes + 27e6 + receiver.DefaultMaxSenders*550 + 2*(32<<20+13e6) +
+	4*history.DefaultMaxBytes + history.DefaultWindowBytes + 2e6
 
 // slack is the memory in bytes that the program, the Go runtime and buffers may take besides.
 const slack = 128 << 20

@@ -497,14 +497,14 @@ func TestJobCPUTimeStarted(t *testing.T) {
 	for _, test := range []struct {
 		args      string
 		processes int // that report
-		silent    int // that do not
+		silent    int // that do not, and threads that end
 	}{
 		{"self 50", 1, 0},
 		{"seq 20 10", 21, 0},
 		{"par 20 10", 21, 0},
 		{"held 10 10", 11, 0},
 		{"tree 100 3", 101, 0},
-		{"threads 4 20", 1, 0},
+		{"threads 4 20", 1, 4},
 		{"exec 30", 1, 0},
 		{"orphans 10 10", 11, 10},
 		{"daemon 50", 2, 1},
