@@ -168,7 +168,7 @@ func (s *session) console(t *testing.T, b block) {
 		}
 		want = strings.TrimRight(s.ports.Replace(want), "\n")
 		var got string
-		// What is sent is shown a moment later.
+		// A receiver shows a sent parameter a moment later.
 		for end := time.Now().Add(testkit.Patience); ; time.Sleep(100 * time.Millisecond) {
 			out, _ := s.run(t, b, s.ports.Replace(command))
 			got = strings.TrimRight(out, "\n")
