@@ -96,7 +96,7 @@ Examples:
    apmon-send -d ml.example.org -c MySite_Jobs -n 123456 \
        events=1200 status=RUNNING
    apmon-send --soft -f /etc/apmon/destinations.conf --string run=007
-   df -k / | awk 'NR==2 {print "disk_free", $4}' |
+   df -Pm / | awk 'NR==2 {print "disk_free", $4}' |
        apmon-send --stdin kv`
 
 func (c *sendCommand) app() *command.App {
