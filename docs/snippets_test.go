@@ -13,7 +13,6 @@ import (
 	"github.com/apmon-go/apmon/apmon/httpstats"
 	"github.com/apmon-go/apmon/apmon/metrics"
 	"github.com/apmon-go/apmon/apmon/receiver"
-	"github.com/apmon-go/apmon/apmon/statusz"
 	"github.com/apmon-go/apmon/conf"
 )
 
@@ -105,11 +104,7 @@ func web(client *apmon.Client, logger *slog.Logger) error {
 	})
 
 	_, err := metrics.Publish(client, reg, metrics.PublishOptions{Cluster: "MySite_Services", Node: "login"})
-	if err != nil {
-		return err
-	}
-	http.Handle("/status", statusz.New(reg, statusz.Options{Client: client}))
-	return nil
+	return err
 }
 
 func middleware(client *apmon.Client, mux http.Handler) error {
@@ -118,7 +113,7 @@ func middleware(client *apmon.Client, mux http.Handler) error {
 	if _, err := client.AddSource(stats, names); err != nil {
 		return err
 	}
-	return http.ListenAndServe("127.0.0.1:8080", stats.Wrap(mux))
+	return http.ListenAndServe("127.0.0.1:8000", stats.Wrap(mux))
 }
 
 func embed(ctx context.Context) error {
