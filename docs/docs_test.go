@@ -5,10 +5,14 @@ package docs_test
 import (
 	"os"
 	"path/filepath"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/apmon-go/apmon/apmon"
+	"github.com/apmon-go/apmon/apmon/metrics"
 )
 
 // page is a Markdown file.
@@ -200,6 +204,33 @@ func TestGoCode(t *testing.T) {
 	}
 	if found < 5 {
 		t.Errorf("%d blocks of Go", found)
+	}
+}
+
+// Pages name only methods that exist: of a client c, its scope s, a job, a registry reg.
+func TestMethods(t *testing.T) {
+	t.Parallel()
+	types := map[string]reflect.Type{
+		"c":      reflect.TypeFor[*apmon.Client](),
+		"client": reflect.TypeFor[*apmon.Client](),
+		"s":      reflect.TypeFor[apmon.Scope](),
+		"job":    reflect.TypeFor[*apmon.MonitoredJob](),
+		"reg":    reflect.TypeFor[*metrics.Registry](),
+	}
+	call := regexp.MustCompile(`\b(c|client|s|job|reg)\.([A-Z]\w*)`)
+	found := 0
+	for _, p := range pages(t) {
+		for _, code := range inline.FindAllString(p.prose, -1) {
+			for _, m := range call.FindAllStringSubmatch(code, -1) {
+				found++
+				if _, ok := types[m[1]].MethodByName(m[2]); !ok {
+					t.Errorf("%s: %s: %v has no method %s", p.name, code, types[m[1]], m[2])
+				}
+			}
+		}
+	}
+	if found < 30 {
+		t.Errorf("%d names of methods", found)
 	}
 }
 

@@ -4,13 +4,18 @@ import (
 	"flag"
 	"os"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/apmon-go/apmon/apmon/accesslog"
+	"github.com/apmon-go/apmon/apmon/httpstats"
+	"github.com/apmon-go/apmon/apmon/metrics"
 	"github.com/apmon-go/apmon/apmon/receiver"
 	"github.com/apmon-go/apmon/conf"
+	"github.com/apmon-go/apmon/procinfo"
 )
 
 var update = flag.Bool("update", false, "write the generated pages")
@@ -138,6 +143,45 @@ func meaning(name string, about []string) string {
 		}
 	}
 	return text
+}
+
+// TestParameterPages makes the pages of the tables of parameters.
+func TestParameterPages(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS == "linux" { // other systems have other parameters
+		golden(t, "parameters.md", `# Parameters of hosts and jobs
+
+The parameters of background monitoring, of `+"`apmon-bg` and of `Client.Monitor`"+`. Numbers are sent as real64; a
+value that is unknown is not sent. KB is KiB, MB is MiB. IF is the name of a network interface. An option in a
+configuration switches its parameters on or off; those marked opt-in are off by default. Of two names the first is sent,
+unless the option is spelled like the second. System, General and Self are reports on the host, Job is a report on a job
+or service.
+
+`+"`apmon-bg params`"+` prints this list. [jobs.md](jobs.md) describes how jobs are measured. This page is generated from the
+tables of package [procinfo](../procinfo).
+
+`+procinfo.Markdown())
+	}
+	golden(t, "metrics.md", `# Metrics of programs
+
+The parameters of package [metrics](../apmon/metrics). NAME is the name of the metric; the headings are its kinds.
+Each reader has periods of its own: "since the last report" is since that reader last read. KB is KiB. This page is
+generated from the tables of the package.
+
+`+metrics.Markdown())
+	golden(t, "httpstats.md", `# HTTP statistics
+
+The parameters of package [httpstats](../apmon/httpstats), with its default prefix. Each reader has periods of its
+own: "since the last report" is since that reader last read. This page is generated from the table of the package.
+
+`+httpstats.Markdown())
+	golden(t, "accesslog.md", `# Access logs
+
+The parameters of package [accesslog](../apmon/accesslog), which `+"`apmon-bg --accesslog`"+` runs. One message is sent for each
+window and stream, with the time at which the window began. `+"`apmon-bg help accesslog`"+` describes inputs, streams and
+names. This page is generated from the tables of the package.
+
+`+accesslog.Markdown())
 }
 
 func escape(s string) string {

@@ -249,18 +249,3 @@ func TestCausesAreReportedOnce(t *testing.T) {
 		t.Errorf("second: %v", err)
 	}
 }
-
-func TestMarkdown(t *testing.T) {
-	got := Markdown()
-	golden := "../docs/parameters.md"
-	if *update {
-		os.WriteFile(golden, []byte(got), 0o644)
-	}
-	want, err := os.ReadFile(golden)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if d := cmp.Diff(string(want), got); d != "" {
-		t.Error(d)
-	}
-}

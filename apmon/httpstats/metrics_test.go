@@ -2,8 +2,6 @@ package httpstats
 
 import (
 	"context"
-	"flag"
-	"os"
 	"strings"
 	"testing"
 
@@ -11,8 +9,6 @@ import (
 	"github.com/apmon-go/apmon/xdr"
 	"github.com/google/go-cmp/cmp"
 )
-
-var update = flag.Bool("update", false, "write docs/httpstats.md")
 
 var _ apmon.Source = (*Stats)(nil)
 
@@ -41,22 +37,5 @@ func TestPrefix(t *testing.T) {
 				t.Errorf("%s is of type %v, %v", p.Name, p.Type(), p.Check())
 			}
 		}
-	}
-}
-
-func TestMarkdown(t *testing.T) {
-	t.Parallel()
-	const golden = "../../docs/httpstats.md"
-	if *update {
-		if err := os.WriteFile(golden, []byte(Markdown()), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(golden)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if d := cmp.Diff(string(want), Markdown()); d != "" {
-		t.Error(d)
 	}
 }

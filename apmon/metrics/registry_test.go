@@ -3,9 +3,7 @@ package metrics
 import (
 	"context"
 	"errors"
-	"flag"
 	"math"
-	"os"
 	"runtime"
 	"strings"
 	"sync"
@@ -20,8 +18,6 @@ import (
 	"github.com/apmon-go/apmon/apmon"
 	"github.com/apmon-go/apmon/internal/testkit"
 )
-
-var update = flag.Bool("update", false, "write docs/metrics.md")
 
 func TestParametersOfEachKind(t *testing.T) {
 	t.Parallel()
@@ -357,23 +353,6 @@ func TestTimer(t *testing.T) {
 		}()
 		want(t, read(t, rd), map[string]float64{"work_sum": 1.5, "work_cnt": 1, "work_R": 1000, "work_max": 1.5})
 	})
-}
-
-func TestMarkdown(t *testing.T) {
-	got := Markdown()
-	const golden = "../../docs/metrics.md"
-	if *update {
-		if err := os.WriteFile(golden, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	b, err := os.ReadFile(golden)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if d := cmp.Diff(string(b), got); d != "" {
-		t.Error(d)
-	}
 }
 
 func TestKindNames(t *testing.T) {

@@ -106,7 +106,7 @@ Exit status:
    69   cannot listen on the address; top --once: no answer
    74   reading or writing failed
    75   --count was not reached within --for
-   78   the password file contains no password`
+   78   wrong contents of --config, --access or --password-file`
 
 func newApp(stdin io.Reader, stdout, stderr io.Writer) *command.App {
 	f := new(flagSettings)
