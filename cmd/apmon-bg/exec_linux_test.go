@@ -165,14 +165,8 @@ func TestExecSummaryFile(t *testing.T) {
 func TestExecSummaryMode(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	old, long, link := filepath.Join(dir, "old"), filepath.Join(dir, strings.Repeat("n", 250)), filepath.Join(dir, name)
-	if err := errors.Join(os.WriteFile(old, nil, 0o600), os.Symlink(exe, link)); err != nil {
-		t.Fatal(err)
-	}
+	old, long, link := filepath.Join(dir, "old"), filepath.Join(dir, strings.Repeat("n", 250)), linked(t)
+	must(t, os.WriteFile(old, nil, 0o600))
 	for _, tt := range []struct {
 		file string
 		want os.FileMode
