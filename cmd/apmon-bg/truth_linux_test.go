@@ -138,19 +138,9 @@ func burned(t *testing.T, path string, tt truth, seconds int) (*said, jobrecord.
 		}
 	}
 	cmd := exec.Command(args[0], args[1:]...)
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
 	var stderr testkit.Log
 	cmd.Stderr = &stderr
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	in, out := testkit.StartPiped(t, cmd)
 	defer cmd.Process.Kill()
 	testkit.Eventually(t, "the first line", func() bool { return lines(table) > 1 })
 	if _, err := io.WriteString(in, "\n"); err != nil {
