@@ -25,6 +25,7 @@ func TestImportsPointOneWay(t *testing.T) {
 	may := map[string][]string{
 		"internal/safetext":  {},
 		"internal/backoff":   {},
+		"internal/httperr":   {},
 		"internal/queue":     {},
 		"internal/histogram": {},
 		"internal/glob":      {},
@@ -41,7 +42,7 @@ func TestImportsPointOneWay(t *testing.T) {
 		"internal/webserver":  {"internal/page/guard"},
 
 		"xdr":      {"internal/safetext"},
-		"conf":     {"internal/backoff", "internal/safetext"},
+		"conf":     {"internal/backoff", "internal/httperr", "internal/safetext"},
 		"procinfo": {"xdr", "internal/causes", "internal/kernel", "internal/process"},
 		"apmon":    {"xdr", "conf", "procinfo", "procinfo/jobrecord", "procinfo/jobtree", "procinfo/workdir", "apmon/internal/changes", "apmon/internal/schedule", "internal/backoff", "internal/safetext"},
 
@@ -57,7 +58,7 @@ func TestImportsPointOneWay(t *testing.T) {
 		"apmon/metrics":   {"apmon", "apmon/internal/changes", "xdr", "procinfo", "internal/histogram", "internal/safetext"},
 		"apmon/statusz":   {"apmon", "apmon/metrics", "apmon/httpstats", "apmon/internal/loopback", "internal/graph", "internal/page", "internal/page/guard", "internal/quantity", "xdr", "procinfo"},
 		"apmon/profiler":  {"apmon/internal/loopback", "internal/backoff", "internal/page/guard"},
-		"apmon/accesslog": {"apmon", "xdr", "procinfo", "internal/backoff", "internal/histogram", "internal/safetext"},
+		"apmon/accesslog": {"apmon", "xdr", "procinfo", "internal/backoff", "internal/histogram", "internal/httperr", "internal/safetext"},
 		"apmon/receiver":  {"xdr", "internal/queue", "internal/safetext"},
 		"apmon/apmontest": {"apmon/receiver", "xdr"},
 

@@ -29,15 +29,7 @@ type child struct {
 func startChild(t *testing.T) *child {
 	t.Helper()
 	c := &child{Cmd: exec.Command("/bin/sh", "-c", "read x; exit 3")}
-	in, err := c.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.in = in
-	if err := c.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(c.end)
+	c.in = testkit.StartFed(t, c.Cmd)
 	return c
 }
 

@@ -7,10 +7,10 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"net/url"
 	"strings"
 	"unicode"
 
+	"github.com/apmon-go/apmon/internal/httperr"
 	"github.com/apmon-go/apmon/internal/safetext"
 )
 
@@ -35,7 +35,7 @@ func (r *Reader) fetch(ctx context.Context) ([]part, error) {
 	if transport == nil {
 		// Minutes pass between two requests, so no connection is kept.
 		transport = &http.Transport{
-			Proxy:                  proxy,
+			Proxy:                  httperr.Proxy,
 			DialContext:            (&net.Dialer{Timeout: fetchTimeout}).DialContext,
 			TLSHandshakeTimeout:    fetchTimeout,
 			DisableKeepAlives:      true,
@@ -46,7 +46,7 @@ func (r *Reader) fetch(ctx context.Context) ([]part, error) {
 	client := http.Client{Transport: transport, CheckRedirect: checkRedirect}
 	resp, err := client.Do(req)
 	if err != nil {
-		return nil, plainURLError(r.Source.Name, err)
+		return nil, fmt.Errorf("%s: %w", r.Source.Name, httperr.Plain(err))
 	}
 	defer resp.Body.Close()
 	switch {
@@ -89,27 +89,4 @@ func validator(resp *http.Response, name string) string {
 		return ""
 	}
 	return v
-}
-
-// proxy returns the proxy of the environment. The original error would quote it with
-// its password.
-func proxy(req *http.Request) (*url.URL, error) {
-	u, err := http.ProxyFromEnvironment(req)
-	if err != nil {
-		return nil, errors.New("the proxy that the environment names is not a URL")
-	}
-	return u, nil
-}
-
-// plainURLError removes the URL, which may hold a password, from an error, also from that
-// of a redirect.
-func plainURLError(name string, err error) error {
-	var u *url.Error
-	if errors.As(err, &u) {
-		err = u.Err
-	}
-	if text := err.Error(); strings.Contains(text, "://") && strings.Contains(text, "@") {
-		return fmt.Errorf("%s: redirected to an invalid URL", name)
-	}
-	return fmt.Errorf("%s: %w", name, err)
 }

@@ -261,16 +261,6 @@ func TestProxy(t *testing.T) {
 	}
 }
 
-// TestProxyOfTheEnvironment is not parallel. net/http reads the environment only
-// once, so the test can use only the proxy that it read.
-func TestProxyOfTheEnvironment(t *testing.T) {
-	t.Setenv("HTTP_PROXY", "http://u:hunter%zz@proxy")
-	req, _ := http.NewRequest(http.MethodGet, "http://ml.example.org", nil)
-	if u, err := proxy(req); err != nil && (u != nil || strings.Contains(err.Error(), "hunter")) {
-		t.Errorf("got %v, %v", u, err)
-	}
-}
-
 // TestPasswordOfURLIsNotShown: no error contains it.
 func TestPasswordOfURLIsNotShown(t *testing.T) {
 	t.Parallel()

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/apmon-go/apmon/internal/backoff"
+	"github.com/apmon-go/apmon/internal/httperr"
 )
 
 const (
@@ -98,7 +99,7 @@ func newClient() *http.Client {
 	// Keep-alives detect a peer that has vanished after 25 s.
 	dialer := &net.Dialer{Timeout: dialTimeout, KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 10 * time.Second, Interval: 5 * time.Second, Count: 3}}
 	return &http.Client{Transport: &http.Transport{
-		Proxy:                  proxy,
+		Proxy:                  httperr.Proxy,
 		DialContext:            dialer.DialContext,
 		TLSHandshakeTimeout:    dialTimeout,
 		MaxResponseHeaderBytes: maxLine,
@@ -116,7 +117,7 @@ func (l *Log) download(ctx context.Context, from string) error {
 	l.asking()
 	resp, err := l.client.Do(req)
 	if err != nil {
-		return plain(err)
+		return httperr.Plain(err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
@@ -131,29 +132,7 @@ func (l *Log) download(ctx context.Context, from string) error {
 			if err == io.EOF {
 				err = errors.New("the server ended the response")
 			}
-			return plain(err)
+			return httperr.Plain(err)
 		}
 	}
-}
-
-// proxy returns the proxy of the environment. The original error would quote it with its
-// password.
-func proxy(req *http.Request) (*url.URL, error) {
-	u, err := http.ProxyFromEnvironment(req)
-	if err != nil {
-		return nil, errors.New("the proxy that the environment names is not a URL")
-	}
-	return u, nil
-}
-
-// plain removes the URL, which may hold a password, from an error.
-func plain(err error) error {
-	var u *url.Error
-	if errors.As(err, &u) {
-		err = u.Err
-	}
-	if strings.Contains(err.Error(), "://") {
-		return errors.New("redirected to an invalid URL")
-	}
-	return err
 }

@@ -636,27 +636,29 @@ func TestHTTPErrorsHoldNoPassword(t *testing.T) {
 	}
 }
 
-// socketDir is a folder whose name is short enough for a socket.
-func socketDir(t *testing.T) string {
-	dir, err := os.MkdirTemp("", "apmon")
+// unixgram returns the path of a socket, and options with it as the input.
+func unixgram(t *testing.T) (path string, o Options) {
+	t.Helper()
+	if runtime.GOOS == "windows" {
+		t.Skip("no unix datagram sockets")
+	}
+	dir, err := os.MkdirTemp("", "apmon") // short enough for a socket
 	do(t, err)
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	return dir
+	path, o = filepath.Join(dir, "log"), twoStreams()
+	o.Input = "unixgram:" + path
+	return path, o
 }
 
 func TestUnixgram(t *testing.T) {
 	t.Parallel()
-	if runtime.GOOS == "windows" {
-		t.Skip("no unix datagram sockets")
-	}
-	path := filepath.Join(socketDir(t), "log")
+	path, o := unixgram(t)
 	addr := &net.UnixAddr{Name: path, Net: "unixgram"}
 	stale, err := net.ListenUnixgram("unixgram", addr)
 	do(t, err)
 	stale.Close()
 
-	o := twoStreams()
-	o.Input, o.Window = "unixgram:"+path, 24*time.Hour
+	o.Window = 24 * time.Hour
 	l, j := running(t, o)
 	conn := dialUnixgram(t, addr)
 	for deadline := time.Now().Add(20 * time.Second); !strings.Contains(j.String(), "is read"); time.Sleep(time.Millisecond) {
@@ -682,7 +684,6 @@ func TestUnixgram(t *testing.T) {
 	eventually(t, l, "6 {0 0 2 0 0}")
 
 	// A second Log does not take the socket over.
-	o.Input = "unixgram:" + path
 	if err := newLog(t, o).receive(context.Background(), path); err == nil || !strings.Contains(err.Error(), "another process") {
 		t.Error(err)
 	}
@@ -701,12 +702,7 @@ func TestUnixgram(t *testing.T) {
 // A socket that was removed from its path is closed and made again.
 func TestUnixgramRemoved(t *testing.T) {
 	t.Parallel()
-	if runtime.GOOS == "windows" {
-		t.Skip("no unix datagram sockets")
-	}
-	path := filepath.Join(socketDir(t), "log")
-	o := twoStreams()
-	o.Input = "unixgram:" + path
+	path, o := unixgram(t)
 	l := newLog(t, o)
 	ended := make(chan error, 1)
 	ctx, stop := context.WithTimeout(context.Background(), 20*time.Second)
@@ -729,12 +725,7 @@ func TestUnixgramRemoved(t *testing.T) {
 // The socket is removed at the end of Run.
 func TestUnixgramLeavesNothing(t *testing.T) {
 	t.Parallel()
-	if runtime.GOOS == "windows" {
-		t.Skip("no unix datagram sockets")
-	}
-	path := filepath.Join(socketDir(t), "log")
-	o := twoStreams()
-	o.Input = "unixgram:" + path
+	path, o := unixgram(t)
 	l := newLog(t, o)
 	ctx, stop := context.WithCancel(context.Background())
 	ended := make(chan struct{})

@@ -8,6 +8,8 @@ import (
 	"testing/synctest"
 	"time"
 	"unsafe"
+
+	"github.com/apmon-go/apmon/internal/testkit"
 )
 
 // Each reader has percentiles of its own period, whatever its length.
@@ -97,23 +99,17 @@ func TestTotals(t *testing.T) {
 // The percentiles of a measure take 8 KB, and those of each further reader 5 KB at most.
 func TestMemoryOfPercentiles(t *testing.T) { // not in parallel: others allocate
 	const n = 200
-	heap := func() uint64 {
-		runtime.GC()
-		var m runtime.MemStats
-		runtime.ReadMemStats(&m)
-		return m.HeapAlloc
-	}
 	reg := New()
-	before := heap()
+	before := testkit.Heap()
 	var all []*Measure
 	for i := range n {
 		all = append(all, reg.Measure(fmt.Sprint("m", i)))
 	}
 	// 4 KB are for the sums, the name and the names of the parameters.
-	if per := (heap() - before) / n; per > 8<<10+4<<10 || unsafe.Sizeof(all[0].values) > 8<<10 {
+	if per := (testkit.Heap() - before) / n; per > 8<<10+4<<10 || unsafe.Sizeof(all[0].values) > 8<<10 {
 		t.Errorf("%d bytes for a measure", per)
 	}
-	before = heap()
+	before = testkit.Heap()
 	rd := reg.NewReader()
 	for _, m := range all {
 		m.Observe(1)
@@ -121,7 +117,7 @@ func TestMemoryOfPercentiles(t *testing.T) { // not in parallel: others allocate
 	if values, err := rd.Read(); err != nil || len(values) != n*len(tables[KindMeasure]) {
 		t.Error(len(values), err)
 	}
-	per := (heap() - before) / n
+	per := (testkit.Heap() - before) / n
 	t.Logf("%d bytes of a reader for a measure", per)
 	if per > 5<<10 {
 		t.Errorf("%d bytes of a reader for a measure", per)

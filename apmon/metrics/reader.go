@@ -137,10 +137,7 @@ func (rd *Reader) read(values []Value) []Value {
 			p.hits, p.misses = float64(hits-s.total), float64(misses-s.other)
 			s.total, s.other = hits, misses
 		case *Gauge:
-			cut := m.cut()
-			for _, o := range others {
-				o.at(i).add(cut)
-			}
+			cut := addTo(others, i, m.cut())
 			p.span, s.span = s.span, empty
 			p.add(cut)
 			// The present value is a value of this period and of the next.
@@ -149,10 +146,7 @@ func (rd *Reader) read(values []Value) []Value {
 				p.add(s.span)
 			}
 		case *Measure:
-			cut := m.cut()
-			for _, o := range others {
-				o.at(i).add(cut)
-			}
+			cut := addTo(others, i, m.cut())
 			p.span, s.span = s.span, empty
 			p.add(cut)
 			p.percentiles = s.percentiles(m, &p.span, &r.window)
@@ -200,6 +194,15 @@ func (rd *Reader) at(i int) *seen {
 		rd.seen = append(rd.seen, seen{span: empty}) // a counter was 0 when it was made
 	}
 	return &rd.seen[i]
+}
+
+// addTo adds the values since the last cut of metric i to those of other readers, and returns
+// them.
+func addTo(others []*Reader, i int, cut span) span {
+	for _, o := range others {
+		o.at(i).add(cut)
+	}
+	return cut
 }
 
 // others returns the readers except one. It drops the readers that the program no longer

@@ -46,10 +46,7 @@ func (r *Registry) Totals() ([]Total, error) {
 				continue
 			}
 		case *Measure:
-			cut := m.cut()
-			for _, o := range others {
-				o.at(i).add(cut)
-			}
+			addTo(others, i, m.cut())
 			t.Value, t.Buckets = m.all.sum, m.values.All()
 		}
 		totals = append(totals, t)

@@ -3,7 +3,6 @@ package receiver
 import (
 	"encoding/binary"
 	"net/netip"
-	"runtime"
 	"testing"
 	"time"
 
@@ -90,14 +89,6 @@ func TestAccountsOfAllParts(t *testing.T) {
 	}
 }
 
-// heap returns the bytes in use.
-func heap() int64 {
-	var m runtime.MemStats
-	runtime.GC()
-	runtime.ReadMemStats(&m)
-	return int64(m.HeapAlloc)
-}
-
 // More are forged than are remembered.
 func TestForgedSenders(t *testing.T)     { forgedSenders(t, 200_000) }
 func TestLongForgedSenders(t *testing.T) { testkit.SkipLong(t); forgedSenders(t, 1_000_000) }
@@ -106,7 +97,7 @@ func TestLongForgedSenders(t *testing.T) { testkit.SkipLong(t); forgedSenders(t,
 // the accounts may, and the sender that was there before keeps its account.
 func forgedSenders(t *testing.T, n int) {
 	r := listen(t, "127.0.0.1:0", Options{FloodLimit: 50})
-	before := heap()
+	before := testkit.Heap()
 	var d xdr.Datagram
 	good, forged := from(1, 0), from(0, 1)
 	at := 4 + (len("v:"+xdr.Version+"p:")+3)&^3 // of the instance id
@@ -125,7 +116,7 @@ func forgedSenders(t *testing.T, n int) {
 		p := Packet{From: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), 1), Received: now, Raw: forged}
 		r.admit(&p, &d)
 	}
-	grown := heap() - before
+	grown := testkit.Heap() - before
 	if limit := int64(DefaultMaxSenders * 600); grown > limit {
 		t.Errorf("the heap grew by %d bytes, more than %d", grown, limit)
 	}

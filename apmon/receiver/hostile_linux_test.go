@@ -115,7 +115,7 @@ func randomBytes(t *testing.T, long time.Duration) {
 	served := make(chan error)
 	go func() { served <- r.Serve(ctx, func(*Packet) { handled.Add(1) }) }()
 	rng := rand.New(rand.NewPCG(5, 6))
-	before := heap()
+	before := testkit.Heap()
 	junk := make([][]byte, 4096)
 	for i := range junk {
 		b := make([]byte, rng.IntN(1500))
@@ -167,7 +167,7 @@ func randomBytes(t *testing.T, long time.Duration) {
 	if !found {
 		t.Error("the well-behaved sender is forgotten")
 	}
-	if grown := heap() - before; grown > 240e6 {
+	if grown := testkit.Heap() - before; grown > 240e6 {
 		t.Errorf("the heap grew by %d bytes", grown)
 	}
 	t.Logf("%d datagrams, %d refused", sent, s.Refused)

@@ -23,9 +23,7 @@ func TestKernelDropsAreKnown(t *testing.T) {
 		before := r.Stats()
 		all(t, r, func(*Packet) {})
 		s := r.Stats()
-		if !s.KernelKnown {
-			t.Skip("the kernel does not report its drops")
-		}
+		needKernel(t, s)
 		if before.KernelQueued == 0 || before.KernelDropped != s.KernelDropped || s.KernelQueued != 0 {
 			t.Errorf("%d sockets: before %+v, after %+v", sockets, before, s)
 		}
@@ -57,9 +55,7 @@ func TestNothingIsQueuedAfterClose(t *testing.T) {
 func TestKernelDropsAreReported(t *testing.T) {
 	t.Parallel()
 	r := listen(t, "127.0.0.1:0", Options{ReadBuffer: 1})
-	if !r.Stats().KernelKnown {
-		t.Skip("the kernel does not report its drops")
-	}
+	needKernel(t, r.Stats())
 	report := r.NewReport("N")
 	conn := dial(t, r)
 	ctx, cancel := context.WithCancel(t.Context())

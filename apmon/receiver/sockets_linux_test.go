@@ -100,13 +100,11 @@ func (c *counting) handle(p *Packet) {
 	}
 }
 
-// spread returns the number of sockets that datagrams wait in. It skips the test if that cannot
-// be known, as in an emulator.
+// spread returns the number of sockets that datagrams wait in. It skips the test in an emulator
+// that does not report that.
 func spread(t *testing.T, r *Receiver) int {
 	t.Helper()
-	if !r.Stats().KernelKnown {
-		t.Skip("the kernel does not report how much waits in a socket")
-	}
+	needKernel(t, r.Stats())
 	used := 0
 	for _, s := range r.sockets {
 		if s.memory().held > 0 {

@@ -158,26 +158,10 @@ func (v *view) process(p metrics.Process) table {
 // first counts.
 func wantsHTML(r *http.Request) (html bool) {
 	most := 0.0
-	for _, line := range r.Header["Accept"] {
-		for part := range strings.SplitSeq(line, ",") {
-			kind, parameters, _ := strings.Cut(strings.ToLower(part), ";")
-			kind = strings.TrimSpace(kind)
-			if q := weight(parameters); q > most && (kind == "text/html" || kind == "application/json") {
-				most, html = q, kind == "text/html"
-			}
+	for kind, q := range page.Accepted(r.Header["Accept"]) {
+		if q > most && (kind == "text/html" || kind == "application/json") {
+			most, html = q, kind == "text/html"
 		}
 	}
 	return html
-}
-
-// weight returns the weight of a media type from its parameters: 1 without one.
-func weight(parameters string) float64 {
-	for p := range strings.SplitSeq(parameters, ";") {
-		if text, ok := strings.CutPrefix(strings.TrimSpace(p), "q="); ok {
-			if q, err := strconv.ParseFloat(text, 64); err == nil {
-				return q
-			}
-		}
-	}
-	return 1
 }

@@ -59,12 +59,7 @@ func (e *exposition) sample(family string, v float64, labels ...string) {
 	e.WriteString(" " + number(v) + "\n")
 }
 
-func number(v float64) string {
-	if math.IsInf(v, 1) {
-		return "+Inf"
-	}
-	return strconv.FormatFloat(v, 'g', -1, 64)
-}
+func number(v float64) string { return strconv.FormatFloat(v, 'g', -1, 64) }
 
 // one writes a family of one value.
 func (e *exposition) one(name, typ, help string, v float64) {

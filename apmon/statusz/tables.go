@@ -138,7 +138,11 @@ func (v *view) client(s apmon.Stats) {
 		for _, n := range []uint64{d.Unsent, d.Refused} {
 			row = append(row, strconv.FormatUint(n, 10))
 		}
-		t.add(strings.TrimSuffix("last error: "+d.LastError, "last error: "), row...)
+		help := ""
+		if d.LastError != "" {
+			help = "last error: " + d.LastError
+		}
+		t.add(help, row...)
 		if !d.Addr.IsValid() {
 			v.problem(d.Name, cmp.Or(d.LastError, "no address yet"))
 		}

@@ -23,16 +23,11 @@ import (
 // environment that a batch system sets and no other.
 func example(t *testing.T, script string, env []string, args ...string) *exec.Cmd {
 	t.Helper()
-	dir := t.TempDir()
-	exe, err := os.Executable()
-	must(t, err)
-	link := filepath.Join(dir, name)
-	must(t, os.Symlink(exe, link))
 	path, err := filepath.Abs("../../examples/" + script)
 	must(t, err)
 	cmd := exec.Command(path, args...)
-	cmd.Dir = dir
-	cmd.Env = append([]string{"PATH=/usr/bin:/bin:/usr/sbin:/sbin", "HOME=/nonexistent", "APMON_BG=" + link}, env...)
+	cmd.Dir = t.TempDir()
+	cmd.Env = append([]string{"PATH=/usr/bin:/bin:/usr/sbin:/sbin", "HOME=/nonexistent", "APMON_BG=" + linked(t)}, env...)
 	return cmd
 }
 

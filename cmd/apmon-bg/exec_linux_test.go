@@ -165,14 +165,8 @@ func TestExecSummaryFile(t *testing.T) {
 func TestExecSummaryMode(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	old, long, link := filepath.Join(dir, "old"), filepath.Join(dir, strings.Repeat("n", 250)), filepath.Join(dir, name)
-	if err := errors.Join(os.WriteFile(old, nil, 0o600), os.Symlink(exe, link)); err != nil {
-		t.Fatal(err)
-	}
+	old, long, link := filepath.Join(dir, "old"), filepath.Join(dir, strings.Repeat("n", 250)), linked(t)
+	must(t, os.WriteFile(old, nil, 0o600))
 	for _, tt := range []struct {
 		file string
 		want os.FileMode
@@ -555,21 +549,12 @@ func TestExecCountsCPUTime(t *testing.T) {
 		t.Run(tt.args, func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "summary")
 			cmd := bg(t, append([]string{"exec", "-d", "127.0.0.1:9", "--orphan-wait", "10s", "--summary", file, "--", burnerPath}, strings.Fields(tt.args)...)...)
-			in, err := cmd.StdinPipe()
-			if err != nil {
-				t.Fatal(err)
-			}
-			out, err := cmd.StdoutPipe()
-			if err != nil {
-				t.Fatal(err)
-			}
 			var stderr bytes.Buffer
 			cmd.Stderr = &stderr
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
-			}
+			in, out := testkit.StartPiped(t, cmd)
 			kill := time.AfterFunc(patience, func() { cmd.Process.Kill() })
 			defer kill.Stop()
+			defer cmd.Process.Kill()
 			var sum time.Duration
 			for i := range tt.reports {
 				r, err := burner.Read(out)

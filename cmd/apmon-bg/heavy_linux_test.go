@@ -34,13 +34,7 @@ func TestLongExecHeavyJobs(t *testing.T) {
 				"bash", "-c", `TIMEFORMAT="%U %S"; time "$@"`, "bash", program}, strings.Fields(args)...)...)
 			var said strings.Builder
 			cmd.Stdout, cmd.Stderr = io.Discard, &said
-			in, err := cmd.StdinPipe()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
-			}
+			in := testkit.StartFed(t, cmd)
 			defer cmd.Process.Kill()
 			if strings.HasPrefix(args, "held") {
 				const all = "2002" // with the shell and the first process of the burner
@@ -113,15 +107,9 @@ func TestExecOutOfMemory(t *testing.T) {
 	// The job is in its own cgroup when the first line of the series is written.
 	cmd := bg(t, "exec", "--no-send", "--memory", "40MiB", "--series", table, "--series-interval", "100ms", "--summary", file, "--",
 		"sh", "-c", `echo $$ >"$0"/cgroup.procs; read line; "$@"`, group, program, "mem", "200", "0")
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
 	var said strings.Builder
 	cmd.Stdout, cmd.Stderr = io.Discard, &said
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	in := testkit.StartFed(t, cmd)
 	defer cmd.Process.Kill()
 	testkit.Eventually(t, "lines of the series", func() bool { return lines(table) > 3 })
 	fmt.Fprintln(in)

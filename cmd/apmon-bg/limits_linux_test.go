@@ -28,6 +28,16 @@ func limited(t *testing.T, exe, limits string, args ...string) *exec.Cmd {
 	return exec.Command("/bin/sh", append([]string{"-c", limits + ` && exec "$@"`, "sh", exe}, args...)...)
 }
 
+// linked returns a link to the test binary named apmon-bg.
+func linked(t testing.TB) string {
+	t.Helper()
+	exe, err := os.Executable()
+	must(t, err)
+	link := filepath.Join(t.TempDir(), name)
+	must(t, os.Symlink(exe, link))
+	return link
+}
+
 // named makes a copy of the test binary named apmon-bg that all users may execute.
 func named(t *testing.T) string {
 	t.Helper()

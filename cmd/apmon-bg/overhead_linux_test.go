@@ -54,13 +54,7 @@ func TestLongOverhead(t *testing.T) {
 			dir := t.TempDir()
 			table := filepath.Join(dir, "series.tsv")
 			cmd := exec.Command(exe, "exec", "--no-send", "--series", table, "--series-interval", interval, "--series-max", "400", "--summary", filepath.Join(dir, "summary"), "--", "cat")
-			in, err := cmd.StdinPipe()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if err := cmd.Start(); err != nil {
-				t.Fatal(err)
-			}
+			in := testkit.StartFed(t, cmd)
 			defer cmd.Process.Kill()
 			testkit.Eventually(t, "lines", func() bool { return lines(table) > 3 })
 			used := func() time.Duration {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"os"
 	"path/filepath"
 	"testing"
 	"time"
@@ -14,15 +13,7 @@ import (
 // erased at the end, and nothing else is printed.
 func TestExecProgress(t *testing.T) {
 	t.Parallel()
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	link := filepath.Join(t.TempDir(), name)
-	if err := os.Symlink(exe, link); err != nil {
-		t.Fatal(err)
-	}
-	out := filepath.Join(t.TempDir(), "out")
+	link, out := linked(t), filepath.Join(t.TempDir(), "out")
 	term := commandtest.OpenTerminal(t, "sh", "-i")
 	term.Expect(`\$ $`)
 	term.Enter(link + " exec --no-send --progress -- sh -c 'read x; exit 3' >" + out + "; echo code=$?\n")

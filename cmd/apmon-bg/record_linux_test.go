@@ -203,14 +203,7 @@ func TestExecUnwritableSeries(t *testing.T) {
 	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	link := filepath.Join(dir, name)
-	if err := os.Symlink(exe, link); err != nil {
-		t.Fatal(err)
-	}
+	link := linked(t)
 	run := func(limit string, want int, args ...string) {
 		t.Helper()
 		args = append(append([]string{"-c", limit + `exec "$@"`, "sh", link, "exec", "--no-send", "--series-interval", "100ms"}, args...), "--", "sh", "-c", "sleep 2; exit 6")

@@ -90,11 +90,7 @@ func TestReportFullDisk(t *testing.T) {
 	table, page := filepath.Join(dir, "series.tsv"), filepath.Join(dir, "report.html")
 	must(t, os.WriteFile(table, []byte("time_s\trun_time_s\tprocesses\n1\t1\t1\n2\t2\t1\n"), 0o600))
 	must(t, os.WriteFile(page, []byte("before"), 0o600))
-	exe, err := os.Executable()
-	must(t, err)
-	link := filepath.Join(dir, name)
-	must(t, os.Symlink(exe, link))
-	out, err := exec.Command("/bin/sh", "-c", `ulimit -f 1; exec "$@"`, "sh", link, "report", table, "-o", page).CombinedOutput()
+	out, err := exec.Command("/bin/sh", "-c", `ulimit -f 1; exec "$@"`, "sh", linked(t), "report", table, "-o", page).CombinedOutput()
 	if exit, ok := err.(*exec.ExitError); !ok || exit.ExitCode() != 74 || !strings.Contains(string(out), "was not written") {
 		t.Errorf("%v: %s", err, out)
 	}

@@ -127,16 +127,8 @@ func burned(t *testing.T, path string, tt truth, seconds int) (*said, jobrecord.
 	t.Helper()
 	dir := t.TempDir()
 	file, table := filepath.Join(dir, "summary"), filepath.Join(dir, "series.tsv")
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	link := filepath.Join(dir, name)
-	if err := os.Symlink(exe, link); err != nil {
-		t.Fatal(err)
-	}
 	// The job starts its work when the first line of the series has been written.
-	args := append([]string{link, "exec", "--no-send", "--pss", "--orphan-wait", "600s", "--series", table, "--series-interval", "200ms", "--summary", file, "--",
+	args := append([]string{linked(t), "exec", "--no-send", "--pss", "--orphan-wait", "600s", "--series", table, "--series-interval", "200ms", "--summary", file, "--",
 		"sh", "-c", `read line; exec "$@"`, "sh", path}, strings.Fields(tt.args)...)
 	if strings.HasPrefix(tt.args, "net") {
 		args = append([]string{"unshare", "-n", "sh", "-c", `echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6; ip link add a0 type veth peer name a1 &&
@@ -146,19 +138,9 @@ func burned(t *testing.T, path string, tt truth, seconds int) (*said, jobrecord.
 		}
 	}
 	cmd := exec.Command(args[0], args[1:]...)
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
 	var stderr testkit.Log
 	cmd.Stderr = &stderr
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	in, out := testkit.StartPiped(t, cmd)
 	defer cmd.Process.Kill()
 	testkit.Eventually(t, "the first line", func() bool { return lines(table) > 1 })
 	if _, err := io.WriteString(in, "\n"); err != nil {

@@ -73,7 +73,7 @@ func receive(t *testing.T, url string) string {
 	return ""
 }
 
-// What a client sends to apmon-recv comes out of the streams, once.
+// Datagrams that a client sends to apmon-recv come out of the streams, once.
 func TestConsumer(t *testing.T) {
 	t.Parallel()
 	url := serve(t)

@@ -153,15 +153,20 @@ func (p *plot) lineNumbers() {
 	}
 }
 
-// path appends one part of a line. Without a band it passes through the least and the greatest
-// value of each column.
-func (p *plot) path(part []sample, band bool) {
+// pen returns a function that appends the next point of a line: it moves to the first.
+func (p *plot) pen() func(x, v float64) {
 	command := byte('M')
-	to := func(x, v float64) {
+	return func(x, v float64) {
 		p.b = append(p.b, command)
 		p.point(x, p.y(v))
 		command = 'L'
 	}
+}
+
+// path appends one part of a line. Without a band it passes through the least and the greatest
+// value of each column.
+func (p *plot) path(part []sample, band bool) {
+	to := p.pen()
 	for i := range part {
 		c := &part[i]
 		switch {
@@ -179,12 +184,7 @@ func (p *plot) path(part []sample, band bool) {
 
 // band appends the area between the least and the greatest values of a part.
 func (p *plot) band(part []sample) {
-	command := byte('M')
-	to := func(x, v float64) {
-		p.b = append(p.b, command)
-		p.point(x, p.y(v))
-		command = 'L'
-	}
+	to := p.pen()
 	for i := range part {
 		to(part[i].x, part[i].high)
 	}

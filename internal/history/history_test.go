@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -319,9 +318,7 @@ func TestCountedMemory(t *testing.T) {
 		t.Skip("the race detector takes memory")
 	}
 	for _, c := range []struct{ nodes, series int }{{50_000, 1}, {5_000, 10}, {1, 50_000}} {
-		var before, after runtime.MemStats
-		runtime.GC()
-		runtime.ReadMemStats(&before)
+		before := testkit.Heap()
 		s := New(Options{MaxBytes: 1 << 30})
 		for i := range c.nodes {
 			params := make([]xdr.Param, c.series)
@@ -330,9 +327,7 @@ func TestCountedMemory(t *testing.T) {
 			}
 			s.Offer("Some_Cluster", fmt.Sprintf("node%d.example.org", i), params, start, 0)
 		}
-		runtime.GC()
-		runtime.ReadMemStats(&after)
-		taken := int64(after.HeapAlloc) - int64(before.HeapAlloc)
+		taken := testkit.Heap() - before
 		st := s.Stats()
 		t.Logf("%d nodes of %d series: %d bytes a series, counted %d", c.nodes, c.series, taken/int64(st.Series), st.Bytes/int64(st.Series))
 		if taken > st.Bytes+st.Bytes/20 {

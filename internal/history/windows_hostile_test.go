@@ -31,7 +31,7 @@ func manyNames(t *testing.T, count int) {
 		"a node for each":        func(i int) string { return fmt.Sprint("hostile", i) },
 		"one node after another": func(i int) string { return fmt.Sprint("hostile", i/20_000) },
 	} {
-		before := heap()
+		before := testkit.Heap()
 		w := NewWindows(WindowOptions{MaxBytes: limit})
 		good := []xdr.Param{xdr.Int("a", 1), xdr.Int("b", 2)}
 		now, most := start, int64(0)
@@ -43,7 +43,7 @@ func manyNames(t *testing.T, count int) {
 			}
 			most = max(most, w.bytes.Load())
 		}
-		grown := heap() - before
+		grown := testkit.Heap() - before
 		st := w.Stats()
 		t.Logf("%s: %d bytes taken, %d counted, %d series", name, grown, st.Bytes, st.Series)
 		if grown > limit+limit/10 || most > limit || st.DroppedSeries < uint64(count)*8/10 {
@@ -62,7 +62,7 @@ func TestWindowsLongNames(t *testing.T) {
 		t.Skip("the race detector takes memory")
 	}
 	const limit = 8 << 20
-	before := heap()
+	before := testkit.Heap()
 	w := NewWindows(WindowOptions{MaxBytes: limit})
 	long := strings.Repeat("x", xdr.MaxString-5)
 	for i := range 5000 {
@@ -70,7 +70,7 @@ func TestWindowsLongNames(t *testing.T) {
 		w.Offer(fmt.Sprint(i%50, long), fmt.Sprint(i, long), []xdr.Param{xdr.Int(fmt.Sprint(i, long), 1)}, now, 0)
 		w.Offer("C", "N", []xdr.Param{xdr.String("text", fmt.Sprint(i, long))}, now, 0)
 	}
-	grown := heap() - before
+	grown := testkit.Heap() - before
 	audit(t, w)
 	if st := w.Stats(); grown > limit+limit/10 || st.Bytes > limit || st.Bytes < limit/2 {
 		t.Errorf("%d bytes taken, %+v", grown, st)

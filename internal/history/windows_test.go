@@ -3,7 +3,6 @@ package history
 import (
 	"fmt"
 	"math"
-	"runtime"
 	"strconv"
 	"testing"
 	"time"
@@ -86,7 +85,7 @@ func TestWindowsHoldAnHour(t *testing.T) {
 		for i := range params {
 			params[i] = xdr.Float(fmt.Sprintf("parameter_%d", i), float64(i))
 		}
-		before := heap()
+		before := testkit.Heap()
 		w := NewWindows(WindowOptions{})
 		const values = 300 // an hour has 240: runs at the beginning and the end are in part used
 		for i := range values {
@@ -94,7 +93,7 @@ func TestWindowsHoldAnHour(t *testing.T) {
 				w.Offer("Some_Cluster", name, params, start.Add(time.Duration(i)*15*time.Second+time.Duration(j)*time.Millisecond), 0)
 			}
 		}
-		grown := heap() - before
+		grown := testkit.Heap() - before
 		st := w.Stats()
 		t.Logf("%d nodes: %d points, %d bytes counted, %d taken", nodes, st.Points, st.Bytes, grown)
 		if st.DroppedPoints+st.DroppedSeries > 0 || st.Series != 10_000 || st.Nodes != nodes || st.Points < 2_400_000 || st.Points > 2_400_000+10_000*maxRun {
@@ -110,13 +109,6 @@ func TestWindowsHoldAnHour(t *testing.T) {
 			t.Errorf("%d bytes taken, %d counted", grown, st.Bytes)
 		}
 	}
-}
-
-func heap() int64 {
-	var m runtime.MemStats
-	runtime.GC()
-	runtime.ReadMemStats(&m)
-	return int64(m.HeapAlloc)
 }
 
 // BenchmarkWindowsOffer is to be compared with BenchmarkOffer.

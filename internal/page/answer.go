@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"net/http"
 	"strconv"
-	"strings"
 	"sync"
 )
 
@@ -45,7 +44,7 @@ func write(w http.ResponseWriter, r *http.Request, b *body, status int) {
 	h.Set("Content-Type", b.contentType)
 	h.Add("Vary", "Accept-Encoding")
 	data := b.plain
-	if acceptsGzip(r) {
+	if AcceptsGzip(r.Header) {
 		if c := b.compressed(); c != nil {
 			data = c
 			h.Set("Content-Encoding", "gzip")
@@ -58,21 +57,6 @@ func write(w http.ResponseWriter, r *http.Request, b *body, status int) {
 	if r.Method != http.MethodHead {
 		_, _ = w.Write(data) // the client may have left
 	}
-}
-
-// acceptsGzip reports whether Accept-Encoding names gzip, and not with the weight 0.
-func acceptsGzip(r *http.Request) bool {
-	for _, line := range r.Header["Accept-Encoding"] {
-		for part := range strings.SplitSeq(line, ",") {
-			name, weight, _ := strings.Cut(part, ";")
-			if strings.EqualFold(strings.TrimSpace(name), "gzip") {
-				_, q, found := strings.Cut(weight, "=")
-				v, err := strconv.ParseFloat(strings.TrimSpace(q), 64)
-				return !found || err == nil && v > 0
-			}
-		}
-	}
-	return false
 }
 
 // Write answers with data of a type, compressed if it is large and the client accepts it.

@@ -5,6 +5,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"testing"
+
+	"github.com/apmon-go/apmon/internal/testkit"
 )
 
 // openScanner returns a scanner of a directory of processes, open until the test ends.
@@ -22,21 +24,7 @@ func openScanner(t *testing.T, dir string) *Scanner {
 func TestOpenFiles(t *testing.T) {
 	t.Parallel()
 	c := exec.Command("cat")
-	in, err := c.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := c.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := c.Start(); err != nil {
-		t.Skip(err)
-	}
-	t.Cleanup(func() {
-		in.Close()
-		c.Wait()
-	})
+	in, out := testkit.StartPiped(t, c)
 	// Once it has copied a byte, it opens no more files.
 	if _, err := in.Write([]byte{'x'}); err != nil {
 		t.Fatal(err)

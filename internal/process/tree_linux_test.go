@@ -8,24 +8,15 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/apmon-go/apmon/internal/testkit"
 )
 
 // TestDescendants starts a shell with a child that has a child.
 func TestDescendants(t *testing.T) {
 	t.Parallel()
 	cmd := exec.Command("/bin/sh", "-c", `sh -c 'cat <&3 & echo $$ $!; wait; :' 3<&0; :`)
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err == nil {
-		err = cmd.Start()
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { in.Close(); _ = cmd.Wait() })
+	_, out := testkit.StartPiped(t, cmd)
 	line, err := bufio.NewReader(out).ReadString('\n')
 	var want []int
 	for _, s := range strings.Fields(line) {

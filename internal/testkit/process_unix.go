@@ -10,12 +10,10 @@ import (
 	"testing"
 )
 
-// Sleeper starts a process that waits for the end of its standard input, uses no
-// CPU time, and then exits with 3. Its command line holds args. The function end
-// ends the process and waits for it; so does the end of the test.
-func Sleeper(t testing.TB, args ...string) (pid int, end func()) {
+// StartFed starts a command and returns a pipe to its standard input. The end of the test closes
+// the pipe and waits for the command.
+func StartFed(t testing.TB, cmd *exec.Cmd) (in io.WriteCloser) {
 	t.Helper()
-	cmd := exec.Command("/bin/sh", append([]string{"-c", "read x; exit 3", "sh"}, args...)...)
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -23,9 +21,28 @@ func Sleeper(t testing.TB, args ...string) (pid int, end func()) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	end = sync.OnceFunc(func() { in.Close(); _ = cmd.Wait() })
-	t.Cleanup(end)
-	return cmd.Process.Pid, end
+	t.Cleanup(func() { in.Close(); _ = cmd.Wait() }) // does nothing if the test did so
+	return in
+}
+
+// StartPiped is [StartFed], and returns a pipe from the command's standard output, too.
+func StartPiped(t testing.TB, cmd *exec.Cmd) (in io.WriteCloser, out io.ReadCloser) {
+	t.Helper()
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return StartFed(t, cmd), out
+}
+
+// Sleeper starts a process that waits for the end of its standard input, uses no
+// CPU time, and then exits with 3. Its command line holds args. The function end
+// ends the process and waits for it; so does the end of the test.
+func Sleeper(t testing.TB, args ...string) (pid int, end func()) {
+	t.Helper()
+	cmd := exec.Command("/bin/sh", append([]string{"-c", "read x; exit 3", "sh"}, args...)...)
+	in := StartFed(t, cmd)
+	return cmd.Process.Pid, sync.OnceFunc(func() { in.Close(); _ = cmd.Wait() })
 }
 
 // Crowd starts n processes that sleep, cheaply: copies of one shell that wait for the end of
@@ -33,24 +50,9 @@ func Sleeper(t testing.TB, args ...string) (pid int, end func()) {
 func Crowd(t testing.TB, n int) (end func()) {
 	t.Helper()
 	c := exec.Command("/bin/sh", "-c", "exec 3<&0; i=0; while [ $i -lt "+strconv.Itoa(n)+" ]; do { read x; } <&3 & i=$((i+1)); done; exec 3<&-; echo ready; wait")
-	in, err := c.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := c.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := c.Start(); err != nil {
-		t.Fatal(err)
-	}
-	end = sync.OnceFunc(func() {
-		in.Close()
-		_ = c.Wait()
-	})
-	t.Cleanup(end)
+	in, out := StartPiped(t, c)
 	if _, err := io.ReadFull(out, make([]byte, len("ready\n"))); err != nil {
 		t.Fatalf("%d processes cannot be started: %v", n, err)
 	}
-	return end
+	return sync.OnceFunc(func() { in.Close(); _ = c.Wait() })
 }

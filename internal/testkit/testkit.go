@@ -7,6 +7,7 @@ import (
 	"bytes"
 	"math"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -78,4 +79,13 @@ func Near[T Value](t testing.TB, name string, got T, want, tolerance float64) {
 	if !v.OK || math.Abs(v.V-want) > tolerance {
 		t.Errorf("%s: %v, want %v ± %v", name, got, want, tolerance)
 	}
+}
+
+// Heap returns the bytes of the heap that are in use.
+func Heap() int64 {
+	runtime.GC()
+	runtime.GC() // sync.Pool keeps values for one collection more
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
 }

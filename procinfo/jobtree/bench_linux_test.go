@@ -56,8 +56,7 @@ func BenchmarkJobFloor(b *testing.B) {
 				for _, p := range j.members {
 					s.scanner.Read(p.pid, "status")
 					if p.threads > 1 {
-						s.tids = s.tids[:0]
-						s.scanner.Entries(p.pid, "task", func(tid int) { s.tids = append(s.tids, tid) })
+						s.listThreads(p.pid)
 						for _, tid := range s.tids {
 							if tid != p.pid {
 								s.scanner.ReadThread(p.pid, tid, "status")

@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/apmon-go/apmon/internal/testkit"
 	"github.com/apmon-go/apmon/procinfo"
 )
 
@@ -28,13 +29,7 @@ func TestJobExitCode(t *testing.T) {
 		{"read x; exit 9", true, procinfo.Known(9), procinfo.Value{}},
 	} {
 		cmd := exec.Command("/bin/sh", "-c", tt.script)
-		in, err := cmd.StdinPipe()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
+		in := testkit.StartFed(t, cmd)
 		told := make(chan struct{})
 		j := addJob(t, s, Options{PIDs: []int{cmd.Process.Pid}, Exited: func() { close(told) }})
 		if got := sampleNow(t, j, nil); got.ExitCode.OK || got.ExitSignal.OK {

@@ -115,11 +115,17 @@ func (s *forest) readStatus(t *tree, p *proc, switches bool) {
 	}
 }
 
+// listThreads reads the ids of the threads of a process into s.tids.
+func (s *forest) listThreads(pid int) syscall.Errno {
+	s.tids = s.tids[:0]
+	_, errno := s.scanner.Entries(pid, "task", func(tid int) { s.tids = append(s.tids, tid) })
+	return errno
+}
+
 // readOtherThread reads the memory of a process whose first thread has ended, and has given
 // up its share of it, while others live.
 func (s *forest) readOtherThread(p *proc, st *kernel.Status) {
-	s.tids = s.tids[:0]
-	_, _ = s.scanner.Entries(p.pid, "task", func(tid int) { s.tids = append(s.tids, tid) })
+	_ = s.listThreads(p.pid)
 	for _, tid := range s.tids {
 		if tid == p.pid {
 			continue
@@ -144,8 +150,7 @@ func (s *forest) readOtherThread(p *proc, st *kernel.Status) {
 
 // threads adds the context switches of all but the first thread of a process.
 func (s *forest) threads(p *proc) {
-	s.tids = s.tids[:0]
-	if _, errno := s.scanner.Entries(p.pid, "task", func(tid int) { s.tids = append(s.tids, tid) }); errno != 0 {
+	if errno := s.listThreads(p.pid); errno != 0 {
 		p.csKnown = p.csKnown && process.Gone(errno)
 		return
 	}

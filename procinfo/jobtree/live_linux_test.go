@@ -82,13 +82,7 @@ func start(t testing.TB, c *exec.Cmd) *burning {
 		t.Fatal(err)
 	}
 	c.Stdout, c.Stderr = w, os.Stderr
-	in, err := c.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := c.Start(); err != nil {
-		t.Fatal(err)
-	}
+	in := testkit.StartFed(t, c)
 	w.Close()
 	b := &burning{t, c, in, r}
 	t.Cleanup(func() {

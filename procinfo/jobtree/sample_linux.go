@@ -209,6 +209,9 @@ const (
 // children returns the direct children of the roots, the oldest first, at most n. A process
 // stays with the child that it was below when it was first seen.
 func (j *Job) children(n int) (list []procinfo.JobChild) {
+	if n == 0 {
+		return nil
+	}
 	type sum struct {
 		top *proc
 		cpu int64
@@ -217,8 +220,6 @@ func (j *Job) children(n int) (list []procinfo.JobChild) {
 	var all []sum
 	for _, p := range j.members { // parents before children
 		switch {
-		case n == 0:
-			return nil
 		case p.branch != nil || p.parent == nil:
 		case slices.Contains(j.roots, p.parent):
 			p.branch = p

@@ -148,8 +148,7 @@ func (s *forest) list(pid int, threads uint64) (steady bool) {
 	s.pids = s.pids[:0]
 	s.tids = append(s.tids[:0], pid)
 	if threads > 1 {
-		s.tids = s.tids[:0]
-		if _, errno := s.scanner.Entries(pid, "task", func(tid int) { s.tids = append(s.tids, tid) }); process.Gone(errno) {
+		if errno := s.listThreads(pid); process.Gone(errno) {
 			return false
 		} else if errno != 0 {
 			s.unread(s.pathError(pid, "task", errno))

@@ -293,19 +293,7 @@ func TestLongWalkCost(t *testing.T) {
 	testkit.SkipLong(t)
 	c := exec.Command(os.Args[0], costArg, burnerProgram(t))
 	c.Stderr = os.Stderr
-	in, err := c.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := c.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := c.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer c.Wait()
-	defer in.Close()
+	in, out := testkit.StartPiped(t, c)
 	lines := bufio.NewScanner(out)
 	cost := func(t testing.TB, others int) (least float64) {
 		end := testkit.Crowd(t, others)

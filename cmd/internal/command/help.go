@@ -8,6 +8,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/urfave/cli/v2"
+
+	"github.com/apmon-go/apmon/cmd/internal/readable"
 )
 
 const (
@@ -98,23 +100,6 @@ func paragraphs(text string, fill func(string), block func([]string)) {
 	}
 }
 
-// wrap breaks a text at blanks into lines of at most width columns.
-func wrap(text string, width int) (lines []string) {
-	line, used := "", 0
-	for word := range strings.FieldsSeq(text) {
-		n := utf8.RuneCountInString(word)
-		if line != "" && used+1+n > width {
-			lines = append(lines, line)
-			line, used = "", 0
-		}
-		if line != "" {
-			line, used = line+" ", used+1
-		}
-		line, used = line+word, used+n
-	}
-	return append(lines, line)
-}
-
 // helpText returns the help of a command.
 func (a *App) helpText(c *cli.Command) string {
 	p := a.page(c)
@@ -176,7 +161,7 @@ func helpEntry(b *strings.Builder, name, text string, column int) {
 		b.WriteString("\n")
 		n = 0
 	}
-	for _, line := range wrap(text, helpWidth-column) {
+	for _, line := range readable.Wrap(text, helpWidth-column) {
 		fmt.Fprintf(b, "%*s%s\n", column-n, "", line)
 		n = 0
 	}
@@ -191,7 +176,7 @@ func helpParagraphs(text string) string {
 	}
 	paragraphs(text, func(s string) {
 		between()
-		for _, line := range wrap(s, helpWidth-3) {
+		for _, line := range readable.Wrap(s, helpWidth-3) {
 			fmt.Fprintf(&b, "   %s\n", line)
 		}
 	}, func(lines []string) {

@@ -9,25 +9,6 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-func TestWrap(t *testing.T) {
-	t.Parallel()
-	for _, tt := range []struct {
-		text  string
-		width int
-		want  []string
-	}{
-		{"", 10, []string{""}},
-		{"one two  three", 8, []string{"one two", "three"}},
-		{"one two", 7, []string{"one two"}},
-		{"a-very-long-word x", 5, []string{"a-very-long-word", "x"}},
-		{"ééé ééé", 7, []string{"ééé ééé"}}, // columns, not bytes
-	} {
-		if got := wrap(tt.text, tt.width); !slices.Equal(got, tt.want) {
-			t.Errorf("%q in %d: got %q, want %q", tt.text, tt.width, got, tt.want)
-		}
-	}
-}
-
 func TestSections(t *testing.T) {
 	t.Parallel()
 	intro, list := sections(`It does things.

@@ -1,4 +1,4 @@
-// Package readable writes datagrams for people: the commands print them on terminals and
+// Package readable writes text for people: the commands print datagrams on terminals and
 // into pipes.
 package readable
 

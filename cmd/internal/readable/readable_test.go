@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -201,6 +202,26 @@ func TestCut(t *testing.T) {
 	}{{"abc", 3, "abc"}, {"abcd", 3, "ab…"}, {"日本語", 6, "日本語"}, {"日本語", 5, "日本…"}, {"日本語", 4, "日…"}, {"日本語", 1, "…"}, {"e\u0301e\u0301", 2, "e\u0301e\u0301"}, {"abé", 2, "a…"}, {"", 0, ""}} {
 		if got := Cut(c.in, c.width); got != c.want || Width(got) > c.width {
 			t.Errorf("%q in %d: %q, want %q", c.in, c.width, got, c.want)
+		}
+	}
+}
+
+func TestWrap(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		text  string
+		width int
+		want  []string
+	}{
+		{"", 10, []string{""}},
+		{"one two  three", 8, []string{"one two", "three"}},
+		{"one two", 7, []string{"one two"}},
+		{"a-very-long-word x", 5, []string{"a-very-long-word", "x"}},
+		{"ééé ééé", 7, []string{"ééé ééé"}}, // columns, not bytes
+		{"日本 語", 6, []string{"日本", "語"}},
+	} {
+		if got := Wrap(tt.text, tt.width); !slices.Equal(got, tt.want) {
+			t.Errorf("%q in %d: got %q, want %q", tt.text, tt.width, got, tt.want)
 		}
 	}
 }

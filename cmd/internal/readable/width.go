@@ -64,6 +64,24 @@ func Cut(s string, width int) string {
 	return s
 }
 
+// Wrap breaks a text at blanks into lines of at most width columns. A longer word has a line
+// of its own.
+func Wrap(text string, width int) (lines []string) {
+	line, used := "", 0
+	for word := range strings.FieldsSeq(text) {
+		n := Width(word)
+		if line != "" && used+1+n > width {
+			lines = append(lines, line)
+			line, used = "", 0
+		}
+		if line != "" {
+			line, used = line+" ", used+1
+		}
+		line, used = line+word, used+n
+	}
+	return append(lines, line)
+}
+
 // stacked reports whether a text puts more than two marks on one character: without a bound
 // they would cover the lines around it.
 func stacked(s string) bool {

@@ -69,12 +69,17 @@ func at(seconds, v float64) graph.Point {
 }
 
 // values returns a column over the run time.
-func (j *Job) values(name string) (points []graph.Point) {
+func (j *Job) values(name string) []graph.Point {
 	if j.table == nil {
 		return nil
 	}
-	for i, v := range j.table.columns[name] {
-		points = append(points, at(j.table.columns["run_time_s"][i], v))
+	return pointsOf(j.table.columns["run_time_s"], j.table.columns[name])
+}
+
+// pointsOf returns a point for each value: times has one for each, and may have more.
+func pointsOf(times, values []float64) (points []graph.Point) {
+	for i, v := range values {
+		points = append(points, at(times[i], v))
 	}
 	return points
 }
@@ -205,11 +210,7 @@ func split(j *Job) (cpu, memory plot) {
 	for _, c := range all {
 		label := fmt.Sprintf("pid %d", c.pid)
 		cpu.add(label, increase(c.times, c.cpu))
-		var points []graph.Point
-		for i, v := range c.rss {
-			points = append(points, at(c.times[i], v))
-		}
-		memory.add(label, points)
+		memory.add(label, pointsOf(c.times, c.rss))
 	}
 	return cpu, memory
 }

@@ -2,6 +2,7 @@ package jobreport
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -55,7 +56,7 @@ func summary(jobs []*Job) (groups []group) {
 	add("end", ending)
 
 	title("Resources")
-	add("CPU time", func(r R) string { return cpuTime(r) })
+	add("CPU time", cpuTime)
 	add("CPUs", func(r R) string { return resource(&r.Resources.CPUs, "") })
 	add("memory", func(r R) string { return resource(&r.Resources.Memory, "KB") })
 	add("time", func(r R) string { return resource(&r.Resources.Time, "s") })
@@ -83,13 +84,7 @@ func summary(jobs []*Job) (groups []group) {
 	add("memory", func(r R) string { return show(r.Hardware.Memory, "KB") })
 	add("kernel", func(r R) string { return text(r.Hardware.Kernel) })
 
-	known := groups[:0]
-	for _, g := range groups {
-		if len(g.Rows) > 0 {
-			known = append(known, g)
-		}
-	}
-	return known
+	return slices.DeleteFunc(groups, func(g group) bool { return len(g.Rows) == 0 })
 }
 
 // plain returns the name of a quantity as words, and its unit.

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/apmon-go/apmon/cmd/internal/readable"
 	"github.com/apmon-go/apmon/internal/graph"
 	"github.com/apmon-go/apmon/procinfo"
 	"github.com/apmon-go/apmon/procinfo/jobrecord"
@@ -28,15 +29,9 @@ func Text(jobs []*Job) string {
 	}
 	if s := advice(jobs); s != "" {
 		b.WriteString("\n")
-		line := ""
-		for word := range strings.FieldsSeq(s) {
-			if line != "" && len([]rune(line))+1+len([]rune(word)) > textWidth {
-				b.WriteString(line + "\n")
-				line = ""
-			}
-			line = join(" ", line, word)
+		for _, line := range readable.Wrap(s, textWidth) {
+			b.WriteString(line + "\n")
 		}
-		b.WriteString(line + "\n")
 	}
 	return b.String()
 }

@@ -30,6 +30,7 @@
 package nats
 
 import (
+	"cmp"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -140,30 +141,22 @@ func (o ConsumeOptions) Check() error {
 }
 
 func (s *Server) defaults() {
-	s.Stream = or(s.Stream, DefaultStream)
-	s.Partitions = or(s.Partitions, 1)
+	s.Stream = cmp.Or(s.Stream, DefaultStream)
+	s.Partitions = cmp.Or(s.Partitions, 1)
 }
 
 func (o *Options) defaults() {
 	o.Server.defaults()
-	o.Window = or(o.Window, DefaultWindow)
-	o.MaxAge = or(o.MaxAge, DefaultMaxAge)
-	o.MaxBytes = or(o.MaxBytes, DefaultMaxBytes)
-	o.Replicas = or(o.Replicas, 1)
+	o.Window = cmp.Or(o.Window, DefaultWindow)
+	o.MaxAge = cmp.Or(o.MaxAge, DefaultMaxAge)
+	o.MaxBytes = cmp.Or(o.MaxBytes, DefaultMaxBytes)
+	o.Replicas = cmp.Or(o.Replicas, 1)
 }
 
 func (o *ConsumeOptions) defaults() {
 	o.Server.defaults()
-	o.Consumer = or(o.Consumer, DefaultConsumer)
-	o.Failover = or(o.Failover, DefaultFailover)
-}
-
-func or[T comparable](v, zero T) T {
-	var none T
-	if v == none {
-		return zero
-	}
-	return v
+	o.Consumer = cmp.Or(o.Consumer, DefaultConsumer)
+	o.Failover = cmp.Or(o.Failover, DefaultFailover)
 }
 
 func (s Server) check() error {

@@ -29,7 +29,6 @@ import (
 	"log/slog"
 	"net/http"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -39,6 +38,7 @@ import (
 	"github.com/prometheus/common/expfmt"
 
 	"github.com/apmon-go/apmon/internal/history"
+	"github.com/apmon-go/apmon/internal/page"
 )
 
 // Limits of renderings.
@@ -119,7 +119,7 @@ func (e *Exporter) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	h := w.Header()
 	h.Set("Content-Type", string(chosen))
 	h.Set("Vary", "Accept, Accept-Encoding")
-	if acceptsGzip(req.Header) {
+	if page.AcceptsGzip(req.Header) {
 		h.Set("Content-Encoding", "gzip")
 		z := zippers.Get().(*gzip.Writer)
 		defer zippers.Put(z)
@@ -152,19 +152,6 @@ func (r *rendering) copyTo(w io.Writer) error {
 		return err
 	}
 	return b.Flush()
-}
-
-// acceptsGzip reports whether a client accepts compressed answers.
-func acceptsGzip(h http.Header) bool {
-	for coding := range strings.SplitSeq(strings.Join(h.Values("Accept-Encoding"), ","), ",") {
-		name, params, _ := strings.Cut(coding, ";")
-		if strings.EqualFold(strings.TrimSpace(name), "gzip") {
-			q, ok := strings.CutPrefix(strings.ReplaceAll(params, " ", ""), "q=")
-			v, err := strconv.ParseFloat(q, 64)
-			return !ok || err == nil && v > 0
-		}
-	}
-	return false
 }
 
 // get returns a rendering that is under way or begins now, nil if there was no room for one

@@ -348,7 +348,7 @@ func TestLongHostileLoad(t *testing.T) {
 		}, 10_000, 50, time.Second},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			before := heap()
+			before := testkit.Heap()
 			store := history.New(c.limits)
 			e, err := New(store, rules, Sources{})
 			if err != nil {
@@ -370,7 +370,7 @@ func TestLongHostileLoad(t *testing.T) {
 			s.parse(t, text, openMetrics)
 			st, size := store.Stats(), len(text)
 			text = ""
-			taken := heap() - before
+			taken := testkit.Heap() - before
 			t.Logf("%d series, %d MB of exposition; CPU time of the first scrape %v, later %v; heap %d MB; %+v",
 				st.Series, size>>20, first, again, taken>>20, s.Unexported())
 			if st.Series < c.atLeast {
@@ -385,13 +385,4 @@ func TestLongHostileLoad(t *testing.T) {
 			runtime.KeepAlive(s)
 		})
 	}
-}
-
-// heap returns the bytes in use.
-func heap() int64 {
-	runtime.GC()
-	runtime.GC()
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return int64(m.HeapAlloc)
 }
