@@ -2,20 +2,20 @@ package procinfo
 
 import (
 	"errors"
-	"os"
 
 	"github.com/apmon-go/apmon/internal/kernel"
+	"github.com/apmon-go/apmon/internal/process"
 )
 
 // OwnCgroup returns the directory of this process's cgroup of version 2. It returns an error
 // if version 2 is not mounted, or if the cgroup is the root of the mounted hierarchy, which
 // all processes share.
 func OwnCgroup(fs FS) (dir string, err error) {
-	text, err := os.ReadFile(fs.ProcPath("self/cgroup"))
+	text, err := process.ReadFile(fs.ProcPath("self/cgroup"))
 	if err != nil {
 		return "", err
 	}
-	mountinfo, err := os.ReadFile(fs.ProcPath("self/mountinfo"))
+	mountinfo, err := process.ReadFile(fs.ProcPath("self/mountinfo"))
 	if err != nil {
 		return "", err
 	}

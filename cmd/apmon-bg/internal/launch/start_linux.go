@@ -177,7 +177,7 @@ func candidates(name string) []string {
 }
 
 // A plan is the data that the witness and the process of the command need before the
-// exec, when they cannot allocate. It is outside of the Go heap, which they release, and
+// exec, when they cannot allocate. It is outside of the Go heap, which they do not have, and
 // has no pointers into the heap.
 type plan struct {
 	parent             int
@@ -189,7 +189,7 @@ type plan struct {
 	args               *byte    // the command line of this process
 	size               int
 
-	drop  unsafe.Pointer // [drops]span
+	drop  unsafe.Pointer // [drops]span: the memory that the child does not need
 	drops int
 
 	cgroup bool // start the command with clone
@@ -204,7 +204,7 @@ type plan struct {
 	tries  int
 }
 
-// A span is memory to release.
+// A span is a range of memory.
 type span struct{ start, end uintptr }
 
 // A try is a file to execute, by itself and by the shell.
@@ -307,7 +307,7 @@ var fileLimit = sync.OnceValue(func() (limit unix.Rlimit) {
 	return limit
 })
 
-// kept is in the data segment of the program, which must not be released.
+// kept is in the data segment of the program, which the child needs.
 var kept byte
 
 // ownMemory returns the memory that the child does not need: the heap of Go and of C,

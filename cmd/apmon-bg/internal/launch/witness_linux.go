@@ -88,11 +88,9 @@ func (w *witness) ask() {
 	syscall.Kill(w.pid, mark)
 }
 
-// end ends the witness. Its pid is valid until it is reaped: see [Result.Release].
+// end ends the witness, without a wait. Its pid is valid until it is reaped: see [Result.Release].
 func (w *witness) end() {
 	syscall.Kill(w.pid, syscall.SIGKILL)
-	for range w.heard {
-	}
 }
 
 // discard ends the witness and reaps it.
@@ -105,9 +103,11 @@ func (w *witness) discard() {
 // must not use the runtime: no allocation, no stack growth, no preemption, as in
 // syscall.forkAndExecInChild.
 //
-// The child releases most of its memory before it starts the command: ru_maxrss of a
-// command includes the memory of its process before the exec. CLONE_PARENT makes the
-// command a child of the calling process.
+// The child does without most of the memory before it starts the command: ru_maxrss of a
+// command includes the memory of its process before the exec. It has no copy of the Go heap,
+// since this process would have to copy each page that it changes from then on. It releases
+// the rest: with cgo, the C library and the kernel use some of it during the fork.
+// CLONE_PARENT makes the command a child of the calling process.
 //
 // The witness sends no signal when it ends, so that only a wait with __WALL sees it,
 // and it can stay a zombie without hiding other children. execve(2) resets
@@ -118,8 +118,11 @@ func (w *witness) discard() {
 //go:norace
 //go:nocheckptr
 func forkWitness(p *plan) (pid uintptr, errno syscall.Errno) {
+	here := uintptr(unsafe.Pointer(&pid)) &^ (stackMargin - 1)
+	advise(p, here, true, unix.MADV_DONTFORK)
 	pid, errno = rawFork(0)
 	if errno != 0 || pid != 0 {
+		advise(p, here, true, unix.MADV_DOFORK)
 		return pid, errno
 	}
 
@@ -128,17 +131,7 @@ func forkWitness(p *plan) (pid uintptr, errno syscall.Errno) {
 	if ppid, _, _ := syscall.RawSyscall(syscall.SYS_GETPPID, 0, 0, 0); ppid != uintptr(p.parent) {
 		syscall.RawSyscall(syscall.SYS_EXIT_GROUP, 0, 0, 0)
 	}
-	here := uintptr(unsafe.Pointer(&pid)) &^ (stackMargin - 1)
-	for i := 0; i < p.drops; i++ {
-		s := (*span)(unsafe.Add(p.drop, uintptr(i)*unsafe.Sizeof(span{})))
-		// One span contains the stack of this function, which must stay.
-		if low := min(s.end, here-stackMargin); low > s.start {
-			syscall.RawSyscall(syscall.SYS_MADVISE, s.start, low-s.start, unix.MADV_DONTNEED)
-		}
-		if high := max(s.start, here+2*stackMargin); high < s.end {
-			syscall.RawSyscall(syscall.SYS_MADVISE, high, s.end-high, unix.MADV_DONTNEED)
-		}
-	}
+	advise(p, here, false, unix.MADV_DONTNEED)
 
 	errno = syscall.ENOSYS
 	if p.cgroup {
@@ -188,6 +181,26 @@ func forkWitness(p *plan) (pid uintptr, errno syscall.Errno) {
 			syscall.RawSyscall(syscall.SYS_WRITE, uintptr(p.out), uintptr(unsafe.Pointer(&b)), 1)
 		} else if errno != syscall.EINTR && errno != syscall.EAGAIN {
 			syscall.RawSyscall(syscall.SYS_EXIT_GROUP, 1, 0, 0)
+		}
+	}
+}
+
+// advise gives the kernel advice on the memory that the child does not need: on the mapping
+// that has the stack of the caller, at here, except that stack, or on all others.
+//
+//go:nosplit
+//go:norace
+func advise(p *plan, here uintptr, mapping bool, advice uintptr) {
+	for i := 0; i < p.drops; i++ {
+		s := (*span)(unsafe.Add(p.drop, uintptr(i)*unsafe.Sizeof(span{})))
+		if (s.start <= here && here < s.end) != mapping {
+			continue
+		}
+		if low := min(s.end, here-stackMargin); low > s.start {
+			syscall.RawSyscall(syscall.SYS_MADVISE, s.start, low-s.start, advice)
+		}
+		if high := max(s.start, here+2*stackMargin); high < s.end {
+			syscall.RawSyscall(syscall.SYS_MADVISE, high, s.end-high, advice)
 		}
 	}
 }
