@@ -6,7 +6,7 @@
 # The configuration is in /etc/apmon if PREFIX is /usr or /usr/local, else in PREFIX/etc/apmon.
 # Existing files of it are kept. DESTDIR goes before all paths, and into none of the files.
 set -euo pipefail
-[ $# = 2 ] || [ $# = 3 ] || { sed -n 's/^# \?//; 2,7p' "$0" >&2; exit 64; }
+[ $# = 2 ] || [ $# = 3 ] || { sed -n '2,/^[^#]/s/^# \?//p' "$0" >&2; exit 64; }
 bin=$(cd "$1" && pwd) prefix=${2%/} dest=${3-}
 case $prefix in
 /usr | /usr/local) etc=/etc/apmon ;;

@@ -8,7 +8,7 @@
 # then has the packages, an archive of the source, NOTES.md, and SHA256SUMS with its signature
 # by the ssh key KEY. packaging/allowed_signers must name that key.
 set -euo pipefail
-[ $# = 3 ] || { sed -n 's/^# \?//; 2,9p' "$0" >&2; exit 64; }
+[ $# = 3 ] || { sed -n '2,/^[^#]/s/^# \?//p' "$0" >&2; exit 64; }
 fail() { echo "release.sh: $*" >&2; exit 1; }
 tag=$1 version=${1#v}
 [[ $tag =~ ^v[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.]+)?$ ]] || fail "the tag $tag is not like v1.2.3 or v1.2.3-rc.1"

@@ -88,6 +88,40 @@ func TestReleaseRefuses(t *testing.T) {
 	}
 }
 
+// An archive of the source knows its commit, time and version without git.
+func TestRevisionInArchive(t *testing.T) {
+	t.Parallel()
+	needs(t, "tar")
+	c, _ := newCheckout(t)
+	dir, archive := t.TempDir(), filepath.Join(t.TempDir(), "source.tar")
+	c.git("archive", "--output", archive, "HEAD")
+	run(t, "tar", "-C", dir, "-xf", archive)
+	want := run(t, filepath.Join(c.dir, "packaging/revision.sh"))
+	if !strings.HasSuffix(want, " v1.2.3\n") || len(strings.Fields(want)) != 3 {
+		t.Errorf("in the checkout: %q", want)
+	}
+	if got := run(t, filepath.Join(dir, "packaging/revision.sh")); got != want {
+		t.Errorf("in the archive: %q, want %q", got, want)
+	}
+	c.git("commit", "-q", "--allow-empty", "-m", "later")
+	if got := run(t, filepath.Join(c.dir, "packaging/revision.sh")); !strings.Contains(got, " v1.2.3-1-g") {
+		t.Errorf("after the tag: %q", got)
+	}
+}
+
+// Without its arguments, each script shows its help and nothing else of it.
+func TestScriptsShowHelp(t *testing.T) {
+	t.Parallel()
+	needs(t, "bash", "sed")
+	for _, script := range []string{"build.sh", "compile.sh", "install.sh", "release.sh"} {
+		cmd := exec.Command("../" + script)
+		out, _ := cmd.CombinedOutput()
+		if cmd.ProcessState.ExitCode() != 64 || !strings.Contains(string(out), "packaging/"+script) || strings.Contains(string(out), "set -e") {
+			t.Errorf("%s: %v: %s", script, cmd.ProcessState, out)
+		}
+	}
+}
+
 // A release has packages, source, notes, and checksums whose signature is verified as
 // docs/release.md says.
 func TestLongRelease(t *testing.T) {
