@@ -72,6 +72,7 @@ func TestLongSystemd(t *testing.T) {
 	}
 	step("same values inside and outside", sameValues)
 	step("upgrade", func(m *machine) { upgrade(m, packageFile(dir, "deb", upgraded, runtime.GOARCH), recv) })
+	step("upgrade with a broken configuration", func(m *machine) { upgradeBroken(m, packageFile(dir, "deb", upgraded, runtime.GOARCH)) })
 	step("removal", func(m *machine) { removal(m, before) })
 }
 
@@ -294,6 +295,23 @@ func upgrade(m *machine, deb string, recv *apmontest.Receiver) {
 		}
 	}
 	reports(m, recv)
+}
+
+// upgradeBroken installs a package while a running service has a configuration that it refuses. The
+// installation succeeds, the other service is restarted, and so is this one once it is mended.
+func upgradeBroken(m *machine, deb string) {
+	config := m.run("cat /etc/apmon/receiver.yaml")
+	m.write("/etc/apmon/receiver.yaml", "listen: [")
+	agent := m.show("apmon-bg", "MainPID")
+	m.install(deb)
+	if got := m.run("dpkg-query -W -f '${Status}' apmon"); got != "install ok installed" {
+		m.t.Error(got)
+	}
+	if got := m.show("apmon-bg", "MainPID"); got == agent || m.show("apmon-bg", "ActiveState") != "active" {
+		m.t.Errorf("the agent: process %s, then %s", agent, got)
+	}
+	m.write("/etc/apmon/receiver.yaml", config)
+	m.eventually("apmon-recv", "a start with the mended configuration", func() bool { return m.show("apmon-recv", "ActiveState") == "active" })
 }
 
 // removal removes the package, then its configuration. The user stays.
