@@ -291,6 +291,40 @@ func TestInstall(t *testing.T) {
 	}
 }
 
+// A relative DESTDIR is below the current folder, blanks in it do no harm, and a PREFIX that units
+// cannot name is refused before anything is written.
+func TestInstallPaths(t *testing.T) {
+	t.Parallel()
+	needs(t, "bash", "install", "gzip")
+	script, err := filepath.Abs("../install.sh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	bin, dir := fakeCommands(t), t.TempDir()
+	install := func(prefix string) (string, error) {
+		cmd := exec.Command(script, bin, prefix, "a stage")
+		cmd.Dir = dir
+		out, err := cmd.CombinedOutput()
+		return string(out), err
+	}
+	for _, prefix := range []string{"usr", "./usr", "/a b", "/a|b", "/a&b", "/a%b", `/a\b`, `/a"b`, "/a$b"} {
+		if out, err := install(prefix); err == nil || !strings.Contains(out, "PREFIX "+prefix+" ") {
+			t.Errorf("%s: %v, %s", prefix, err, out)
+		}
+	}
+	if files, _ := os.ReadDir(dir); len(files) > 0 {
+		t.Errorf("%v was written", files)
+	}
+	if out, err := install("/usr"); err != nil {
+		t.Error(out)
+	}
+	for _, name := range []string{"usr/bin/apmon-bg", "etc/apmon/destinations.conf"} {
+		if _, err := os.Stat(filepath.Join(dir, "a stage", name)); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // make install builds the commands and installs them, without root.
 func TestLongMakeInstall(t *testing.T) {
 	testkit.SkipLong(t)
