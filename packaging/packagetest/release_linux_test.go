@@ -64,6 +64,7 @@ func TestReleaseRefuses(t *testing.T) {
 	}
 	out := filepath.Join(t.TempDir(), "dist")
 	refuses("is not like v1.2.3", "1.2.3", out, key)
+	refuses("cannot be read", "v1.2.3", out, key+" not here")
 	refuses("there is no tag v9.9.9", "v9.9.9", out, key)
 	run(t, "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key+"2")
 	refuses("does not name the key", "v1.2.3", out, key+"2")
