@@ -35,10 +35,12 @@ for script in "$here"/scripts/*; do
 	sed -e "/^@SYSUSERS@\$/{r $here/sysusers.d/apmon.conf" -e 'd}' "$script" >"$work/scripts/$(basename "$script")"
 done
 
-# Packs a folder: the same bytes for the same files.
-pack() { # FILE FOLDER-OF IT NAME
-	tar --sort=name --format=gnu --owner=root:0 --group=root:0 --numeric-owner --mtime="@$SOURCE_DATE_EPOCH" \
-		-C "$2" -cf - "$3" | gzip -9n >"$1"
+# Packs a folder: the same bytes for the same files. Of its folders only ours are in the archive:
+# tar, unpacking it over /usr/local, would change mode and owner of the others.
+pack() { # FILE FOLDER-OF-IT NAME
+	(cd "$2" && find "$3" \( -type f -o -name apmon \) -print0) | sort -z |
+		tar --null --no-recursion --format=gnu --owner=root:0 --group=root:0 --numeric-owner --mtime="@$SOURCE_DATE_EPOCH" \
+			-C "$2" -cf - -T - | gzip -9n >"$1"
 }
 
 image=$out/image

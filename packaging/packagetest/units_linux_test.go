@@ -74,6 +74,7 @@ func TestLongSystemd(t *testing.T) {
 	step("upgrade", func(m *machine) { upgrade(m, packageFile(dir, "deb", upgraded, runtime.GOARCH), recv) })
 	step("upgrade with a broken configuration", func(m *machine) { upgradeBroken(m, packageFile(dir, "deb", upgraded, runtime.GOARCH)) })
 	step("removal", func(m *machine) { removal(m, before) })
+	step("archive", func(m *machine) { archive(m, packageFile(dir, "tar.gz", version, runtime.GOARCH), recv) })
 }
 
 // installed checks a package after its first installation.
@@ -331,6 +332,33 @@ func removal(m *machine, before string) {
 		gone := slices.DeleteFunc(slices.Clone(b), func(s string) bool { return slices.Contains(a, s) })
 		t.Errorf("left: %v, gone: %v", left, gone)
 	}
+}
+
+// archive unpacks the tar.gz as docs/packages.md says, over folders that are an administrator's, and
+// starts the agent. An upgrade keeps the configuration.
+func archive(m *machine, file string, recv *apmontest.Receiver) {
+	t := m.t
+	name := "apmon-1.2.3-linux-amd64.tar.gz" // as in the page, whatever the architecture
+	m.write("/root/"+name, string(read(t, file)))
+	m.run("chmod 2775 /usr/local/share; chown 0:50 /usr/local/share; mkdir /srv/etc; rm -rf /usr/local/etc; ln -s /srv/etc /usr/local/etc") // an absolute link, which leads elsewhere outside
+	state := func() string { return m.run("stat -c '%n %F %U:%G %a' /usr/local /usr/local/*") }
+	before := state()
+	var unpack string
+	blocks := regexp.MustCompile("(?s)```sh not run: needs root\n(.*?)```").FindAllStringSubmatch(string(read(t, "../../docs/packages.md")), 2)
+	for _, block := range blocks {
+		m.run("umask 077; cd /root; " + block[1])
+		if strings.HasPrefix(block[1], "tar ") {
+			unpack = strings.TrimSpace(block[1])
+		}
+	}
+	if after := state(); !strings.HasPrefix(after, before[:strings.Index(before, "\n")]) || !strings.Contains(after, "/usr/local/share directory root:staff 2775") || !strings.Contains(after, "/usr/local/etc symbolic link") {
+		t.Errorf("before\n%s\nafter\n%s", before, after)
+	}
+	m.write("/srv/etc/apmon/destinations.conf", recv.Addr()+"\nxApMon_cluster = Edited\nxApMon_node = machine\nxApMon_sys_interval = 1\n")
+	m.run("systemctl enable --now apmon-bg")
+	reports(m, recv)
+	m.run("cd /root; " + unpack + " --exclude='*/etc/*'; grep -q Edited /usr/local/etc/apmon/destinations.conf; systemctl restart apmon-bg")
+	reports(m, recv)
 }
 
 // The package also installs where systemd does not run, as in a chroot or the build of an image.
