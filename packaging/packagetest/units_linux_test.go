@@ -361,13 +361,13 @@ func archive(m *machine, file string, recv *apmontest.Receiver) {
 	reports(m, recv)
 }
 
-// The package also installs where systemd does not run, as in a chroot or the build of an image.
-func TestLongChroot(t *testing.T) {
-	dir := dist(t)
+// newRoot returns a copy of a Debian in which nothing runs.
+func newRoot(t *testing.T) string {
+	t.Helper()
 	if os.Getuid() != 0 {
 		t.Skip("chroot needs root")
 	}
-	needs(t, "dpkg", "chroot", "cp")
+	needs(t, "chroot", "cp")
 	if os.Getenv("APMON_DEBIAN_ROOT") == "" {
 		needs(t, "debootstrap")
 	}
@@ -377,6 +377,14 @@ func TestLongChroot(t *testing.T) {
 	}
 	root := filepath.Join(t.TempDir(), "root")
 	run(t, "cp", "-a", lower, root)
+	return root
+}
+
+// The package also installs where systemd does not run, as in a chroot or the build of an image.
+func TestLongChroot(t *testing.T) {
+	dir := dist(t)
+	needs(t, "dpkg")
+	root := newRoot(t)
 	deb := packageFile(dir, "deb", version, runtime.GOARCH)
 	if err := os.WriteFile(filepath.Join(root, "apmon.deb"), read(t, deb), 0o644); err != nil {
 		t.Fatal(err)
@@ -385,4 +393,29 @@ func TestLongChroot(t *testing.T) {
 	if bytes.Count([]byte(out), []byte("apmon:x:")) != 2 || !strings.Contains(out, "\napmon\n") {
 		t.Error(out)
 	}
+}
+
+// rpm installs, upgrades and removes its package: the same scripts get other arguments from it.
+func TestLongRPM(t *testing.T) {
+	dir := dist(t)
+	needs(t, "rpm")
+	root := newRoot(t)
+	rpm := func(args ...string) string {
+		t.Helper()
+		return run(t, "rpm", append([]string{"--root", root, "--nodeps", "--noplugins"}, args...)...)
+	}
+	inside := func(line string) string {
+		t.Helper()
+		return run(t, "chroot", root, "/bin/sh", "-ec", "PATH=/usr/sbin:/usr/bin:/sbin:/bin; "+line)
+	}
+	rpm("-i", packageFile(dir, "rpm", version, runtime.GOARCH))
+	inside("test \"$(stat -c '%g %a' /etc/apmon/receiver.yaml)\" = \"$(id -g apmon) 640\"; echo edited >/etc/apmon/destinations.conf; systemctl enable apmon-bg")
+	rpm("-U", packageFile(dir, "rpm", upgraded, runtime.GOARCH))
+	if got := inside("apmon-bg --version; cat /etc/apmon/destinations.conf; test -L /etc/systemd/system/multi-user.target.wants/apmon-bg.service"); !strings.HasPrefix(got, "apmon-bg version v"+upgraded+" ") || !strings.HasSuffix(got, "\nedited\n") {
+		t.Error(got)
+	}
+	if out := rpm("-e", "apmon"); strings.Contains(out, "not been booted") {
+		t.Error(out)
+	}
+	inside("id apmon; grep -q edited /etc/apmon/destinations.conf.rpmsave; test ! -e /usr/bin/apmon-bg; test ! -L /etc/systemd/system/multi-user.target.wants/apmon-bg.service")
 }
