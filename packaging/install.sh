@@ -48,4 +48,5 @@ for file in ../conf/destinations.conf receiver.yaml; do
 done
 
 doc=$share/doc/apmon
-install -D -m 644 -t "$doc" ../README.md ../CHANGELOG.md ../LICENSE systemd/apmon-bg.service.d/other-users.conf
+install -D -m 644 -t "$doc" ../README.md ../CHANGELOG.md ../LICENSE systemd/apmon-bg.service.d/other-users.conf \
+	grafana/dashboard-*.json prometheus/alerts.yaml

@@ -28,7 +28,8 @@ func wanted() map[string]bool {
 		"/usr/lib/systemd/system/apmon-bg.service": false, "/usr/lib/systemd/system/apmon-recv.service": false, "/usr/lib/sysusers.d/apmon.conf": false,
 		"/usr/share/zsh/vendor-completions/_apmon": false,
 	}
-	for _, name := range []string{"README.md", "CHANGELOG.md", "LICENSE", "copyright", "apmon.spdx.json", "other-users.conf"} {
+	for _, name := range []string{"README.md", "CHANGELOG.md", "LICENSE", "copyright", "apmon.spdx.json", "other-users.conf",
+		"dashboard-hosts.json", "dashboard-jobs.json", "dashboard-receiver.json", "dashboard-web.json", "alerts.yaml"} {
 		names["/usr/share/doc/apmon/"+name] = false
 	}
 	for _, c := range commands {
