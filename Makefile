@@ -3,7 +3,7 @@
 PREFIX = /usr/local
 DESTDIR =
 BUILD = build
-VERSION = $(shell git describe --tags 2>/dev/null || echo 0.0.0)
+VERSION = $(shell packaging/revision.sh | cut -d' ' -f3)
 
 .PHONY: build install packages
 build:

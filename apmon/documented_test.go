@@ -8,8 +8,7 @@ import (
 	"testing"
 )
 
-// Every public package has an Example, which go doc and pkg.go.dev show, and each folder of
-// examples is in its index, and has a test.
+// Every public package has an Example, which go doc and pkg.go.dev show.
 func TestEveryPublicPackageHasAnExample(t *testing.T) {
 	t.Parallel()
 	examples := map[string]bool{} // by folder with Go files
@@ -43,7 +42,11 @@ func TestEveryPublicPackageHasAnExample(t *testing.T) {
 	if len(examples) < 12 {
 		t.Errorf("%d packages", len(examples))
 	}
+}
 
+// Each program and script of examples is in the index, and has a test.
+func TestExamplesAreListedAndTested(t *testing.T) {
+	t.Parallel()
 	index, err := os.ReadFile("../examples/README.md")
 	if err != nil {
 		t.Fatal(err)
@@ -60,5 +63,31 @@ func TestEveryPublicPackageHasAnExample(t *testing.T) {
 		if !strings.Contains(string(index), "]("+filepath.Base(dir)+"/") {
 			t.Errorf("%s is not in the index", dir)
 		}
+	}
+	tests, err := os.ReadFile("../cmd/apmon-bg/examples_linux_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, _ := filepath.Glob("../examples/*/*")
+	scripts := 0
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !strings.HasPrefix(string(text), "#!") {
+			continue
+		}
+		scripts++
+		name := strings.TrimPrefix(filepath.ToSlash(file), "../examples/")
+		if !strings.Contains(string(index), "]("+name+")") {
+			t.Errorf("%s is not in the index", name)
+		}
+		if !strings.Contains(string(tests), `"`+name+`"`) {
+			t.Errorf("%s has no test", name)
+		}
+	}
+	if scripts < 7 {
+		t.Errorf("%d scripts", scripts)
 	}
 }

@@ -4,12 +4,12 @@
 #   packaging/build.sh VERSION OUTDIR
 #
 # apmon-VERSION-linux-ARCH.tar.gz, deb, rpm and apk, and image/, from which Containerfile makes
-# an image. VERSION is 1.2.3, v1.2.3 or 1.2.3-rc.1. Commit and date come from git, or from COMMIT
-# and SOURCE_DATE_EPOCH. ARCHES="amd64" builds for one alone. The same source, VERSION and Go
-# give the same bytes. It needs git, Go, GNU tar, gzip and install; nfpm is a tool of
-# tools/go.mod.
+# an image. VERSION is 1.2.3, v1.2.3 or 1.2.3-rc.1. Commit and date are those of
+# revision.sh. ARCHES="amd64" builds for one alone. The same source, VERSION and Go give the same
+# bytes. It needs git or an archive of the source, Go, GNU tar, gzip and install; nfpm is a tool
+# of tools/go.mod.
 set -euo pipefail
-[ $# = 2 ] || { sed -n 's/^# \?//; 2,11p' "$0" >&2; exit 64; }
+[ $# = 2 ] || { sed -n '2,/^[^#]/s/^# \?//p' "$0" >&2; exit 64; }
 version=${1#v}
 if ! [[ $version =~ ^[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.]+)?$ ]]; then
 	echo "build.sh: VERSION $1 is not like 1.2.3 or 1.2.3-rc.1" >&2
@@ -19,24 +19,28 @@ mkdir -p "$2"
 out=$(cd "$2" && pwd)
 cd "$(dirname "$0")/.."
 here=$PWD/packaging
-export SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)} COMMIT=${COMMIT:-$(git rev-parse HEAD)}
+revision=$(packaging/revision.sh)
+read -r COMMIT SOURCE_DATE_EPOCH _ <<<"$revision"
+export COMMIT SOURCE_DATE_EPOCH
 export TZ=UTC LC_ALL=C VERSION=$version
 umask 022
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
 # The version of the binary is that of the tools, for the machine that builds.
-GOARCH= go build -modfile=tools/go.mod -o "$work/nfpm" github.com/goreleaser/nfpm/v2/cmd/nfpm
-GOARCH= go build -o "$work/bom" ./packaging/bom
+GOARCH='' go build -modfile=tools/go.mod -o "$work/nfpm" github.com/goreleaser/nfpm/v2/cmd/nfpm
+GOARCH='' go build -o "$work/bom" ./packaging/bom
 mkdir "$work/scripts"
 for script in "$here"/scripts/*; do
 	sed -e "/^@SYSUSERS@\$/{r $here/sysusers.d/apmon.conf" -e 'd}' "$script" >"$work/scripts/$(basename "$script")"
 done
 
-# Packs a folder: the same bytes for the same files.
-pack() { # FILE FOLDER-OF IT NAME
-	tar --sort=name --format=gnu --owner=root:0 --group=root:0 --numeric-owner --mtime="@$SOURCE_DATE_EPOCH" \
-		-C "$2" -cf - "$3" | gzip -9n >"$1"
+# Packs a folder: the same bytes for the same files. Of its folders only ours are in the archive:
+# tar, unpacking it over /usr/local, would change mode and owner of the others.
+pack() { # FILE FOLDER-OF-IT NAME
+	(cd "$2" && find "$3" \( -type f -o -name apmon \) -print0) | sort -z |
+		tar --null --no-recursion --format=gnu --owner=root:0 --group=root:0 --numeric-owner --mtime="@$SOURCE_DATE_EPOCH" \
+			-C "$2" -cf - -T - | gzip -9n >"$1"
 }
 
 image=$out/image

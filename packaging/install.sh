@@ -4,10 +4,16 @@
 #   packaging/install.sh BINDIR PREFIX [DESTDIR]
 #
 # The configuration is in /etc/apmon if PREFIX is /usr or /usr/local, else in PREFIX/etc/apmon.
-# Existing files of it are kept. DESTDIR goes before all paths, and into none of the files.
+# Existing files of it are kept. DESTDIR goes before all paths, and into none of the files. PREFIX
+# is absolute, and without blanks and other characters that have a meaning in units.
 set -euo pipefail
-[ $# = 2 ] || [ $# = 3 ] || { sed -n 's/^# \?//; 2,7p' "$0" >&2; exit 64; }
-bin=$(cd "$1" && pwd) prefix=${2%/} dest=${3-}
+[ $# = 2 ] || [ $# = 3 ] || { sed -n '2,/^[^#]/s/^# \?//p' "$0" >&2; exit 64; }
+if ! [[ $2 =~ ^(/[^[:space:]\\|\&%\$\"\'/]*)*$ ]]; then
+	echo "install.sh: PREFIX $2 is not absolute, or has characters that have a meaning in units" >&2
+	exit 64
+fi
+bin=$(cd "$1" && pwd) prefix=${2%/} dest=
+[ -z "${3-}" ] || { mkdir -p "$3" && dest=$(cd "$3" && pwd); }
 case $prefix in
 /usr | /usr/local) etc=/etc/apmon ;;
 *) etc=$prefix/etc/apmon ;;
@@ -38,8 +44,9 @@ install -D -m 644 sysusers.d/apmon.conf "$dest$prefix/lib/sysusers.d/apmon.conf"
 # The destinations may have passwords, and the outputs tokens.
 for file in ../conf/destinations.conf receiver.yaml; do
 	name=$etc/$(basename "$file")
-	[ -e "$dest$name" ] || install -D -m 640 "$file" "$dest$name"
+	[ -e "$dest$name" ] || [ -L "$dest$name" ] || install -D -m 640 "$file" "$dest$name"
 done
 
 doc=$share/doc/apmon
-install -D -m 644 -t "$doc" ../README.md ../CHANGELOG.md ../LICENSE systemd/apmon-bg.service.d/other-users.conf
+install -D -m 644 -t "$doc" ../README.md ../CHANGELOG.md ../LICENSE systemd/apmon-bg.service.d/other-users.conf \
+	grafana/dashboard-*.json prometheus/alerts.yaml

@@ -8,12 +8,13 @@
 # then has the packages, an archive of the source, NOTES.md, and SHA256SUMS with its signature
 # by the ssh key KEY. packaging/allowed_signers must name that key.
 set -euo pipefail
-[ $# = 3 ] || { sed -n 's/^# \?//; 2,9p' "$0" >&2; exit 64; }
+[ $# = 3 ] || { sed -n '2,/^[^#]/s/^# \?//p' "$0" >&2; exit 64; }
 fail() { echo "release.sh: $*" >&2; exit 1; }
 tag=$1 version=${1#v}
 [[ $tag =~ ^v[0-9]+\.[0-9]+\.[0-9]+(-[0-9A-Za-z.]+)?$ ]] || fail "the tag $tag is not like v1.2.3 or v1.2.3-rc.1"
 mkdir -p "$2"
 out=$(cd "$2" && pwd) key=$(realpath "$3")
+[ -r "$key" ] || fail "the key $3 cannot be read"
 [ -z "$(ls -A "$out")" ] || fail "$out is not empty"
 cd "$(dirname "$0")/.."
 
@@ -40,7 +41,8 @@ git archive --prefix="apmon-$version/" "$commit" | gzip -9n >"$out/apmon-$versio
 printf '%s\n' "$notes" | sed '/./,$!d' >"$out/NOTES.md"
 
 cd "$out"
-sha256sum -- * >"../SHA256SUMS.$$" && mv "../SHA256SUMS.$$" SHA256SUMS
+sums=$(sha256sum -- *) # complete before the file is there
+printf '%s\n' "$sums" >SHA256SUMS
 ssh-keygen -q -Y sign -f "$key" -n apmon-release SHA256SUMS
 echo "$out has the release $version:"
 cat SHA256SUMS

@@ -28,7 +28,8 @@ func wanted() map[string]bool {
 		"/usr/lib/systemd/system/apmon-bg.service": false, "/usr/lib/systemd/system/apmon-recv.service": false, "/usr/lib/sysusers.d/apmon.conf": false,
 		"/usr/share/zsh/vendor-completions/_apmon": false,
 	}
-	for _, name := range []string{"README.md", "CHANGELOG.md", "LICENSE", "copyright", "apmon.spdx.json", "other-users.conf"} {
+	for _, name := range []string{"README.md", "CHANGELOG.md", "LICENSE", "copyright", "apmon.spdx.json", "other-users.conf",
+		"dashboard-hosts.json", "dashboard-jobs.json", "dashboard-receiver.json", "dashboard-web.json", "alerts.yaml"} {
 		names["/usr/share/doc/apmon/"+name] = false
 	}
 	for _, c := range commands {
@@ -291,6 +292,40 @@ func TestInstall(t *testing.T) {
 	}
 }
 
+// A relative DESTDIR is below the current folder, blanks in it do no harm, and a PREFIX that units
+// cannot name is refused before anything is written.
+func TestInstallPaths(t *testing.T) {
+	t.Parallel()
+	needs(t, "bash", "install", "gzip")
+	script, err := filepath.Abs("../install.sh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	bin, dir := fakeCommands(t), t.TempDir()
+	install := func(prefix string) (string, error) {
+		cmd := exec.Command(script, bin, prefix, "a stage")
+		cmd.Dir = dir
+		out, err := cmd.CombinedOutput()
+		return string(out), err
+	}
+	for _, prefix := range []string{"usr", "./usr", "/a b", "/a|b", "/a&b", "/a%b", `/a\b`, `/a"b`, "/a$b"} {
+		if out, err := install(prefix); err == nil || !strings.Contains(out, "PREFIX "+prefix+" ") {
+			t.Errorf("%s: %v, %s", prefix, err, out)
+		}
+	}
+	if files, _ := os.ReadDir(dir); len(files) > 0 {
+		t.Errorf("%v was written", files)
+	}
+	if out, err := install("/usr"); err != nil {
+		t.Error(out)
+	}
+	for _, name := range []string{"usr/bin/apmon-bg", "etc/apmon/destinations.conf"} {
+		if _, err := os.Stat(filepath.Join(dir, "a stage", name)); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // make install builds the commands and installs them, without root.
 func TestLongMakeInstall(t *testing.T) {
 	testkit.SkipLong(t)
@@ -337,7 +372,7 @@ func TestLongImage(t *testing.T) {
 		t.Error(passwd)
 	}
 	text := string(read(t, filepath.Join(dir, "image/Containerfile")))
-	for _, line := range []string{"\nFROM scratch\n", "\nUSER 65532:65532\n", "\nENTRYPOINT [\"/usr/bin/apmon-bg\"]\n"} {
+	for _, line := range []string{"\nFROM scratch\n", "\nARG TARGETARCH\n", "\nUSER 65532:65532\n", "\nENTRYPOINT [\"/usr/bin/apmon-bg\"]\n"} {
 		if !strings.Contains(text, line) {
 			t.Errorf("Containerfile: no %q", line)
 		}
@@ -357,7 +392,7 @@ func runImage(t *testing.T, dir string) {
 		}
 		return try(args[0], args[1:]...)
 	}
-	if out, err := podman("build", "--isolation", "chroot", "--build-arg", "TARGETARCH="+runtime.GOARCH, "--tag", "apmon-test", filepath.Join(dir, "image")); err != nil {
+	if out, err := podman("build", "--isolation", "chroot", "--tag", "apmon-test", filepath.Join(dir, "image")); err != nil {
 		t.Skipf("podman builds no image here; its folder was checked: %v %s", err, out)
 	}
 	out, err := podman("image", "inspect", "--format", "{{.Config.User}} {{.Config.Entrypoint}} {{len .RootFS.Layers}}", "apmon-test")

@@ -64,6 +64,7 @@ func TestReleaseRefuses(t *testing.T) {
 	}
 	out := filepath.Join(t.TempDir(), "dist")
 	refuses("is not like v1.2.3", "1.2.3", out, key)
+	refuses("cannot be read", "v1.2.3", out, key+" not here")
 	refuses("there is no tag v9.9.9", "v9.9.9", out, key)
 	run(t, "ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key+"2")
 	refuses("does not name the key", "v1.2.3", out, key+"2")
@@ -85,6 +86,40 @@ func TestReleaseRefuses(t *testing.T) {
 	refuses("is not the commit that is checked out", "v1.2.3", out, key)
 	if files, _ := os.ReadDir(out); len(files) > 0 {
 		t.Errorf("%v was written", files)
+	}
+}
+
+// An archive of the source knows its commit, time and version without git.
+func TestRevisionInArchive(t *testing.T) {
+	t.Parallel()
+	needs(t, "tar")
+	c, _ := newCheckout(t)
+	dir, archive := t.TempDir(), filepath.Join(t.TempDir(), "source.tar")
+	c.git("archive", "--output", archive, "HEAD")
+	run(t, "tar", "-C", dir, "-xf", archive)
+	want := run(t, filepath.Join(c.dir, "packaging/revision.sh"))
+	if !strings.HasSuffix(want, " v1.2.3\n") || len(strings.Fields(want)) != 3 {
+		t.Errorf("in the checkout: %q", want)
+	}
+	if got := run(t, filepath.Join(dir, "packaging/revision.sh")); got != want {
+		t.Errorf("in the archive: %q, want %q", got, want)
+	}
+	c.git("commit", "-q", "--allow-empty", "-m", "later")
+	if got := run(t, filepath.Join(c.dir, "packaging/revision.sh")); !strings.Contains(got, " v1.2.3-1-g") {
+		t.Errorf("after the tag: %q", got)
+	}
+}
+
+// Without its arguments, each script shows its help and nothing else of it.
+func TestScriptsShowHelp(t *testing.T) {
+	t.Parallel()
+	needs(t, "bash", "sed")
+	for _, script := range []string{"build.sh", "compile.sh", "install.sh", "release.sh"} {
+		cmd := exec.Command("../" + script)
+		out, _ := cmd.CombinedOutput()
+		if cmd.ProcessState.ExitCode() != 64 || !strings.Contains(string(out), "packaging/"+script) || strings.Contains(string(out), "set -e") {
+			t.Errorf("%s: %v: %s", script, cmd.ProcessState, out)
+		}
 	}
 }
 

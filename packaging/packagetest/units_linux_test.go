@@ -72,7 +72,9 @@ func TestLongSystemd(t *testing.T) {
 	}
 	step("same values inside and outside", sameValues)
 	step("upgrade", func(m *machine) { upgrade(m, packageFile(dir, "deb", upgraded, runtime.GOARCH), recv) })
+	step("upgrade with a broken configuration", func(m *machine) { upgradeBroken(m, packageFile(dir, "deb", upgraded, runtime.GOARCH)) })
 	step("removal", func(m *machine) { removal(m, before) })
+	step("archive", func(m *machine) { archive(m, packageFile(dir, "tar.gz", version, runtime.GOARCH), recv) })
 }
 
 // installed checks a package after its first installation.
@@ -296,6 +298,23 @@ func upgrade(m *machine, deb string, recv *apmontest.Receiver) {
 	reports(m, recv)
 }
 
+// upgradeBroken installs a package while a running service has a configuration that it refuses. The
+// installation succeeds, the other service is restarted, and so is this one once it is mended.
+func upgradeBroken(m *machine, deb string) {
+	config := m.run("cat /etc/apmon/receiver.yaml")
+	m.write("/etc/apmon/receiver.yaml", "listen: [")
+	agent := m.show("apmon-bg", "MainPID")
+	m.install(deb)
+	if got := m.run("dpkg-query -W -f '${Status}' apmon"); got != "install ok installed" {
+		m.t.Error(got)
+	}
+	if got := m.show("apmon-bg", "MainPID"); got == agent || m.show("apmon-bg", "ActiveState") != "active" {
+		m.t.Errorf("the agent: process %s, then %s", agent, got)
+	}
+	m.write("/etc/apmon/receiver.yaml", config)
+	m.eventually("apmon-recv", "a start with the mended configuration", func() bool { return m.show("apmon-recv", "ActiveState") == "active" })
+}
+
 // removal removes the package, then its configuration. The user stays.
 func removal(m *machine, before string) {
 	t := m.t
@@ -315,13 +334,40 @@ func removal(m *machine, before string) {
 	}
 }
 
-// The package also installs where systemd does not run, as in a chroot or the build of an image.
-func TestLongChroot(t *testing.T) {
-	dir := dist(t)
+// archive unpacks the tar.gz as docs/packages.md says, over folders that are an administrator's, and
+// starts the agent. An upgrade keeps the configuration.
+func archive(m *machine, file string, recv *apmontest.Receiver) {
+	t := m.t
+	name := "apmon-1.2.3-linux-amd64.tar.gz" // as in the page, whatever the architecture
+	m.write("/root/"+name, string(read(t, file)))
+	m.run("chmod 2775 /usr/local/share; chown 0:50 /usr/local/share; mkdir /srv/etc; rm -rf /usr/local/etc; ln -s /srv/etc /usr/local/etc") // an absolute link, which leads elsewhere outside
+	state := func() string { return m.run("stat -c '%n %F %U:%G %a' /usr/local /usr/local/*") }
+	before := state()
+	var unpack string
+	blocks := regexp.MustCompile("(?s)```sh not run: needs root\n(.*?)```").FindAllStringSubmatch(string(read(t, "../../docs/packages.md")), 2)
+	for _, block := range blocks {
+		m.run("umask 077; cd /root; " + block[1])
+		if strings.HasPrefix(block[1], "tar ") {
+			unpack = strings.TrimSpace(block[1])
+		}
+	}
+	if after := state(); !strings.HasPrefix(after, before[:strings.Index(before, "\n")]) || !strings.Contains(after, "/usr/local/share directory root:staff 2775") || !strings.Contains(after, "/usr/local/etc symbolic link") {
+		t.Errorf("before\n%s\nafter\n%s", before, after)
+	}
+	m.write("/srv/etc/apmon/destinations.conf", recv.Addr()+"\nxApMon_cluster = Edited\nxApMon_node = machine\nxApMon_sys_interval = 1\n")
+	m.run("systemctl enable --now apmon-bg")
+	reports(m, recv)
+	m.run("cd /root; " + unpack + " --exclude='*/etc/*'; grep -q Edited /usr/local/etc/apmon/destinations.conf; systemctl restart apmon-bg")
+	reports(m, recv)
+}
+
+// newRoot returns a copy of a Debian in which nothing runs.
+func newRoot(t *testing.T) string {
+	t.Helper()
 	if os.Getuid() != 0 {
 		t.Skip("chroot needs root")
 	}
-	needs(t, "dpkg", "chroot", "cp")
+	needs(t, "chroot", "cp")
 	if os.Getenv("APMON_DEBIAN_ROOT") == "" {
 		needs(t, "debootstrap")
 	}
@@ -331,6 +377,14 @@ func TestLongChroot(t *testing.T) {
 	}
 	root := filepath.Join(t.TempDir(), "root")
 	run(t, "cp", "-a", lower, root)
+	return root
+}
+
+// The package also installs where systemd does not run, as in a chroot or the build of an image.
+func TestLongChroot(t *testing.T) {
+	dir := dist(t)
+	needs(t, "dpkg")
+	root := newRoot(t)
 	deb := packageFile(dir, "deb", version, runtime.GOARCH)
 	if err := os.WriteFile(filepath.Join(root, "apmon.deb"), read(t, deb), 0o644); err != nil {
 		t.Fatal(err)
@@ -339,4 +393,29 @@ func TestLongChroot(t *testing.T) {
 	if bytes.Count([]byte(out), []byte("apmon:x:")) != 2 || !strings.Contains(out, "\napmon\n") {
 		t.Error(out)
 	}
+}
+
+// rpm installs, upgrades and removes its package: the same scripts get other arguments from it.
+func TestLongRPM(t *testing.T) {
+	dir := dist(t)
+	needs(t, "rpm")
+	root := newRoot(t)
+	rpm := func(args ...string) string {
+		t.Helper()
+		return run(t, "rpm", append([]string{"--root", root, "--nodeps", "--noplugins"}, args...)...)
+	}
+	inside := func(line string) string {
+		t.Helper()
+		return run(t, "chroot", root, "/bin/sh", "-ec", "PATH=/usr/sbin:/usr/bin:/sbin:/bin; "+line)
+	}
+	rpm("-i", packageFile(dir, "rpm", version, runtime.GOARCH))
+	inside("test \"$(stat -c '%g %a' /etc/apmon/receiver.yaml)\" = \"$(id -g apmon) 640\"; echo edited >/etc/apmon/destinations.conf; systemctl enable apmon-bg")
+	rpm("-U", packageFile(dir, "rpm", upgraded, runtime.GOARCH))
+	if got := inside("apmon-bg --version; cat /etc/apmon/destinations.conf; test -L /etc/systemd/system/multi-user.target.wants/apmon-bg.service"); !strings.HasPrefix(got, "apmon-bg version v"+upgraded+" ") || !strings.HasSuffix(got, "\nedited\n") {
+		t.Error(got)
+	}
+	if out := rpm("-e", "apmon"); strings.Contains(out, "not been booted") {
+		t.Error(out)
+	}
+	inside("id apmon; grep -q edited /etc/apmon/destinations.conf.rpmsave; test ! -e /usr/bin/apmon-bg; test ! -L /etc/systemd/system/multi-user.target.wants/apmon-bg.service")
 }

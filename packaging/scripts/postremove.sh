@@ -7,5 +7,5 @@ if [ "$1" = purge ]; then
 	rmdir /etc/apmon 2>/dev/null || true
 fi
 if [ -d /run/systemd/system ]; then
-	systemctl daemon-reload
+	systemctl daemon-reload || true
 fi

@@ -3,8 +3,11 @@
 set -e
 case $1 in
 remove | 0)
+	if [ -d /run/systemd/system ]; then
+		systemctl stop apmon-bg.service apmon-recv.service || true
+	fi
 	if command -v systemctl >/dev/null; then
-		systemctl disable --now apmon-bg.service apmon-recv.service || true
+		systemctl disable apmon-bg.service apmon-recv.service || true
 	fi
 	;;
 esac
