@@ -141,8 +141,8 @@ func (o *Options) setDefaults() {
 	o.MaxSenders = orDefault(o.MaxSenders, DefaultMaxSenders)
 }
 
-// Packet is one datagram for the handler. It and everything it refers to are valid only
-// during the call; [xdr.Parse] of Raw makes a copy.
+// Packet is one datagram for the handler. It and everything it refers to, names and texts
+// too, are valid only during the call: keep a [strings.Clone] of them, or [xdr.Parse] of Raw.
 type Packet struct {
 	// From is the address of the sender, never an IPv4-mapped one.
 	From netip.AddrPort

@@ -19,6 +19,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -83,7 +84,7 @@ type store struct {
 	values map[string]map[string]any // by CLUSTER/NODE and parameter
 }
 
-// add copies the values of a datagram, which is valid during the call only.
+// add copies the values of a datagram. Its strings are valid during the call only.
 func (s *store) add(d *xdr.Datagram) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -102,7 +103,7 @@ func (s *store) add(d *xdr.Datagram) {
 		if s.values[key] == nil {
 			s.values[key] = map[string]any{}
 		}
-		s.values[key][p.Name] = value(p)
+		s.values[key][strings.Clone(p.Name)] = value(p)
 	}
 }
 
@@ -110,7 +111,7 @@ func (s *store) add(d *xdr.Datagram) {
 func value(p *xdr.Param) any {
 	switch f := p.Float(); {
 	case p.Type() == xdr.TypeString:
-		return p.Text()
+		return strings.Clone(p.Text())
 	case math.IsNaN(f) || math.IsInf(f, 0):
 		return nil
 	case p.Type() == xdr.TypeReal32 || p.Type() == xdr.TypeReal64:

@@ -76,6 +76,22 @@ func TestEmbedded(t *testing.T) {
 	}
 }
 
+// The store keeps nothing of a datagram's memory, which the next datagram uses.
+func TestStoreCopies(t *testing.T) {
+	t.Parallel()
+	b := (&xdr.Datagram{Cluster: "C", Node: "N", Params: []xdr.Param{xdr.String("status", "RUNNING")}}).Append(nil)
+	var d xdr.Datagram
+	if err := d.Decode(b); err != nil {
+		t.Fatal(err)
+	}
+	var s store
+	s.add(&d)
+	clear(b)
+	if got := s.values["C/N"]["status"]; got != "RUNNING" {
+		t.Errorf("%q", s.values)
+	}
+}
+
 // Memory is bounded, and numbers that JSON does not have are null.
 func TestStore(t *testing.T) {
 	t.Parallel()
