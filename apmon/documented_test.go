@@ -71,6 +71,9 @@ func TestExamplesAreListedAndTested(t *testing.T) {
 	files, _ := filepath.Glob("../examples/*/*")
 	scripts := 0
 	for _, file := range files {
+		if info, err := os.Stat(file); err != nil || info.IsDir() {
+			continue
+		}
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)

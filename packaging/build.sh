@@ -35,8 +35,8 @@ for script in "$here"/scripts/*; do
 	sed -e "/^@SYSUSERS@\$/{r $here/sysusers.d/apmon.conf" -e 'd}' "$script" >"$work/scripts/$(basename "$script")"
 done
 
-# Packs a folder: the same bytes for the same files. Of its folders only ours are in the archive:
-# tar, unpacking it over /usr/local, would change mode and owner of the others.
+# Packs a folder: the same bytes for the same files. The archive has no shared folders: tar would
+# change their mode and owner where it is unpacked, for example /usr/local.
 pack() { # FILE FOLDER-OF-IT NAME
 	(cd "$2" && find "$3" \( -type f -o -name apmon \) -print0) | sort -z |
 		tar --null --no-recursion --format=gnu --owner=root:0 --group=root:0 --numeric-owner --mtime="@$SOURCE_DATE_EPOCH" \

@@ -5,15 +5,18 @@
 #
 # The configuration is in /etc/apmon if PREFIX is /usr or /usr/local, else in PREFIX/etc/apmon.
 # Existing files of it are kept. DESTDIR goes before all paths, and into none of the files. PREFIX
-# is absolute, and without blanks and other characters that have a meaning in units.
+# is absolute, and without blanks and special characters of units.
 set -euo pipefail
 [ $# = 2 ] || [ $# = 3 ] || { sed -n '2,/^[^#]/s/^# \?//p' "$0" >&2; exit 64; }
 if ! [[ $2 =~ ^(/[^[:space:]\\|\&%\$\"\'/]*)*$ ]]; then
-	echo "install.sh: PREFIX $2 is not absolute, or has characters that have a meaning in units" >&2
+	echo "install.sh: PREFIX $2 is not absolute, or has blanks or special characters of units" >&2
 	exit 64
 fi
 bin=$(cd "$1" && pwd) prefix=${2%/} dest=
-[ -z "${3-}" ] || { mkdir -p "$3" && dest=$(cd "$3" && pwd); }
+if [ -n "${3-}" ]; then
+	mkdir -p "$3"
+	dest=$(cd "$3" && pwd)
+fi
 case $prefix in
 /usr | /usr/local) etc=/etc/apmon ;;
 *) etc=$prefix/etc/apmon ;;

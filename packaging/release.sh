@@ -41,7 +41,7 @@ git archive --prefix="apmon-$version/" "$commit" | gzip -9n >"$out/apmon-$versio
 printf '%s\n' "$notes" | sed '/./,$!d' >"$out/NOTES.md"
 
 cd "$out"
-sums=$(sha256sum -- *) # complete before the file is there
+sums=$(sha256sum -- *) # computed first, so that it does not list itself
 printf '%s\n' "$sums" >SHA256SUMS
 ssh-keygen -q -Y sign -f "$key" -n apmon-release SHA256SUMS
 echo "$out has the release $version:"

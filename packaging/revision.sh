@@ -13,6 +13,7 @@ read -r commit time version <<<'$Format:%H %ct %(describe:tags)$'
 if [ "${commit::1}" = '$' ]; then
 	commit='' time='' version=$(git describe --tags 2>/dev/null) || true
 fi
+case $version in *%*) version= ;; esac # git before 2.35 does not know describe
 commit=${COMMIT:-${commit:-$(git rev-parse HEAD)}}
 time=${SOURCE_DATE_EPOCH:-${time:-$(git log -1 --format=%ct)}}
 echo "$commit $time ${version:-v0.0.0}"

@@ -196,8 +196,8 @@ func (rd *Reader) at(i int) *seen {
 	return &rd.seen[i]
 }
 
-// addTo adds the values since the last cut of metric i to those of other readers, and returns
-// them.
+// addTo adds cut, the values of metric i since the last cut, to those of other readers, and
+// returns cut.
 func addTo(others []*Reader, i int, cut span) span {
 	for _, o := range others {
 		o.at(i).add(cut)

@@ -2,12 +2,16 @@ package main
 
 import (
 	"bytes"
+	"context"
+	"debug/elf"
 	"encoding/json"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/apmon-go/apmon/internal/testkit"
 )
@@ -94,7 +98,7 @@ func orNone(n *int64) int64 {
 	return *n
 }
 
-// vmRecords finds what vmInit printed.
+// vmRecords parses the output of vmInit.
 func vmRecords(t *testing.T, console []byte) (records []vmRecord, left string) {
 	t.Helper()
 	for line := range bytes.Lines(console) {
@@ -112,7 +116,7 @@ func vmRecords(t *testing.T, console []byte) (records []vmRecord, left string) {
 }
 
 // boot runs this program and busybox in a machine with a Linux kernel of its own, emulated, and
-// returns what its console printed. The kernel of this machine may have cgroups of version 1 only.
+// returns the output of its console. The kernel of this machine may have cgroups of version 1 only.
 func boot(t *testing.T, init string) (console []byte) {
 	t.Helper()
 	kernel := os.Getenv("APMON_KERNEL")
@@ -125,6 +129,9 @@ func boot(t *testing.T, init string) (console []byte) {
 	busybox, err := exec.LookPath("busybox")
 	if err != nil {
 		t.Skip(err)
+	}
+	if f, err := elf.Open(busybox); err != nil || slices.ContainsFunc(f.Progs, func(p *elf.Prog) bool { return p.Type == elf.PT_INTERP }) {
+		t.Skip("busybox is not static")
 	}
 	root := t.TempDir()
 	for _, dir := range []string{"bin", "proc", "sys", "dev"} {
@@ -141,7 +148,9 @@ func boot(t *testing.T, init string) (console []byte) {
 	if out, err := pack.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	console, err = exec.CommandContext(t.Context(), "qemu-system-x86_64", "-accel", "tcg", "-cpu", "max", "-m", "1024", "-nographic", "-no-reboot",
+	ctx, stop := context.WithTimeout(t.Context(), 10*time.Minute)
+	defer stop()
+	console, err = exec.CommandContext(ctx, "qemu-system-x86_64", "-accel", "tcg", "-cpu", "max", "-m", "1024", "-nographic", "-no-reboot",
 		"-kernel", kernel, "-initrd", initrd, "-append", "console=ttyS0 loglevel=1 panic=1").CombinedOutput()
 	if err != nil {
 		t.Fatalf("%v: %s", err, console)

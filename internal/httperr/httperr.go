@@ -18,14 +18,17 @@ func Proxy(req *http.Request) (*url.URL, error) {
 	return u, nil
 }
 
-// Plain removes the URL from an error, also the one of a redirect.
+// Plain returns an error without its URL, and replaces an error that quotes another one.
 func Plain(err error) error {
 	var u *url.Error
 	if errors.As(err, &u) {
 		err = u.Err
 	}
-	if strings.Contains(err.Error(), "://") {
+	switch text := err.Error(); {
+	case strings.Contains(text, "failed to parse Location header"):
 		return errors.New("redirected to an invalid URL")
+	case strings.Contains(text, "://"):
+		return errors.New("the request failed; the error is not shown, since it quotes a URL")
 	}
 	return err
 }

@@ -21,11 +21,11 @@ func StartFed(t testing.TB, cmd *exec.Cmd) (in io.WriteCloser) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { in.Close(); _ = cmd.Wait() }) // does nothing if the test did so
+	t.Cleanup(func() { in.Close(); _ = cmd.Wait() }) // both may be repeated
 	return in
 }
 
-// StartPiped is [StartFed], and returns a pipe from the command's standard output, too.
+// StartPiped is like [StartFed], and also returns a pipe from the command's standard output.
 func StartPiped(t testing.TB, cmd *exec.Cmd) (in io.WriteCloser, out io.ReadCloser) {
 	t.Helper()
 	out, err := cmd.StdoutPipe()

@@ -316,6 +316,19 @@ func TestInstallPaths(t *testing.T) {
 	if files, _ := os.ReadDir(dir); len(files) > 0 {
 		t.Errorf("%v was written", files)
 	}
+	// A DESTDIR that cannot be made is never left out.
+	prefix, file := filepath.Join(dir, "prefix"), filepath.Join(dir, "file")
+	if err := os.WriteFile(file, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for _, dest := range []string{file, file + "/below"} {
+		if out, err := exec.Command(script, bin, prefix, dest).CombinedOutput(); err == nil {
+			t.Errorf("DESTDIR %s: %s", dest, out)
+		}
+	}
+	if _, err := os.Stat(prefix); err == nil {
+		t.Error("installed outside of DESTDIR")
+	}
 	if out, err := install("/usr"); err != nil {
 		t.Error(out)
 	}

