@@ -257,6 +257,7 @@ func attack(t *testing.T, long time.Duration, f flood) {
 	}
 	close(stop)
 	last := <-scraped
+	last.page = get(t, p.url) // its last one may be from before the end
 	peak := p.peak()
 	p.end()
 	t.Logf("%d hostile and %d other datagrams, %d scrapes, the last of %d bytes, %d MiB of at most %d", a.n, a.well, last.n, len(last.page), peak>>20, (caps+slack)>>20)
