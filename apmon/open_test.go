@@ -537,7 +537,7 @@ func TestWaitingMessageFindsNoRoom(t *testing.T) {
 		var w web
 		w.set(u1, "10.0.0.1\nxApMon_maxMsgRate = 1\n")
 		c := open(t, &n, &w, []string{u1}, Options{RatePolicy: RateWait})
-		for range 20 {
+		for range 200 { // near the limit chance decides
 			c.sender.limiter.allow(c.sender.network.now(), 1)
 		}
 		failed := make(chan error)

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -204,17 +205,24 @@ func TestExecUnwritableSeries(t *testing.T) {
 		t.Fatal(err)
 	}
 	link := linked(t)
+	// The job ends when the lines are there, and some samples later.
+	const job = `for i in $(seq 600); do [ $(grep -c "not written" "$0") -ge "$1" ] && break; sleep 0.1; done; sleep 1; exit 6`
 	run := func(limit string, want int, args ...string) {
 		t.Helper()
-		args = append(append([]string{"-c", limit + `exec "$@"`, "sh", link, "exec", "--no-send", "--series-interval", "100ms"}, args...), "--", "sh", "-c", "sleep 2; exit 6")
+		stderr, err := os.Create(filepath.Join(dir, "stderr"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer stderr.Close()
+		args = append(append([]string{"-c", limit + `exec "$@"`, "sh", link, "exec", "--no-send", "--series-interval", "100ms"}, args...), "--", "sh", "-c", job, stderr.Name(), strconv.Itoa(want))
 		cmd := exec.Command("/bin/sh", args...)
-		var stderr strings.Builder
-		cmd.Stderr = &stderr
+		cmd.Stderr = stderr
 		if code := exitCode(t, cmd); code != 6 {
 			t.Errorf("%v: exit code %d", args, code)
 		}
-		if n := strings.Count(stderr.String(), "not written"); n != want {
-			t.Errorf("%v: %d lines, want %d\n%s", args, n, want, stderr.String())
+		text, _ := os.ReadFile(stderr.Name())
+		if n := strings.Count(string(text), "not written"); n != want {
+			t.Errorf("%v: %d lines, want %d\n%s", args, n, want, text)
 		}
 	}
 	series := filepath.Join(dir, "series.tsv")
